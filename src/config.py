@@ -1,0 +1,193 @@
+"""Every knob of an experiment, with its unit and range. A default means "as before": it never changes once an experiment relies on it."""
+
+from dataclasses import dataclass, fields
+from typing import Literal
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(f"config: {message}")
+
+
+@dataclass(frozen=True)
+class FoldConfig:
+    """How crystals are assigned to folds.
+
+    scheme: `stratified` on bins of the target (the 1st place's folds), `shuffled`, or `grouped` by reduced formula.
+    n_bins: quantile bins of the target, for `stratified`.
+    """
+
+    scheme: Literal["stratified", "shuffled", "grouped"] = "stratified"
+    n_folds: int = 10
+    n_bins: int = 6
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _require(self.scheme in ("stratified", "shuffled", "grouped"), f"unknown folds.scheme={self.scheme!r}")
+        _require(self.n_folds >= 2, f"folds.n_folds={self.n_folds}, at least 2")
+        _require(self.n_bins >= 1, f"folds.n_bins={self.n_bins}, at least 1")
+
+
+@dataclass(frozen=True)
+class TargetConfig:
+    """What the learner is asked for; always fitted on the training fold.
+
+    kind: `residual` of a linear regression of the structure's energy on its atom counts (2nd place), over its standard deviation;
+        `standardise`: minus mean, over standard deviation; `raw`: as in the table.
+    """
+
+    kind: Literal["residual", "standardise", "raw"] = "residual"
+
+    def __post_init__(self) -> None:
+        _require(self.kind in ("residual", "standardise", "raw"), f"unknown target.kind={self.kind!r}")
+
+
+@dataclass(frozen=True)
+class ElementConfig:
+    """Element vectors. tables: names known to src/features/elements.py, concatenated; `one_hot` among them."""
+
+    tables: tuple[str, ...] = ("mat2vec",)
+
+    def __post_init__(self) -> None:
+        _require(len(self.tables) > 0, "elements.tables is empty")
+
+
+@dataclass(frozen=True)
+class GraphConfig:
+    """From a crystal to a graph.
+
+    r_max: Angstrom, cutoff radius.
+    l_max: highest degree of spherical harmonics and of features, 0 to 3.
+    symmetry: reduce the graph by its space group (exact, see src/graphs/graph.py).
+    symprec: Angstrom, tolerance of the symmetry search.
+    """
+
+    r_max: float = 5.0
+    l_max: int = 1
+    symmetry: bool = True
+    symprec: float = 1e-3
+
+    def __post_init__(self) -> None:
+        _require(0.5 <= self.r_max <= 20, f"graph.r_max={self.r_max}, 0.5 to 20 Angstrom")
+        _require(0 <= self.l_max <= 3, f"graph.l_max={self.l_max}, 0 to 3")
+        _require(0 < self.symprec <= 0.1, f"graph.symprec={self.symprec}, up to 0.1 Angstrom")
+
+
+@dataclass(frozen=True)
+class NequipConfig:
+    """The network; names as in the nequip package where it has them.
+
+    n_channels: features of each irrep.
+    n_layers: interaction layers.
+    n_bessel: radial basis functions.
+    radial_hidden: widths of the radial network's hidden layers.
+    polynomial_cutoff_p: exponent of the cutoff's polynomial.
+    n_element_attributes: width of the learned linear map of the element vector that conditions the self-connection; 0: a
+        self-connection that is the same for all elements.
+    head_hidden: widths of the hidden layers of the per-atom head.
+    """
+
+    n_channels: int = 32
+    n_layers: int = 3
+    n_bessel: int = 8
+    radial_hidden: tuple[int, ...] = (64, 64)
+    polynomial_cutoff_p: float = 6.0
+    n_element_attributes: int = 0
+    head_hidden: tuple[int, ...] = (32,)
+
+    def __post_init__(self) -> None:
+        for name in ("n_channels", "n_layers", "n_bessel"):
+            _require(getattr(self, name) >= 1, f"network.{name}={getattr(self, name)}, at least 1")
+        _require(self.n_element_attributes >= 0, f"network.n_element_attributes={self.n_element_attributes}, at least 0")
+        _require(self.polynomial_cutoff_p >= 2, f"network.polynomial_cutoff_p={self.polynomial_cutoff_p}, at least 2")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """The training loop of networks.
+
+    n_epochs: fixed; nothing stops a training early.
+    batch_size: crystals.
+    lr: peak learning rate, reached after warm-up and annealed to zero along a cosine.
+    warmup_fraction: share of all steps.
+    ema_decay: of the averaged weights, per step; those are the ones that predict.
+    clip_norm: largest norm of the gradient.
+    loss: `l1`, or `huber` with a knee at one standard deviation of the target over ten.
+    """
+
+    n_epochs: int
+    batch_size: int = 32
+    lr: float = 2e-3
+    weight_decay: float = 1e-2
+    warmup_fraction: float = 0.05
+    ema_decay: float = 0.99
+    clip_norm: float = 10.0
+    loss: Literal["l1", "huber"] = "l1"
+
+    def __post_init__(self) -> None:
+        _require(self.n_epochs >= 1, f"training.n_epochs={self.n_epochs}, at least 1")
+        _require(self.batch_size >= 1, f"training.batch_size={self.batch_size}, at least 1")
+        _require(self.lr > 0, f"training.lr={self.lr}, above 0")
+        _require(0 <= self.warmup_fraction < 1, f"training.warmup_fraction={self.warmup_fraction}, 0 to below 1")
+        _require(0 <= self.ema_decay < 1, f"training.ema_decay={self.ema_decay}, 0 to below 1")
+        _require(self.clip_norm > 0, f"training.clip_norm={self.clip_norm}, above 0")
+        _require(self.loss in ("l1", "huber"), f"unknown training.loss={self.loss!r}")
+
+
+@dataclass(frozen=True)
+class GnnConfig:
+    """A graph network and its training."""
+
+    training: TrainingConfig
+    elements: ElementConfig = ElementConfig()
+    graph: GraphConfig = GraphConfig()
+    network: NequipConfig = NequipConfig()
+
+
+@dataclass(frozen=True)
+class GbdtConfig:
+    """LightGBM. features: groups known to src/features/composition.py; the rest are LightGBM's own names."""
+
+    features: tuple[str, ...] = ("fractions", "magpie", "mat2vec")
+    objective: str = "l2"
+    n_trees: int = 2000
+    learning_rate: float = 0.03
+    num_leaves: int = 31
+    min_child_samples: int = 10
+    colsample_bytree: float = 0.3
+    subsample: float = 0.8
+    reg_lambda: float = 1.0
+
+    def __post_init__(self) -> None:
+        _require(self.n_trees >= 1, f"learner.n_trees={self.n_trees}, at least 1")
+        _require(self.learning_rate > 0, f"learner.learning_rate={self.learning_rate}, above 0")
+
+
+@dataclass(frozen=True)
+class ExperimentConfig:
+    """One experiment. seed: fold k trains with seed + k."""
+
+    learner: GnnConfig | GbdtConfig
+    folds: FoldConfig = FoldConfig()
+    target: TargetConfig = TargetConfig()
+    seed: int = 0
+
+
+def to_dict(config: object) -> object:
+    """The config as JSON holds it: dataclasses as objects with the name of their class, tuples as lists."""
+    if hasattr(config, "__dataclass_fields__"):
+        return {"type": type(config).__name__, **{f.name: to_dict(getattr(config, f.name)) for f in fields(config)}}
+    return [to_dict(value) for value in config] if isinstance(config, tuple) else config
+
+
+def from_dict(data: object) -> object:
+    """The inverse of `to_dict`."""
+    if isinstance(data, dict):
+        known = {c.__name__: c for c in (*_LEAVES, GnnConfig, GbdtConfig, ExperimentConfig)}
+        if data.get("type") not in known:
+            raise ValueError(f"config: unknown type {data.get('type')!r}")
+        return known[data["type"]](**{name: from_dict(value) for name, value in data.items() if name != "type"})
+    return tuple(from_dict(value) for value in data) if isinstance(data, list) else data
+
+
+_LEAVES = (FoldConfig, TargetConfig, ElementConfig, GraphConfig, NequipConfig, TrainingConfig)

@@ -1,0 +1,35 @@
+"""Fold number of each crystal, the same for every experiment."""
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold
+
+from src.config import FoldConfig
+
+
+def assign_folds(
+    e_form: NDArray[np.float64], element_counts: NDArray[np.int64], config: FoldConfig
+) -> NDArray[np.int64]:
+    """(n_crystals,): the fold each crystal is scored in.
+
+    e_form: (n_crystals,), for `stratified`: its quantile bins are spread evenly over the folds.
+    element_counts: (n_crystals, N_ELEMENTS), for `grouped`: crystals of one reduced formula share a fold.
+    """
+    n = len(e_form)
+    if n < config.n_folds:
+        raise ValueError(f"{n} crystals cannot fill {config.n_folds} folds")
+    x = np.zeros((n, 1))
+    if config.scheme == "grouped":
+        reduced = element_counts // np.gcd.reduce(element_counts, axis=1)[:, None]
+        _, group = np.unique(reduced, axis=0, return_inverse=True)
+        splits = GroupKFold(config.n_folds, shuffle=True, random_state=config.seed).split(x, groups=group)
+    elif config.scheme == "stratified":
+        edges = np.quantile(e_form, np.linspace(0, 1, config.n_bins + 1)[1:-1])
+        bins = np.searchsorted(edges, e_form)
+        splits = StratifiedKFold(config.n_folds, shuffle=True, random_state=config.seed).split(x, bins)
+    else:
+        splits = KFold(config.n_folds, shuffle=True, random_state=config.seed).split(x)
+    fold = np.full(n, -1)
+    for k, (_, valid) in enumerate(splits):
+        fold[valid] = k
+    return fold

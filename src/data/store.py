@@ -1,0 +1,110 @@
+"""RaggedStore: flat arrays of many items of different sizes, in memory or memory-mapped from a folder.
+
+A folder holds one .npy file for each field and one of offsets for each level; nothing in it is ever unpickled. Processes that open the
+same folder share its pages, and an item costs memory only while it is in use.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class RaggedStore:
+    """Fields of n_items items; item i owns rows offsets[level][i] : offsets[level][i + 1] of every field of that level.
+
+    arrays: field -> (sum of the items' rows, ...).
+    offsets: level -> (n_items + 1,).
+    levels: field -> level.
+    """
+
+    def __init__(
+        self,
+        arrays: Mapping[str, NDArray],
+        offsets: Mapping[str, NDArray[np.int64]],
+        levels: Mapping[str, str],
+        folder: Path | None = None,
+    ) -> None:
+        self.arrays, self.offsets, self.levels, self.folder = dict(arrays), dict(offsets), dict(levels), folder
+
+    def __len__(self) -> int:
+        return len(next(iter(self.offsets.values()))) - 1
+
+    def __reduce__(self):  # another process maps the same files instead of receiving a copy
+        if self.folder is None:
+            return RaggedStore, (self.arrays, self.offsets, self.levels)
+        return RaggedStore.open, (self.folder,)
+
+    def counts(self, level: str, items: NDArray[np.integer]) -> NDArray[np.int64]:
+        """(n,): rows of each of the items."""
+        offsets = self.offsets[level]
+        return offsets[items + 1] - offsets[items]
+
+    def rows(self, level: str, items: NDArray[np.integer]) -> NDArray[np.int64]:
+        """All rows of the items, one item after another."""
+        counts = self.counts(level, items)
+        return np.arange(counts.sum()) + np.repeat(self.offsets[level][items] - (np.cumsum(counts) - counts), counts)
+
+    def item(self, i: int) -> dict[str, NDArray]:
+        """Every field of item i."""
+        return {
+            name: self.arrays[name][self.offsets[level][i] : self.offsets[level][i + 1]]
+            for name, level in self.levels.items()
+        }
+
+    @classmethod
+    def from_items(cls, levels: Mapping[str, str], items: Sequence[Mapping[str, NDArray]]) -> "RaggedStore":
+        """A store in memory; every item maps each field of `levels` to its array."""
+        arrays = {name: np.concatenate([item[name] for item in items]) for name in levels}
+        offsets = {}
+        for name, level in levels.items():
+            counts = np.array([len(item[name]) for item in items], dtype=np.int64)
+            offset = np.concatenate([[0], np.cumsum(counts)])
+            if level in offsets and not np.array_equal(offsets[level], offset):
+                raise ValueError(f"field {name}: its rows differ from those of the other fields of level {level}")
+            offsets[level] = offset
+        return cls(arrays, offsets, levels)
+
+    @classmethod
+    def concatenate(cls, stores: "Sequence[RaggedStore]") -> "RaggedStore":
+        """The items of several stores of the same fields, one store after another."""
+        first = stores[0]
+        arrays = {name: np.concatenate([store.arrays[name] for store in stores]) for name in first.levels}
+        offsets = {}
+        for level in first.offsets:
+            counts = np.concatenate([np.diff(store.offsets[level]) for store in stores])
+            offsets[level] = np.concatenate([[0], np.cumsum(counts)])
+        return cls(arrays, offsets, first.levels)
+
+    def save(self, folder: Path) -> None:
+        """Writes the folder: to a temporary name first, then renamed, so that a folder that exists is whole."""
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+        try:
+            for name, array in self.arrays.items():
+                np.save(temporary / f"{name}.npy", array, allow_pickle=False)
+            for level, offset in self.offsets.items():
+                np.save(temporary / f"{level}.offsets.npy", offset, allow_pickle=False)
+            (temporary / "levels.json").write_text(json.dumps(self.levels))
+            try:
+                os.rename(temporary, folder)
+            except OSError:
+                if not folder.exists():  # else another process was first, with the same content
+                    raise
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    @classmethod
+    def open(cls, folder: Path) -> "RaggedStore":
+        """The store of a folder, its fields memory-mapped."""
+        levels = json.loads((folder / "levels.json").read_text())
+        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in levels}
+        offsets = {
+            level: np.load(folder / f"{level}.offsets.npy", allow_pickle=False) for level in set(levels.values())
+        }
+        return cls(arrays, offsets, levels, folder)

@@ -1,0 +1,186 @@
+"""Raw table -> CrystalTable. The only parser of competition files; it refuses bad rows by name."""
+
+import csv
+import gzip
+import io
+import logging
+import math
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
+from pymatgen.core import Element
+from tqdm import tqdm
+
+from src.data.crystal import N_ELEMENTS, Crystal
+from src.data.store import RaggedStore
+from src.data.task import Task
+
+log = logging.getLogger(__name__)
+Row = dict[str, str]
+LEVELS = {"lattice": "lattice", "frac_coords": "atom", "atomic_numbers": "atom"}
+ROW_FIELDS = ("ids", "e_form")  # of a stored table, one entry a row
+MAX_NAMED = 50  # bad rows that a message names
+SYMBOLS = {Element.from_Z(z).symbol: z for z in range(1, N_ELEMENTS)}
+
+
+class Crystals:
+    """A sequence of crystals that lie in a RaggedStore; one is made where it is asked for."""
+
+    def __init__(self, store: RaggedStore) -> None:
+        self.store = store
+
+    def __len__(self) -> int:
+        return len(self.store)
+
+    def __getitem__(self, i: int) -> Crystal:
+        item = self.store.item(i)
+        return Crystal(**{name: item[name] for name in LEVELS})
+
+    @property
+    def element_counts(self) -> NDArray[np.int64]:
+        """(n_crystals, N_ELEMENTS): atoms of each atomic number."""
+        crystal = np.repeat(np.arange(len(self)), np.diff(self.store.offsets["atom"]))
+        key = crystal * N_ELEMENTS + self.store.arrays["atomic_numbers"]
+        return np.bincount(key, minlength=len(self) * N_ELEMENTS).reshape(-1, N_ELEMENTS)
+
+    @classmethod
+    def from_list(cls, crystals: list[Crystal]) -> "Crystals":
+        return cls(RaggedStore.from_items(LEVELS, [vars(crystal) for crystal in crystals]))
+
+
+@dataclass(frozen=True, eq=False)
+class CrystalTable:
+    """The rows of a table.
+
+    ids: (n_crystals,).
+    e_form: (n_crystals,), eV/atom or the task's unit; None in a test table.
+    """
+
+    ids: NDArray[np.str_]
+    crystals: Crystals
+    e_form: NDArray[np.float64] | None
+
+    def to_store(self) -> RaggedStore:
+        """The table as a store, which can be saved; `from_store` is the inverse."""
+        store, rows = self.crystals.store, {name: values for name in ROW_FIELDS if (values := getattr(self, name)) is not None}
+        offsets = {**store.offsets, "row": np.arange(len(self.ids) + 1)}
+        return RaggedStore({**store.arrays, **rows}, offsets, {**store.levels, **dict.fromkeys(rows, "row")})
+
+    @classmethod
+    def from_store(cls, store: RaggedStore) -> "CrystalTable":
+        e_form = store.arrays.get("e_form")
+        return cls(np.array(store.arrays["ids"]), Crystals(store), None if e_form is None else np.array(e_form))
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a CSV file (.csv or .csv.gz, UTF-8); ValueError where the file is not one."""
+    try:
+        raw = path.read_bytes()
+        text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode("utf-8-sig")
+        csv.field_size_limit(100_000_000)
+        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        rows = list(reader)
+    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path}: not a readable CSV file ({error})") from error
+    if not rows:
+        raise ValueError(f"{path}: the table has no rows")
+    ragged = [i + 2 for i, row in enumerate(rows) if None in row or None in row.values()]
+    if ragged:
+        raise ValueError(f"{path}: records {ragged[:MAX_NAMED]} do not have the {len(rows[0])} columns of the header")
+    return rows
+
+
+def read_table(path: Path, task: Task, has_target: bool, skip_bad_rows: bool = False, n_jobs: int = 1) -> CrystalTable:
+    """The crystals of a competition table.
+
+    has_target: a training table; its target must be a finite number in every row.
+    skip_bad_rows: leaves bad rows of a training table out, and says how many. A row of a test table is never left out.
+    Raises ValueError that lists every bad row by id and reason.
+    """
+    rows = read_rows(path)
+    needed = [task.id_column, task.structure_column, *([task.target_column] if has_target else [])]
+    missing = [column for column in needed if column not in rows[0]]
+    if missing:
+        raise ValueError(f"{path}: no column {', '.join(map(repr, missing))}; task.toml says so, the header has {list(rows[0])}")
+    bar = tqdm(rows, desc=f"reading {path.name}", mininterval=1, disable=len(rows) < 500)
+    chunk = 64
+    tasks = (delayed(_parse_rows)(rows[i : i + chunk], task, has_target) for i in range(0, len(rows), chunk))
+    parsed: list[tuple[Crystal | None, float, str]] = []
+    for part in Parallel(n_jobs=n_jobs if len(rows) >= 500 else 1, return_as="generator")(tasks):
+        parsed += part
+        bar.update(len(part))
+    bar.close()
+    ids = [row[task.id_column] for row in rows]
+    reasons = [reason for _, _, reason in parsed]
+    for i in _repeated(ids):
+        reasons[i] = "; ".join(filter(None, [reasons[i], "duplicate id"]))
+    bad = [i for i, reason in enumerate(reasons) if reason]
+    if bad:
+        _refuse(path, [f"{ids[i]!r}: {reasons[i]}" for i in bad], skippable=has_target, skip=skip_bad_rows)
+    kept = [i for i, reason in enumerate(reasons) if not reason]
+    if not kept:
+        raise ValueError(f"{path}: no row is left")
+    crystals = Crystals.from_list([crystal for i in kept if (crystal := parsed[i][0]) is not None])
+    e_form = np.array([parsed[i][1] for i in kept]) if has_target else None
+    return CrystalTable(np.array([ids[i] for i in kept]), crystals, e_form)
+
+
+def _refuse(path: Path, messages: list[str], skippable: bool, skip: bool) -> None:
+    shown = "\n  ".join(messages[:MAX_NAMED])
+    more = f"\n  and {len(messages) - MAX_NAMED} more" if len(messages) > MAX_NAMED else ""
+    text = f"{path}: {len(messages)} bad rows\n  {shown}{more}"
+    if not (skippable and skip):
+        remedy = "correct them, or leave them out with --skip-bad-rows" if skippable else "a test row is never left out: correct them"
+        raise ValueError(f"{text}\n{remedy}")
+    log.warning("%s\nleft out", text)
+
+
+def _repeated(ids: list[str]) -> list[int]:
+    seen: set[str] = set()
+    return [i for i, row_id in enumerate(ids) if row_id in seen or seen.add(row_id)]  # type: ignore[func-returns-value]
+
+
+def _parse_rows(rows: list[Row], task: Task, has_target: bool) -> list[tuple[Crystal | None, float, str]]:
+    """For each row the crystal, the target (NaN without one) and what is wrong with it ('' where nothing is)."""
+    parsed = []
+    for row in rows:
+        crystal, target, reasons = None, math.nan, []
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # pymatgen's remarks on rounding, one for each file
+                crystal = Crystal.from_cif(row[task.structure_column])
+            reasons += _contradictions(crystal, row)
+        except Exception as error:  # pymatgen raises nearly everything on nearly anything: each becomes the row's reason
+            reasons.append(f"unreadable structure in {task.structure_column!r} ({error or type(error).__name__})")
+        if not row[task.id_column]:
+            reasons.append(f"empty {task.id_column!r}")
+        if has_target:
+            target = _number(row[task.target_column])
+            if not math.isfinite(target):
+                reasons.append(f"{task.target_column!r} is {row[task.target_column]!r}, not a finite number")
+        parsed.append((crystal, target, "; ".join(reasons).replace("\n", " ")))
+    return parsed
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _contradictions(crystal: Crystal, row: Row) -> list[str]:
+    """Where the count columns (named by element symbols, and nsites) say otherwise than the structure."""
+    counts = crystal.element_counts
+    listed = {symbol: z for symbol, z in SYMBOLS.items() if symbol in row}
+    wrong = [f"{s}={row[s]!r} but {counts[z]} in the structure" for s, z in listed.items() if _number(row[s]) != counts[z]]
+    if listed:
+        absent = [z for z in np.flatnonzero(counts) if z not in listed.values()]
+        wrong += [f"no count column for {Element.from_Z(z).symbol}" for z in absent]
+    if "nsites" in row and _number(row["nsites"]) != crystal.n_atoms:
+        wrong.append(f"nsites={row['nsites']!r} but {crystal.n_atoms} atoms in the structure")
+    return [f"composition contradicts the counts: {', '.join(wrong)}"] if wrong else []

@@ -1,0 +1,103 @@
+"""Orbits of atoms under the space group, and the operations that connect them.
+
+Found by moyopy within a tolerance, then verified: every operation must map the structure onto itself, be a rotation, and
+the set must act on the atoms as a group does. Where any of that fails the crystal counts as having no symmetry, which costs
+time and never accuracy.
+"""
+
+from dataclasses import dataclass
+
+import moyopy
+import numpy as np
+from numpy.typing import NDArray
+
+from src.data.crystal import Crystal
+
+
+@dataclass(frozen=True, eq=False)
+class Symmetry:
+    """Space-group operations as they act on the atoms of one cell.
+
+    Operation g maps atom j in the home cell to atom `image[g, j]` in cell `shift[g, j]`, and atom j in cell S to the same atom in
+    cell `frac_rotation[g] @ S + shift[g, j]`.
+
+    frac_rotation: (n_ops, 3, 3), integers, acting on fractional columns.
+    rotation: (n_ops, 3, 3), Cartesian, orthogonal, possibly improper, acting on columns.
+    image: (n_ops, n_atoms), index of an atom.
+    shift: (n_ops, n_atoms, 3), integers, lattice vectors.
+    """
+
+    frac_rotation: NDArray[np.int64]
+    rotation: NDArray[np.float64]
+    image: NDArray[np.int64]
+    shift: NDArray[np.int64]
+
+    @property
+    def representative(self) -> NDArray[np.int64]:
+        """(n_atoms,): the first atom of each atom's orbit."""
+        return self.image.min(axis=0)
+
+
+def identity(n_atoms: int) -> Symmetry:
+    """The trivial group: every atom is its own orbit."""
+    return Symmetry(
+        np.eye(3, dtype=np.int64)[None],
+        np.eye(3)[None],
+        np.arange(n_atoms)[None],
+        np.zeros((1, n_atoms, 3), dtype=np.int64),
+    )
+
+
+def find_symmetry(crystal: Crystal, symprec: float) -> Symmetry:
+    """The verified space-group operations of a crystal; the trivial group where none can be verified.
+
+    symprec: Angstrom, how far an image may lie from the atom it stands for.
+    """
+    operations = _search(crystal, symprec)
+    if operations is None:
+        return identity(crystal.n_atoms)
+    return _verify(crystal, *operations, symprec) or identity(crystal.n_atoms)
+
+
+def _search(crystal: Crystal, symprec: float) -> tuple[NDArray[np.int64], NDArray[np.float64]] | None:
+    cell = moyopy.Cell(crystal.lattice.tolist(), crystal.frac_coords.tolist(), crystal.atomic_numbers.tolist())
+    try:
+        operations = moyopy.MoyoDataset(cell, symprec=symprec).operations
+    except ValueError:  # what moyopy raises where its search fails, coincident atoms for instance
+        return None
+    return np.array(operations.rotations, dtype=np.int64), np.array(operations.translations)
+
+
+def _verify(
+    crystal: Crystal, frac_rotation: NDArray[np.int64], translation: NDArray[np.float64], symprec: float
+) -> Symmetry | None:
+    """The operations as permutations of atoms, or None where one of them is not a symmetry within the tolerance."""
+    lattice, frac = crystal.lattice, crystal.frac_coords
+    rotation = lattice.T @ frac_rotation @ np.linalg.inv(lattice.T)
+    u, _, vt = np.linalg.svd(rotation)
+    orthogonal = u @ vt
+    moved = frac @ frac_rotation.transpose(0, 2, 1) + translation[:, None, :]  # (n_ops, n_atoms, 3)
+    separation = moved[:, :, None, :] - frac  # (n_ops, n_atoms, n_atoms, 3)
+    shift = np.round(separation)
+    distance = np.linalg.norm((separation - shift) @ lattice, axis=-1)
+    distance[:, crystal.atomic_numbers[:, None] != crystal.atomic_numbers] = np.inf
+    image = distance.argmin(axis=-1)
+    within = np.take_along_axis(distance, image[..., None], axis=-1).max() <= 2 * symprec
+    is_rotation = np.abs(rotation - orthogonal).max() <= 2 * symprec
+    is_permutation = (np.sort(image, axis=1) == np.arange(crystal.n_atoms)).all()
+    if not (within and is_rotation and is_permutation and _acts_as_group(image)):
+        return None
+    shift = np.take_along_axis(shift, image[..., None, None], axis=2)[:, :, 0]
+    return Symmetry(frac_rotation, orthogonal, image, shift.astype(np.int64))
+
+
+def _acts_as_group(image: NDArray[np.int64]) -> bool:
+    """Orbit-stabiliser theorem for every atom: operations = size of its orbit x operations that leave it in place."""
+    n_ops, n_atoms = image.shape
+    for atom in range(n_atoms):
+        reached = np.bincount(image[:, atom], minlength=n_atoms)
+        hit = reached[reached > 0]
+        if (hit != hit[0]).any() or len(hit) * hit[0] != n_ops:
+            return False
+    representative = image.min(axis=0)
+    return bool((representative[image] == representative).all())

@@ -1,0 +1,115 @@
+"""Networks on graphs of crystals."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+
+from src.config import GnnConfig, from_dict, to_dict
+from src.data.store import RaggedStore
+from src.features.elements import element_vectors
+from src.files import write_atomic, write_json
+from src.graphs.graph import GraphBatch, batch_from_store
+from src.learners.learner import Values, Watched
+from src.learners.training import Training, predict, seed_everything
+from src.models.nequip import Nequip
+
+
+
+@dataclass(frozen=True, eq=False)
+class GraphInputs:
+    """Graphs of a store, selected by row numbers; nothing is read before a batch is made."""
+
+    store: RaggedStore
+    crystals: NDArray[np.integer]
+
+    def __len__(self) -> int:
+        return len(self.crystals)
+
+    def __getitem__(self, rows: NDArray[np.integer]) -> "GraphInputs":
+        return GraphInputs(self.store, self.crystals[rows])
+
+    def batch(self, rows: NDArray[np.integer], device: str) -> GraphBatch:
+        batch = batch_from_store(self.store, self.crystals[rows])
+        return batch if device == "cpu" else batch.to(device)
+
+    @property
+    def avg_n_neighbors(self) -> float:
+        """Mean number of neighbours of an atom, over all atoms of these crystals; 1 where there are none."""
+        rows = self.store.rows("edge", self.crystals)
+        per_edge = self.store.arrays["edge_multiplicity"][rows]
+        n_orbits, n_atoms = (self.store.counts(level, self.crystals) for level in ("orbit", "atom"))
+        weight = self.store.arrays["orbit_weight"][self.store.rows("orbit", self.crystals)]
+        start = np.repeat(np.cumsum(n_orbits) - n_orbits, self.store.counts("edge", self.crystals))
+        destination = self.store.arrays["edge_dst_index"][rows] + start
+        neighbors = np.bincount(destination, per_edge, minlength=n_orbits.sum())
+        total = float((neighbors * weight * np.repeat(n_atoms, n_orbits)).sum() / n_atoms.sum())
+        return total or 1.0
+
+
+class GnnLearner:
+    """Trains and holds one network.
+
+    device: where, as torch names it. word2vec: a gensim file to take mat2vec from.
+    """
+
+    def __init__(self, config: GnnConfig, seed: int, device: str = "cpu", word2vec: Path | None = None) -> None:
+        self.config, self.seed, self.device, self.word2vec = config, seed, device, word2vec
+        self.model: Nequip | None = None
+        self.avg_n_neighbors = float("nan")
+
+    def fit(self, inputs: GraphInputs, target: Values, folder: Path, watched: Watched | None = None) -> None:
+        """target: (n_rows,), unitless."""
+        seed_everything(self.seed)
+        vectors = torch.tensor(element_vectors(self.config.elements, self.word2vec), dtype=torch.float32)
+        self.avg_n_neighbors = inputs.avg_n_neighbors
+        model = Nequip(self.config.network, self.config.graph, vectors, self.avg_n_neighbors).to(self.device)
+        training = Training(model, self.config.training, self.seed, len(inputs))
+
+        def watch(averaged: torch.nn.Module) -> float:
+            if watched is None:
+                return float("nan")
+            return float(np.abs(self._predict(averaged, watched.inputs) - watched.target).mean())
+
+        targets = torch.tensor(target, dtype=torch.float32, device=self.device)
+        training.run(lambda rows: inputs.batch(rows, self.device), targets, folder, watch)
+        self.model = training.averaged.module
+
+    def predict(self, inputs: GraphInputs) -> Values:
+        if self.model is None:
+            raise ValueError("predict: the learner is not fitted")
+        return self._predict(self.model, inputs)
+
+    def _predict(self, model: torch.nn.Module, inputs: GraphInputs) -> Values:
+        return predict(model, lambda rows: inputs.batch(rows, self.device), len(inputs))
+
+    def save(self, folder: Path) -> None:
+        if self.model is None:
+            raise ValueError("save: the learner is not fitted")
+        weights = {name: tensor.cpu().contiguous() for name, tensor in self.model.state_dict().items()}
+        write_atomic(folder / "model.safetensors", lambda temporary: save_file(weights, temporary))
+        settings = {"config": to_dict(self.config), "seed": self.seed, "avg_n_neighbors": self.avg_n_neighbors}
+        write_json(folder / "learner.json", settings)
+
+    @classmethod
+    def load(cls, folder: Path, device: str = "cpu") -> Self:
+        settings = json.loads((folder / "learner.json").read_text())
+        config = from_dict(settings["config"])
+        if not isinstance(config, GnnConfig):
+            raise ValueError(f"{folder / 'learner.json'}: not the settings of a graph network")
+        learner = cls(config, settings["seed"], device)
+        learner.avg_n_neighbors = settings["avg_n_neighbors"]
+        weights = load_file(folder / "model.safetensors")
+        learner.model = Nequip(config.network, config.graph, weights["element_vectors"], learner.avg_n_neighbors)
+        learner.model.load_state_dict(weights)
+        learner.model.to(device)
+        return learner
+
+    @property
+    def n_parameters(self) -> int:
+        return sum(p.numel() for p in self.model.parameters()) if self.model is not None else 0

@@ -1,0 +1,86 @@
+"""What every learner is: inputs and a unitless target in, unitless predictions out."""
+
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from src.config import GbdtConfig, GnnConfig
+from src.data.table import Crystals
+
+Values = NDArray[np.float64]
+
+
+class Inputs(Protocol):
+    """What a learner makes of crystals once for all folds: rows that an array of row numbers selects."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: NDArray[np.integer]) -> Any: ...
+
+
+class Watched(NamedTuple):
+    """Rows whose error is written to the history and decides nothing."""
+
+    inputs: Any
+    target: Values
+
+
+class Learner(Protocol):
+    """Fits a target of unit scale. `fit` leaves all that it needs to go on after an interruption in its folder."""
+
+    def fit(self, inputs: Any, target: Values, folder: Path, watched: Watched | None = None) -> None:
+        """Trains on all rows; writes history.csv, one line for each unit of progress."""
+
+    def predict(self, inputs: Any) -> Values:
+        """(n_rows,), unitless."""
+
+    def save(self, folder: Path) -> None:
+        """Writes the weights and the settings that they need."""
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """The learner that `save` wrote, ready to predict."""
+
+    @property
+    def n_parameters(self) -> int:
+        """Trained numbers: weights, or leaves of trees."""
+
+
+def make_learner(config: GnnConfig | GbdtConfig, seed: int, device: str, word2vec: Path | None) -> Learner:
+    """An untrained learner. word2vec: a gensim file to take mat2vec from; None: the packaged table."""
+    if isinstance(config, GbdtConfig):
+        from src.learners.gbdt import GbdtLearner
+
+        return GbdtLearner(config, seed)
+    from src.learners.gnn import GnnLearner
+
+    return GnnLearner(config, seed, device, word2vec)
+
+
+def prepare_inputs(
+    config: GnnConfig | GbdtConfig, crystals: Crystals, key: str, cache: Path, n_jobs: int, word2vec: Path | None
+) -> Inputs:
+    """The learner's inputs for all crystals of a table, from the cache where they are there already.
+
+    key: identifies the crystals. cache: folder of stores. word2vec: as in `make_learner`.
+    """
+    if isinstance(config, GbdtConfig):
+        from src.learners.gbdt import prepare
+
+        return prepare(config, crystals, key, cache, n_jobs, word2vec)
+    from src.graphs.cache import cached_graphs
+    from src.learners.gnn import GraphInputs
+
+    store = cached_graphs(crystals, key, config.graph, cache, n_jobs)
+    return GraphInputs(store, np.arange(len(store)))
+
+
+def n_steps(config: GnnConfig | GbdtConfig) -> int:
+    """Lines of history.csv that a finished training has."""
+    if isinstance(config, GbdtConfig):
+        from src.learners.gbdt import EVERY
+
+        return -(-config.n_trees // EVERY)
+    return config.training.n_epochs

@@ -1,0 +1,131 @@
+"""The one training loop of networks: loss, schedule, averaged weights, checkpoints."""
+
+import csv
+import math
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from src.config import TrainingConfig
+from src.files import write_atomic
+from src.learners.learner import Values
+
+HISTORY = ("epoch", "lr", "train_loss", "valid_mae")
+EVAL_BATCH_SIZE = 128
+HUBER_KNEE = 0.1  # in units of the target's scale
+MakeBatch = Callable[[NDArray[np.integer]], Any]
+
+
+def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
+
+
+def make_schedule(optimizer: torch.optim.Optimizer, config: TrainingConfig, n_steps: int) -> LRScheduler:
+    """Linear warm-up, then a cosine to zero; counted in steps."""
+    n_warmup = max(1, round(config.warmup_fraction * n_steps))
+    warmup = LinearLR(optimizer, start_factor=1 / (n_warmup + 1), total_iters=n_warmup)
+    cosine = CosineAnnealingLR(optimizer, T_max=max(1, n_steps - n_warmup))
+    return SequentialLR(optimizer, [warmup, cosine], milestones=[n_warmup])
+
+
+def loss_function(config: TrainingConfig) -> Callable[[Tensor, Tensor], Tensor]:
+    return nn.L1Loss() if config.loss == "l1" else nn.HuberLoss(delta=HUBER_KNEE)
+
+
+class Training:
+    """A network, its averaged copy, and all state that a checkpoint holds."""
+
+    def __init__(self, model: nn.Module, config: TrainingConfig, seed: int, n_train: int) -> None:
+        self.model, self.config, self.seed, self.n_train = model, config, seed, n_train
+        self.n_batches = math.ceil(n_train / config.batch_size)
+        self.averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
+        self.optimizer = make_optimizer(model, config)
+        self.schedule = make_schedule(self.optimizer, config, config.n_epochs * self.n_batches)
+        self.history: list[list[float]] = []
+
+    def run(self, make_batch: MakeBatch, target: Tensor, folder: Path, watch: Callable[[nn.Module], float]) -> None:
+        """Trains to the last epoch, from the folder's checkpoint where there is one.
+
+        make_batch: numbers of training rows -> batch.
+        target: (n_train,), on the device.
+        watch: averaged model -> error of the watched rows, for the history.
+        """
+        checkpoint = folder / "checkpoint.pt"
+        if checkpoint.is_file():
+            self.load_state(torch.load(checkpoint, weights_only=True))
+        for epoch in range(len(self.history), self.config.n_epochs):
+            lr = self.schedule.get_last_lr()[0]
+            loss = self.train_epoch(epoch, make_batch, target)
+            self.history.append([epoch + 1, lr, loss, watch(self.averaged.module)])
+            write_atomic(checkpoint, lambda temporary: torch.save(self.state(), temporary))
+            write_atomic(folder / "history.csv", self.write_history)
+        checkpoint.unlink(missing_ok=True)
+
+    def epoch_order(self, epoch: int) -> Iterator[NDArray[np.integer]]:
+        """The batches of an epoch, as numbers of training rows; depends on seed and epoch alone."""
+        order = np.random.default_rng([self.seed, epoch]).permutation(self.n_train)
+        return (order[i : i + self.config.batch_size] for i in range(0, self.n_train, self.config.batch_size))
+
+    def train_epoch(self, epoch: int, make_batch: MakeBatch, target: Tensor) -> float:
+        """Mean loss over the epoch's rows."""
+        self.model.train()
+        criterion, total = loss_function(self.config), 0.0
+        parameters = [p for p in self.model.parameters() if p.requires_grad]
+        for rows in self.epoch_order(epoch):
+            loss = criterion(self.model(make_batch(rows)), target[torch.from_numpy(rows)])
+            if not torch.isfinite(loss):
+                raise FloatingPointError(
+                    f"the loss is {loss.item()} in epoch {epoch + 1}, training rows {rows.tolist()}; "
+                    "try a smaller lr or clip_norm in a new experiment"
+                )
+            self.optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(parameters, self.config.clip_norm)
+            self.optimizer.step()
+            self.schedule.step()
+            self.averaged.update_parameters(self.model)
+            total += loss.item() * len(rows)
+        return total / self.n_train
+
+    def write_history(self, path: Path) -> None:
+        with path.open("w", newline="") as file:
+            csv.writer(file).writerows([HISTORY, *self.history])
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "model": self.model.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "history": self.history,
+            "random": torch.get_rng_state(),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        for name in ("model", "averaged", "optimizer", "schedule"):
+            getattr(self, name).load_state_dict(state[name])
+        self.history = state["history"]
+        torch.set_rng_state(state["random"])
+
+
+def seed_everything(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+@torch.no_grad()
+def predict(model: nn.Module, make_batch: MakeBatch, n_rows: int) -> Values:
+    """(n_rows,), unitless; batches of neighbouring rows."""
+    model.eval()
+    rows = np.arange(n_rows)
+    parts = [model(make_batch(rows[i : i + EVAL_BATCH_SIZE])) for i in range(0, n_rows, EVAL_BATCH_SIZE)]
+    return torch.cat(parts).double().cpu().numpy()

@@ -1,0 +1,212 @@
+"""The convolution of tensor_product.py as one loop over centres and their edges, compiled by numba for CPUs.
+
+Nothing is materialised per edge: for each centre the messages of its edges are summed in a buffer that fits the first-level cache. The innermost
+loops run over channels, which are contiguous. One row of a feature block is (n_channels,) long.
+
+A path's coefficients for one edge, sum over m2 of C[m1, m2, m3] Y[m2], are few numbers: each pair (m1, m3) with a non-zero one is a *term*.
+"""
+
+import logging
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from src.graphs.graph import GraphBatch
+from src.models.tensor_product import Features, Path, clebsch_gordan, paths_into
+
+try:
+    import numba
+except ImportError:
+    numba = None
+
+log = logging.getLogger(__name__)
+
+
+@lru_cache
+def available() -> bool:
+    """Whether numba is there; says so once where it is not."""
+    if numba is None:
+        log.warning("numba is not installed: the convolution runs in plain torch, exact and several times slower")
+    return numba is not None
+
+
+@lru_cache
+def _tables(paths: tuple[Path, ...]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
+    """(terms, entries, coefficients, slots) of a set of paths.
+
+    terms: (n_terms, 3): path, row of the node feature (l^2 + m1), slot of the output.
+    entries: (n_entries, 2): term, m2 (row of the spherical harmonics); coefficients: (n_entries,).
+    slots: (n_slots, 3): l_out, m3, number of the path among those into l_out. Slots are sorted in this order.
+    """
+    slots, slot_of = [], {}
+    for l_out in range(max(path.l_out for path in paths) + 1):
+        for m3 in range(2 * l_out + 1):
+            for k, p in enumerate(paths_into(paths, l_out)):
+                slot_of[p, m3] = len(slots)
+                slots.append((l_out, m3, k))
+    terms, entries, coefficients = [], [], []
+    for p, path in enumerate(paths):
+        cg = clebsch_gordan(path)
+        for m1, m3 in np.argwhere(np.abs(cg).max(axis=1) > 1e-10):
+            for m2 in np.flatnonzero(np.abs(cg[m1, :, m3]) > 1e-10):
+                entries.append((len(terms), path.l_edge**2 + m2))
+                coefficients.append(cg[m1, m2, m3])
+            terms.append((p, path.l_in**2 + m1, slot_of[p, m3]))
+    return np.array(terms), np.array(entries), np.array(coefficients, dtype=np.float32), np.array(slots)
+
+
+def _jit(function: Any) -> Any:
+    return numba.njit(cache=True, fastmath={"contract", "nsz"}, error_model="numpy")(function) if numba else function
+
+
+@_jit
+def _rotate_to_atoms(features, orbit, rotation, on_atoms):  # type: ignore[no-untyped-def]
+    """on_atoms[j, l^2 + a, c] = sum over b of rotation[j, l; a, b] * features[l][b, orbit[j], c]."""
+    n_channels = on_atoms.shape[2]
+    for j in range(len(orbit)):
+        i = orbit[j]
+        for c in range(n_channels):
+            on_atoms[j, 0, c] = features[0][0, i, c]
+        start = 0
+        for l in range(1, len(features)):
+            n = 2 * l + 1
+            for a in range(n):
+                row = on_atoms[j, l * l + a]
+                row[:] = 0
+                for b in range(n):
+                    d = rotation[j, start + a * n + b]
+                    if d != 0:
+                        x = features[l][b, i]
+                        for c in range(n_channels):
+                            row[c] += d * x[c]
+            start += n * n
+
+
+@_jit
+def _rotate_back(grad_on_atoms, orbit, rotation, grads):  # type: ignore[no-untyped-def]
+    """The adjoint of `_rotate_to_atoms`, added to `grads`."""
+    n_channels = grad_on_atoms.shape[2]
+    for j in range(len(orbit)):
+        i = orbit[j]
+        for c in range(n_channels):
+            grads[0][0, i, c] += grad_on_atoms[j, 0, c]
+        start = 0
+        for l in range(1, len(grads)):
+            n = 2 * l + 1
+            for a in range(n):
+                row = grad_on_atoms[j, l * l + a]
+                for b in range(n):
+                    d = rotation[j, start + a * n + b]
+                    if d != 0:
+                        g = grads[l][b, i]
+                        for c in range(n_channels):
+                            g[c] += d * row[c]
+            start += n * n
+
+
+@_jit
+def _term_values(sh, entries, coefficients, values):  # type: ignore[no-untyped-def]
+    values[:] = 0
+    for k in range(len(coefficients)):
+        values[entries[k, 0]] += coefficients[k] * sh[entries[k, 1]]
+
+
+@_jit
+def _forward(on_atoms, weights, sh, src, first_edge, length_index, terms, entries, coefficients, slots, outs):  # type: ignore[no-untyped-def]
+    n_channels = on_atoms.shape[2]
+    values = np.empty(len(terms), dtype=np.float32)
+    total = np.empty((len(slots), n_channels), dtype=np.float32)
+    for i in range(len(first_edge) - 1):
+        total[:] = 0
+        for e in range(first_edge[i], first_edge[i + 1]):
+            _term_values(sh[e], entries, coefficients, values)
+            w, h = weights[length_index[e]], on_atoms[src[e]]
+            for t in range(len(terms)):
+                a, w_row, h_row, row = values[t], w[terms[t, 0]], h[terms[t, 1]], total[terms[t, 2]]
+                for c in range(n_channels):
+                    row[c] += a * w_row[c] * h_row[c]
+        for s in range(len(slots)):
+            start = slots[s, 2] * n_channels
+            row, out = total[s], outs[slots[s, 0]][slots[s, 1], i]
+            for c in range(n_channels):
+                out[start + c] = row[c]
+
+
+@_jit
+def _backward(  # type: ignore[no-untyped-def]
+    on_atoms, weights, sh, src, first_edge, length_index, terms, entries, coefficients, slots, grad_outs, grad_on_atoms, grad_weights
+):
+    n_channels = on_atoms.shape[2]
+    values = np.empty(len(terms), dtype=np.float32)
+    grad = np.empty((len(slots), n_channels), dtype=np.float32)
+    for i in range(len(first_edge) - 1):
+        for s in range(len(slots)):
+            start = slots[s, 2] * n_channels
+            row, out = grad[s], grad_outs[slots[s, 0]][slots[s, 1], i]
+            for c in range(n_channels):
+                row[c] = out[start + c]
+        for e in range(first_edge[i], first_edge[i + 1]):
+            _term_values(sh[e], entries, coefficients, values)
+            w, h = weights[length_index[e]], on_atoms[src[e]]
+            grad_w, grad_h = grad_weights[length_index[e]], grad_on_atoms[src[e]]
+            for t in range(len(terms)):
+                a, p, m, row = values[t], terms[t, 0], terms[t, 1], grad[terms[t, 2]]
+                w_row, h_row, grad_w_row, grad_h_row = w[p], h[m], grad_w[p], grad_h[m]
+                for c in range(n_channels):
+                    g = a * row[c]
+                    grad_w_row[c] += g * h_row[c]
+                    grad_h_row[c] += g * w_row[c]
+
+
+def _numpy(tensor: Tensor) -> NDArray:
+    return tensor.detach().contiguous().numpy()
+
+
+class _Convolution(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, weights, graph, paths, *features):  # type: ignore[no-untyped-def]
+        orbit, rotation, *edges = graph
+        tables = _tables(paths)
+        n_orbits, n_channels = features[0].shape[1:]
+        blocks = tuple(_numpy(x) for x in features)
+        on_atoms = np.empty((len(orbit), len(features) ** 2, n_channels), dtype=np.float32)
+        _rotate_to_atoms(blocks, orbit, rotation, on_atoms)
+        w = _numpy(weights).reshape(len(weights), len(paths), n_channels)
+        degrees = range(paths[-1].l_out + 1)
+        outs = tuple(
+            np.empty((2 * l + 1, n_orbits, len(paths_into(paths, l)) * n_channels), dtype=np.float32) for l in degrees
+        )
+        _forward(on_atoms, w, *edges, *tables, outs)
+        ctx.kept = graph, tables, on_atoms, w, len(features)
+        return tuple(torch.from_numpy(out) for out in outs)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, *grad_outs):  # type: ignore[no-untyped-def]
+        (orbit, rotation, *edges), tables, on_atoms, w, n_degrees = ctx.kept
+        grad_on_atoms, grad_w = np.zeros_like(on_atoms), np.zeros_like(w)
+        _backward(on_atoms, w, *edges, *tables, tuple(_numpy(g) for g in grad_outs), grad_on_atoms, grad_w)
+        n_orbits, n_channels = grad_outs[0].shape[1], on_atoms.shape[2]
+        grads = tuple(np.zeros((2 * l + 1, n_orbits, n_channels), dtype=np.float32) for l in range(n_degrees))
+        _rotate_back(grad_on_atoms, orbit, rotation, grads)
+        return torch.from_numpy(grad_w.reshape(len(w), -1)), None, None, *(torch.from_numpy(g) for g in grads)
+
+
+def convolve(
+    features: Features, weights: Tensor, edge_sh: Tensor, length_index: Tensor, batch: GraphBatch, paths: tuple[Path, ...]
+) -> Features:
+    """`tensor_product.reference` for float32 tensors on a CPU, differentiable once by features and weights."""
+    first_edge = np.searchsorted(_numpy(batch.edge_dst_index), np.arange(batch.n_orbits + 1))
+    graph = (
+        _numpy(batch.atom_orbit_index),
+        _numpy(batch.atom_rotation),
+        _numpy(edge_sh),
+        _numpy(batch.edge_src_index),
+        first_edge,
+        _numpy(length_index),
+    )
+    return list(_Convolution.apply(weights, graph, paths, *features))

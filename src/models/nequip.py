@@ -1,0 +1,152 @@
+"""NequIP: E(3)-equivariant message passing on crystals (Batzner et al., Nat. Commun. 13, 2453 (2022)).
+
+Irreps are Cx0e + Cx1o + Cx2e + ... up to l_max, C channels each. Features are kept as a list over l of (2l+1, n_orbits, C) blocks, so that
+a linear layer is one matrix product for each l and the convolution reads contiguous channels. Everything between two convolutions
+lives on the representatives of the orbits.
+"""
+
+import math
+
+import torch
+from e3nn import o3
+from e3nn.math import normalize2mom
+from torch import Tensor, nn
+
+from src.config import GraphConfig, NequipConfig
+from src.graphs.graph import GraphBatch
+from src.models.radial import RadialBasis, RadialNetwork
+from src.models.tensor_product import Features, Path, convolve, find_paths, paths_into
+
+
+def natural_irreps(n_channels: int, l_max: int) -> o3.Irreps:
+    """n_channels of each irrep 0e, 1o, 2e, ... up to l_max."""
+    return o3.Irreps([(n_channels, (l, (-1) ** l)) for l in range(l_max + 1)])
+
+
+def unit_linear(n_in: int, n_out: int) -> nn.Linear:
+    """A linear layer without bias whose outputs have unit variance where its inputs do."""
+    linear = nn.Linear(n_in, n_out, bias=False)
+    nn.init.normal_(linear.weight, std=n_in**-0.5)
+    return linear
+
+
+class EquivariantLinear(nn.Module):
+    """Mixes the channels of each degree; its weights carry the normalisation 1 / sqrt(inputs) of o3.Linear."""
+
+    def __init__(self, n_in: list[int], n_out: list[int]) -> None:
+        super().__init__()
+        self.weights = nn.ParameterList(torch.randn(a, b) / math.sqrt(a) for a, b in zip(n_in, n_out, strict=True))
+
+    def forward(self, features: Features) -> Features:
+        return [x @ w for x, w in zip(features, self.weights, strict=True)]
+
+
+class SelfConnection(nn.Module):
+    """Tensor product of node features with invariant attributes of the atom's element (o3.FullyConnectedTensorProduct).
+
+    n_attributes: 0 leaves the attributes out: a linear layer.
+    """
+
+    def __init__(self, n_in: int, n_attributes: int, n_out: list[int]) -> None:
+        super().__init__()
+        self.linear = EquivariantLinear([n_in * max(n_attributes, 1)] * len(n_out), n_out)
+
+    def forward(self, features: Features, attributes: Tensor | None) -> Features:
+        """attributes: (n_orbits, n_attributes)."""
+        if attributes is None:
+            return self.linear(features)
+        products = [(x[..., None] * attributes[:, None, :]).flatten(-2) for x in features]  # (2l+1, n_orbits, C * A)
+        return self.linear(products)
+
+
+class Gate(nn.Module):
+    """Scalars through SiLU; features of l > 0 times a gate, itself a scalar through SiLU (e3nn.nn.Gate)."""
+
+    def __init__(self, n_channels: int) -> None:
+        super().__init__()
+        self.n_channels = n_channels
+        self.scale = normalize2mom(torch.nn.functional.silu).cst
+
+    def forward(self, features: Features) -> Features:
+        """features[0]: (1, n_orbits, n_channels * (1 + number of gated blocks)), scalars first, then a gate for each l > 0."""
+        scalars, *gates = (nn.functional.silu(features[0]) * self.scale).split(self.n_channels, dim=-1)
+        return [scalars, *(x * gate for x, gate in zip(features[1:], gates, strict=True))]
+
+
+class Interaction(nn.Module):
+    """Linear, convolution, linear, plus self-connection, gate: one layer (Batzner et al. 2022, fig. 1d)."""
+
+    def __init__(self, config: NequipConfig, l_in: int, l_edge: int, l_out: int) -> None:
+        super().__init__()
+        n = config.n_channels
+        self.irreps_in, self.irreps_out = natural_irreps(n, l_in), natural_irreps(n, l_out)
+        self.paths: tuple[Path, ...] = find_paths(l_in, l_edge, l_out)
+        n_out = [n * (1 + l_out)] + [n] * l_out  # scalars and gates; then the gated
+        self.linear_in = EquivariantLinear([n] * (l_in + 1), [n] * (l_in + 1))
+        self.radial = RadialNetwork(config.n_bessel, config.radial_hidden, len(self.paths) * n)
+        self.linear_out = EquivariantLinear([n * len(paths_into(self.paths, l)) for l in range(l_out + 1)], n_out)
+        n_shared = min(l_in, l_out) + 1
+        self.self_connection = SelfConnection(n, config.n_element_attributes, n_out[:n_shared])
+        self.n_shared = n_shared
+        self.gate = Gate(n)
+
+    def forward(
+        self, features: Features, attributes: Tensor | None, basis: Tensor, edge_sh: Tensor, length_index: Tensor, batch: GraphBatch
+    ) -> Features:
+        weights = self.radial(basis)
+        messages = convolve(self.linear_in(features), weights, edge_sh, length_index, batch, self.paths)
+        out = self.linear_out(messages)
+        kept = self.self_connection(features[: self.n_shared], attributes)
+        out[: self.n_shared] = [x + y for x, y in zip(out[: self.n_shared], kept, strict=True)]
+        return self.gate(out)
+
+
+class Nequip(nn.Module):
+    """Graph batch -> one number for each crystal: the mean over its atoms.
+
+    element_vectors: (N_ELEMENTS, n_features), by atomic number.
+    avg_n_neighbors: of the training fold.
+    """
+
+    def __init__(self, config: NequipConfig, graph: GraphConfig, element_vectors: Tensor, avg_n_neighbors: float) -> None:
+        super().__init__()
+        n, l_max = config.n_channels, graph.l_max
+        self.message_scale = avg_n_neighbors**-0.5
+        self.irreps_edge = o3.Irreps.spherical_harmonics(l_max)
+        self.register_buffer("element_vectors", element_vectors)
+        self.embedding = unit_linear(element_vectors.shape[1], n)
+        n_attributes = config.n_element_attributes
+        self.attributes = unit_linear(element_vectors.shape[1], n_attributes) if n_attributes else None
+        self.basis = RadialBasis(graph.r_max, config.n_bessel, config.polynomial_cutoff_p)
+        degrees = [0] + [l_max] * (config.n_layers - 1) + [0]
+        self.layers = nn.ModuleList(
+            Interaction(config, l_in, l_max, l_out)
+            for l_in, l_out in zip(degrees[:-1], degrees[1:], strict=True)
+        )
+        widths = (n, *config.head_hidden)
+        hidden = [m for a, b in zip(widths[:-1], widths[1:], strict=True) for m in (nn.Linear(a, b), nn.SiLU())]
+        self.head = nn.Sequential(*hidden, nn.Linear(widths[-1], 1))
+
+    def forward(self, batch: GraphBatch) -> Tensor:
+        """(n_crystals,), unitless."""
+        return batch.mean_over_atoms(self.per_orbit(batch))
+
+    def per_orbit(self, batch: GraphBatch) -> Tensor:
+        """(n_orbits,): the output of each representative atom."""
+        vectors = self.element_vectors[batch.orbit_z]
+        attributes = None if self.attributes is None else self.attributes(vectors)  # (n_orbits, n_element_attributes)
+        lengths, length_index = edge_lengths(batch)
+        basis = self.basis(lengths)  # (n_lengths, n_bessel)
+        edge_sh = o3.spherical_harmonics(self.irreps_edge, batch.edge_vec, normalize=True, normalization="component")
+        edge_sh = edge_sh * (batch.edge_multiplicity * self.message_scale)[:, None]  # (n_edges, (l_max + 1)^2)
+        features = [self.embedding(vectors)[None]]
+        for layer in self.layers:
+            features = layer(features, attributes, basis, edge_sh, length_index, batch)
+        return self.head(features[0][0]).squeeze(-1)
+
+
+def edge_lengths(batch: GraphBatch) -> tuple[Tensor, Tensor]:
+    """Different lengths and each edge's entry among them; every edge its own where derivatives to the edge vectors are wanted."""
+    if batch.edge_vec.requires_grad:
+        return batch.edge_vec.norm(dim=-1), torch.arange(len(batch.edge_vec), device=batch.edge_vec.device)
+    return batch.length, batch.edge_length_index

@@ -1,0 +1,110 @@
+"""The weighted tensor-product convolution of NequIP, as one function with two implementations.
+
+    out[i, path, m3, c] = sum over edges e into i, m1, m2 of  C[m1, m2, m3] * w[length(e), path, c] * Y[e, m2] * h[src(e), m1, c]
+
+where h are the node features of the representatives rotated to each atom, Y the spherical harmonics of the edge (times its
+multiplicity), and C the Clebsch-Gordan coefficients of e3nn in its `component` normalisation: o3.TensorProduct with "uvu" paths
+(Batzner et al. 2022, eq. 5 to 7). `reference` is plain torch: any device, any precision, any number of derivatives. `src/models/fused.py` is
+the same on a CPU in single precision with first derivatives to h and w.
+
+Features are a list over the degree l: features[l] has shape (2l+1, n_nodes, n_channels). Parity is natural: 0e, 1o, 2e, 3o.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from e3nn import o3
+from numpy.typing import NDArray
+from torch import Tensor
+
+from src.graphs.graph import GraphBatch
+
+Features = list[Tensor]
+
+
+@dataclass(frozen=True)
+class Path:
+    """Degree of the node feature, of the edge's spherical harmonics, and of the message."""
+
+    l_in: int
+    l_edge: int
+    l_out: int
+
+
+@lru_cache
+def find_paths(l_in_max: int, l_edge_max: int, l_out_max: int) -> tuple[Path, ...]:
+    """All paths that conserve parity, sorted by l_out, then l_in, then l_edge."""
+    return tuple(
+        Path(l_in, l_edge, l_out)
+        for l_out in range(l_out_max + 1)
+        for l_in in range(l_in_max + 1)
+        for l_edge in range(l_edge_max + 1)
+        if abs(l_in - l_edge) <= l_out <= l_in + l_edge and (l_in + l_edge + l_out) % 2 == 0
+    )
+
+
+@lru_cache
+def clebsch_gordan(path: Path) -> NDArray[np.float64]:
+    """(2 l_in + 1, 2 l_edge + 1, 2 l_out + 1), normalised so that a message has components of unit variance."""
+    wigner_3j = o3.wigner_3j(path.l_in, path.l_edge, path.l_out, dtype=torch.float64)
+    return wigner_3j.numpy() * (2 * path.l_out + 1) ** 0.5
+
+
+def paths_into(paths: tuple[Path, ...], l_out: int) -> list[int]:
+    """Numbers of the paths of one output degree, consecutive."""
+    return [i for i, path in enumerate(paths) if path.l_out == l_out]
+
+
+def rotate_to_atoms(features: Features, batch: GraphBatch) -> Features:
+    """Features of every atom, (2l+1, n_atoms, n_channels), from those of the representatives."""
+    on_atoms, start = [], 0
+    for l, x in enumerate(features):
+        x = x[:, batch.atom_orbit_index]
+        if l > 0:
+            d = batch.atom_rotation[:, start : start + (2 * l + 1) ** 2].view(-1, 2 * l + 1, 2 * l + 1)
+            x = torch.einsum("aij,jac->iac", d, x)
+            start += (2 * l + 1) ** 2
+        on_atoms.append(x)
+    return on_atoms
+
+
+def reference(
+    features: Features, weights: Tensor, edge_sh: Tensor, length_index: Tensor, batch: GraphBatch, paths: tuple[Path, ...]
+) -> Features:
+    """Sums of messages at the representatives; for each l_out a (2 l_out + 1, n_orbits, n_paths(l_out) * n_channels).
+
+    features: on the representatives.
+    weights: (n_lengths, n_paths * n_channels), the radial network's output.
+    edge_sh: (n_edges, (l_edge_max + 1)^2), spherical harmonics times multiplicity.
+    length_index: (n_edges,), row of `weights` of each edge.
+    """
+    on_atoms = rotate_to_atoms(features, batch)
+    n_channels = features[0].shape[-1]
+    weights = weights.view(len(weights), len(paths), n_channels)
+    out = []
+    for l_out in range(max(path.l_out for path in paths) + 1):
+        sums = []
+        for p in paths_into(paths, l_out):
+            path = paths[p]
+            cg = torch.as_tensor(clebsch_gordan(path), dtype=edge_sh.dtype, device=edge_sh.device)
+            harmonics = edge_sh[:, path.l_edge**2 : (path.l_edge + 1) ** 2]
+            message = torch.einsum("ijk,ej,iec->kec", cg, harmonics, on_atoms[path.l_in][:, batch.edge_src_index])
+            message = message * weights[length_index, p]
+            total = message.new_zeros(2 * l_out + 1, batch.n_orbits, n_channels)
+            sums.append(total.index_add(1, batch.edge_dst_index, message))
+        out.append(torch.cat(sums, dim=-1))
+    return out
+
+
+def convolve(
+    features: Features, weights: Tensor, edge_sh: Tensor, length_index: Tensor, batch: GraphBatch, paths: tuple[Path, ...]
+) -> Features:
+    """`reference`, by its fused implementation where that applies: CPU, float32, no derivative to the edge vectors."""
+    if weights.device.type == "cpu" and weights.dtype == torch.float32 and not edge_sh.requires_grad:
+        from src.models import fused
+
+        if fused.available():
+            return fused.convolve(features, weights, edge_sh, length_index, batch, paths)
+    return reference(features, weights, edge_sh, length_index, batch, paths)

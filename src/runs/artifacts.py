@@ -1,0 +1,131 @@
+"""RunDir: names, formats and guards of everything that a run leaves in outputs/, and of what an experiment publishes."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from src.config import ExperimentConfig, to_dict
+from src.files import write_atomic, write_json
+
+ROOT = Path(__file__).resolve().parents[2]
+INPUT, OUTPUTS, EXPERIMENTS = ROOT / "input", ROOT / "outputs", ROOT / "exp"
+DEFAULT_TASK = INPUT / "flla"
+MAT2VEC = INPUT / "mat2vec" / "pretrained_embeddings"
+OOF_COLUMNS = ["id", "fold", "e_form", "e_form_pred"]
+
+
+def experiment_name(number: str) -> str:
+    """'12' or '012' or 'exp012' -> 'exp012'; ValueError for anything else."""
+    digits = number.removeprefix("exp")
+    if not digits.isdigit() or len(digits) > 3:
+        raise ValueError(f"{number!r} is not the number of an experiment, 012 for instance")
+    return f"exp{int(digits):03d}"
+
+
+def read_csv(path: Path, columns: list[str]) -> pd.DataFrame:
+    """A table of predictions; ValueError where columns are missing."""
+    table = pd.read_csv(path, dtype={"id": str}, keep_default_na=False, na_values=["nan", "NaN", ""], float_precision="round_trip")
+    missing = [column for column in columns if column not in table]
+    if missing:
+        raise ValueError(f"{path}: no column {', '.join(missing)}; train the experiment again")
+    return table
+
+
+def write_csv(path: Path, table: pd.DataFrame) -> None:
+    # fixed time stamp: a .gz depends on the table alone
+    compression = {"method": "gzip", "mtime": 0} if path.suffix == ".gz" else None
+    write_atomic(path, lambda temporary: table.to_csv(temporary, index=False, lineterminator="\n", compression=compression))
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """The folder of one experiment on one task."""
+
+    path: Path
+
+    @property
+    def metrics_path(self) -> Path:
+        return self.path / "metrics.json"
+
+    def fold(self, k: int) -> Path:
+        return self.path / f"fold_{k}"
+
+    def fold_metrics(self, k: int) -> dict | None:
+        """What a finished fold has written last; None where it is not finished."""
+        path = self.fold(k) / "metrics.json"
+        return json.loads(path.read_text()) if path.is_file() else None
+
+    def claim(self, config: ExperimentConfig, data_key: str) -> None:
+        """Writes the run's config, or stops where the folder holds a run of another config or of other data."""
+        wanted = {"config": to_dict(config), "data": data_key}
+        path = self.path / "config.json"
+        if path.is_file():
+            stored = json.loads(path.read_text())
+            for part in wanted:
+                if stored.get(part) != json.loads(json.dumps(wanted[part])):
+                    raise ValueError(
+                        f"{path} was written with another {part}. An experiment never changes: give the new one a new number, "
+                        f"or remove {self.path} to run it anew"
+                    )
+            return
+        write_json(path, wanted)
+
+    def write_fold(
+        self, k: int, valid: pd.DataFrame, test_ids: NDArray[np.str_], test_pred: NDArray[np.float64], metrics: dict
+    ) -> None:
+        """Writes a fold's predictions; its metrics come last and mark it as finished."""
+        write_csv(self.fold(k) / "valid.csv", valid)
+        write_csv(self.fold(k) / "test.csv", pd.DataFrame({"id": test_ids, "e_form_pred": test_pred}))
+        write_json(self.fold(k) / "metrics.json", metrics)
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a finished experiment leaves behind, and where it was read from.
+
+    oof: columns id, fold, e_form, e_form_pred. test: id, fold_0 ..., e_form_pred.
+    """
+
+    name: str
+    source: Path
+    oof: pd.DataFrame
+    test: pd.DataFrame
+    metrics: dict
+
+
+def find_predictions(number: str, task_name: str, outputs: Path = OUTPUTS) -> Predictions:
+    """The predictions of a finished experiment: from outputs/ where it is finished there, else from what is published in exp/."""
+    name = experiment_name(number)
+    run = outputs / task_name / name
+    published = EXPERIMENTS / name / "results"
+    if (run / "metrics.json").is_file():
+        source, ending = run, ".csv"
+    elif task_name == DEFAULT_TASK.name and (published / "metrics.json").is_file():
+        source, ending = published, ".csv.gz"
+    elif (EXPERIMENTS / name).is_dir():
+        done = len(list(run.glob("fold_*/metrics.json")))
+        raise FileNotFoundError(f"{name} is not finished on task {task_name} ({done} folds are); run: python exp/{name}/train.py")
+    else:
+        raise FileNotFoundError(f"there is no experiment {name} in {EXPERIMENTS}")
+    return Predictions(
+        name,
+        source,
+        read_csv(source / f"oof{ending}", OOF_COLUMNS),
+        read_csv(source / f"test{ending}", ["id", "e_form_pred"]),
+        json.loads((source / "metrics.json").read_text()),
+    )
+
+
+def publish(number: str, outputs: Path = OUTPUTS) -> Path:
+    """Copies a finished run of the default task to exp/expNNN/results; returns that folder."""
+    predictions = find_predictions(number, DEFAULT_TASK.name, outputs)
+    folder = EXPERIMENTS / predictions.name / "results"
+    if predictions.source != folder:
+        write_csv(folder / "oof.csv.gz", predictions.oof)
+        write_csv(folder / "test.csv.gz", predictions.test)
+        write_json(folder / "metrics.json", predictions.metrics)
+    return folder

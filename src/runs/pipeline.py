@@ -1,0 +1,159 @@
+"""Folds x learner -> out-of-fold predictions, test predictions, metrics."""
+
+import logging
+import platform
+import time
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from src.config import ExperimentConfig, GnnConfig
+from src.data.target import TargetNormalizer
+from src.files import write_json
+from src.learners.learner import Inputs, Watched, make_learner, n_steps, prepare_inputs
+from src.runs.artifacts import MAT2VEC, OOF_COLUMNS, RunDir, read_csv, write_csv
+from src.runs.launch import run_all
+from src.runs.metrics import scores
+from src.runs.task_data import TaskData, load_folds
+
+log = logging.getLogger(__name__)
+LIBRARIES = ("torch", "e3nn", "numba", "numpy", "lightgbm", "scikit-learn", "pymatgen-core", "matminer", "gensim", "ElementEmbeddings")
+
+
+@dataclass(frozen=True, eq=False)
+class FoldJob:
+    """Everything that a fold needs, in a form that travels to another process; large arrays travel as paths."""
+
+    config: ExperimentConfig
+    run: RunDir
+    fold_of_crystal: NDArray[np.int64]
+    ids: NDArray[np.str_]
+    e_form: NDArray[np.float64]
+    element_counts: NDArray[np.int64]
+    inputs: Inputs
+    test_ids: NDArray[np.str_]
+    test_element_counts: NDArray[np.int64]
+    test_inputs: Inputs
+    device: str
+    word2vec: Path | None
+
+
+def run_experiment(
+    config: ExperimentConfig, name: str, data: TaskData, folds: list[int] | None, n_jobs: int, device: str
+) -> dict | None:
+    """Trains the folds that are not finished; once all are, writes oof.csv, test.csv, metrics.json and returns the metrics."""
+    run = RunDir(data.folder / name)
+    run.claim(config, data.key)
+    wanted = list(range(config.folds.n_folds)) if folds is None else folds
+    for k in wanted:
+        if not 0 <= k < config.folds.n_folds:
+            raise ValueError(f"there is no fold {k}; {name} has {config.folds.n_folds}")
+    to_do = [k for k in wanted if run.fold_metrics(k) is None]
+    log.info("%s on %s: folds %s finished, %s to do", name, data.task.name, sorted(set(wanted) - set(to_do)), to_do)
+    if to_do:
+        _train(config, name, data, run, to_do, n_jobs, device)
+    missing = [k for k in range(config.folds.n_folds) if run.fold_metrics(k) is None]
+    if missing:
+        log.info("%s: folds %s are still to do; oof.csv and test.csv come after the last", name, missing)
+        return None
+    return collect(config, run, data)
+
+
+def _train(
+    config: ExperimentConfig, name: str, data: TaskData, run: RunDir, to_do: list[int], n_jobs: int, device: str
+) -> None:
+    word2vec = MAT2VEC if MAT2VEC.is_file() else None
+    inputs, test_inputs = (
+        prepare_inputs(config.learner, table.crystals, key, data.cache, n_jobs, word2vec)
+        for table, key in ((data.train, data.train_key), (data.test, data.test_key))
+    )
+    assert data.train.e_form is not None  # noqa: S101  (a training table has targets; for mypy)
+    job = FoldJob(
+        config, run, load_folds(data, config.folds), data.train.ids, data.train.e_form, data.train.crystals.element_counts, inputs,
+        data.test.ids, data.test.crystals.element_counts, test_inputs, device, word2vec,
+    )  # fmt: skip
+    histories = [run.fold(k) / "history.csv" for k in to_do]
+    run_all(partial(run_fold, job), to_do, n_jobs, histories, n_steps(config.learner), name)
+
+
+def run_fold(job: FoldJob, k: int) -> None:
+    """Trains fold k on all other folds' crystals, predicts its own and the test crystals, writes its files."""
+    if isinstance(job.config.learner, GnnConfig) and job.device == "cpu":
+        import torch
+
+        torch.set_num_threads(1)  # folds run beside each other, and one thread makes the same numbers everywhere
+    wall, cpu = time.perf_counter(), time.process_time()
+    folder = job.run.fold(k)
+    folder.mkdir(parents=True, exist_ok=True)
+    train, valid = np.flatnonzero(job.fold_of_crystal != k), np.flatnonzero(job.fold_of_crystal == k)
+    counts = job.element_counts
+    normalizer = TargetNormalizer.fit(counts[train], job.e_form[train], job.config.target)
+    write_json(folder / "normalizer.json", normalizer.to_json())
+    residual = normalizer.normalize(counts, job.e_form)
+    learner = make_learner(job.config.learner, job.config.seed + k, job.device, job.word2vec)
+    watched = Watched(job.inputs[valid], residual[valid])
+    learner.fit(job.inputs[train], residual[train], folder, watched)
+    learner.save(folder)
+    predicted = normalizer.denormalize(counts[valid], learner.predict(job.inputs[valid]))
+    test_rows = np.arange(len(job.test_ids))
+    test_pred = normalizer.denormalize(job.test_element_counts, learner.predict(job.test_inputs[test_rows]))
+    oof = pd.DataFrame(dict(zip(OOF_COLUMNS, (job.ids[valid], k, job.e_form[valid], predicted), strict=True)))
+    metrics = {
+        **scores(job.e_form[valid], predicted),
+        "n_train": len(train),
+        "n_valid": len(valid),
+        "n_parameters": learner.n_parameters,
+        "wall_seconds": time.perf_counter() - wall,
+        "cpu_seconds": time.process_time() - cpu,
+    }
+    job.run.write_fold(k, oof, job.test_ids, test_pred, metrics)
+
+
+def collect(config: ExperimentConfig, run: RunDir, data: TaskData) -> dict:
+    """Joins the finished folds into oof.csv (rows as in the training table), test.csv (mean over folds) and metrics.json."""
+    n_folds = config.folds.n_folds
+    parts = pd.concat([read_csv(run.fold(k) / "valid.csv", OOF_COLUMNS) for k in range(n_folds)])
+    oof = parts.set_index("id").reindex(data.train.ids).rename_axis("id").reset_index()
+    if len(parts) != len(data.train.ids) or oof.isna().any(axis=None):
+        raise ValueError(f"{run.path}: the folds do not cover the training table just once; remove the folder and train again")
+    test = pd.DataFrame({"id": data.test.ids})
+    for k in range(n_folds):
+        fold_pred = read_csv(run.fold(k) / "test.csv", ["id", "e_form_pred"])
+        if list(fold_pred["id"]) != list(data.test.ids):
+            raise ValueError(f"{run.fold(k) / 'test.csv'}: its ids are not those of the test table; remove the fold and train again")
+        test[f"fold_{k}"] = fold_pred["e_form_pred"]
+    test["e_form_pred"] = test.drop(columns="id").mean(axis=1)
+    per_fold = [metrics for k in range(n_folds) if (metrics := run.fold_metrics(k))]
+    fold_maes = [metrics["mae"] for metrics in per_fold]
+    overall = scores(oof["e_form"].to_numpy(), oof["e_form_pred"].to_numpy())
+    metrics = {
+        "oof_mae": overall["mae"],
+        "oof_rmse": overall["rmse"],
+        "oof_r2": overall["r2"],
+        "fold_maes": fold_maes,
+        "fold_mae_sd": float(np.std(fold_maes, ddof=1)),
+        "n_parameters": per_fold[0]["n_parameters"],
+        "cpu_seconds": sum(m["cpu_seconds"] for m in per_fold),
+        "fold_wall_seconds": [m["wall_seconds"] for m in per_fold],
+        "data": data.key,
+        "versions": _versions(),
+    }
+    write_csv(run.path / "oof.csv", oof)
+    write_csv(run.path / "test.csv", test)
+    write_json(run.metrics_path, metrics)
+    return metrics
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version(), "machine": platform.machine()}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found

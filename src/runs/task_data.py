@@ -1,0 +1,78 @@
+"""A task's tables in memory: parsed once, then read from the cache in outputs/."""
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from src.config import FoldConfig
+from src.data import crystal, table
+from src.data.folds import assign_folds
+from src.data.store import RaggedStore
+from src.data.table import Crystals, CrystalTable, read_table
+from src.data.task import Task, read_task
+from src.runs.artifacts import read_csv, write_csv
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class TaskData:
+    """Both tables of a task; keys are hashes of all that shaped them. folder: the task's place in outputs/."""
+
+    task: Task
+    train: CrystalTable
+    test: CrystalTable
+    train_key: str
+    test_key: str
+    folder: Path
+
+    @property
+    def key(self) -> str:
+        return f"{self.train_key}-{self.test_key}"
+
+    @property
+    def cache(self) -> Path:
+        return self.folder / "cache"
+
+
+def load_task_data(data: Path, outputs: Path, skip_bad_rows: bool, n_jobs: int) -> TaskData:
+    """The tables of the task's folder `data`; its runs and its cache go to outputs/<task>."""
+    task = read_task(data)
+    folder = outputs / task.name
+    loaded = {}
+    for which, has_target in (("train", True), ("test", False)):
+        loaded[which] = _load(task, which, has_target, skip_bad_rows, folder / "cache", n_jobs)
+    return TaskData(task, loaded["train"][0], loaded["test"][0], loaded["train"][1], loaded["test"][1], folder)
+
+
+def _load(
+    task: Task, which: str, has_target: bool, skip: bool, cache: Path, n_jobs: int
+) -> tuple[CrystalTable, str]:
+    path = task.path(which)
+    columns = (task.id_column, task.structure_column, task.target_column)
+    code = [Path(str(module.__file__)).read_bytes() for module in (table, crystal)]
+    settings = [repr((columns, has_target, skip and has_target, version("pymatgen-core"))).encode()]
+    key = hashlib.sha256(b"\0".join([path.read_bytes(), *settings, *code])).hexdigest()[:16]
+    folder = cache / f"crystals-{key}"
+    if not folder.is_dir():
+        read_table(path, task, has_target, skip, n_jobs).to_store().save(folder)
+    return CrystalTable.from_store(RaggedStore.open(folder)), key
+
+
+def load_folds(data: TaskData, config: FoldConfig) -> NDArray[np.int64]:
+    """(n_train,): the fold of each training crystal; stored once for each task and scheme, and read from then on."""
+    name = f"{config.scheme}-{config.n_folds}-{config.n_bins}-{config.seed}-{data.train_key}"
+    path = data.folder / "folds" / f"{name}.csv"
+    if not path.is_file():
+        fold = assign_folds(data.train.e_form, data.train.crystals.element_counts, config)
+        write_csv(path, pd.DataFrame({"id": data.train.ids, "fold": fold}))
+    stored = read_csv(path, ["id", "fold"])
+    if list(stored["id"]) != list(data.train.ids):
+        raise ValueError(f"{path}: its ids are not those of the training table; remove it")
+    return stored["fold"].to_numpy(dtype=np.int64)

@@ -1,0 +1,69 @@
+"""The command line of every exp/expNNN/train.py."""
+
+import argparse
+import importlib.util
+import logging
+import os
+import sys
+from pathlib import Path
+
+from src.config import ExperimentConfig
+from src.runs.artifacts import DEFAULT_TASK, OUTPUTS
+from src.runs.pipeline import run_experiment
+from src.runs.task_data import load_task_data
+
+log = logging.getLogger(__name__)
+
+
+def main(folder: Path, argv: list[str] | None = None) -> None:
+    """Trains the experiment of a folder exp/expNNN."""
+    parser = argparse.ArgumentParser(description=f"Train {folder.name}: its config is {folder / 'config.py'}.")
+    parser.add_argument("--folds", type=int, nargs="+", metavar="K", help="train these folds only (default: all)")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="folds at once (default: the number of cores)")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ... (default: cpu)")
+    parser.add_argument("--data", type=Path, default=DEFAULT_TASK, help="folder of the task (default: input/flla)")
+    parser.add_argument("--outputs", type=Path, default=OUTPUTS, help="where runs go (default: outputs/)")
+    parser.add_argument("--skip-bad-rows", action="store_true", help="leave bad training rows out instead of stopping")
+    args = parser.parse_args(argv)
+    if args.jobs < 1:
+        parser.error(f"--jobs {args.jobs}: at least 1")
+    try:
+        config = load_config(folder)
+        start_log(args.outputs / args.data.resolve().name / folder.name)
+        data = load_task_data(args.data, args.outputs, args.skip_bad_rows, args.jobs)
+        metrics = run_experiment(config, folder.name, data, args.folds, args.jobs, args.device)
+    except (ValueError, FileNotFoundError, FloatingPointError) as error:
+        log.debug("stopped", exc_info=True)
+        sys.exit(f"{folder.name}: {error}")
+    if metrics:
+        log.info(
+            "%s: OOF MAE %.4f +- %.4f (sd over folds), RMSE %.4f %s; %d parameters; %.0f CPU seconds",
+            folder.name, metrics["oof_mae"], metrics["fold_mae_sd"], metrics["oof_rmse"], data.task.unit,
+            metrics["n_parameters"], metrics["cpu_seconds"],
+        )  # fmt: skip
+
+
+def load_config(folder: Path) -> ExperimentConfig:
+    """CONFIG of exp/expNNN/config.py."""
+    path = folder / "config.py"
+    spec = importlib.util.spec_from_file_location(f"{folder.name}_config", path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise FileNotFoundError(f"{path} is missing")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    config = getattr(module, "CONFIG", None)
+    if not isinstance(config, ExperimentConfig):
+        raise ValueError(f"{path}: CONFIG is not an ExperimentConfig")
+    return config
+
+
+def start_log(run: Path) -> None:
+    """Sends the log to the screen and to log.txt of the run."""
+    run.mkdir(parents=True, exist_ok=True)
+    to_file = logging.FileHandler(run / "log.txt")
+    to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    to_screen = logging.StreamHandler()
+    to_screen.setFormatter(logging.Formatter("%(message)s"))
+    root = logging.getLogger()
+    root.handlers[:] = [to_file, to_screen]
+    root.setLevel(logging.INFO)

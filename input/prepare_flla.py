@@ -20,7 +20,7 @@ from pymatgen.core import Lattice, Structure
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from src.data.export import competition_row, write_task  # noqa: E402
+from src.data.export import competition_row, write_task
 
 ARCHIVE_SHA256 = "3faf9e83464f3d48f68a759bf476ad24da4c8c3e950c8f340cb917d3bb906400"
 MEMBER = "matminer-0.3.9/matminer/datasets/flla_2015.csv"

@@ -17,7 +17,7 @@ from pymatgen.core import Structure
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from src.data.export import competition_row, write_task  # noqa: E402
+from src.data.export import competition_row, write_task
 
 
 def read_dataset(name: str, file: Path | None) -> pd.DataFrame:

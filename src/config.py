@@ -1,7 +1,10 @@
-"""Every knob of an experiment, with its unit and range. A default means "as before": it never changes once an experiment relies on it."""
+"""Every knob of an experiment, with its unit and range.
+
+A default means "as before": it never changes once an experiment relies on it.
+"""
 
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Any, Literal
 
 
 def _require(condition: bool, message: str) -> None:
@@ -173,14 +176,14 @@ class ExperimentConfig:
     seed: int = 0
 
 
-def to_dict(config: object) -> object:
+def to_dict(config: Any) -> Any:
     """The config as JSON holds it: dataclasses as objects with the name of their class, tuples as lists."""
     if hasattr(config, "__dataclass_fields__"):
         return {"type": type(config).__name__, **{f.name: to_dict(getattr(config, f.name)) for f in fields(config)}}
     return [to_dict(value) for value in config] if isinstance(config, tuple) else config
 
 
-def from_dict(data: object) -> object:
+def from_dict(data: Any) -> Any:
     """The inverse of `to_dict`."""
     if isinstance(data, dict):
         known = {c.__name__: c for c in (*_LEAVES, GnnConfig, GbdtConfig, ExperimentConfig)}

@@ -30,7 +30,7 @@ CONFIG = ExperimentConfig(
             head_hidden=(32,),
         ),
         training=TrainingConfig(
-            n_epochs=20,
+            n_epochs=30,
             batch_size=32,
             lr=2e-3,
             weight_decay=1e-2,

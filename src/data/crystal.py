@@ -1,5 +1,6 @@
 """A crystal: lattice, atoms, and nothing else. It knows neither files nor graphs."""
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,7 +60,9 @@ class Crystal:
     @classmethod
     def from_cif(cls, cif: str) -> "Crystal":
         """A Crystal from the text of a CIF file, in the cell as written; ValueError if it does not hold just one."""
-        structures = CifParser.from_str(cif).parse_structures(primitive=False, check_occu=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Issues encountered while parsing CIF")  # 0.3333 becomes 1/3: as wanted
+            structures = CifParser.from_str(cif).parse_structures(primitive=False, check_occu=True)
         if len(structures) != 1:
             raise ValueError(f"the CIF holds {len(structures)} structures, expected one")
         return cls.from_structure(structures[0])

@@ -7,9 +7,7 @@ from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold
 from src.config import FoldConfig
 
 
-def assign_folds(
-    e_form: NDArray[np.float64], element_counts: NDArray[np.int64], config: FoldConfig
-) -> NDArray[np.int64]:
+def assign_folds(e_form: NDArray[np.float64], element_counts: NDArray[np.int64], config: FoldConfig) -> NDArray[np.int64]:
     """(n_crystals,): the fold each crystal is scored in.
 
     e_form: (n_crystals,), for `stratified`: its quantile bins are spread evenly over the folds.
@@ -24,7 +22,8 @@ def assign_folds(
         _, group = np.unique(reduced, axis=0, return_inverse=True)
         splits = GroupKFold(config.n_folds, shuffle=True, random_state=config.seed).split(x, groups=group)
     elif config.scheme == "stratified":
-        edges = np.quantile(e_form, np.linspace(0, 1, config.n_bins + 1)[1:-1])
+        n_bins = min(config.n_bins, n // config.n_folds)  # each bin has a crystal for every fold
+        edges = np.quantile(e_form, np.linspace(0, 1, n_bins + 1)[1:-1])
         bins = np.searchsorted(edges, e_form)
         splits = StratifiedKFold(config.n_folds, shuffle=True, random_state=config.seed).split(x, bins)
     else:

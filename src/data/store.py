@@ -1,11 +1,10 @@
 """RaggedStore: flat arrays of many items of different sizes, in memory or memory-mapped from a folder.
 
-A folder holds one .npy file for each field and one of offsets for each level; nothing in it is ever unpickled. Processes that open the
-same folder share its pages, and an item costs memory only while it is in use.
+A folder holds one .npy file for each field and one of offsets for each level; nothing in it is ever unpickled. Processes
+that open the same folder share its pages, and an item costs memory only while it is in use.
 """
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -35,7 +34,7 @@ class RaggedStore:
     def __len__(self) -> int:
         return len(next(iter(self.offsets.values()))) - 1
 
-    def __reduce__(self):  # another process maps the same files instead of receiving a copy
+    def __reduce__(self) -> tuple:  # another process maps the same files instead of receiving a copy
         if self.folder is None:
             return RaggedStore, (self.arrays, self.offsets, self.levels)
         return RaggedStore.open, (self.folder,)
@@ -53,15 +52,14 @@ class RaggedStore:
     def item(self, i: int) -> dict[str, NDArray]:
         """Every field of item i."""
         return {
-            name: self.arrays[name][self.offsets[level][i] : self.offsets[level][i + 1]]
-            for name, level in self.levels.items()
+            name: self.arrays[name][self.offsets[level][i] : self.offsets[level][i + 1]] for name, level in self.levels.items()
         }
 
     @classmethod
     def from_items(cls, levels: Mapping[str, str], items: Sequence[Mapping[str, NDArray]]) -> "RaggedStore":
         """A store in memory; every item maps each field of `levels` to its array."""
         arrays = {name: np.concatenate([item[name] for item in items]) for name in levels}
-        offsets = {}
+        offsets: dict[str, NDArray[np.int64]] = {}
         for name, level in levels.items():
             counts = np.array([len(item[name]) for item in items], dtype=np.int64)
             offset = np.concatenate([[0], np.cumsum(counts)])
@@ -92,7 +90,7 @@ class RaggedStore:
                 np.save(temporary / f"{level}.offsets.npy", offset, allow_pickle=False)
             (temporary / "levels.json").write_text(json.dumps(self.levels))
             try:
-                os.rename(temporary, folder)
+                temporary.rename(folder)
             except OSError:
                 if not folder.exists():  # else another process was first, with the same content
                     raise
@@ -104,7 +102,5 @@ class RaggedStore:
         """The store of a folder, its fields memory-mapped."""
         levels = json.loads((folder / "levels.json").read_text())
         arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in levels}
-        offsets = {
-            level: np.load(folder / f"{level}.offsets.npy", allow_pickle=False) for level in set(levels.values())
-        }
+        offsets = {level: np.load(folder / f"{level}.offsets.npy", allow_pickle=False) for level in set(levels.values())}
         return cls(arrays, offsets, levels, folder)

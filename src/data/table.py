@@ -64,6 +64,13 @@ class CrystalTable:
     crystals: Crystals
     e_form: NDArray[np.float64] | None
 
+    @property
+    def targets(self) -> NDArray[np.float64]:
+        """e_form of a training table; ValueError for a test table, which has none."""
+        if self.e_form is None:
+            raise ValueError("a test table has no targets")
+        return self.e_form
+
     def to_store(self) -> RaggedStore:
         """The table as a store, which can be saved; `from_store` is the inverse."""
         store, rows = self.crystals.store, {name: values for name in ROW_FIELDS if (values := getattr(self, name)) is not None}
@@ -134,7 +141,9 @@ def _refuse(path: Path, messages: list[str], skippable: bool, skip: bool) -> Non
     more = f"\n  and {len(messages) - MAX_NAMED} more" if len(messages) > MAX_NAMED else ""
     text = f"{path}: {len(messages)} bad rows\n  {shown}{more}"
     if not (skippable and skip):
-        remedy = "correct them, or leave them out with --skip-bad-rows" if skippable else "a test row is never left out: correct them"
+        remedy = (
+            "correct them, or leave them out with --skip-bad-rows" if skippable else "a test row is never left out: correct them"
+        )
         raise ValueError(f"{text}\n{remedy}")
     log.warning("%s\nleft out", text)
 

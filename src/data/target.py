@@ -12,7 +12,8 @@ from src.data.crystal import N_ELEMENTS
 
 @dataclass(frozen=True, eq=False)
 class TargetNormalizer:
-    """residual = (e_form - mean over the crystal's atoms of shift[element]) / scale, so MAE in eV/atom = scale x MAE of the residual.
+    """residual = (e_form - mean over the crystal's atoms of shift[element]) / scale, so MAE in eV/atom = scale x MAE of the
+    residual.
 
     shift: (N_ELEMENTS,), eV/atom.
     scale: eV/atom.
@@ -22,13 +23,11 @@ class TargetNormalizer:
     scale: float
 
     @classmethod
-    def fit(
-        cls, element_counts: NDArray[np.int64], e_form: NDArray[np.float64], config: TargetConfig
-    ) -> "TargetNormalizer":
+    def fit(cls, element_counts: NDArray[np.int64], e_form: NDArray[np.float64], config: TargetConfig) -> "TargetNormalizer":
         """The normaliser of training rows.
 
-        `residual` is the 2nd-place solution of the Nishika 2023 competition: the structure's energy, e_form x n_atoms, regressed on the
-        atom counts without intercept. Elements absent from these rows get the mean shift.
+        `residual` is the 2nd-place solution of the Nishika 2023 competition: the structure's energy, e_form x n_atoms,
+        regressed on the atom counts without intercept. Elements absent from these rows get the mean shift.
         element_counts: (n_crystals, N_ELEMENTS). e_form: (n_crystals,), eV/atom.
         """
         shift = np.zeros(N_ELEMENTS)

@@ -50,7 +50,10 @@ def mat2vec_statistics(element_counts: Counts, n_jobs: int, word2vec: Path | Non
 
 
 def magpie(element_counts: Counts, n_jobs: int, word2vec: Path | None) -> pd.DataFrame:
-    """Magpie statistics, stoichiometry norms and valence orbitals by matminer (Ward et al. 2016, doi:10.1038/npjcompumats.2016.28)."""
+    """Magpie statistics, stoichiometry norms and valence orbitals by matminer.
+
+    Source: Ward et al., npj Comput. Mater. 2, 16028 (2016), doi:10.1038/npjcompumats.2016.28.
+    """
     different, row = np.unique(element_counts, axis=0, return_inverse=True)
     bar = tqdm(total=len(different), desc="Magpie statistics", mininterval=1, disable=len(different) < 500)
     chunks = np.array_split(different, max(1, len(different) // 64))

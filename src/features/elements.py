@@ -1,7 +1,7 @@
 """Element vectors by atomic number: mat2vec through gensim, one-hot, and other published tables.
 
-The tables ship in the package ElementEmbeddings (input/README.md has their papers). The original mat2vec model, a gensim Word2Vec file,
-takes precedence where the user has put it at input/mat2vec/pretrained_embeddings.
+The tables ship in the package ElementEmbeddings (input/README.md has their papers). The original mat2vec model, a gensim
+Word2Vec file, takes precedence where the user has put it at input/mat2vec/pretrained_embeddings.
 """
 
 import csv

@@ -44,7 +44,7 @@ def cached_graphs(crystals: Crystals, crystals_key: str, config: GraphConfig, fo
     n_atoms, n_orbits = (store.offsets[level][-1] for level in ("atom", "orbit"))
     without = int((np.diff(store.offsets["atom"]) == np.diff(store.offsets["orbit"])).sum())
     log.info(
-        "graphs: %d crystals, %d atoms in %d orbits (%d crystals without equivalent atoms), %d edges, %d lengths, in %.1f s; written to %s",
+        "graphs: %d crystals, %d atoms in %d orbits (%d without symmetry), %d edges, %d lengths, %.1f s; now in %s",
         len(store), n_atoms, n_orbits, without, store.offsets["edge"][-1], store.offsets["length"][-1],
         time.perf_counter() - start, path,
     )  # fmt: skip

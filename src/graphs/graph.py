@@ -1,12 +1,13 @@
 """CrystalGraph: a crystal as a network sees it, reduced by its symmetry; and batches of graphs.
 
-Five levels: crystals, orbits (one representative atom each), atoms, edges, lengths. Node features live on the representatives; atoms
-appear only as sources of edges, where the features of their representative are rotated to them.
+Five levels: crystals, orbits (one representative atom each), atoms, edges, lengths. Node features live on the
+representatives; atoms appear only as sources of edges, where the features of their representative are rotated to them.
 
 Why that is exact (energy E of a crystal with space group G; D the representation of an operation on features): features obey
 h[g j] = D(g) h[j], and the edges into a centre i that its stabiliser maps onto each other bring messages that differ by D alone.
-So sum one edge of each such set, times the set's size, and average the result over the stabiliser. That average is linear, commutes
-with every linear layer and gate, and is the identity for scalars: it is taken where features are next rotated, by the matrix
+So sum one edge of each such set, times the set's size, and average the result over the stabiliser. That average is linear,
+commutes with every linear layer and gate, and is the identity for scalars: it is taken where features are next rotated, by
+the matrix
 
     rotation[j] = mean over all operations g that map the representative onto j of D(g)
 
@@ -51,7 +52,8 @@ class CrystalGraph:
     orbit_z: (n_orbits,), atomic number.
     orbit_weight: (n_orbits,), share of the cell's atoms that the orbit holds; sums to one.
     atom_orbit_index: (n_atoms,), orbit of each atom.
-    atom_rotation: (n_atoms, sum of (2l+1)^2 for l = 1 ... l_max), the matrices of the module's docstring, row by row, l ascending.
+    atom_rotation: (n_atoms, sum of (2l+1)^2 for l = 1 ... l_max), the matrices of the module's docstring, row by row, l
+        ascending.
     edge_src_index: (n_edges,), atom.
     edge_dst_index: (n_edges,), orbit; ascending.
     edge_vec: (n_edges, 3), Angstrom, from the centre to its neighbour.
@@ -112,9 +114,7 @@ def _harmonics(points: NDArray[np.float64], l: int) -> NDArray[np.float64]:
     return o3.spherical_harmonics(l, torch.from_numpy(np.ascontiguousarray(points)), normalize=True).numpy()
 
 
-def _mean_rotations(
-    rotation: NDArray[np.float64], image: NDArray[np.int64], n_atoms: int, l_max: int
-) -> NDArray[np.float64]:
+def _mean_rotations(rotation: NDArray[np.float64], image: NDArray[np.int64], n_atoms: int, l_max: int) -> NDArray[np.float64]:
     """(n_atoms, K): `atom_rotation`. image: (n_ops, n_orbits), the atom each operation takes a representative to."""
     d = [wigner_d(rotation, l).reshape(len(rotation), -1) for l in range(1, l_max + 1)]
     flat = np.concatenate(d, axis=1) if d else np.zeros((len(rotation), 0))

@@ -4,6 +4,7 @@ The one place that fixes the direction of an edge: it points from a neighbour (s
 is the image of the neighbour minus the centre.
 """
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,7 +38,7 @@ class Edges:
 def find_edges(crystal: Crystal, centers: NDArray[np.int64], r_max: float) -> Edges:
     """All edges no longer than r_max whose destination is one of the centres (atom indices, ascending)."""
     coords = np.ascontiguousarray(crystal.cart_coords)
-    center, src, cell, length = find_points_in_spheres(
+    center, src, offset, length = find_points_in_spheres(
         coords,
         np.ascontiguousarray(coords[centers]),
         r=float(r_max),
@@ -45,7 +46,8 @@ def find_edges(crystal: Crystal, centers: NDArray[np.int64], r_max: float) -> Ed
         lattice=np.ascontiguousarray(crystal.lattice),
         tol=SELF_DISTANCE,
     )
-    dst, cell = centers[center], np.round(cell).astype(np.int64)
+    dst = centers[center]
+    cell = offset.round().astype(np.int64)
     is_edge = ~((src == dst) & (cell == 0).all(axis=1)) & (length <= r_max)
     order = np.flatnonzero(is_edge)[np.lexsort((*cell[is_edge].T, src[is_edge], dst[is_edge]))]
     src, dst, cell = src[order], dst[order], cell[order]
@@ -61,7 +63,7 @@ def merge_equivalent(edges: Edges, symmetry: Symmetry) -> Edges:
     """
     kept, multiplicity = [], []
     bounds = np.searchsorted(edges.dst, [*np.unique(edges.dst), len(symmetry.image[0])])
-    for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+    for start, stop in itertools.pairwise(bounds):
         center, src, cell = edges.dst[start], edges.src[start:stop], edges.cell[start:stop]
         ops = np.flatnonzero(symmetry.image[:, center] == center)
         image = symmetry.image[np.ix_(ops, src)]  # (n_stabiliser, n_edges)

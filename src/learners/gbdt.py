@@ -37,9 +37,7 @@ class TableInputs:
         return self.table.iloc[rows]
 
 
-def prepare(
-    config: GbdtConfig, crystals: Crystals, key: str, cache: Path, n_jobs: int, word2vec: Path | None
-) -> TableInputs:
+def prepare(config: GbdtConfig, crystals: Crystals, key: str, cache: Path, n_jobs: int, word2vec: Path | None) -> TableInputs:
     """The feature table of all crystals, single precision; cached by crystals, groups, code and libraries."""
     code = [Path(str(module.__file__)).read_bytes() for module in (composition, elements)]
     libraries = [version(name).encode() for name in ("matminer", "pymatgen-core", "ElementEmbeddings")]
@@ -53,7 +51,13 @@ def prepare(
     start = time.perf_counter()
     table = composition_features(crystals.element_counts, config.features, n_jobs, word2vec).astype(np.float32)
     write_atomic(path, lambda temporary: np.savez(temporary, values=table.to_numpy(), columns=np.array(table.columns, dtype=str)))
-    log.info("features: %d columns for %d crystals in %.1f s; written to %s", table.shape[1], len(table), time.perf_counter() - start, path)
+    log.info(
+        "features: %d columns for %d crystals in %.1f s; written to %s",
+        table.shape[1],
+        len(table),
+        time.perf_counter() - start,
+        path,
+    )
     return TableInputs(table)
 
 

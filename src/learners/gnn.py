@@ -20,7 +20,6 @@ from src.learners.training import Training, predict, seed_everything
 from src.models.nequip import Nequip
 
 
-
 @dataclass(frozen=True, eq=False)
 class GraphInputs:
     """Graphs of a store, selected by row numbers; nothing is read before a batch is made."""
@@ -60,7 +59,7 @@ class GnnLearner:
 
     def __init__(self, config: GnnConfig, seed: int, device: str = "cpu", word2vec: Path | None = None) -> None:
         self.config, self.seed, self.device, self.word2vec = config, seed, device, word2vec
-        self.model: Nequip | None = None
+        self.model: torch.nn.Module | None = None
         self.avg_n_neighbors = float("nan")
 
     def fit(self, inputs: GraphInputs, target: Values, folder: Path, watched: Watched | None = None) -> None:
@@ -105,9 +104,9 @@ class GnnLearner:
         learner = cls(config, settings["seed"], device)
         learner.avg_n_neighbors = settings["avg_n_neighbors"]
         weights = load_file(folder / "model.safetensors")
-        learner.model = Nequip(config.network, config.graph, weights["element_vectors"], learner.avg_n_neighbors)
-        learner.model.load_state_dict(weights)
-        learner.model.to(device)
+        model = Nequip(config.network, config.graph, weights["element_vectors"], learner.avg_n_neighbors)
+        model.load_state_dict(weights)
+        learner.model = model.to(device)
         return learner
 
     @property

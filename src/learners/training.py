@@ -62,7 +62,7 @@ class Training:
         if checkpoint.is_file():
             self.load_state(torch.load(checkpoint, weights_only=True))
         for epoch in range(len(self.history), self.config.n_epochs):
-            lr = self.schedule.get_last_lr()[0]
+            lr = float(self.schedule.get_last_lr()[0])
             loss = self.train_epoch(epoch, make_batch, target)
             self.history.append([epoch + 1, lr, loss, watch(self.averaged.module)])
             write_atomic(checkpoint, lambda temporary: torch.save(self.state(), temporary))
@@ -118,7 +118,6 @@ class Training:
 
 def seed_everything(seed: int) -> None:
     random.seed(seed)
-    np.random.seed(seed)
     torch.manual_seed(seed)
 
 

@@ -1,9 +1,10 @@
 """The convolution of tensor_product.py as one loop over centres and their edges, compiled by numba for CPUs.
 
-Nothing is materialised per edge: for each centre the messages of its edges are summed in a buffer that fits the first-level cache. The innermost
-loops run over channels, which are contiguous. One row of a feature block is (n_channels,) long.
+Nothing is materialised per edge: for each centre the messages of its edges are summed in a buffer that fits the first-level
+cache. The innermost loops run over channels, which are contiguous. One row of a feature block is (n_channels,) long.
 
-A path's coefficients for one edge, sum over m2 of C[m1, m2, m3] Y[m2], are few numbers: each pair (m1, m3) with a non-zero one is a *term*.
+A path's coefficients for one edge, sum over m2 of C[m1, m2, m3] Y[m2], are few numbers: each pair (m1, m3) with a non-zero
+one is a *term*.
 """
 
 import logging
@@ -42,20 +43,23 @@ def _tables(paths: tuple[Path, ...]) -> tuple[NDArray[np.int64], NDArray[np.int6
     entries: (n_entries, 2): term, m2 (row of the spherical harmonics); coefficients: (n_entries,).
     slots: (n_slots, 3): l_out, m3, number of the path among those into l_out. Slots are sorted in this order.
     """
-    slots, slot_of = [], {}
+    slots: list[tuple[int, int, int]] = []
+    slot_of: dict[tuple[int, int], int] = {}
     for l_out in range(max(path.l_out for path in paths) + 1):
         for m3 in range(2 * l_out + 1):
             for k, p in enumerate(paths_into(paths, l_out)):
                 slot_of[p, m3] = len(slots)
                 slots.append((l_out, m3, k))
-    terms, entries, coefficients = [], [], []
+    terms: list[tuple[int, int, int]] = []
+    entries: list[tuple[int, int]] = []
+    coefficients: list[float] = []
     for p, path in enumerate(paths):
         cg = clebsch_gordan(path)
         for m1, m3 in np.argwhere(np.abs(cg).max(axis=1) > 1e-10):
             for m2 in np.flatnonzero(np.abs(cg[m1, :, m3]) > 1e-10):
-                entries.append((len(terms), path.l_edge**2 + m2))
+                entries.append((len(terms), path.l_edge**2 + int(m2)))
                 coefficients.append(cg[m1, m2, m3])
-            terms.append((p, path.l_in**2 + m1, slot_of[p, m3]))
+            terms.append((p, path.l_in**2 + int(m1), slot_of[p, int(m3)]))
     return np.array(terms), np.array(entries), np.array(coefficients, dtype=np.float32), np.array(slots)
 
 
@@ -138,7 +142,19 @@ def _forward(on_atoms, weights, sh, src, first_edge, length_index, terms, entrie
 
 @_jit
 def _backward(  # type: ignore[no-untyped-def]
-    on_atoms, weights, sh, src, first_edge, length_index, terms, entries, coefficients, slots, grad_outs, grad_on_atoms, grad_weights
+    on_atoms,
+    weights,
+    sh,
+    src,
+    first_edge,
+    length_index,
+    terms,
+    entries,
+    coefficients,
+    slots,
+    grad_outs,
+    grad_on_atoms,
+    grad_weights,
 ):
     n_channels = on_atoms.shape[2]
     values = np.empty(len(terms), dtype=np.float32)
@@ -177,9 +193,7 @@ class _Convolution(torch.autograd.Function):
         _rotate_to_atoms(blocks, orbit, rotation, on_atoms)
         w = _numpy(weights).reshape(len(weights), len(paths), n_channels)
         degrees = range(paths[-1].l_out + 1)
-        outs = tuple(
-            np.empty((2 * l + 1, n_orbits, len(paths_into(paths, l)) * n_channels), dtype=np.float32) for l in degrees
-        )
+        outs = tuple(np.empty((2 * l + 1, n_orbits, len(paths_into(paths, l)) * n_channels), dtype=np.float32) for l in degrees)
         _forward(on_atoms, w, *edges, *tables, outs)
         ctx.kept = graph, tables, on_atoms, w, len(features)
         return tuple(torch.from_numpy(out) for out in outs)

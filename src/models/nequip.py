@@ -1,10 +1,11 @@
 """NequIP: E(3)-equivariant message passing on crystals (Batzner et al., Nat. Commun. 13, 2453 (2022)).
 
-Irreps are Cx0e + Cx1o + Cx2e + ... up to l_max, C channels each. Features are kept as a list over l of (2l+1, n_orbits, C) blocks, so that
-a linear layer is one matrix product for each l and the convolution reads contiguous channels. Everything between two convolutions
-lives on the representatives of the orbits.
+Irreps are Cx0e + Cx1o + Cx2e + ... up to l_max, C channels each. Features are kept as a list over l of (2l+1, n_orbits, C)
+blocks, so that a linear layer is one matrix product for each l and the convolution reads contiguous channels. Everything
+between two convolutions lives on the representatives of the orbits.
 """
 
+import itertools
 import math
 
 import torch
@@ -91,7 +92,13 @@ class Interaction(nn.Module):
         self.gate = Gate(n)
 
     def forward(
-        self, features: Features, attributes: Tensor | None, basis: Tensor, edge_sh: Tensor, length_index: Tensor, batch: GraphBatch
+        self,
+        features: Features,
+        attributes: Tensor | None,
+        basis: Tensor,
+        edge_sh: Tensor,
+        length_index: Tensor,
+        batch: GraphBatch,
     ) -> Features:
         weights = self.radial(basis)
         messages = convolve(self.linear_in(features), weights, edge_sh, length_index, batch, self.paths)
@@ -113,18 +120,16 @@ class Nequip(nn.Module):
         n, l_max = config.n_channels, graph.l_max
         self.message_scale = avg_n_neighbors**-0.5
         self.irreps_edge = o3.Irreps.spherical_harmonics(l_max)
+        self.element_vectors: Tensor
         self.register_buffer("element_vectors", element_vectors)
         self.embedding = unit_linear(element_vectors.shape[1], n)
         n_attributes = config.n_element_attributes
         self.attributes = unit_linear(element_vectors.shape[1], n_attributes) if n_attributes else None
         self.basis = RadialBasis(graph.r_max, config.n_bessel, config.polynomial_cutoff_p)
         degrees = [0] + [l_max] * (config.n_layers - 1) + [0]
-        self.layers = nn.ModuleList(
-            Interaction(config, l_in, l_max, l_out)
-            for l_in, l_out in zip(degrees[:-1], degrees[1:], strict=True)
-        )
+        self.layers = nn.ModuleList(Interaction(config, l_in, l_max, l_out) for l_in, l_out in itertools.pairwise(degrees))
         widths = (n, *config.head_hidden)
-        hidden = [m for a, b in zip(widths[:-1], widths[1:], strict=True) for m in (nn.Linear(a, b), nn.SiLU())]
+        hidden = [m for a, b in itertools.pairwise(widths) for m in (nn.Linear(a, b), nn.SiLU())]
         self.head = nn.Sequential(*hidden, nn.Linear(widths[-1], 1))
 
     def forward(self, batch: GraphBatch) -> Tensor:

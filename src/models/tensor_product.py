@@ -4,8 +4,8 @@
 
 where h are the node features of the representatives rotated to each atom, Y the spherical harmonics of the edge (times its
 multiplicity), and C the Clebsch-Gordan coefficients of e3nn in its `component` normalisation: o3.TensorProduct with "uvu" paths
-(Batzner et al. 2022, eq. 5 to 7). `reference` is plain torch: any device, any precision, any number of derivatives. `src/models/fused.py` is
-the same on a CPU in single precision with first derivatives to h and w.
+(Batzner et al. 2022, eq. 5 to 7). `reference` is plain torch: any device, any precision, any number of derivatives.
+`src/models/fused.py` is the same on a CPU in single precision with first derivatives to h and w.
 
 Features are a list over the degree l: features[l] has shape (2l+1, n_nodes, n_channels). Parity is natural: 0e, 1o, 2e, 3o.
 """

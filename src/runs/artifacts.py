@@ -28,7 +28,9 @@ def experiment_name(number: str) -> str:
 
 def read_csv(path: Path, columns: list[str]) -> pd.DataFrame:
     """A table of predictions; ValueError where columns are missing."""
-    table = pd.read_csv(path, dtype={"id": str}, keep_default_na=False, na_values=["nan", "NaN", ""], float_precision="round_trip")
+    table = pd.read_csv(
+        path, dtype={"id": str}, keep_default_na=False, na_values=["nan", "NaN", ""], float_precision="round_trip"
+    )
     missing = [column for column in columns if column not in table]
     if missing:
         raise ValueError(f"{path}: no column {', '.join(missing)}; train the experiment again")

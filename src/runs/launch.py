@@ -8,7 +8,9 @@ from joblib import Parallel, delayed, parallel_config
 from tqdm import tqdm
 
 
-def run_all(function: Callable[[int], None], folds: Sequence[int], n_jobs: int, histories: Sequence[Path], n_lines: int, name: str) -> None:
+def run_all(
+    function: Callable[[int], None], folds: Sequence[int], n_jobs: int, histories: Sequence[Path], n_lines: int, name: str
+) -> None:
     """Calls function(k) for every fold, n_jobs at once.
 
     histories: the history.csv of each fold, which grows to n_lines lines below its header: what the bar counts.

@@ -22,7 +22,18 @@ from src.runs.metrics import scores
 from src.runs.task_data import TaskData, load_folds
 
 log = logging.getLogger(__name__)
-LIBRARIES = ("torch", "e3nn", "numba", "numpy", "lightgbm", "scikit-learn", "pymatgen-core", "matminer", "gensim", "ElementEmbeddings")
+LIBRARIES = (
+    "torch",
+    "e3nn",
+    "numba",
+    "numpy",
+    "lightgbm",
+    "scikit-learn",
+    "pymatgen-core",
+    "matminer",
+    "gensim",
+    "ElementEmbeddings",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,19 +75,26 @@ def run_experiment(
     return collect(config, run, data)
 
 
-def _train(
-    config: ExperimentConfig, name: str, data: TaskData, run: RunDir, to_do: list[int], n_jobs: int, device: str
-) -> None:
+def _train(config: ExperimentConfig, name: str, data: TaskData, run: RunDir, to_do: list[int], n_jobs: int, device: str) -> None:
     word2vec = MAT2VEC if MAT2VEC.is_file() else None
     inputs, test_inputs = (
         prepare_inputs(config.learner, table.crystals, key, data.cache, n_jobs, word2vec)
         for table, key in ((data.train, data.train_key), (data.test, data.test_key))
     )
-    assert data.train.e_form is not None  # noqa: S101  (a training table has targets; for mypy)
     job = FoldJob(
-        config, run, load_folds(data, config.folds), data.train.ids, data.train.e_form, data.train.crystals.element_counts, inputs,
-        data.test.ids, data.test.crystals.element_counts, test_inputs, device, word2vec,
-    )  # fmt: skip
+        config=config,
+        run=run,
+        fold_of_crystal=load_folds(data, config.folds),
+        ids=data.train.ids,
+        e_form=data.train.targets,
+        element_counts=data.train.crystals.element_counts,
+        inputs=inputs,
+        test_ids=data.test.ids,
+        test_element_counts=data.test.crystals.element_counts,
+        test_inputs=test_inputs,
+        device=device,
+        word2vec=word2vec,
+    )
     histories = [run.fold(k) / "history.csv" for k in to_do]
     run_all(partial(run_fold, job), to_do, n_jobs, histories, n_steps(config.learner), name)
 
@@ -125,7 +143,9 @@ def collect(config: ExperimentConfig, run: RunDir, data: TaskData) -> dict:
     for k in range(n_folds):
         fold_pred = read_csv(run.fold(k) / "test.csv", ["id", "e_form_pred"])
         if list(fold_pred["id"]) != list(data.test.ids):
-            raise ValueError(f"{run.fold(k) / 'test.csv'}: its ids are not those of the test table; remove the fold and train again")
+            raise ValueError(
+                f"{run.fold(k) / 'test.csv'}: its ids are not those of the test table; remove the fold and train again"
+            )
         test[f"fold_{k}"] = fold_pred["e_form_pred"]
     test["e_form_pred"] = test.drop(columns="id").mean(axis=1)
     per_fold = [metrics for k in range(n_folds) if (metrics := run.fold_metrics(k))]

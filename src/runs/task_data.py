@@ -14,7 +14,7 @@ from src.config import FoldConfig
 from src.data import crystal, table
 from src.data.folds import assign_folds
 from src.data.store import RaggedStore
-from src.data.table import Crystals, CrystalTable, read_table
+from src.data.table import CrystalTable, read_table
 from src.data.task import Task, read_task
 from src.runs.artifacts import read_csv, write_csv
 
@@ -51,9 +51,7 @@ def load_task_data(data: Path, outputs: Path, skip_bad_rows: bool, n_jobs: int) 
     return TaskData(task, loaded["train"][0], loaded["test"][0], loaded["train"][1], loaded["test"][1], folder)
 
 
-def _load(
-    task: Task, which: str, has_target: bool, skip: bool, cache: Path, n_jobs: int
-) -> tuple[CrystalTable, str]:
+def _load(task: Task, which: str, has_target: bool, skip: bool, cache: Path, n_jobs: int) -> tuple[CrystalTable, str]:
     path = task.path(which)
     columns = (task.id_column, task.structure_column, task.target_column)
     code = [Path(str(module.__file__)).read_bytes() for module in (table, crystal)]
@@ -70,7 +68,7 @@ def load_folds(data: TaskData, config: FoldConfig) -> NDArray[np.int64]:
     name = f"{config.scheme}-{config.n_folds}-{config.n_bins}-{config.seed}-{data.train_key}"
     path = data.folder / "folds" / f"{name}.csv"
     if not path.is_file():
-        fold = assign_folds(data.train.e_form, data.train.crystals.element_counts, config)
+        fold = assign_folds(data.train.targets, data.train.crystals.element_counts, config)
         write_csv(path, pd.DataFrame({"id": data.train.ids, "fold": fold}))
     stored = read_csv(path, ["id", "fold"])
     if list(stored["id"]) != list(data.train.ids):

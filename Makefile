@@ -1,0 +1,39 @@
+PYTHON ?= python3
+PY = .venv/bin/python
+.DELETE_ON_ERROR:
+.PHONY: run test slow faithful bench clean
+
+run: .venv/installed  ## set-up, exp001 and exp000 on the embedded data, submission, table
+	$(PY) exp/exp001/train.py
+	$(PY) exp/exp000/train.py
+	$(PY) submit.py --exps 000 001
+	$(PY) exp/compare.py 001 000
+
+test: .venv/installed  ## set-up, format, lint, types, tests
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy src
+	$(PY) -m pytest -q -m "not slow"
+
+slow: .venv/installed  ## the laws over the whole data set
+	$(PY) -m pytest -q -m slow
+
+faithful: .venv/bench  ## our NequIP with the weights of an official model gives its energies
+	$(PY) tests/bench/faithful.py
+
+bench: .venv/bench  ## training steps side by side with the official nequip package; COMPILED=1 adds its compile mode
+	$(PY) tests/bench/speed.py $(if $(COMPILED),--compiled)
+
+.venv/installed: requirements.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv .venv
+	$(PY) -m pip install --quiet --upgrade pip
+	$(PY) -m pip install --quiet -r requirements.txt
+	touch $@
+
+.venv/bench: .venv/installed requirements-bench.txt
+	$(PY) -m pip install --quiet -r requirements.txt -r requirements-bench.txt
+	touch $@
+
+clean:
+	rm -rf .venv outputs

@@ -1,0 +1,77 @@
+"""Named small crystals, built in code, and a small task."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from pymatgen.core import Lattice, Structure
+
+from src.config import GraphConfig
+from src.data.crystal import Crystal
+from src.data.export import competition_row, write_task
+from src.graphs.graph import GraphBatch, batch_from_graphs, build_graph
+
+
+def _crystals() -> dict[str, Crystal]:
+    rng = np.random.default_rng(1)
+    structures = {
+        "diamond": Structure.from_spacegroup("Fd-3m", Lattice.cubic(3.567), ["C"], [[0, 0, 0]]).get_primitive_structure(),
+        "rock salt": Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]]),
+        "bcc iron": Structure.from_spacegroup("Im-3m", Lattice.cubic(2.87), ["Fe"], [[0, 0, 0]]),
+        "rutile": Structure.from_spacegroup(
+            "P4_2/mnm", Lattice.tetragonal(4.594, 2.959), ["Ti", "O"], [[0, 0, 0], [0.305, 0.305, 0]]
+        ),
+        "wurtzite": Structure.from_spacegroup(
+            "P6_3mc", Lattice.hexagonal(3.25, 5.2), ["Zn", "O"], [[1 / 3, 2 / 3, 0], [1 / 3, 2 / 3, 0.382]]
+        ),
+        "quartz": Structure.from_spacegroup(
+            "P3_221", Lattice.hexagonal(4.91, 5.4), ["Si", "O"], [[0.47, 0, 2 / 3], [0.41, 0.27, 0.78]]
+        ),
+        "perovskite": Structure.from_spacegroup(
+            "Pm-3m", Lattice.cubic(3.9), ["Sr", "Ti", "O"], [[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0]]
+        ),
+        "triclinic": Structure(Lattice.from_parameters(4, 5, 6, 75, 85, 100), ["Li", "Fe", "P", "O", "O"], rng.random((5, 3))),
+    }
+    return {name: Crystal.from_structure(structure) for name, structure in structures.items()}
+
+
+CRYSTALS = _crystals()
+
+
+@pytest.fixture(params=CRYSTALS, ids=lambda name: name.replace(" ", "-"))
+def crystal(request: pytest.FixtureRequest) -> Crystal:
+    return CRYSTALS[request.param]
+
+
+def make_batch(crystals: list[Crystal], **graph: object) -> GraphBatch:
+    """A batch in double precision."""
+    return batch_from_graphs([build_graph(crystal, GraphConfig(**graph)) for crystal in crystals])
+
+
+def random_rotation(seed: int = 0) -> np.ndarray:
+    """A proper rotation, (3, 3)."""
+    q, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))
+    return q * np.sign(np.linalg.det(q))
+
+
+ELEMENTS = ["Li", "O", "Na", "Cl", "Mg", "Fe", "Ti", "Si"]
+
+
+def small_table(n: int, seed: int = 0) -> pd.DataFrame:
+    """n crystals of two elements, in the competition's columns; the target follows the composition."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for i in range(n):
+        a, b = rng.choice(len(ELEMENTS), size=2, replace=False)
+        structure = Structure(Lattice.cubic(3 + rng.random()), [ELEMENTS[a], ELEMENTS[b]], [[0, 0, 0], [0.5, 0.5, 0.5]])
+        rows.append(competition_row(f"x-{i}", structure, -abs(a - b) / 4 + 0.1 * rng.random()))
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture
+def task_folder(tmp_path: Path) -> Path:
+    """A task of 40 training and 6 test crystals."""
+    rows = small_table(46)
+    write_task(tmp_path / "small", rows[:40], rows[40:])
+    return tmp_path / "small"

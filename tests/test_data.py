@@ -1,0 +1,223 @@
+"""Laws of src/data: parsing, folds, target, stores."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import CRYSTALS, small_table
+
+from src.config import FoldConfig, TargetConfig
+from src.data.crystal import N_ELEMENTS, Crystal
+from src.data.export import write_csv
+from src.data.folds import assign_folds
+from src.data.store import RaggedStore
+from src.data.table import CrystalTable, read_table
+from src.data.target import TargetNormalizer
+from src.data.task import read_task
+
+TARGET = "formation_energy_per_atom"
+
+
+def read_changed(folder: Path, change: dict, row: int = 3, which: str = "train", **options: object) -> CrystalTable:
+    """The table with some fields of one row replaced."""
+    task = read_task(folder)
+    path = task.path(which)
+    rows = pd.read_csv(path, dtype=str, keep_default_na=False)
+    for column, value in change.items():
+        rows.loc[row, column] = value
+    write_csv(rows, path)
+    return read_table(path, task, has_target=which == "train", **options)
+
+
+def test_cif_round_trip_keeps_the_crystal(crystal: Crystal) -> None:
+    from pymatgen.io.cif import CifWriter
+
+    again = Crystal.from_cif(str(CifWriter(crystal.to_structure())))
+    assert again.volume == pytest.approx(crystal.volume, rel=1e-6)
+    np.testing.assert_array_equal(again.element_counts, crystal.element_counts)
+
+
+def test_a_table_gives_its_rows_in_order(task_folder: Path) -> None:
+    task = read_task(task_folder)
+    table = read_table(task.path("train"), task, has_target=True)
+    raw = pd.read_csv(task.path("train"), float_precision="round_trip")
+    assert list(table.ids) == list(raw["id"])
+    np.testing.assert_array_equal(table.e_form, raw[TARGET])
+    assert [c.n_atoms for c in (table.crystals[i] for i in range(3))] == [2, 2, 2]
+    np.testing.assert_array_equal(table.crystals.element_counts[5], table.crystals[5].element_counts)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"cif": "no cif at all"}, "unreadable structure"),
+        ({"cif": ""}, "unreadable structure"),
+        ({"id": "x-0"}, "duplicate id"),
+        ({"id": ""}, "empty 'id'"),
+        ({TARGET: "nan"}, "not a finite number"),
+        ({TARGET: "inf"}, "not a finite number"),
+        ({TARGET: "minus one"}, "not a finite number"),
+        ({"nsites": "7"}, "nsites='7' but 2 atoms"),
+        ({"Xe": "1"}, "Xe='1' but 0"),
+    ],
+)
+def test_a_bad_row_is_refused_by_id_and_reason_or_left_out_when_asked(task_folder: Path, change: dict, reason: str) -> None:
+    with pytest.raises(ValueError, match="1 bad rows") as error:
+        read_changed(task_folder, change)
+    assert reason in str(error.value) and repr(change.get("id", "x-3")) in str(error.value)
+    assert len(read_changed(task_folder, change, skip_bad_rows=True).ids) == 39
+
+
+def test_disordered_sites_are_refused(task_folder: Path) -> None:
+    raw = pd.read_csv(read_task(task_folder).path("train"))
+    half = raw.loc[3, "cif"].replace("0.00000000  1\n", "0.00000000  0.5\n", 1)
+    assert half != raw.loc[3, "cif"]
+    with pytest.raises(ValueError, match="disordered"):
+        read_changed(task_folder, {"cif": half})
+
+
+def test_every_bad_row_is_named(task_folder: Path) -> None:
+    read_changed(task_folder, {"cif": "broken"}, row=1, skip_bad_rows=True)
+    with pytest.raises(ValueError, match=r"'x-1'.*\n.*'x-2'"):
+        read_changed(task_folder, {TARGET: ""}, row=2)
+
+
+def test_a_test_row_is_never_left_out(task_folder: Path) -> None:
+    with pytest.raises(ValueError, match="a test row is never left out"):
+        read_changed(task_folder, {"cif": "broken"}, which="test", skip_bad_rows=True)
+
+
+def test_a_missing_column_is_named(task_folder: Path) -> None:
+    task = replace(read_task(task_folder), target_column="energy")
+    with pytest.raises(ValueError, match="no column 'energy'"):
+        read_table(task.path("train"), task, has_target=True)
+
+
+@pytest.mark.parametrize("content", [b"", b"id,cif\n", b'id,cif\n1,"open', b"id,cif\n1,2,3\n", b"\xff\xfe\x00id"])
+def test_a_file_that_is_no_table_is_refused(task_folder: Path, content: bytes) -> None:
+    path = task_folder / "bad.csv"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"bad\.csv"):
+        read_table(path, read_task(task_folder), has_target=False)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('id_column = "id"', "", "id_column is None"),
+        ('metric = "mae"', 'metric = "auc"', "metric"),
+        ('train = "train.csv.gz"', 'train = "../../etc/passwd"', "not a file inside"),
+        ("[files]", "[file]", "must name train"),
+        ("[files]", "files]", "task.toml"),
+    ],
+)
+def test_a_wrong_task_description_is_refused(task_folder: Path, old: str, new: str, message: str) -> None:
+    path = task_folder / "task.toml"
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(ValueError, match=message):
+        read_task(task_folder)
+
+
+@pytest.mark.parametrize("scheme", ["stratified", "shuffled", "grouped"])
+def test_folds_are_a_partition_into_equal_parts(scheme: str) -> None:
+    rng = np.random.default_rng(0)
+    counts = np.zeros((100, N_ELEMENTS), dtype=np.int64)
+    counts[np.arange(100), rng.integers(1, 90, 100)] = 1
+    counts[np.arange(100), 8] += rng.integers(1, 4, 100)
+    fold = assign_folds(rng.normal(size=100), counts, FoldConfig(scheme=scheme))
+    assert set(fold) == set(range(10))
+    sizes = np.bincount(fold)
+    assert sizes.sum() == 100 and (scheme == "grouped" or sizes.max() - sizes.min() <= 1)
+
+
+def test_stratified_folds_hold_every_bin_evenly() -> None:
+    e_form = np.sort(np.random.default_rng(0).normal(size=600))
+    fold = assign_folds(e_form, np.ones((600, N_ELEMENTS), dtype=np.int64), FoldConfig())
+    per_bin = np.array([np.bincount(fold[i * 100 : (i + 1) * 100], minlength=10) for i in range(6)])
+    assert per_bin.min() >= 9 and per_bin.max() <= 11
+
+
+def test_grouped_folds_keep_a_formula_together() -> None:
+    counts = np.zeros((60, N_ELEMENTS), dtype=np.int64)
+    counts[np.arange(60), np.arange(60) % 20 + 1] = np.arange(60) // 20 + 1  # Fe, Fe2, Fe3 are one formula
+    fold = assign_folds(np.zeros(60), counts, FoldConfig(scheme="grouped"))
+    assert all(len(set(fold[i::20])) == 1 for i in range(20))
+
+
+def _counts_and_energies(n: int = 200) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(2)
+    counts = np.zeros((n, N_ELEMENTS), dtype=np.int64)
+    for row in counts:
+        row[rng.choice(np.arange(1, 30), 3, replace=False)] = rng.integers(1, 6, 3)
+    true_shift = rng.normal(size=N_ELEMENTS)
+    return counts, counts @ true_shift / counts.sum(axis=1) + 0.1 * rng.normal(size=n)
+
+
+@pytest.mark.parametrize("kind", ["residual", "standardise", "raw"])
+def test_normalising_and_back_changes_nothing(kind: str) -> None:
+    counts, e_form = _counts_and_energies()
+    normalizer = TargetNormalizer.fit(counts, e_form, TargetConfig(kind))
+    again = TargetNormalizer.from_json(normalizer.to_json())
+    np.testing.assert_allclose(again.denormalize(counts, normalizer.normalize(counts, e_form)), e_form, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["residual", "standardise", "raw"])
+def test_mae_is_scale_times_mae_of_the_residual(kind: str) -> None:
+    counts, e_form = _counts_and_energies()
+    normalizer = TargetNormalizer.fit(counts, e_form, TargetConfig(kind))
+    residual = np.random.default_rng(1).normal(size=len(e_form))
+    in_ev = np.abs(normalizer.denormalize(counts, residual) - e_form).mean()
+    assert in_ev == pytest.approx(normalizer.scale * np.abs(residual - normalizer.normalize(counts, e_form)).mean())
+
+
+def test_the_residual_regression_is_on_atom_counts_and_has_unit_spread() -> None:
+    counts, e_form = _counts_and_energies()
+    normalizer = TargetNormalizer.fit(counts, e_form, TargetConfig())
+    present = counts.sum(axis=0) > 0
+    expected, *_ = np.linalg.lstsq(counts[:, present].astype(float), e_form * counts.sum(axis=1), rcond=None)
+    np.testing.assert_allclose(normalizer.shift[present], expected, atol=1e-8)
+    assert normalizer.normalize(counts, e_form).std() == pytest.approx(1)
+    assert normalizer.scale < e_form.std() / 3
+
+
+def test_an_absent_element_gets_the_mean_shift() -> None:
+    counts, e_form = _counts_and_energies()
+    normalizer = TargetNormalizer.fit(counts, e_form, TargetConfig())
+    present = counts.sum(axis=0) > 0
+    assert not present[36]
+    assert normalizer.shift[36] == pytest.approx(normalizer.shift[present].mean())
+
+
+def test_a_constant_target_does_not_divide_by_zero() -> None:
+    counts, _ = _counts_and_energies()
+    normalizer = TargetNormalizer.fit(counts, np.zeros(len(counts)), TargetConfig())
+    assert np.isfinite(normalizer.normalize(counts, np.zeros(len(counts)))).all()
+
+
+def test_a_store_gives_back_its_items_from_memory_and_from_disk(tmp_path: Path) -> None:
+    items = [vars(crystal) for crystal in CRYSTALS.values()]
+    levels = {"lattice": "lattice", "frac_coords": "atom", "atomic_numbers": "atom"}
+    store = RaggedStore.from_items(levels, items)
+    store.save(tmp_path / "store")
+    for one in (store, RaggedStore.open(tmp_path / "store")):
+        assert len(one) == len(items)
+        for i, item in enumerate(items):
+            for name in levels:
+                np.testing.assert_array_equal(one.item(i)[name], item[name])
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]  # no temporary folder is left
+
+
+def test_a_store_travels_to_another_process_as_its_path(tmp_path: Path) -> None:
+    import pickle
+
+    store = RaggedStore.from_items({"x": "row"}, [{"x": np.zeros(100_000)}])
+    store.save(tmp_path / "store")
+    assert len(pickle.dumps(RaggedStore.open(tmp_path / "store"))) < 1000
+
+
+def test_the_competitions_columns_are_89_elements_in_order() -> None:
+    columns = list(small_table(1))
+    assert columns[0] == "id" and columns[1] == "Ac" and columns[89] == "Zr"
+    assert columns[90:] == ["nelements", "nsites", "formula_pretty", "cif", TARGET]

@@ -1,0 +1,80 @@
+"""Laws of src/features."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gensim.models import KeyedVectors, Word2Vec
+
+from src.config import ElementConfig
+from src.data.crystal import N_ELEMENTS
+from src.features import elements
+from src.features.composition import composition_features
+from src.features.elements import TABLES, element_vectors, mat2vec
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_table_has_a_finite_vector_of_unit_scale_for_every_element(table: str) -> None:
+    vectors = element_vectors(ElementConfig((table,)))
+    assert len(vectors) == N_ELEMENTS and np.isfinite(vectors).all()
+    assert 0.8 < np.sqrt((vectors[1:84] ** 2).mean()) < 1.3
+
+
+def test_mat2vec_is_gensim_vectors_and_knows_chemistry() -> None:
+    vectors = mat2vec()
+    assert isinstance(vectors, KeyedVectors)
+    assert vectors.similarity("Na", "K") > vectors.similarity("Na", "F")
+
+
+def test_tables_are_concatenated_in_order() -> None:
+    both = element_vectors(ElementConfig(("mat2vec", "magpie")))
+    np.testing.assert_array_equal(both[:, :200], element_vectors(ElementConfig(("mat2vec",))))
+    np.testing.assert_array_equal(both[:, 200:], element_vectors(ElementConfig(("magpie",))))
+
+
+def test_a_users_word2vec_file_takes_precedence_and_lacking_elements_are_listed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    corpus = [["Fe", "oxide", "is", "rust"], ["Na", "Cl", "is", "salt"], ["Fe", "Cl", "melts"]] * 20
+    model = Word2Vec(corpus, vector_size=24, min_count=1, seed=1, workers=1, epochs=2)
+    path = tmp_path / "pretrained_embeddings"
+    model.save(str(path))
+    with caplog.at_level(logging.INFO):
+        vectors = element_vectors(ElementConfig(("mat2vec",)), path)
+    assert vectors.shape == (N_ELEMENTS, 24)
+    direction = model.wv["Fe"] / np.linalg.norm(model.wv["Fe"])
+    np.testing.assert_allclose(vectors[26], direction * np.sqrt(24), rtol=1e-5)
+    np.testing.assert_allclose(vectors[1], vectors[2])  # H and He: the neutral vector
+    assert "sha256" in caplog.text and "no vector for H He" in caplog.text
+
+
+def test_a_file_that_is_no_word2vec_model_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "pretrained_embeddings"
+    path.write_bytes(b"nothing of the kind")
+    with pytest.raises(ValueError, match="gensim cannot read it"):
+        mat2vec(path)
+
+
+def test_an_unknown_table_is_refused() -> None:
+    with pytest.raises(ValueError, match="unknown table 'alchemy'"):
+        element_vectors(ElementConfig(("alchemy",)))
+
+
+def test_composition_features_depend_on_fractions_alone() -> None:
+    counts = np.zeros((3, N_ELEMENTS), dtype=np.int64)
+    counts[0, [26, 8]] = 2, 3
+    counts[1, [26, 8]] = 4, 6
+    counts[2, [10]] = 1  # neon: no electronegativity
+    features = composition_features(counts, ("fractions", "magpie", "mat2vec"))
+    assert np.isfinite(features.to_numpy()).all()
+    np.testing.assert_allclose(features.iloc[0], features.iloc[1], rtol=1e-9)
+    assert features["x_Fe"][0] == pytest.approx(0.4)
+    assert features["MagpieData mean Number"][0] == pytest.approx(0.4 * 26 + 0.6 * 8)
+    expected = 0.4 * elements.element_vectors(ElementConfig())[26, 7] + 0.6 * elements.element_vectors(ElementConfig())[8, 7]
+    assert features["mat2vec_mean_7"][0] == pytest.approx(expected)
+
+
+def test_an_unknown_group_of_features_is_refused() -> None:
+    with pytest.raises(ValueError, match="alchemy"):
+        composition_features(np.zeros((1, N_ELEMENTS), dtype=np.int64), ("alchemy",))

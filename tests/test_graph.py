@@ -1,0 +1,82 @@
+"""Laws of src/graphs/graph.py and src/graphs/cache.py."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import CRYSTALS, make_batch
+
+from src.config import GraphConfig
+from src.data.crystal import Crystal
+from src.data.table import Crystals
+from src.graphs import cache
+from src.graphs.cache import cached_graphs, graph_key
+from src.graphs.graph import LEVELS, batch_from_store, build_graph
+from src.learners.gnn import GraphInputs
+
+
+def test_weights_of_the_orbits_sum_to_one(crystal: Crystal) -> None:
+    assert build_graph(crystal, GraphConfig()).orbit_weight.sum() == pytest.approx(1)
+
+
+def test_a_graph_without_symmetry_has_every_atom_and_identity_rotations(crystal: Crystal) -> None:
+    graph = build_graph(crystal, GraphConfig(symmetry=False, l_max=2))
+    np.testing.assert_array_equal(graph.atom_orbit_index, np.arange(crystal.n_atoms))
+    identity = np.concatenate([np.eye(3).ravel(), np.eye(5).ravel()])
+    np.testing.assert_allclose(graph.atom_rotation, np.tile(identity, (crystal.n_atoms, 1)), atol=1e-12)
+    assert (graph.edge_multiplicity == 1).all()
+
+
+def test_lengths_are_those_of_the_edges(crystal: Crystal) -> None:
+    graph = build_graph(crystal, GraphConfig())
+    np.testing.assert_allclose(graph.length[graph.edge_length_index], np.linalg.norm(graph.edge_vec, axis=1), atol=1e-5)
+
+
+def test_a_batch_keeps_every_crystal_apart() -> None:
+    crystals = list(CRYSTALS.values())
+    whole, single = make_batch(crystals, r_max=4.0), [make_batch([crystal], r_max=4.0) for crystal in crystals]
+    for name, (level, target) in LEVELS.items():
+        start = 0
+        parts = []
+        for batch in single:
+            parts.append(getattr(batch, name).numpy() + start)
+            start += {"orbit": batch.n_orbits, "atom": len(batch.atom_orbit_index), "length": len(batch.length)}.get(target, 0)
+        np.testing.assert_array_equal(getattr(whole, name).numpy(), np.concatenate(parts), err_msg=f"{name} of level {level}")
+    assert (np.diff(whole.edge_dst_index.numpy()) >= 0).all()
+
+
+def test_average_number_of_neighbours_does_not_depend_on_symmetry() -> None:
+    crystals = Crystals.from_list(list(CRYSTALS.values()))
+    averages = []
+    for symmetry in (True, False):
+        store = cache.build_store(crystals, GraphConfig(symmetry=symmetry))
+        averages.append(GraphInputs(store, np.arange(len(store))).avg_n_neighbors)
+    assert averages[0] == pytest.approx(averages[1], rel=1e-6)
+
+
+def test_the_cache_gives_back_what_was_built_and_is_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    crystals = Crystals.from_list(list(CRYSTALS.values()))
+    built = cache.build_store(crystals, GraphConfig())
+    cached_graphs(crystals, "key", GraphConfig(), tmp_path)
+    monkeypatch.setattr(cache, "build_store", lambda *_: pytest.fail("built again"))
+    read = cached_graphs(crystals, "key", GraphConfig(), tmp_path)
+    for name in LEVELS:
+        np.testing.assert_array_equal(read.arrays[name], built.arrays[name])
+        assert isinstance(read.arrays[name], np.memmap)
+
+
+def test_everything_that_shapes_a_graph_is_in_the_key() -> None:
+    keys = [graph_key("a", GraphConfig()), graph_key("b", GraphConfig())]
+    keys += [
+        graph_key("a", GraphConfig(**change)) for change in ({"r_max": 4.0}, {"l_max": 2}, {"symmetry": False}, {"symprec": 0.01})
+    ]
+    assert len(set(keys)) == len(keys)
+
+
+def test_a_batch_from_a_store_does_not_depend_on_the_other_crystals_of_the_store() -> None:
+    crystals = list(CRYSTALS.values())
+    many = cache.build_store(Crystals.from_list(crystals), GraphConfig())
+    few = cache.build_store(Crystals.from_list([crystals[5], crystals[2]]), GraphConfig())
+    a, b = batch_from_store(many, np.array([5, 2])), batch_from_store(few, np.array([0, 1]))
+    for name in (*LEVELS, "orbit_batch"):
+        np.testing.assert_array_equal(getattr(a, name).numpy(), getattr(b, name).numpy())

@@ -1,0 +1,192 @@
+"""Laws of the network, in double precision unless said otherwise."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from conftest import CRYSTALS, make_batch, random_rotation
+from e3nn import o3
+from pymatgen.core import Lattice, Structure
+from torch import Tensor
+
+from src.config import GraphConfig, NequipConfig
+from src.data.crystal import Crystal
+from src.graphs.graph import GraphBatch
+from src.models.nequip import EquivariantLinear, Nequip
+from src.models.radial import bessel_basis, polynomial_cutoff
+
+TIGHT = {"rtol": 0, "atol": 1e-9}
+
+
+def make_model(l_max: int = 2, n_element_attributes: int = 3, r_max: float = 4.5) -> Nequip:
+    torch.manual_seed(0)
+    vectors = torch.randn(119, 6)
+    config = NequipConfig(n_channels=6, n_element_attributes=n_element_attributes, radial_hidden=(12,), head_hidden=(5,))
+    return Nequip(config, GraphConfig(r_max=r_max, l_max=l_max), vectors, 20.0).double()
+
+
+def energies(model: Nequip, *crystals: Crystal, **graph: object) -> Tensor:
+    return model(make_batch(list(crystals), **{"r_max": 4.5, "l_max": 2, **graph})).detach()
+
+
+def moved(crystal: Crystal, rotation: np.ndarray) -> Crystal:
+    return Crystal(crystal.lattice @ rotation.T, crystal.frac_coords, crystal.atomic_numbers)
+
+
+def test_outputs_differ_between_crystals() -> None:
+    assert energies(make_model(), *CRYSTALS.values()).std() > 1e-3
+
+
+@pytest.mark.parametrize("symmetry", [True, False])
+@pytest.mark.parametrize("rotation", [random_rotation(5), -random_rotation(6)], ids=["rotation", "rotation and inversion"])
+def test_rotation_and_reflection_change_nothing(crystal: Crystal, rotation: np.ndarray, symmetry: bool) -> None:
+    model = make_model()
+    torch.testing.assert_close(
+        energies(model, moved(crystal, rotation), symmetry=symmetry),
+        energies(model, crystal, symmetry=symmetry),
+        rtol=0,
+        atol=1e-7,
+    )
+
+
+@pytest.mark.parametrize("n_element_attributes", [0, 3])
+@pytest.mark.parametrize("l_max", [0, 1, 2, 3])
+def test_the_reduced_graph_gives_the_full_cells_output(crystal: Crystal, l_max: int, n_element_attributes: int) -> None:
+    model = make_model(l_max, n_element_attributes)
+    reduced, full = (energies(model, crystal, l_max=l_max, symmetry=symmetry) for symmetry in (True, False))
+    torch.testing.assert_close(reduced, full, rtol=0, atol=1e-6)
+
+
+def test_the_reduced_graph_gives_the_full_cells_gradient(crystal: Crystal) -> None:
+    gradients = []
+    for symmetry in (True, False):
+        model = make_model()
+        model(make_batch([crystal], r_max=4.5, l_max=2, symmetry=symmetry)).sum().backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
+    torch.testing.assert_close(*gradients, rtol=0, atol=1e-6 * gradients[1].abs().max().item())
+
+
+@pytest.mark.parametrize("forget", ["rotations", "multiplicity"])
+def test_the_reduction_needs_its_rotations_and_multiplicities(forget: str) -> None:
+    model, crystal = make_model(), CRYSTALS["quartz"]
+    batch = make_batch([crystal], r_max=4.5, l_max=2)
+    if forget == "rotations":
+        batch.atom_rotation = make_batch([crystal], r_max=4.5, l_max=2, symmetry=False).atom_rotation
+    else:
+        batch.edge_multiplicity = torch.ones_like(batch.edge_multiplicity)
+        batch.edge_multiplicity[0] = 2
+    assert (model(batch) - energies(model, crystal, symmetry=False)).abs().item() > 1e-6
+
+
+def test_order_of_atoms_changes_nothing(crystal: Crystal) -> None:
+    order = np.random.default_rng(0).permutation(crystal.n_atoms)
+    shuffled = Crystal(crystal.lattice, crystal.frac_coords[order], crystal.atomic_numbers[order])
+    model = make_model()
+    torch.testing.assert_close(energies(model, shuffled), energies(model, crystal), rtol=0, atol=1e-7)
+
+
+def test_choice_of_cell_changes_nothing(crystal: Crystal) -> None:
+    change = np.array([[1, 1, 0], [0, 1, 0], [0, -1, 1]])  # of determinant one
+    lattice = change @ crystal.lattice
+    frac = crystal.cart_coords @ np.linalg.inv(lattice) + np.array([0.3, -1.2, 2.1])
+    model = make_model()
+    other = Crystal(lattice, frac, crystal.atomic_numbers)
+    torch.testing.assert_close(energies(model, other), energies(model, crystal), rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("symmetry", [True, False])
+def test_a_supercell_scores_like_its_cell(crystal: Crystal, symmetry: bool) -> None:
+    structure: Structure = crystal.to_structure()
+    supercell = Crystal.from_structure(structure * (2, 1, 1))
+    model = make_model()
+    torch.testing.assert_close(
+        energies(model, supercell, symmetry=symmetry), energies(model, crystal, symmetry=symmetry), rtol=0, atol=1e-7
+    )
+
+
+def test_batch_mates_change_nothing() -> None:
+    model, crystals = make_model(), list(CRYSTALS.values())
+    together = energies(model, *crystals)
+    torch.testing.assert_close(together, torch.cat([energies(model, crystal) for crystal in crystals]), **TIGHT)
+
+
+def test_an_atom_without_neighbours_has_an_output() -> None:
+    lonely = Crystal(np.eye(3) * 20, np.zeros((1, 3)), np.array([36]))
+    assert torch.isfinite(energies(make_model(), lonely)).all()
+
+
+def test_the_output_is_continuous_where_a_neighbour_enters() -> None:
+    model, a = make_model(), 4.5
+    out = [
+        energies(model, Crystal.from_structure(Structure(Lattice.cubic(x), ["Na"], [[0, 0, 0]]))) for x in (a - 1e-4, a + 1e-4)
+    ]
+    far = energies(model, Crystal.from_structure(Structure(Lattice.cubic(a - 0.5), ["Na"], [[0, 0, 0]])))
+    assert (out[0] - out[1]).abs().item() < 1e-8
+    assert (far - out[1]).abs().item() > 1e-4
+
+
+def test_the_radial_basis_is_finite_at_zero_and_smoothly_zero_at_the_cutoff() -> None:
+    x = torch.tensor([0.0, 1 - 1e-3, 1.0, 1.5], dtype=torch.float64, requires_grad=True)
+    cutoff = polynomial_cutoff(x, 6.0)
+    assert torch.isfinite(bessel_basis(x, 5.0, 8)).all()
+    assert cutoff[0] == 1 and cutoff[1] < 1e-6 and (cutoff[2:] == 0).all()
+    (slope,) = torch.autograd.grad(cutoff[1], x)
+    assert slope.abs().max() < 1e-3
+
+
+def test_a_flat_linear_layer_keeps_unit_variance() -> None:
+    torch.manual_seed(0)
+    (out,) = EquivariantLinear([200], [300])([torch.randn(1, 1000, 200)])
+    assert out.std().item() == pytest.approx(1, rel=0.05)
+
+
+def test_forces_are_the_finite_differences_of_the_energy() -> None:
+    """The energy is a function of edge vectors; src/graphs/graph.py states how forces follow. On a graph without symmetry."""
+    crystal, model = CRYSTALS["triclinic"], make_model()
+
+    def total(c: Crystal) -> float:
+        return float(energies(model, c, symmetry=False)) * c.n_atoms
+
+    batch = make_batch([crystal], r_max=4.5, l_max=2, symmetry=False)
+    force = forces(model, batch, crystal.n_atoms)
+    step, inverse = 1e-4, np.linalg.inv(crystal.lattice)
+    for atom, axis in [(0, 0), (2, 1), (4, 2)]:
+        shifted = []
+        for sign in (1, -1):
+            frac = crystal.frac_coords.copy()
+            frac[atom] += sign * step * np.eye(3)[axis] @ inverse
+            shifted.append(total(Crystal(crystal.lattice, frac, crystal.atomic_numbers)))
+        assert force[atom, axis].item() == pytest.approx(-(shifted[0] - shifted[1]) / (2 * step), rel=1e-5, abs=1e-8)
+
+
+def forces(model: Nequip, batch: GraphBatch, n_atoms: int) -> Tensor:
+    batch.edge_vec.requires_grad_()
+    (g,) = torch.autograd.grad(model(batch).sum() * n_atoms, batch.edge_vec)
+    zero = g.new_zeros(n_atoms, 3)
+    return zero.index_add(0, batch.edge_dst_index, g) - zero.index_add(0, batch.edge_src_index, g)
+
+
+@pytest.mark.parametrize("part", ["gate", "parity"])
+def test_equivariance_fails_where_it_is_broken(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The invariance tests above can fail: a bias on vectors, or features that ignore inversion, change rotated energies."""
+    from src.models import nequip
+
+    model, crystal = make_model(), CRYSTALS["triclinic"]
+    before = energies(model, crystal)
+    if part == "gate":
+        forward = nequip.Gate.forward
+        monkeypatch.setattr(
+            nequip.Gate, "forward", lambda self, x: [f + (0.3 if f.shape[0] > 1 else 0) for f in forward(self, x)]
+        )
+        before, rotation = energies(model, crystal), random_rotation(5)
+    else:
+        monkeypatch.setattr(nequip, "o3", SimpleNamespace(spherical_harmonics=_harmonics_with_a_wrong_parity))
+        before, rotation = energies(model, crystal), -np.eye(3)
+    assert (energies(model, moved(crystal, rotation)) - before).abs().item() > 1e-6
+
+
+def _harmonics_with_a_wrong_parity(irreps: o3.Irreps, vec: Tensor, **options: object) -> Tensor:
+    sh = o3.spherical_harmonics(irreps, vec, **options).clone()
+    sh[:, 0] += vec.sum(dim=1).clamp(min=0)
+    return sh

@@ -1,0 +1,239 @@
+"""The whole path on a small task, by the real commands: train, go on, submit, compare, verify."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import small_table
+
+from src.config import ExperimentConfig, FoldConfig, GbdtConfig, GnnConfig, GraphConfig, NequipConfig, TrainingConfig
+from src.data.export import write_task
+from src.data.target import TargetNormalizer
+from src.runs import pipeline
+from src.runs.artifacts import EXPERIMENTS, ROOT, find_predictions
+from src.runs.pipeline import run_experiment
+from src.runs.task_data import TaskData, load_folds, load_task_data
+from src.runs.train import load_config
+
+sys.path.insert(0, str(ROOT))
+import submit
+from exp import compare, verify
+
+FOLDS = FoldConfig(n_folds=4, n_bins=2)
+GBDT = ExperimentConfig(learner=GbdtConfig(features=("fractions",), n_trees=20, min_child_samples=2), folds=FOLDS)
+NEQUIP = ExperimentConfig(
+    learner=GnnConfig(
+        training=TrainingConfig(n_epochs=2, batch_size=8),
+        graph=GraphConfig(r_max=3.5),
+        network=NequipConfig(n_channels=4, n_layers=2, radial_hidden=(8,), head_hidden=(4,)),
+    ),
+    folds=FOLDS,
+)
+BOTH = pytest.mark.parametrize("config", [GBDT, NEQUIP], ids=["lightgbm", "nequip"])
+
+
+def run(
+    task: Path, config: ExperimentConfig, name: str = "exp001", folds: list[int] | None = None, n_jobs: int = 1
+) -> dict | None:
+    data = load_task_data(task, task.parent / "outputs", skip_bad_rows=False, n_jobs=1)
+    return run_experiment(config, name, data, folds, n_jobs, "cpu")
+
+
+def outputs(task: Path, name: str = "exp001") -> Path:
+    return task.parent / "outputs" / "small" / name
+
+
+@BOTH
+def test_a_run_covers_every_crystal_once_and_scores_what_it_wrote(task_folder: Path, config: ExperimentConfig) -> None:
+    metrics = run(task_folder, config)
+    oof, test = (pd.read_csv(outputs(task_folder) / f"{name}.csv") for name in ("oof", "test"))
+    train_ids = pd.read_csv(task_folder / "train.csv.gz")["id"]
+    assert list(oof["id"]) == list(train_ids)
+    assert metrics["oof_mae"] == pytest.approx(np.abs(oof["e_form"] - oof["e_form_pred"]).mean())
+    per_fold = oof.assign(error=np.abs(oof["e_form"] - oof["e_form_pred"])).groupby("fold")["error"].mean()
+    np.testing.assert_allclose(metrics["fold_maes"], per_fold)
+    np.testing.assert_allclose(test["e_form_pred"], test[[f"fold_{k}" for k in range(4)]].mean(axis=1))
+    assert json.loads((outputs(task_folder) / "metrics.json").read_text()) == metrics
+
+
+@BOTH
+def test_folds_in_any_order_and_in_processes_give_the_same_numbers(task_folder: Path, config: ExperimentConfig) -> None:
+    run(task_folder, config)
+    assert run(task_folder, config, "exp002", folds=[2, 0]) is None
+    run(task_folder, config, "exp002", n_jobs=2)
+    for name in ("oof.csv", "test.csv"):
+        assert (outputs(task_folder, "exp002") / name).read_bytes() == (outputs(task_folder) / name).read_bytes()
+
+
+def test_finished_folds_are_not_trained_again(task_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = run(task_folder, GBDT)
+    monkeypatch.setattr(pipeline, "run_fold", lambda *_: pytest.fail("trained again"))
+    assert run(task_folder, GBDT) == first
+
+
+def test_another_config_or_other_data_stop_a_run(task_folder: Path) -> None:
+    run(task_folder, GBDT, folds=[0])
+    with pytest.raises(ValueError, match="another config"):
+        run(task_folder, replace(GBDT, seed=1), folds=[1])
+    rows = small_table(46, seed=9)
+    write_task(task_folder, rows[:40], rows[40:])
+    with pytest.raises(ValueError, match="another data"):
+        run(task_folder, GBDT, folds=[1])
+
+
+@BOTH
+def test_targets_of_scored_rows_change_nothing_that_is_fitted(task_folder: Path, config: ExperimentConfig) -> None:
+    """No leakage: fold 1 trained with other targets in its own rows gives the same model, so the same predictions."""
+    run(task_folder, config, folds=[1])
+    data = load_task_data(task_folder, task_folder.parent / "outputs", skip_bad_rows=False, n_jobs=1)
+    fold = load_folds(data, FOLDS)
+    changed = data.train.targets + np.where(fold == 1, 5.0, 0.0)
+    other = TaskData(
+        data.task, replace(data.train, e_form=changed), data.test, data.train_key, data.test_key, data.folder
+    )  # same key: same folds
+    run_experiment(config, "exp002", other, [1], 1, "cpu")
+    before, after = (pd.read_csv(outputs(task_folder, name) / "fold_1" / "valid.csv") for name in ("exp001", "exp002"))
+    np.testing.assert_array_equal(before["e_form_pred"], after["e_form_pred"])
+    np.testing.assert_allclose(after["e_form"], before["e_form"] + 5)
+    normalizers = [(outputs(task_folder, name) / "fold_1" / "normalizer.json").read_text() for name in ("exp001", "exp002")]
+    assert normalizers[0] == normalizers[1]
+
+
+def test_the_leakage_law_can_fail(task_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fit = TargetNormalizer.fit.__func__
+    seen: dict = {}
+
+    def leaking(cls: type, counts: np.ndarray, e_form: np.ndarray, config: object) -> TargetNormalizer:
+        return fit(cls, seen["counts"], seen["e_form"], config)
+
+    run_fold = pipeline.run_fold
+
+    def with_all_rows(job: pipeline.FoldJob, k: int) -> None:
+        seen.update(counts=job.element_counts, e_form=job.e_form)
+        run_fold(job, k)
+
+    monkeypatch.setattr(TargetNormalizer, "fit", classmethod(leaking))
+    monkeypatch.setattr(pipeline, "run_fold", with_all_rows)
+    with pytest.raises(AssertionError):
+        test_targets_of_scored_rows_change_nothing_that_is_fitted(task_folder, GBDT)
+
+
+def test_submission_is_the_mean_in_the_samples_order(task_folder: Path, capsys: pytest.CaptureFixture) -> None:
+    run(task_folder, GBDT, "exp001")
+    run(task_folder, replace(GBDT, seed=5), "exp003")
+    where = ["--data", str(task_folder), "--outputs", str(task_folder.parent / "outputs")]
+    sample = pd.read_csv(task_folder / "sample_submission.csv")
+    sample[::-1].to_csv(task_folder / "sample_submission.csv", index=False)
+    submit.main(["--exps", "001", "3", "--weights", "3", "1", *where])
+    written = pd.read_csv(outputs(task_folder, "submission.csv"))
+    assert list(written["id"]) == list(sample["id"][::-1])
+    a, b = (pd.read_csv(outputs(task_folder, name) / "test.csv")["e_form_pred"][::-1] for name in ("exp001", "exp003"))
+    np.testing.assert_allclose(written["formation_energy_per_atom"], 0.75 * a + 0.25 * b)
+    assert "exp003" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--exps", "001", "004"], "exp004 is not finished"),
+        (["--exps", "001", "999"], "no experiment exp999"),
+        (["--exps", "one"], "not the number of an experiment"),
+        (["--exps", "001", "--weights", "1", "2"], "2 weights for 1"),
+        (["--exps", "001", "--weights", "-1"], "expected finite numbers >= 0"),
+    ],
+)
+def test_a_submission_that_cannot_be_is_refused_by_name(task_folder: Path, arguments: list[str], message: str) -> None:
+    run(task_folder, GBDT, "exp001")
+    with pytest.raises(SystemExit, match=message):
+        submit.main([*arguments, "--data", str(task_folder), "--outputs", str(task_folder.parent / "outputs")])
+    assert not outputs(task_folder, "submission.csv").exists()
+
+
+@pytest.mark.parametrize("damage", ["nan", "missing id", "foreign sample"])
+def test_a_submission_is_checked_before_it_is_written(task_folder: Path, damage: str) -> None:
+    run(task_folder, GBDT, "exp001")
+    path = outputs(task_folder) / "test.csv"
+    if damage == "foreign sample":
+        path = task_folder / "sample_submission.csv"
+    table = pd.read_csv(path)
+    if damage == "nan":
+        table.loc[2, "e_form_pred"] = np.nan
+    else:
+        table.loc[2, "id"] = "unheard-of"
+    table.to_csv(path, index=False)
+    with pytest.raises(SystemExit, match="not finite" if damage == "nan" else "missing"):
+        submit.main(["--exps", "001", "--data", str(task_folder), "--outputs", str(task_folder.parent / "outputs")])
+    assert not outputs(task_folder, "submission.csv").exists()
+
+
+def test_comparison_is_paired_and_scores_only_when_asked(
+    task_folder: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(task_folder, GBDT, "exp001")
+    run(task_folder, replace(GBDT, seed=5), "exp003")
+    where = ["--data", str(task_folder), "--outputs", str(task_folder.parent / "outputs")]
+    compare.main(["001", "003", "--score", *where])
+    shown = capsys.readouterr().out
+    truth = pd.read_csv(task_folder / "test_labels.csv.gz")["formation_energy_per_atom"]
+    expected = np.abs(pd.read_csv(outputs(task_folder) / "test.csv")["e_form_pred"] - truth).mean()
+    assert f"{expected:.4f}" in shown
+    errors = [np.abs(m.oof["e_form"] - m.oof["e_form_pred"]).mean() for m in (find_predictions(n, "small", task_folder.parent / "outputs") for n in ("001", "003"))]  # fmt: skip  # noqa: E501
+    assert f"{errors[1] - errors[0]:+.4f}" in shown
+    monkeypatch.setattr(compare, "read_labels", lambda task: pytest.fail("read the test labels"))
+    compare.main(where)
+
+
+def test_the_verdict_of_verify_tells_same_similar_and_different() -> None:
+    rng = np.random.default_rng(0)
+    published = pd.DataFrame({"id": [f"x-{i}" for i in range(50)], "e_form": 0.0, "e_form_pred": rng.normal(size=50)})
+    assert verify.verdict(published, published.assign(e_form_pred=published["e_form_pred"] + 1e-7))[0]
+    similar, reason = verify.verdict(published, published.assign(e_form_pred=published["e_form_pred"] * 1.02))
+    assert similar and "another type of machine" in reason
+    assert not verify.verdict(published, published.assign(e_form_pred=published["e_form_pred"] * 1.5))[0]
+    assert not verify.verdict(published, published[:-1])[0]
+
+
+def test_the_commands_work_to_the_letter_from_any_folder(task_folder: Path, tmp_path: Path) -> None:
+    """`python exp/exp012/train.py`, with the real config of exp001 on a small task; then `python submit.py`."""
+    where = ["--data", str(task_folder), "--outputs", str(tmp_path / "outputs")]
+    rows = small_table(36)
+    write_task(task_folder, rows[:30], rows[30:])
+    for command in (["exp/exp001/train.py", "--jobs", "2"], ["submit.py", "--exps", "001"]):
+        done = subprocess.run(
+            [sys.executable, str(ROOT / command[0]), *command[1:], *where],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+    assert len(pd.read_csv(tmp_path / "outputs" / "small" / "submission.csv")) == 6
+
+
+@pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("exp[0-9][0-9][0-9]")), ids=lambda path: path.name)
+def test_every_experiment_has_a_config_the_same_train_py_and_a_row_in_the_ledger(path: Path) -> None:
+    assert isinstance(load_config(path), ExperimentConfig)
+    number = path.name.removeprefix("exp")
+    template = (EXPERIMENTS / "exp001" / "train.py").read_text()
+    assert (path / "train.py").read_text() == template.replace("exp001", path.name)
+    assert f"| {number} |" in (EXPERIMENTS / "README.md").read_text()
+
+
+@pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("exp*/results")), ids=lambda path: path.parent.name)
+def test_published_metrics_are_those_of_the_published_rows(path: Path) -> None:
+    metrics = json.loads((path / "metrics.json").read_text())
+    oof, test = pd.read_csv(path / "oof.csv.gz"), pd.read_csv(path / "test.csv.gz")
+    assert list(oof["id"]) == list(pd.read_csv(ROOT / "input/flla/train.csv.gz", usecols=["id"])["id"])
+    assert list(test["id"]) == list(pd.read_csv(ROOT / "input/flla/sample_submission.csv")["id"])
+    error = np.abs(oof["e_form"] - oof["e_form_pred"])
+    assert metrics["oof_mae"] == pytest.approx(error.mean(), abs=1e-9)
+    np.testing.assert_allclose(metrics["fold_maes"], error.groupby(oof["fold"]).mean(), atol=1e-9)
+    np.testing.assert_allclose(test["e_form_pred"], test.filter(like="fold_").mean(axis=1), atol=1e-9)
+    ledger = (EXPERIMENTS / "README.md").read_text()
+    row = next(line for line in ledger.splitlines() if line.startswith(f"| {path.parent.name.removeprefix('exp')} |"))
+    assert f"{metrics['oof_mae']:.4f}" in row

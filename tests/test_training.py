@@ -1,0 +1,117 @@
+"""Laws of src/learners."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import CRYSTALS
+
+from src.config import GbdtConfig, GnnConfig, GraphConfig, NequipConfig, TrainingConfig
+from src.data.table import Crystals
+from src.learners.gnn import GnnLearner, GraphInputs
+from src.learners.learner import Watched, make_learner, prepare_inputs
+from src.learners.training import Training, make_optimizer, make_schedule
+
+EPOCHS = 4
+
+
+def config(**training: object) -> GnnConfig:
+    return GnnConfig(
+        training=TrainingConfig(**{"n_epochs": EPOCHS, "batch_size": 3, "lr": 5e-3, **training}),
+        graph=GraphConfig(r_max=3.5),
+        network=NequipConfig(n_channels=8, n_layers=2, radial_hidden=(16,), head_hidden=(8,)),
+    )
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> GraphInputs:
+    return prepare_inputs(config(), Crystals.from_list(list(CRYSTALS.values())), "test", tmp_path / "cache", 1, None)
+
+
+TARGET = np.random.default_rng(0).normal(size=len(CRYSTALS))
+
+
+def trained(inputs: GraphInputs, folder: Path, **training: object) -> GnnLearner:
+    folder.mkdir(exist_ok=True)
+    learner = GnnLearner(config(**training), seed=3)
+    learner.fit(inputs, TARGET, folder, Watched(inputs, TARGET))
+    return learner
+
+
+def test_the_same_seed_gives_the_same_numbers(inputs: GraphInputs, tmp_path: Path) -> None:
+    a, b = (trained(inputs, tmp_path / name).predict(inputs) for name in "ab")
+    np.testing.assert_array_equal(a, b)
+
+
+def test_an_interrupted_training_resumes_as_if_it_had_gone_on(
+    inputs: GraphInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = trained(inputs, tmp_path / "whole")
+    train_epoch = Training.train_epoch
+
+    def interrupted(self: Training, epoch: int, *args: object) -> float:
+        if epoch == 2:
+            raise KeyboardInterrupt
+        return train_epoch(self, epoch, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "train_epoch", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            trained(inputs, tmp_path / "parts")
+    assert (tmp_path / "parts" / "checkpoint.pt").is_file()
+    parts = trained(inputs, tmp_path / "parts")
+    np.testing.assert_array_equal(parts.predict(inputs), whole.predict(inputs))
+    assert (tmp_path / "parts" / "history.csv").read_text() == (tmp_path / "whole" / "history.csv").read_text()
+    assert not (tmp_path / "parts" / "checkpoint.pt").exists()
+
+
+def test_watched_rows_decide_nothing(inputs: GraphInputs, tmp_path: Path) -> None:
+    a = trained(inputs, tmp_path / "a").predict(inputs)
+    (tmp_path / "b").mkdir()
+    learner = GnnLearner(config(), seed=3)
+    learner.fit(inputs, TARGET, tmp_path / "b", Watched(inputs, TARGET + 100))
+    np.testing.assert_array_equal(a, learner.predict(inputs))
+
+
+@pytest.mark.parametrize("learner_config", [config(), GbdtConfig(features=("fractions",), n_trees=5, min_child_samples=1)])
+def test_a_saved_learner_predicts_the_same(learner_config: GnnConfig | GbdtConfig, tmp_path: Path) -> None:
+    crystals = Crystals.from_list(list(CRYSTALS.values()))
+    inputs = prepare_inputs(learner_config, crystals, "test", tmp_path / "cache", 1, None)
+    rows = np.arange(len(crystals))
+    learner = make_learner(learner_config, 0, "cpu", None)
+    learner.fit(inputs[rows], TARGET, tmp_path)
+    learner.save(tmp_path)
+    again = type(learner).load(tmp_path)
+    np.testing.assert_array_equal(again.predict(inputs[rows]), learner.predict(inputs[rows]))
+    assert again.n_parameters == learner.n_parameters > 0
+
+
+def test_prediction_is_by_the_averaged_weights(inputs: GraphInputs, tmp_path: Path) -> None:
+    training_only = trained(inputs, tmp_path / "a", ema_decay=0.0).predict(inputs)
+    averaged = trained(inputs, tmp_path / "b", ema_decay=0.9).predict(inputs)
+    assert np.abs(training_only - averaged).max() > 1e-4
+
+
+def test_eight_crystals_are_learned_by_heart(inputs: GraphInputs, tmp_path: Path) -> None:
+    learner = trained(inputs, tmp_path / "a", n_epochs=300, batch_size=8, lr=1e-2, ema_decay=0.9)
+    assert np.abs(learner.predict(inputs) - TARGET).mean() < 0.05
+
+
+def test_a_loss_that_is_no_number_stops_with_the_rows_and_a_hint(inputs: GraphInputs, tmp_path: Path) -> None:
+    target = TARGET.copy()
+    target[2] = np.nan
+    with pytest.raises(FloatingPointError, match=r"epoch 1, training rows \[.*2.*\].*smaller lr"):
+        GnnLearner(config(), 0).fit(inputs, target, tmp_path)
+
+
+def test_the_schedule_warms_up_to_the_peak_and_anneals_to_zero() -> None:
+    c = TrainingConfig(n_epochs=1, lr=1e-2, warmup_fraction=0.1)
+    optimizer = make_optimizer(torch.nn.Linear(1, 1), c)
+    schedule, rates = make_schedule(optimizer, c, 100), []
+    for _ in range(100):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert np.argmax(rates) in (9, 10, 11) and max(rates) == pytest.approx(1e-2, rel=1e-6)
+    assert rates[0] < 2e-3 and rates[-1] < 1e-5 and (np.diff(rates[12:]) < 0).all()

@@ -45,19 +45,22 @@ class EquivariantLinear(nn.Module):
 class SelfConnection(nn.Module):
     """Tensor product of node features with invariant attributes of the atom's element (o3.FullyConnectedTensorProduct).
 
-    n_attributes: 0 leaves the attributes out: a linear layer.
+    The attributes are those of the batch's elements, few beside its atoms: so first the channel mixing of each element is
+    made, then applied to its atoms. Weights carry the normalisation 1 / sqrt(n_in * n_attributes).
     """
 
     def __init__(self, n_in: int, n_attributes: int, n_out: list[int]) -> None:
         super().__init__()
-        self.linear = EquivariantLinear([n_in * max(n_attributes, 1)] * len(n_out), n_out)
+        self.n_in, scale = n_in, 1 / math.sqrt(n_in * n_attributes)
+        self.weights = nn.ParameterList(torch.randn(n_attributes, n_in * m) * scale for m in n_out)
 
-    def forward(self, features: Features, attributes: Tensor | None) -> Features:
-        """attributes: (n_orbits, n_attributes)."""
-        if attributes is None:
-            return self.linear(features)
-        products = [(x[..., None] * attributes[:, None, :]).flatten(-2) for x in features]  # (2l+1, n_orbits, C * A)
-        return self.linear(products)
+    def forward(self, features: Features, attributes: Tensor, element_index: Tensor) -> Features:
+        """attributes: (n_elements, n_attributes). element_index: (n_orbits,), row of `attributes` of each orbit."""
+        out = []
+        for x, weight in zip(features, self.weights, strict=True):
+            mixing = (attributes @ weight).view(len(attributes), self.n_in, -1)[element_index]  # (n_orbits, n_in, n_out)
+            out.append(torch.bmm(x.transpose(0, 1), mixing).transpose(0, 1))  # (2l+1, n_orbits, n_out)
+        return out
 
 
 class Gate(nn.Module):
@@ -87,14 +90,18 @@ class Interaction(nn.Module):
         self.radial = RadialNetwork(config.n_bessel, config.radial_hidden, len(self.paths) * n)
         self.linear_out = EquivariantLinear([n * len(paths_into(self.paths, l)) for l in range(l_out + 1)], n_out)
         n_shared = min(l_in, l_out) + 1
-        self.self_connection = SelfConnection(n, config.n_element_attributes, n_out[:n_shared])
         self.n_shared = n_shared
+        self.self_connection: nn.Module
+        if config.n_element_attributes:
+            self.self_connection = SelfConnection(n, config.n_element_attributes, n_out[:n_shared])
+        else:
+            self.self_connection = EquivariantLinear([n] * n_shared, n_out[:n_shared])
         self.gate = Gate(n)
 
     def forward(
         self,
         features: Features,
-        attributes: Tensor | None,
+        attributes: tuple[Tensor, Tensor] | None,
         basis: Tensor,
         edge_sh: Tensor,
         length_index: Tensor,
@@ -103,7 +110,8 @@ class Interaction(nn.Module):
         weights = self.radial(basis)
         messages = convolve(self.linear_in(features), weights, edge_sh, length_index, batch, self.paths)
         out = self.linear_out(messages)
-        kept = self.self_connection(features[: self.n_shared], attributes)
+        shared = features[: self.n_shared]
+        kept = self.self_connection(shared, *attributes) if attributes is not None else self.self_connection(shared)
         out[: self.n_shared] = [x + y for x, y in zip(out[: self.n_shared], kept, strict=True)]
         return self.gate(out)
 
@@ -139,7 +147,10 @@ class Nequip(nn.Module):
     def per_orbit(self, batch: GraphBatch) -> Tensor:
         """(n_orbits,): the output of each representative atom."""
         vectors = self.element_vectors[batch.orbit_z]
-        attributes = None if self.attributes is None else self.attributes(vectors)  # (n_orbits, n_element_attributes)
+        attributes = None
+        if self.attributes is not None:
+            elements, element_index = batch.orbit_z.unique(return_inverse=True)
+            attributes = self.attributes(self.element_vectors[elements]), element_index  # (n_elements, n_element_attributes)
         lengths, length_index = edge_lengths(batch)
         basis = self.basis(lengths)  # (n_lengths, n_bessel)
         edge_sh = o3.spherical_harmonics(self.irreps_edge, batch.edge_vec, normalize=True, normalization="component")

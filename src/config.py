@@ -88,6 +88,7 @@ class NequipConfig:
     n_element_attributes: width of the learned linear map of the element vector that conditions the self-connection; 0: a
         self-connection that is the same for all elements.
     head_hidden: widths of the hidden layers of the per-atom head.
+    gather_layers: the head sees the scalars of the embedding and of every layer, not of the last alone (2nd place).
     """
 
     n_channels: int = 32
@@ -97,6 +98,7 @@ class NequipConfig:
     polynomial_cutoff_p: float = 6.0
     n_element_attributes: int = 0
     head_hidden: tuple[int, ...] = (32,)
+    gather_layers: bool = False
 
     def __post_init__(self) -> None:
         for name in ("n_channels", "n_layers", "n_bessel"):
@@ -115,6 +117,7 @@ class TrainingConfig:
     warmup_fraction: share of all steps.
     ema_decay: of the averaged weights, per step; those are the ones that predict.
     clip_norm: largest norm of the gradient.
+    optimizer: `adamw`, or `lion` (Chen et al., arXiv:2302.06675), which wants a smaller lr and a larger weight_decay.
     loss: `l1`, or `huber` with a knee at one standard deviation of the target over ten.
     """
 
@@ -126,6 +129,7 @@ class TrainingConfig:
     ema_decay: float = 0.99
     clip_norm: float = 10.0
     loss: Literal["l1", "huber"] = "l1"
+    optimizer: Literal["adamw", "lion"] = "adamw"
 
     def __post_init__(self) -> None:
         _require(self.n_epochs >= 1, f"training.n_epochs={self.n_epochs}, at least 1")
@@ -135,6 +139,7 @@ class TrainingConfig:
         _require(0 <= self.ema_decay < 1, f"training.ema_decay={self.ema_decay}, 0 to below 1")
         _require(self.clip_norm > 0, f"training.clip_norm={self.clip_norm}, above 0")
         _require(self.loss in ("l1", "huber"), f"unknown training.loss={self.loss!r}")
+        _require(self.optimizer in ("adamw", "lion"), f"unknown training.optimizer={self.optimizer!r}")
 
 
 @dataclass(frozen=True)

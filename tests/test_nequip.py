@@ -67,6 +67,17 @@ def test_the_reduced_graph_gives_the_full_cells_gradient(crystal: Crystal) -> No
     torch.testing.assert_close(*gradients, rtol=0, atol=1e-6 * gradients[1].abs().max().item())
 
 
+def test_the_reduction_of_a_distorted_crystal_is_exact_to_second_order() -> None:
+    model, crystal, differences = make_model(), CRYSTALS["quartz"], []
+    direction = np.random.default_rng(0).normal(size=(crystal.n_atoms, 3))
+    for step in (1e-4, 2e-4):
+        distorted = Crystal(crystal.lattice, crystal.frac_coords + step * direction, crystal.atomic_numbers)
+        reduced = energies(model, distorted, symprec=2e-2)
+        assert make_batch([distorted], symprec=2e-2).n_orbits == 2
+        differences.append((reduced - energies(model, distorted, symmetry=False)).abs().item())
+    assert differences[1] / differences[0] == pytest.approx(4, rel=0.2)
+
+
 @pytest.mark.parametrize("forget", ["rotations", "multiplicity"])
 def test_the_reduction_needs_its_rotations_and_multiplicities(forget: str) -> None:
     model, crystal = make_model(), CRYSTALS["quartz"]

@@ -76,6 +76,15 @@ def test_finished_folds_are_not_trained_again(task_folder: Path, monkeypatch: py
     assert run(task_folder, GBDT) == first
 
 
+def test_a_run_goes_on_when_a_new_knob_arrives_with_its_default(task_folder: Path) -> None:
+    run(task_folder, NEQUIP, folds=[0])
+    path = outputs(task_folder) / "config.json"
+    stored = json.loads(path.read_text())
+    del stored["config"]["learner"]["training"]["optimizer"]  # as written before the knob was there
+    path.write_text(json.dumps(stored))
+    run(task_folder, NEQUIP, folds=[1])
+
+
 def test_another_config_or_other_data_stop_a_run(task_folder: Path) -> None:
     run(task_folder, GBDT, folds=[0])
     with pytest.raises(ValueError, match="another config"):

@@ -7,7 +7,7 @@ from conftest import CRYSTALS, random_rotation
 from src.data.crystal import Crystal
 from src.graphs import symmetry
 from src.graphs.graph import wigner_d
-from src.graphs.symmetry import find_symmetry
+from src.graphs.symmetry import cartesian_rotations, find_symmetry, symmetrize
 
 
 @pytest.mark.parametrize(
@@ -23,12 +23,31 @@ def test_operations_and_orbits_of_known_crystals(name: str, n_ops: int, n_orbits
 def test_every_operation_maps_the_structure_onto_itself(crystal: Crystal) -> None:
     found = find_symmetry(crystal, 1e-3)
     frac, lattice = crystal.frac_coords, crystal.lattice
+    rotations = cartesian_rotations(lattice, found.frac_rotation)
     for g in range(len(found.image)):
         # distances between atoms are kept: |x_j - x_0| = |R (x_j - x_0)| = |image of j minus image of 0|
-        vec = (frac - frac[0]) @ lattice @ found.rotation[g].T
+        vec = (frac - frac[0]) @ lattice @ rotations[g].T
         image = (frac[found.image[g]] + found.shift[g]) @ lattice
         np.testing.assert_allclose(image - image[0], vec, atol=1e-5)
         np.testing.assert_array_equal(crystal.atomic_numbers[found.image[g]], crystal.atomic_numbers)
+
+
+def test_a_symmetrised_crystal_is_exactly_symmetric_and_close() -> None:
+    rng, crystal = np.random.default_rng(0), CRYSTALS["rutile"]
+    lattice = crystal.lattice + 3e-4 * rng.normal(size=(3, 3))
+    distorted = Crystal(lattice, crystal.frac_coords + 5e-5 * rng.normal(size=(6, 3)), crystal.atomic_numbers)
+    found = find_symmetry(distorted, 5e-3)
+    assert len(found.image) == 16
+
+    def deviation(c: Crystal) -> float:
+        moved = c.frac_coords @ found.frac_rotation.transpose(0, 2, 1) + found.translation[:, None] - found.shift
+        rotation = cartesian_rotations(c.lattice, found.frac_rotation)
+        skew = np.abs(rotation @ rotation.transpose(0, 2, 1) - np.eye(3)).max()
+        return max(np.abs((moved - c.frac_coords[found.image]) @ c.lattice).max(), skew)
+
+    symmetric = symmetrize(distorted, found)
+    assert deviation(distorted) > 1e-5 > 1e-12 > deviation(symmetric)
+    assert np.abs(symmetric.cart_coords - distorted.cart_coords).max() < 5e-3
 
 
 def test_an_operation_that_is_not_a_symmetry_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,11 +1,13 @@
 """Laws of src/learners."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from conftest import CRYSTALS
+from lion_pytorch import Lion
 
 from src.config import GbdtConfig, GnnConfig, GraphConfig, NequipConfig, TrainingConfig
 from src.data.table import Crystals
@@ -96,6 +98,20 @@ def test_prediction_is_by_the_averaged_weights(inputs: GraphInputs, tmp_path: Pa
 def test_eight_crystals_are_learned_by_heart(inputs: GraphInputs, tmp_path: Path) -> None:
     learner = trained(inputs, tmp_path / "a", n_epochs=300, batch_size=8, lr=1e-2, ema_decay=0.9)
     assert np.abs(learner.predict(inputs) - TARGET).mean() < 0.05
+
+
+@pytest.mark.parametrize("network", [{"gather_layers": True}, {"n_element_attributes": 3}])
+def test_other_networks_learn_eight_crystals_too(network: dict, inputs: GraphInputs, tmp_path: Path) -> None:
+    c = config(n_epochs=300, batch_size=8, lr=1e-2, ema_decay=0.9)
+    learner = GnnLearner(replace(c, network=replace(c.network, **network)), seed=3)
+    learner.fit(inputs, TARGET, tmp_path)
+    assert np.abs(learner.predict(inputs) - TARGET).mean() < 0.05
+
+
+def test_lion_learns_eight_crystals(inputs: GraphInputs, tmp_path: Path) -> None:
+    learner = trained(inputs, tmp_path / "a", optimizer="lion", n_epochs=300, batch_size=8, lr=1e-3, ema_decay=0.9)
+    assert np.abs(learner.predict(inputs) - TARGET).mean() < 0.05
+    assert isinstance(make_optimizer(torch.nn.Linear(1, 1), config(optimizer="lion").training), Lion)
 
 
 def test_a_loss_that_is_no_number_stops_with_the_rows_and_a_hint(inputs: GraphInputs, tmp_path: Path) -> None:

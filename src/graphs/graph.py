@@ -11,6 +11,7 @@ the matrix
 
     rotation[j] = mean over all operations g that map the representative onto j of D(g)
 
+Crystals are symmetric within a tolerance only; the graph is that of the symmetrised crystal (see symmetry.py).
 On a graph without symmetry the matrix is the identity, and each atom is its own orbit.
 """
 
@@ -26,7 +27,7 @@ from src.config import GraphConfig
 from src.data.crystal import Crystal
 from src.data.store import RaggedStore
 from src.graphs.neighbors import find_edges, merge_equivalent
-from src.graphs.symmetry import find_symmetry, identity
+from src.graphs.symmetry import cartesian_rotations, find_symmetry, identity, symmetrize
 
 LENGTH_DECIMALS = 5  # lengths of one crystal that agree to these decimals (Angstrom) count as one
 # field -> (its level, the level its values index)
@@ -76,18 +77,22 @@ class CrystalGraph:
 
 def build_graph(crystal: Crystal, config: GraphConfig) -> CrystalGraph:
     """The graph of a crystal in double precision; with `config.symmetry` reduced by its space group."""
-    symmetry = find_symmetry(crystal, config.symprec) if config.symmetry else identity(crystal.n_atoms)
+    symmetry = identity(crystal.n_atoms)
+    if config.symmetry:
+        symmetry = find_symmetry(crystal, config.symprec)
+        crystal = symmetrize(crystal, symmetry)
     representatives, atom_orbit = np.unique(symmetry.representative, return_inverse=True)
     edges = find_edges(crystal, representatives, config.r_max)
     if len(symmetry.image) > 1:
         edges = merge_equivalent(edges, symmetry)
     lengths = np.linalg.norm(edges.vec, axis=1)
     _, first, length_index = np.unique(np.round(lengths, LENGTH_DECIMALS), return_index=True, return_inverse=True)
+    rotations = cartesian_rotations(crystal.lattice, symmetry.frac_rotation)
     return CrystalGraph(
         orbit_z=crystal.atomic_numbers[representatives],
         orbit_weight=np.bincount(atom_orbit) / crystal.n_atoms,
         atom_orbit_index=atom_orbit,
-        atom_rotation=_mean_rotations(symmetry.rotation, symmetry.image[:, representatives], crystal.n_atoms, config.l_max),
+        atom_rotation=_mean_rotations(rotations, symmetry.image[:, representatives], crystal.n_atoms, config.l_max),
         edge_src_index=edges.src,
         edge_dst_index=np.searchsorted(representatives, edges.dst),
         edge_vec=edges.vec,

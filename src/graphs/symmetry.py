@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import moyopy
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import sqrtm
 
 from src.data.crystal import Crystal
 
@@ -22,13 +23,13 @@ class Symmetry:
     cell `frac_rotation[g] @ S + shift[g, j]`.
 
     frac_rotation: (n_ops, 3, 3), integers, acting on fractional columns.
-    rotation: (n_ops, 3, 3), Cartesian, orthogonal, possibly improper, acting on columns.
+    translation: (n_ops, 3), fractional, applied behind the rotation.
     image: (n_ops, n_atoms), index of an atom.
     shift: (n_ops, n_atoms, 3), integers, lattice vectors.
     """
 
     frac_rotation: NDArray[np.int64]
-    rotation: NDArray[np.float64]
+    translation: NDArray[np.float64]
     image: NDArray[np.int64]
     shift: NDArray[np.int64]
 
@@ -42,7 +43,7 @@ def identity(n_atoms: int) -> Symmetry:
     """The trivial group: every atom is its own orbit."""
     return Symmetry(
         np.eye(3, dtype=np.int64)[None],
-        np.eye(3)[None],
+        np.zeros((1, 3)),
         np.arange(n_atoms)[None],
         np.zeros((1, n_atoms, 3), dtype=np.int64),
     )
@@ -73,9 +74,7 @@ def _verify(
 ) -> Symmetry | None:
     """The operations as permutations of atoms, or None where one of them is not a symmetry within the tolerance."""
     lattice, frac = crystal.lattice, crystal.frac_coords
-    rotation = lattice.T @ frac_rotation @ np.linalg.inv(lattice.T)
-    u, _, vt = np.linalg.svd(rotation)
-    orthogonal = u @ vt
+    rotation = cartesian_rotations(lattice, frac_rotation)
     moved = frac @ frac_rotation.transpose(0, 2, 1) + translation[:, None, :]  # (n_ops, n_atoms, 3)
     separation = moved[:, :, None, :] - frac  # (n_ops, n_atoms, n_atoms, 3)
     shift = np.round(separation)
@@ -83,12 +82,33 @@ def _verify(
     distance[:, crystal.atomic_numbers[:, None] != crystal.atomic_numbers] = np.inf
     image = distance.argmin(axis=-1)
     within = np.take_along_axis(distance, image[..., None], axis=-1).max() <= 2 * symprec
-    is_rotation = np.abs(rotation - orthogonal).max() <= 2 * symprec
+    is_rotation = np.abs(rotation @ rotation.transpose(0, 2, 1) - np.eye(3)).max() <= 2 * symprec
     is_permutation = (np.sort(image, axis=1) == np.arange(crystal.n_atoms)).all()
     if not (within and is_rotation and is_permutation and _acts_as_group(image)):
         return None
     shift = np.take_along_axis(shift, image[..., None, None], axis=2)[:, :, 0]
-    return Symmetry(frac_rotation, orthogonal, image, shift.astype(np.int64))
+    return Symmetry(frac_rotation, translation, image, shift.astype(np.int64))
+
+
+def cartesian_rotations(lattice: NDArray[np.float64], frac_rotation: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(n_ops, 3, 3), acting on Cartesian columns, possibly improper; orthogonal where the lattice has the symmetry exactly."""
+    return lattice.T @ frac_rotation @ np.linalg.inv(lattice.T)
+
+
+def symmetrize(crystal: Crystal, symmetry: Symmetry) -> Crystal:
+    """The crystal with its lattice and positions averaged over the operations, so that they hold exactly.
+
+    An invariant energy then differs from that of the crystal as given by the square of the deviation only: its gradient at
+    the symmetric crystal is itself symmetric, and the deviation is what averages out.
+    """
+    w = symmetry.frac_rotation
+    metric = (w.transpose(0, 2, 1) @ (crystal.lattice @ crystal.lattice.T) @ w).mean(axis=0)
+    inverse = np.linalg.inv(crystal.lattice)
+    strain = sqrtm(inverse @ metric @ inverse.T).real  # lattice @ strain has the averaged metric and turns nothing
+    moved = crystal.frac_coords @ w.transpose(0, 2, 1) + symmetry.translation[:, None, :] - symmetry.shift
+    total = np.zeros_like(crystal.frac_coords)
+    np.add.at(total, symmetry.image.ravel(), moved.reshape(-1, 3))
+    return Crystal(crystal.lattice @ strain, total / len(w), crystal.atomic_numbers)
 
 
 def _acts_as_group(image: NDArray[np.int64]) -> bool:

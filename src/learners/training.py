@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from lion_pytorch import Lion
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
@@ -25,6 +26,8 @@ MakeBatch = Callable[[NDArray[np.integer]], Any]
 
 
 def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
+    if config.optimizer == "lion":
+        return Lion(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
     return torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
 
 

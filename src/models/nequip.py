@@ -136,7 +136,8 @@ class Nequip(nn.Module):
         self.basis = RadialBasis(graph.r_max, config.n_bessel, config.polynomial_cutoff_p)
         degrees = [0] + [l_max] * (config.n_layers - 1) + [0]
         self.layers = nn.ModuleList(Interaction(config, l_in, l_max, l_out) for l_in, l_out in itertools.pairwise(degrees))
-        widths = (n, *config.head_hidden)
+        self.gather_layers = config.gather_layers
+        widths = (n * (config.n_layers + 1) if config.gather_layers else n, *config.head_hidden)
         hidden = [m for a, b in itertools.pairwise(widths) for m in (nn.Linear(a, b), nn.SiLU())]
         self.head = nn.Sequential(*hidden, nn.Linear(widths[-1], 1))
 
@@ -156,9 +157,11 @@ class Nequip(nn.Module):
         edge_sh = o3.spherical_harmonics(self.irreps_edge, batch.edge_vec, normalize=True, normalization="component")
         edge_sh = edge_sh * (batch.edge_multiplicity * self.message_scale)[:, None]  # (n_edges, (l_max + 1)^2)
         features = [self.embedding(vectors)[None]]
+        scalars = [features[0][0]]
         for layer in self.layers:
             features = layer(features, attributes, basis, edge_sh, length_index, batch)
-        return self.head(features[0][0]).squeeze(-1)
+            scalars.append(features[0][0])  # (n_orbits, n_channels)
+        return self.head(torch.cat(scalars, dim=-1) if self.gather_layers else scalars[-1]).squeeze(-1)
 
 
 def edge_lengths(batch: GraphBatch) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from src.config import ExperimentConfig, to_dict
+from src.config import ExperimentConfig, from_dict, to_dict
 from src.files import write_atomic, write_json
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,18 +63,18 @@ class RunDir:
 
     def claim(self, config: ExperimentConfig, data_key: str) -> None:
         """Writes the run's config, or stops where the folder holds a run of another config or of other data."""
-        wanted = {"config": to_dict(config), "data": data_key}
         path = self.path / "config.json"
         if path.is_file():
             stored = json.loads(path.read_text())
-            for part in wanted:
-                if stored.get(part) != json.loads(json.dumps(wanted[part])):
+            same = {"config": from_dict(stored["config"]) == config, "data": stored["data"] == data_key}
+            for part, is_same in same.items():
+                if not is_same:
                     raise ValueError(
                         f"{path} was written with another {part}. An experiment never changes: give the new one a new number, "
                         f"or remove {self.path} to run it anew"
                     )
             return
-        write_json(path, wanted)
+        write_json(path, {"config": to_dict(config), "data": data_key})
 
     def write_fold(
         self, k: int, valid: pd.DataFrame, test_ids: NDArray[np.str_], test_pred: NDArray[np.float64], metrics: dict

@@ -1,0 +1,30 @@
+"""Draws the target, out-of-fold predictions and learning curves into exp/pictures/.
+
+python exp/pictures.py 001 005
+"""
+
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from src.runs.artifacts import DEFAULT_TASK, EXPERIMENTS, OUTPUTS, find_predictions
+from src.runs.report import plot_history, plot_oof, plot_target
+from src.runs.task_data import load_task_data
+
+
+def main(numbers: list[str]) -> None:
+    folder = EXPERIMENTS / "pictures"
+    data = load_task_data(DEFAULT_TASK, OUTPUTS, skip_bad_rows=False, n_jobs=os.cpu_count() or 1)
+    members = [find_predictions(number, data.task.name) for number in numbers]
+    plot_target(data, folder / "target.png")
+    if members:
+        plot_oof(members, data.task.unit, folder / "oof.png")
+    for member in members:
+        if (member.source / "fold_0" / "model.safetensors").is_file():  # a network trained here; published runs have no history
+            plot_history(member.source, folder / f"history-{member.name}.png")
+    print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,70 @@
+"""Resident memory of a training process against the number of crystals: FLLA once, and repeated to 130,000.
+
+    make memory
+
+Each size runs in a process of its own: it opens the memory-mapped store and trains 200 random batches. Private memory is
+what the process itself holds; mapped pages of the store are the system's cache, shared and given back when memory is short.
+"""
+
+import argparse
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from src.config import GnnConfig, GraphConfig, TrainingConfig
+from src.data.store import RaggedStore
+from src.graphs.cache import cached_graphs
+from src.graphs.graph import batch_from_store
+from src.models.nequip import Nequip
+from src.runs.artifacts import DEFAULT_TASK, OUTPUTS
+from src.runs.task_data import load_task_data
+
+N_BATCHES = 200
+
+
+def private_mb() -> float:
+    return int(re.search(r"RssAnon:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1024
+
+
+def train_some(folder: Path) -> None:
+    """Prints the private memory before and after opening the store, and behind training."""
+    torch.set_num_threads(1)
+    config = GnnConfig(training=TrainingConfig(n_epochs=1))
+    model = Nequip(config.network, config.graph, torch.eye(119), 50.0)
+    before = private_mb()
+    store = RaggedStore.open(folder)
+    opened, rng = private_mb(), np.random.default_rng(0)
+    start = time.perf_counter()
+    for _ in range(N_BATCHES):
+        model(batch_from_store(store, rng.integers(len(store), size=32))).abs().mean().backward()
+    ms = 1000 * (time.perf_counter() - start) / N_BATCHES
+    size = sum(path.stat().st_size for path in folder.iterdir()) / 2**20
+    print(f"{len(store):>8} crystals, {size:6.0f} MB on disk: private memory +{opened - before:.1f} MB when opened, ", end="")
+    print(f"{private_mb():.0f} MB behind {N_BATCHES} batches, {ms:.1f} ms a batch", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--store", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.store:
+        train_some(args.store)
+        return
+    data = load_task_data(DEFAULT_TASK, OUTPUTS, skip_bad_rows=False, n_jobs=1)
+    flla = cached_graphs(data.train.crystals, data.train_key, GraphConfig(), data.cache)
+    with tempfile.TemporaryDirectory() as folder:
+        for n_copies in (1, 44):
+            path = Path(folder) / f"{n_copies}"
+            RaggedStore.concatenate([flla] * n_copies).save(path)
+            subprocess.run([sys.executable, __file__, "--store", str(path)], check=True)
+
+
+if __name__ == "__main__":
+    main()

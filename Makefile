@@ -1,7 +1,7 @@
 PYTHON ?= python3
 PY = .venv/bin/python
 .DELETE_ON_ERROR:
-.PHONY: run test slow faithful bench memory clean
+.PHONY: run test slow faithful bench accuracy memory clean
 
 run: .venv/installed  ## set-up, exp001 and exp000 on the embedded data, submission, table
 	$(PY) exp/exp001/train.py
@@ -23,6 +23,9 @@ faithful: .venv/bench  ## our NequIP with the weights of an official model gives
 
 bench: .venv/bench  ## training steps side by side with the official nequip package; COMPILED=1 adds its compile mode
 	$(PY) tests/bench/speed.py $(if $(COMPILED),--compiled)
+
+accuracy: .venv/installed  ## folds of exp005 with the fused convolution and with the reference
+	$(PY) tests/bench/accuracy.py
 
 memory: .venv/installed  ## resident memory of training on 3,000 and on 132,000 crystals
 	$(PY) tests/bench/memory.py

@@ -108,6 +108,20 @@ class NequipConfig:
 
 
 @dataclass(frozen=True)
+class EgnnConfig:
+    """EGNN; knobs as those of NequipConfig of the same name."""
+
+    n_channels: int = 64
+    n_layers: int = 4
+    n_bessel: int = 8
+    polynomial_cutoff_p: float = 6.0
+
+    def __post_init__(self) -> None:
+        for name in ("n_channels", "n_layers", "n_bessel"):
+            _require(getattr(self, name) >= 1, f"network.{name}={getattr(self, name)}, at least 1")
+
+
+@dataclass(frozen=True)
 class TrainingConfig:
     """The training loop of networks.
 
@@ -149,7 +163,7 @@ class GnnConfig:
     training: TrainingConfig
     elements: ElementConfig = ElementConfig()
     graph: GraphConfig = GraphConfig()
-    network: NequipConfig = NequipConfig()
+    network: NequipConfig | EgnnConfig = NequipConfig()
 
 
 @dataclass(frozen=True)
@@ -198,4 +212,4 @@ def from_dict(data: Any) -> Any:
     return tuple(from_dict(value) for value in data) if isinstance(data, list) else data
 
 
-_LEAVES = (FoldConfig, TargetConfig, ElementConfig, GraphConfig, NequipConfig, TrainingConfig)
+_LEAVES = (FoldConfig, TargetConfig, ElementConfig, GraphConfig, NequipConfig, EgnnConfig, TrainingConfig)

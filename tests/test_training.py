@@ -9,7 +9,7 @@ import torch
 from conftest import CRYSTALS
 from lion_pytorch import Lion
 
-from src.config import GbdtConfig, GnnConfig, GraphConfig, NequipConfig, TrainingConfig
+from src.config import EgnnConfig, GbdtConfig, GnnConfig, GraphConfig, NequipConfig, TrainingConfig
 from src.data.table import Crystals
 from src.learners.gnn import GnnLearner, GraphInputs
 from src.learners.learner import Watched, make_learner, prepare_inputs
@@ -100,10 +100,14 @@ def test_eight_crystals_are_learned_by_heart(inputs: GraphInputs, tmp_path: Path
     assert np.abs(learner.predict(inputs) - TARGET).mean() < 0.05
 
 
-@pytest.mark.parametrize("network", [{"gather_layers": True}, {"n_element_attributes": 3}])
-def test_other_networks_learn_eight_crystals_too(network: dict, inputs: GraphInputs, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "network",
+    [replace(config().network, gather_layers=True), replace(config().network, n_element_attributes=3), EgnnConfig(n_channels=16)],
+    ids=["gathered layers", "conditioned self-connection", "egnn"],
+)
+def test_other_networks_learn_eight_crystals_too(network: NequipConfig | EgnnConfig, inputs: GraphInputs, tmp_path: Path) -> None:
     c = config(n_epochs=300, batch_size=8, lr=1e-2, ema_decay=0.9)
-    learner = GnnLearner(replace(c, network=replace(c.network, **network)), seed=3)
+    learner = GnnLearner(replace(c, network=network), seed=3)
     learner.fit(inputs, TARGET, tmp_path)
     assert np.abs(learner.predict(inputs) - TARGET).mean() < 0.05
 

@@ -160,6 +160,12 @@ class GraphBatch:
             moved[field.name] = value
         return GraphBatch(**moved)
 
+    def representative_atom(self) -> Tensor:
+        """(n_orbits,): the atom that each orbit's features are those of, its first."""
+        atoms = torch.arange(len(self.atom_orbit_index), device=self.atom_orbit_index.device)
+        first = atoms.new_full((self.n_orbits,), len(atoms))
+        return first.scatter_reduce(0, self.atom_orbit_index, atoms, "amin")
+
     def mean_over_atoms(self, per_orbit: Tensor) -> Tensor:
         """(n_crystals,): mean over all atoms of each crystal of a value given per orbit, (n_orbits,)."""
         return per_orbit.new_zeros(self.n_crystals).index_add(0, self.orbit_batch, per_orbit * self.orbit_weight)

@@ -17,7 +17,7 @@ from src.files import write_atomic, write_json
 from src.graphs.graph import GraphBatch, batch_from_store
 from src.learners.learner import Values, Watched
 from src.learners.training import Training, predict, seed_everything
-from src.models.nequip import Nequip
+from src.models.network import make_network
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +67,7 @@ class GnnLearner:
         seed_everything(self.seed)
         vectors = torch.tensor(element_vectors(self.config.elements, self.word2vec), dtype=torch.float32)
         self.avg_n_neighbors = inputs.avg_n_neighbors
-        model = Nequip(self.config.network, self.config.graph, vectors, self.avg_n_neighbors).to(self.device)
+        model = make_network(self.config.network, self.config.graph, vectors, self.avg_n_neighbors).to(self.device)
         training = Training(model, self.config.training, self.seed, len(inputs))
 
         def watch(averaged: torch.nn.Module) -> float:
@@ -104,7 +104,7 @@ class GnnLearner:
         learner = cls(config, settings["seed"], device)
         learner.avg_n_neighbors = settings["avg_n_neighbors"]
         weights = load_file(folder / "model.safetensors")
-        model = Nequip(config.network, config.graph, weights["element_vectors"], learner.avg_n_neighbors)
+        model = make_network(config.network, config.graph, weights["element_vectors"], learner.avg_n_neighbors)
         model.load_state_dict(weights)
         learner.model = model.to(device)
         return learner

@@ -15,20 +15,13 @@ from torch import Tensor, nn
 
 from src.config import GraphConfig, NequipConfig
 from src.graphs.graph import GraphBatch
-from src.models.radial import RadialBasis, RadialNetwork
+from src.models.radial import RadialBasis, RadialNetwork, unit_linear
 from src.models.tensor_product import Features, Path, convolve, find_paths, paths_into
 
 
 def natural_irreps(n_channels: int, l_max: int) -> o3.Irreps:
     """n_channels of each irrep 0e, 1o, 2e, ... up to l_max."""
     return o3.Irreps([(n_channels, (l, (-1) ** l)) for l in range(l_max + 1)])
-
-
-def unit_linear(n_in: int, n_out: int) -> nn.Linear:
-    """A linear layer without bias whose outputs have unit variance where its inputs do."""
-    linear = nn.Linear(n_in, n_out, bias=False)
-    nn.init.normal_(linear.weight, std=n_in**-0.5)
-    return linear
 
 
 class EquivariantLinear(nn.Module):

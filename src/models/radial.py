@@ -51,3 +51,10 @@ class RadialNetwork(nn.Sequential):
                 linear.weight.mul_(math.sqrt((3.0 if i == 0 else 6.0) / a))
             layers += [linear, nn.SiLU()]
         super().__init__(*layers[:-1])
+
+
+def unit_linear(n_in: int, n_out: int) -> nn.Linear:
+    """A linear layer without bias whose outputs have unit variance where its inputs do."""
+    linear = nn.Linear(n_in, n_out, bias=False)
+    nn.init.normal_(linear.weight, std=n_in**-0.5)
+    return linear

@@ -1,6 +1,7 @@
 """Where folds run: in this process, or in several local ones. A bar follows what they write."""
 
 import threading
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -20,7 +21,9 @@ def run_all(
             for k in folds:
                 function(k)
         else:
-            with parallel_config(backend="loky", n_jobs=n_jobs, inner_max_num_threads=1):
+            with warnings.catch_warnings(), parallel_config(backend="loky", n_jobs=n_jobs, inner_max_num_threads=1):
+                # loky starts a worker anew between folds where the last one left it large: as wanted
+                warnings.filterwarnings("ignore", "A worker stopped while some jobs were given to the executor")
                 Parallel(pre_dispatch=n_jobs)(delayed(function)(k) for k in folds)
 
 

@@ -1,4 +1,4 @@
-"""Laws of the network, in double precision unless said otherwise."""
+"""Laws of the networks, in double precision. Those that take `model` hold for every architecture."""
 
 from types import SimpleNamespace
 
@@ -10,9 +10,10 @@ from e3nn import o3
 from pymatgen.core import Lattice, Structure
 from torch import Tensor
 
-from src.config import GraphConfig, NequipConfig
+from src.config import EgnnConfig, GraphConfig, NequipConfig
 from src.data.crystal import Crystal
 from src.graphs.graph import GraphBatch
+from src.models.egnn import Egnn
 from src.models.nequip import EquivariantLinear, Nequip
 from src.models.radial import bessel_basis, polynomial_cutoff
 
@@ -26,7 +27,20 @@ def make_model(l_max: int = 2, n_element_attributes: int = 3, r_max: float = 4.5
     return Nequip(config, GraphConfig(r_max=r_max, l_max=l_max), vectors, 20.0).double()
 
 
-def energies(model: Nequip, *crystals: Crystal, **graph: object) -> Tensor:
+def make_egnn() -> Egnn:
+    torch.manual_seed(0)
+    model = Egnn(EgnnConfig(n_channels=8, n_layers=3), GraphConfig(r_max=4.5, l_max=2), torch.randn(119, 6), 20.0).double()
+    for layer in model.layers:
+        torch.nn.init.normal_(layer.move[-1].weight, std=3.0)  # so that displacements matter
+    return model
+
+
+@pytest.fixture(params=[make_model, make_egnn], ids=["nequip", "egnn"])
+def model(request: pytest.FixtureRequest) -> torch.nn.Module:
+    return request.param()
+
+
+def energies(model: torch.nn.Module, *crystals: Crystal, **graph: object) -> Tensor:
     return model(make_batch(list(crystals), **{"r_max": 4.5, "l_max": 2, **graph})).detach()
 
 
@@ -34,14 +48,15 @@ def moved(crystal: Crystal, rotation: np.ndarray) -> Crystal:
     return Crystal(crystal.lattice @ rotation.T, crystal.frac_coords, crystal.atomic_numbers)
 
 
-def test_outputs_differ_between_crystals() -> None:
-    assert energies(make_model(), *CRYSTALS.values()).std() > 1e-3
+def test_outputs_differ_between_crystals(model: torch.nn.Module) -> None:
+    assert energies(model, *CRYSTALS.values()).std() > 1e-3
 
 
 @pytest.mark.parametrize("symmetry", [True, False])
 @pytest.mark.parametrize("rotation", [random_rotation(5), -random_rotation(6)], ids=["rotation", "rotation and inversion"])
-def test_rotation_and_reflection_change_nothing(crystal: Crystal, rotation: np.ndarray, symmetry: bool) -> None:
-    model = make_model()
+def test_rotation_and_reflection_change_nothing(
+    model: torch.nn.Module, crystal: Crystal, rotation: np.ndarray, symmetry: bool
+) -> None:
     torch.testing.assert_close(
         energies(model, moved(crystal, rotation), symmetry=symmetry),
         energies(model, crystal, symmetry=symmetry),
@@ -58,17 +73,31 @@ def test_the_reduced_graph_gives_the_full_cells_output(crystal: Crystal, l_max: 
     torch.testing.assert_close(reduced, full, rtol=0, atol=1e-6)
 
 
-def test_the_reduced_graph_gives_the_full_cells_gradient(crystal: Crystal) -> None:
+def test_the_reduced_graph_gives_the_full_cells_output_by_egnn(crystal: Crystal) -> None:
+    model = make_egnn()
+    torch.testing.assert_close(energies(model, crystal), energies(model, crystal, symmetry=False), rtol=0, atol=1e-6)
+
+
+def test_displacements_matter_in_egnn() -> None:
+    model, crystal = make_egnn(), CRYSTALS["quartz"]
+    before = energies(model, crystal)
+    for layer in model.layers:
+        torch.nn.init.zeros_(layer.move[-1].weight)
+        torch.nn.init.zeros_(layer.move[-1].bias)
+    assert (energies(model, crystal) - before).abs().item() > 1e-4
+
+
+def test_the_reduced_graph_gives_the_full_cells_gradient(model: torch.nn.Module, crystal: Crystal) -> None:
     gradients = []
     for symmetry in (True, False):
-        model = make_model()
+        model.zero_grad()
         model(make_batch([crystal], r_max=4.5, l_max=2, symmetry=symmetry)).sum().backward()
         gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
     torch.testing.assert_close(*gradients, rtol=0, atol=1e-6 * gradients[1].abs().max().item())
 
 
-def test_the_reduction_of_a_distorted_crystal_is_exact_to_second_order() -> None:
-    model, crystal, differences = make_model(), CRYSTALS["quartz"], []
+def test_the_reduction_of_a_distorted_crystal_is_exact_to_second_order(model: torch.nn.Module) -> None:
+    crystal, differences = CRYSTALS["quartz"], []
     direction = np.random.default_rng(0).normal(size=(crystal.n_atoms, 3))
     for step in (1e-4, 2e-4):
         distorted = Crystal(crystal.lattice, crystal.frac_coords + step * direction, crystal.atomic_numbers)
@@ -90,45 +119,42 @@ def test_the_reduction_needs_its_rotations_and_multiplicities(forget: str) -> No
     assert (model(batch) - energies(model, crystal, symmetry=False)).abs().item() > 1e-6
 
 
-def test_order_of_atoms_changes_nothing(crystal: Crystal) -> None:
+def test_order_of_atoms_changes_nothing(model: torch.nn.Module, crystal: Crystal) -> None:
     order = np.random.default_rng(0).permutation(crystal.n_atoms)
     shuffled = Crystal(crystal.lattice, crystal.frac_coords[order], crystal.atomic_numbers[order])
-    model = make_model()
     torch.testing.assert_close(energies(model, shuffled), energies(model, crystal), rtol=0, atol=1e-7)
 
 
-def test_choice_of_cell_changes_nothing(crystal: Crystal) -> None:
+def test_choice_of_cell_changes_nothing(model: torch.nn.Module, crystal: Crystal) -> None:
     change = np.array([[1, 1, 0], [0, 1, 0], [0, -1, 1]])  # of determinant one
     lattice = change @ crystal.lattice
     frac = crystal.cart_coords @ np.linalg.inv(lattice) + np.array([0.3, -1.2, 2.1])
-    model = make_model()
     other = Crystal(lattice, frac, crystal.atomic_numbers)
     torch.testing.assert_close(energies(model, other), energies(model, crystal), rtol=0, atol=1e-7)
 
 
 @pytest.mark.parametrize("symmetry", [True, False])
-def test_a_supercell_scores_like_its_cell(crystal: Crystal, symmetry: bool) -> None:
+def test_a_supercell_scores_like_its_cell(model: torch.nn.Module, crystal: Crystal, symmetry: bool) -> None:
     structure: Structure = crystal.to_structure()
     supercell = Crystal.from_structure(structure * (2, 1, 1))
-    model = make_model()
     torch.testing.assert_close(
         energies(model, supercell, symmetry=symmetry), energies(model, crystal, symmetry=symmetry), rtol=0, atol=1e-7
     )
 
 
-def test_batch_mates_change_nothing() -> None:
-    model, crystals = make_model(), list(CRYSTALS.values())
+def test_batch_mates_change_nothing(model: torch.nn.Module) -> None:
+    crystals = list(CRYSTALS.values())
     together = energies(model, *crystals)
     torch.testing.assert_close(together, torch.cat([energies(model, crystal) for crystal in crystals]), **TIGHT)
 
 
-def test_an_atom_without_neighbours_has_an_output() -> None:
+def test_an_atom_without_neighbours_has_an_output(model: torch.nn.Module) -> None:
     lonely = Crystal(np.eye(3) * 20, np.zeros((1, 3)), np.array([36]))
-    assert torch.isfinite(energies(make_model(), lonely)).all()
+    assert torch.isfinite(energies(model, lonely, CRYSTALS["quartz"])).all()
 
 
-def test_the_output_is_continuous_where_a_neighbour_enters() -> None:
-    model, a = make_model(), 4.5
+def test_the_output_is_continuous_where_a_neighbour_enters(model: torch.nn.Module) -> None:
+    a = 4.5
     out = [
         energies(model, Crystal.from_structure(Structure(Lattice.cubic(x), ["Na"], [[0, 0, 0]]))) for x in (a - 1e-4, a + 1e-4)
     ]

@@ -1,0 +1,36 @@
+"""EGNN: how far does an equivariant network come without spherical harmonics?
+
+Parent: exp005. Changed: network.
+"""
+
+from src.config import (
+    EgnnConfig,
+    ElementConfig,
+    ExperimentConfig,
+    FoldConfig,
+    GnnConfig,
+    GraphConfig,
+    TargetConfig,
+    TrainingConfig,
+)
+
+CONFIG = ExperimentConfig(
+    folds=FoldConfig(scheme="stratified", n_folds=10, n_bins=6, seed=0),
+    target=TargetConfig(kind="residual"),
+    learner=GnnConfig(
+        elements=ElementConfig(tables=("mat2vec",)),
+        graph=GraphConfig(r_max=5.0, l_max=1, symmetry=True, symprec=1e-3),
+        network=EgnnConfig(n_channels=64, n_layers=4, n_bessel=8, polynomial_cutoff_p=6.0),
+        training=TrainingConfig(
+            n_epochs=40,
+            batch_size=32,
+            lr=1e-3,
+            weight_decay=1e-2,
+            warmup_fraction=0.05,
+            ema_decay=0.99,
+            clip_norm=10.0,
+            loss="l1",
+        ),
+    ),
+    seed=0,
+)

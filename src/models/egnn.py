@@ -1,0 +1,81 @@
+"""EGNN: an equivariant network without spherical harmonics, for periodic crystals (Satorras et al., arXiv:2102.09844).
+
+Invariant features and one displacement for each atom; messages see distances between displaced atoms. Edges are those of the
+undisplaced crystal, and messages vanish at the cutoff radius. Displacements are vectors, so the reduction by symmetry holds
+as it stands in graph.py; a centre's own displacement is averaged over its stabiliser, which is what the rotation of a
+representative to itself does.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from src.config import EgnnConfig, GraphConfig
+from src.graphs.graph import GraphBatch
+from src.models.radial import bessel_basis, polynomial_cutoff, unit_linear
+
+
+def dense(n_in: int, n_hidden: int, n_out: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(n_in, n_hidden), nn.SiLU(), nn.Linear(n_hidden, n_out))
+
+
+class EgnnLayer(nn.Module):
+    """Equations 3 to 6 of the paper, distances through a Bessel basis, sums scaled by avg_n_neighbors."""
+
+    def __init__(self, config: EgnnConfig, r_max: float, avg_n_neighbors: float) -> None:
+        super().__init__()
+        n = config.n_channels
+        self.n_bessel, self.r_max, self.scale = config.n_bessel, r_max, avg_n_neighbors**-0.5
+        self.edge = nn.Sequential(dense(2 * n + config.n_bessel, n, n), nn.SiLU())
+        last = nn.Linear(n, 1)
+        nn.init.normal_(last.weight, std=1e-3)  # displacements start near zero, as in the authors' code
+        self.move = nn.Sequential(nn.Linear(n, n), nn.SiLU(), last)
+        self.node = dense(2 * n, n, n)
+
+    def forward(self, h: Tensor, displacement: Tensor, strength: Tensor, batch: GraphBatch) -> tuple[Tensor, Tensor]:
+        """h: (n_orbits, n_channels). displacement: (n_orbits, 3), Angstrom. strength: (n_edges,), cutoff times multiplicity."""
+        on_atoms = rotate_vectors(displacement, batch)  # (n_atoms, 3)
+        src, dst = batch.edge_src_index, batch.edge_dst_index
+        vec = batch.edge_vec + on_atoms[src] - on_atoms[batch.representative_atom()][dst]
+        length = vec.norm(dim=-1)
+        basis = bessel_basis(length / self.r_max, self.r_max, self.n_bessel)  # (n_edges, n_bessel)
+        neighbor = h[batch.atom_orbit_index[src]]
+        message = self.edge(torch.cat([h[dst], neighbor, basis], dim=-1)) * (strength * self.scale)[:, None]
+        step = -vec / (length[:, None] + 1) * self.move(message) * (strength * self.scale)[:, None]
+        displacement = displacement + torch.zeros_like(displacement).index_add(0, dst, step)
+        total = torch.zeros_like(h).index_add(0, dst, message)
+        return h + self.node(torch.cat([h, total], dim=-1)), displacement
+
+
+def rotate_vectors(vectors: Tensor, batch: GraphBatch) -> Tensor:
+    """(n_atoms, 3): vectors of every atom from those of the representatives, (n_orbits, 3)."""
+    d = batch.atom_rotation[:, :9].view(-1, 3, 3)
+    return torch.einsum("aij,aj->ai", d, vectors[batch.atom_orbit_index])
+
+
+class Egnn(nn.Module):
+    """Graph batch -> one number for each crystal: the mean over its atoms.
+
+    element_vectors: (N_ELEMENTS, n_features), by atomic number.
+    avg_n_neighbors: of the training fold.
+    """
+
+    def __init__(self, config: EgnnConfig, graph: GraphConfig, element_vectors: Tensor, avg_n_neighbors: float) -> None:
+        super().__init__()
+        if graph.l_max < 1:
+            raise ValueError(f"graph.l_max={graph.l_max}: EGNN rotates vectors, it needs at least 1")
+        n = config.n_channels
+        self.r_max, self.p = graph.r_max, config.polynomial_cutoff_p
+        self.element_vectors: Tensor
+        self.register_buffer("element_vectors", element_vectors)
+        self.embedding = unit_linear(element_vectors.shape[1], n)
+        self.layers = nn.ModuleList(EgnnLayer(config, graph.r_max, avg_n_neighbors) for _ in range(config.n_layers))
+        self.head = dense(n, n, 1)
+
+    def forward(self, batch: GraphBatch) -> Tensor:
+        """(n_crystals,), unitless."""
+        h = self.embedding(self.element_vectors[batch.orbit_z])  # (n_orbits, n_channels)
+        displacement = h.new_zeros(batch.n_orbits, 3)
+        strength = polynomial_cutoff(batch.edge_vec.norm(dim=-1) / self.r_max, self.p) * batch.edge_multiplicity
+        for layer in self.layers:
+            h, displacement = layer(h, displacement, strength, batch)
+        return batch.mean_over_atoms(self.head(h).squeeze(-1))

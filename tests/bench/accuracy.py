@@ -1,0 +1,57 @@
+"""The fused convolution learns what the reference learns: fold errors of exp005 with both, and with another seed.
+
+make accuracy
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from joblib import Parallel, delayed
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from src.models import fused
+from src.runs.artifacts import DEFAULT_TASK, EXPERIMENTS, RunDir
+from src.runs.pipeline import run_experiment
+from src.runs.task_data import load_task_data
+from src.runs.train import load_config
+
+VARIANTS = {"fused": (True, 0), "reference": (False, 0), "fused, another seed": (True, 100)}
+
+
+def fold_metrics(variant: str, fold: int, outputs: Path) -> dict:
+    use_fused, seed = VARIANTS[variant]
+    config = load_config(EXPERIMENTS / "exp005")
+    data = load_task_data(DEFAULT_TASK, outputs, skip_bad_rows=False, n_jobs=1)
+    numba, fused.numba = fused.numba, fused.numba if use_fused else None
+    fused.available.cache_clear()
+    run_experiment(replace(config, seed=seed), variant, data, [fold], 1, "cpu")
+    fused.numba = numba
+    metrics = RunDir(data.folder / variant).fold_metrics(fold)
+    if metrics is None:
+        raise RuntimeError(f"{variant}: fold {fold} left no metrics")
+    return metrics
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folds", type=int, nargs="+", default=[0, 1])
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        tasks = [(variant, fold) for variant in VARIANTS for fold in args.folds]
+        metrics = Parallel(n_jobs=os.cpu_count())(delayed(fold_metrics)(*task, Path(folder)) for task in tasks)
+    found = dict(zip(tasks, metrics, strict=True))
+    print(f"| convolution | MAE of folds {args.folds} (eV/atom) | mean | CPU s a fold |\n|---|---|---|---|")
+    for variant in VARIANTS:
+        rows = [found[variant, fold] for fold in args.folds]
+        maes = [row["mae"] for row in rows]
+        seconds = np.mean([row["cpu_seconds"] for row in rows])
+        print(f"| {variant} | {' '.join(f'{mae:.4f}' for mae in maes)} | {np.mean(maes):.4f} | {seconds:.0f} |")
+
+
+if __name__ == "__main__":
+    main()

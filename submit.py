@@ -15,8 +15,10 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from src.data.task import Task, read_task
-from src.runs.artifacts import DEFAULT_TASK, OUTPUTS, find_predictions, write_csv
+from src.files import write_csv
+from src.runs.artifacts import DEFAULT_TASK, OUTPUTS, find_predictions
 from src.runs.blend import normalized_weights, stack_oof, stack_test
+from src.runs.metrics import scores
 
 
 def read_sample(task: Task) -> tuple[pd.DataFrame, str]:
@@ -30,10 +32,6 @@ def read_sample(task: Task) -> tuple[pd.DataFrame, str]:
     if ids.duplicated().any():
         raise ValueError(f"{path}: {task.id_column!r} {ids[ids.duplicated()].iloc[0]!r} stands there twice")
     return sample, columns[0]
-
-
-def mean_absolute_error(e_form: np.ndarray, e_form_pred: np.ndarray) -> float:
-    return float(np.abs(e_form - e_form_pred).mean())
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -58,10 +56,11 @@ def main(argv: list[str] | None = None) -> None:
         write_csv(out, sample.assign(**{column: pred}))
     except (ValueError, FileNotFoundError) as error:
         sys.exit(f"submit: {error}")
-    print(f"{'experiment':<12} {'weight':>6}  OOF MAE ({task.unit})  read from")
+    title = f"OOF {task.metric.upper()} ({task.unit})"
+    print(f"{'experiment':<12} {'weight':>6}  {title}  read from")
     for member, weight, column_oof in zip(members, weights, oof.T, strict=True):
-        print(f"{member.name:<12} {weight:6.3f}  {mean_absolute_error(e_form, column_oof):16.4f}  {member.source}")
-    print(f"{'blend':<12} {weights.sum():6.3f}  {mean_absolute_error(e_form, oof @ weights):16.4f}")
+        print(f"{member.name:<12} {weight:6.3f}  {scores(e_form, column_oof)[task.metric]:{len(title)}.4f}  {member.source}")
+    print(f"{'blend':<12} {weights.sum():6.3f}  {scores(e_form, oof @ weights)[task.metric]:{len(title)}.4f}")
     print(f"{out}: {len(sample)} rows, ids and order as in {task.path('sample_submission').name}")
 
 

@@ -35,7 +35,10 @@ def finished(task_name: str, outputs: Path) -> list[Predictions]:
 
 def read_labels(task: Task) -> pd.Series:
     """The test labels, id -> target. Nothing else in the project reads them."""
-    labels = pd.read_csv(task.path("test_labels"), dtype={task.id_column: str}, float_precision="round_trip")
+    path = task.path("test_labels")
+    labels = pd.read_csv(path, dtype={task.id_column: str}, keep_default_na=False, float_precision="round_trip")
+    if not {task.id_column, task.target_column} <= set(labels):
+        raise ValueError(f"{path}: expected the columns {task.id_column!r} and {task.target_column!r}, found {list(labels)}")
     return labels.set_index(task.id_column)[task.target_column]
 
 

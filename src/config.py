@@ -208,7 +208,10 @@ def from_dict(data: Any) -> Any:
         known = {c.__name__: c for c in (*_LEAVES, GnnConfig, GbdtConfig, ExperimentConfig)}
         if data.get("type") not in known:
             raise ValueError(f"config: unknown type {data.get('type')!r}")
-        return known[data["type"]](**{name: from_dict(value) for name, value in data.items() if name != "type"})
+        try:
+            return known[data["type"]](**{name: from_dict(value) for name, value in data.items() if name != "type"})
+        except TypeError as error:
+            raise ValueError(f"config: a stored {data['type']} has a knob that this version lacks ({error})") from error
     return tuple(from_dict(value) for value in data) if isinstance(data, list) else data
 
 

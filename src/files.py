@@ -1,10 +1,13 @@
 """Writing files so that one that exists is whole: to a temporary name first, then renamed."""
 
+import gzip
 import json
 import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+
+import pandas as pd
 
 
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
@@ -19,6 +22,13 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_csv(path: Path, table: pd.DataFrame) -> None:
+    """Writes a CSV (.csv or .csv.gz) whose bytes depend on the table alone."""
+    text = table.to_csv(index=False, lineterminator="\n").encode()
+    content = gzip.compress(text, compresslevel=9, mtime=0) if path.suffix == ".gz" else text
+    write_atomic(path, lambda temporary: temporary.write_bytes(content))
 
 
 def write_json(path: Path, data: object) -> None:

@@ -10,12 +10,12 @@ from conftest import CRYSTALS, small_table
 
 from src.config import FoldConfig, TargetConfig
 from src.data.crystal import N_ELEMENTS, Crystal
-from src.data.export import write_csv
 from src.data.folds import assign_folds
 from src.data.store import RaggedStore
 from src.data.table import CrystalTable, read_table
 from src.data.target import TargetNormalizer
 from src.data.task import read_task
+from src.files import write_csv
 
 TARGET = "formation_energy_per_atom"
 
@@ -27,7 +27,7 @@ def read_changed(folder: Path, change: dict, row: int = 3, which: str = "train",
     rows = pd.read_csv(path, dtype=str, keep_default_na=False)
     for column, value in change.items():
         rows.loc[row, column] = value
-    write_csv(rows, path)
+    write_csv(path, rows)
     return read_table(path, task, has_target=which == "train", **options)
 
 
@@ -95,7 +95,9 @@ def test_a_missing_column_is_named(task_folder: Path) -> None:
         read_table(task.path("train"), task, has_target=True)
 
 
-@pytest.mark.parametrize("content", [b"", b"id,cif\n", b'id,cif\n1,"open', b"id,cif\n1,2,3\n", b"\xff\xfe\x00id"])
+@pytest.mark.parametrize(
+    "content", [b"", b"\x1f\x8b\x08\x00damaged", b"id,cif\n", b'id,cif\n1,"open', b"id,cif\n1,2,3\n", b"\xff\xfe\x00id"]
+)
 def test_a_file_that_is_no_table_is_refused(task_folder: Path, content: bytes) -> None:
     path = task_folder / "bad.csv"
     path.write_bytes(content)

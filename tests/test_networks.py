@@ -83,7 +83,6 @@ def test_displacements_matter_in_egnn() -> None:
     before = energies(model, crystal)
     for layer in model.layers:
         torch.nn.init.zeros_(layer.move[-1].weight)
-        torch.nn.init.zeros_(layer.move[-1].bias)
     assert (energies(model, crystal) - before).abs().item() > 1e-4
 
 
@@ -151,6 +150,13 @@ def test_batch_mates_change_nothing(model: torch.nn.Module) -> None:
 def test_an_atom_without_neighbours_has_an_output(model: torch.nn.Module) -> None:
     lonely = Crystal(np.eye(3) * 20, np.zeros((1, 3)), np.array([36]))
     assert torch.isfinite(energies(model, lonely, CRYSTALS["quartz"])).all()
+
+
+def test_a_batch_without_any_edge_trains() -> None:
+    lonely = Crystal(np.eye(3) * 20, np.zeros((1, 3)), np.array([36]))
+    model = make_model().float()
+    model(make_batch([lonely], r_max=4.5, l_max=2).to("cpu", torch.float32)).sum().backward()
+    assert model.head[0].weight.grad.abs().max() > 0
 
 
 def test_the_output_is_continuous_where_a_neighbour_enters(model: torch.nn.Module) -> None:

@@ -103,8 +103,8 @@ def test_targets_of_scored_rows_change_nothing_that_is_fitted(task_folder: Path,
     fold = load_folds(data, FOLDS)
     changed = data.train.targets + np.where(fold == 1, 5.0, 0.0)
     other = TaskData(
-        data.task, replace(data.train, e_form=changed), data.test, data.train_key, data.test_key, data.folder
-    )  # same key: same folds
+        data.task, replace(data.train, e_form=changed), data.test, data.train_key, data.test_key, data.key, data.folder, []
+    )  # same keys: same folds
     run_experiment(config, "exp002", other, [1], 1, "cpu")
     before, after = (pd.read_csv(outputs(task_folder, name) / "fold_1" / "valid.csv") for name in ("exp001", "exp002"))
     np.testing.assert_array_equal(before["e_form_pred"], after["e_form_pred"])

@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 from conftest import CRYSTALS
 
-from src.data.export import COUNT_COLUMNS, write_csv
+from src.data.export import COUNT_COLUMNS
 from src.data.table import read_table
 from src.data.task import read_task
+from src.files import write_csv
 from src.runs.artifacts import DEFAULT_TASK, ROOT
 
 
@@ -37,7 +38,7 @@ def test_a_local_matminer_file_becomes_a_task_that_loads(tmp_path: Path) -> None
 
 def test_bytes_of_a_table_depend_on_its_rows_alone(tmp_path: Path) -> None:
     for name in ("a.csv.gz", "b.csv.gz"):
-        write_csv(pd.DataFrame({"id": ["x"], "y": [0.1]}), tmp_path / name)
+        write_csv(tmp_path / name, pd.DataFrame({"id": ["x"], "y": [0.1]}))
     assert (tmp_path / "a.csv.gz").read_bytes() == (tmp_path / "b.csv.gz").read_bytes()
 
 

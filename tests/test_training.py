@@ -65,7 +65,6 @@ def test_an_interrupted_training_resumes_as_if_it_had_gone_on(
     parts = trained(inputs, tmp_path / "parts")
     np.testing.assert_array_equal(parts.predict(inputs), whole.predict(inputs))
     assert (tmp_path / "parts" / "history.csv").read_text() == (tmp_path / "whole" / "history.csv").read_text()
-    assert not (tmp_path / "parts" / "checkpoint.pt").exists()
 
 
 def test_watched_rows_decide_nothing(inputs: GraphInputs, tmp_path: Path) -> None:

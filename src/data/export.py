@@ -1,11 +1,12 @@
 """Writes a task's folder in the competition's columns: the inverse of `table.py`, for the scripts in input/."""
 
-import gzip
 from pathlib import Path
 
 import pandas as pd
 from pymatgen.core import Element, Structure
 from pymatgen.io.cif import CifWriter
+
+from src.files import write_csv
 
 # The 89 elements of the Materials Project and of the Nishika competition's columns: Z <= 94 without Po, At, Rn, Fr, Ra.
 COUNT_COLUMNS = sorted(Element.from_Z(z).symbol for z in range(1, 95) if z not in (84, 85, 86, 87, 88))
@@ -48,17 +49,11 @@ def competition_row(row_id: str, structure: Structure, target: float) -> dict:
     }
 
 
-def write_csv(table: pd.DataFrame, path: Path) -> None:
-    """Writes a CSV whose bytes depend on the table alone (a .gz carries no time and no name)."""
-    text = table.to_csv(index=False, lineterminator="\n").encode()
-    path.write_bytes(gzip.compress(text, compresslevel=9, mtime=0) if path.suffix == ".gz" else text)
-
-
 def write_task(folder: Path, train: pd.DataFrame, test: pd.DataFrame, unit: str = "eV/atom") -> None:
     """Writes train, test, sample submission, test labels and task.toml into the folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_csv(train, folder / "train.csv.gz")
-    write_csv(test.drop(columns=TARGET), folder / "test.csv.gz")
-    write_csv(test[["id"]].assign(**{TARGET: 0.0}), folder / "sample_submission.csv")
-    write_csv(test[["id", TARGET]], folder / "test_labels.csv.gz")
+    write_csv(folder / "train.csv.gz", train)
+    write_csv(folder / "test.csv.gz", test.drop(columns=TARGET))
+    write_csv(folder / "sample_submission.csv", test[["id"]].assign(**{TARGET: 0.0}))
+    write_csv(folder / "test_labels.csv.gz", test[["id", TARGET]])
     (folder / "task.toml").write_text(TASK_TOML.format(unit=unit))

@@ -6,10 +6,12 @@ import io
 import logging
 import math
 import warnings
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from pymatgen.core import Element
@@ -91,7 +93,7 @@ def read_rows(path: Path) -> list[Row]:
         csv.field_size_limit(100_000_000)
         reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
         rows = list(reader)
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path}: not a readable CSV file ({error})") from error
     if not rows:
         raise ValueError(f"{path}: the table has no rows")
@@ -123,7 +125,7 @@ def read_table(path: Path, task: Task, has_target: bool, skip_bad_rows: bool = F
     bar.close()
     ids = [row[task.id_column] for row in rows]
     reasons = [reason for _, _, reason in parsed]
-    for i in _repeated(ids):
+    for i in np.flatnonzero(pd.Index(ids).duplicated()):
         reasons[i] = "; ".join(filter(None, [reasons[i], "duplicate id"]))
     bad = [i for i, reason in enumerate(reasons) if reason]
     if bad:
@@ -146,11 +148,6 @@ def _refuse(path: Path, messages: list[str], skippable: bool, skip: bool) -> Non
         )
         raise ValueError(f"{text}\n{remedy}")
     log.warning("%s\nleft out", text)
-
-
-def _repeated(ids: list[str]) -> list[int]:
-    seen: set[str] = set()
-    return [i for i, row_id in enumerate(ids) if row_id in seen or seen.add(row_id)]  # type: ignore[func-returns-value]
 
 
 def _parse_rows(rows: list[Row], task: Task, has_target: bool) -> list[tuple[Crystal | None, float, str]]:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from tqdm import tqdm
 
 from src.config import GraphConfig, to_dict
+from src.data import store
 from src.data.store import RaggedStore
 from src.data.table import Crystals
 from src.graphs import graph, neighbors, symmetry
@@ -23,8 +25,8 @@ CHUNK = 64  # crystals
 
 def graph_key(crystals_key: str, config: GraphConfig) -> str:
     """Name of a store: hash of the crystals, the settings, the code that builds graphs, and the libraries it calls."""
-    code = [Path(str(module.__file__)).read_bytes() for module in (graph, neighbors, symmetry)]
-    libraries = [version(name) for name in ("moyopy", "pymatgen-core", "e3nn", "numpy")]
+    code = [Path(str(module.__file__)).read_bytes() for module in (graph, neighbors, symmetry, store, sys.modules[__name__])]
+    libraries = [version(name) for name in ("moyopy", "pymatgen-core", "e3nn", "numpy", "scipy", "torch")]
     parts = [crystals_key.encode(), json.dumps(to_dict(config)).encode(), *code, *(v.encode() for v in libraries)]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 

@@ -76,17 +76,19 @@ def _verify(
     lattice, frac = crystal.lattice, crystal.frac_coords
     rotation = cartesian_rotations(lattice, frac_rotation)
     moved = frac @ frac_rotation.transpose(0, 2, 1) + translation[:, None, :]  # (n_ops, n_atoms, 3)
-    separation = moved[:, :, None, :] - frac  # (n_ops, n_atoms, n_atoms, 3)
+    image = np.empty(moved.shape[:2], dtype=np.int64)
+    for g, points in enumerate(moved):
+        separation = points[:, None, :] - frac  # (n_atoms, n_atoms, 3)
+        distance = np.linalg.norm((separation - np.round(separation)) @ lattice, axis=-1)
+        distance[crystal.atomic_numbers[:, None] != crystal.atomic_numbers] = np.inf
+        image[g] = distance.argmin(axis=-1)
+    separation = moved - frac[image]
     shift = np.round(separation)
-    distance = np.linalg.norm((separation - shift) @ lattice, axis=-1)
-    distance[:, crystal.atomic_numbers[:, None] != crystal.atomic_numbers] = np.inf
-    image = distance.argmin(axis=-1)
-    within = np.take_along_axis(distance, image[..., None], axis=-1).max() <= 2 * symprec
+    within = np.linalg.norm((separation - shift) @ lattice, axis=-1).max() <= 2 * symprec
     is_rotation = np.abs(rotation @ rotation.transpose(0, 2, 1) - np.eye(3)).max() <= 2 * symprec
     is_permutation = (np.sort(image, axis=1) == np.arange(crystal.n_atoms)).all()
     if not (within and is_rotation and is_permutation and _acts_as_group(image)):
         return None
-    shift = np.take_along_axis(shift, image[..., None, None], axis=2)[:, :, 0]
     return Symmetry(frac_rotation, translation, image, shift.astype(np.int64))
 
 

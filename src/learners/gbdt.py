@@ -90,7 +90,10 @@ class GbdtLearner:
                     history.writerow([done, *(result[2] for result in state.evaluation_result_list)])
                     file.flush()
 
-            self.booster = lightgbm.train(parameters, data, c.n_trees, valid_sets=valid, callbacks=[record])
+            try:
+                self.booster = lightgbm.train(parameters, data, c.n_trees, valid_sets=valid, callbacks=[record])
+            except lightgbm.basic.LightGBMError as error:
+                raise ValueError(f"LightGBM refuses {c}: {error}") from error
 
     def predict(self, inputs: pd.DataFrame) -> Values:
         if self.booster is None:

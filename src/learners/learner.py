@@ -28,7 +28,7 @@ class Watched(NamedTuple):
 
 
 class Learner(Protocol):
-    """Fits a target of unit scale. `fit` leaves all that it needs to go on after an interruption in its folder."""
+    """Fits a target of unit scale. The `fit` of a network goes on from its folder's checkpoint; trees start over."""
 
     def fit(self, inputs: Any, target: Values, folder: Path, watched: Watched | None = None) -> None:
         """Trains on all rows; writes history.csv, one line for each unit of progress."""
@@ -70,9 +70,11 @@ def prepare_inputs(
         from src.learners.gbdt import prepare
 
         return prepare(config, crystals, key, cache, n_jobs, word2vec)
+    from src.features.elements import element_vectors
     from src.graphs.cache import cached_graphs
     from src.learners.gnn import GraphInputs
 
+    element_vectors(config.elements, word2vec)  # here, where its log is seen: folds may run in other processes
     store = cached_graphs(crystals, key, config.graph, cache, n_jobs)
     return GraphInputs(store, np.arange(len(store)))
 

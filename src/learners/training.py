@@ -63,14 +63,13 @@ class Training:
         """
         checkpoint = folder / "checkpoint.pt"
         if checkpoint.is_file():
-            self.load_state(torch.load(checkpoint, weights_only=True))
+            self.load_state(torch.load(checkpoint, weights_only=True, map_location="cpu"))
         for epoch in range(len(self.history), self.config.n_epochs):
             lr = float(self.schedule.get_last_lr()[0])
             loss = self.train_epoch(epoch, make_batch, target)
             self.history.append([epoch + 1, lr, loss, watch(self.averaged.module)])
             write_atomic(checkpoint, lambda temporary: torch.save(self.state(), temporary))
             write_atomic(folder / "history.csv", self.write_history)
-        checkpoint.unlink(missing_ok=True)
 
     def epoch_order(self, epoch: int) -> Iterator[NDArray[np.integer]]:
         """The batches of an epoch, as numbers of training rows; depends on seed and epoch alone."""
@@ -130,4 +129,4 @@ def predict(model: nn.Module, make_batch: MakeBatch, n_rows: int) -> Values:
     model.eval()
     rows = np.arange(n_rows)
     parts = [model(make_batch(rows[i : i + EVAL_BATCH_SIZE])) for i in range(0, n_rows, EVAL_BATCH_SIZE)]
-    return torch.cat(parts).double().cpu().numpy()
+    return torch.cat(parts).cpu().double().numpy()

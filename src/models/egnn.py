@@ -26,7 +26,7 @@ class EgnnLayer(nn.Module):
         n = config.n_channels
         self.n_bessel, self.r_max, self.scale = config.n_bessel, r_max, avg_n_neighbors**-0.5
         self.edge = nn.Sequential(dense(2 * n + config.n_bessel, n, n), nn.SiLU())
-        last = nn.Linear(n, 1)
+        last = nn.Linear(n, 1, bias=False)
         nn.init.normal_(last.weight, std=1e-3)  # displacements start near zero, as in the authors' code
         self.move = nn.Sequential(nn.Linear(n, n), nn.SiLU(), last)
         self.node = dense(2 * n, n, n)
@@ -39,10 +39,11 @@ class EgnnLayer(nn.Module):
         length = vec.norm(dim=-1)
         basis = bessel_basis(length / self.r_max, self.r_max, self.n_bessel)  # (n_edges, n_bessel)
         neighbor = h[batch.atom_orbit_index[src]]
-        message = self.edge(torch.cat([h[dst], neighbor, basis], dim=-1)) * (strength * self.scale)[:, None]
-        step = -vec / (length[:, None] + 1) * self.move(message) * (strength * self.scale)[:, None]
+        message = self.edge(torch.cat([h[dst], neighbor, basis], dim=-1))  # (n_edges, n_channels)
+        weight = (strength * self.scale)[:, None]  # behind every nonlinearity: an edge may stand for several
+        step = -vec / (length[:, None] + 1) * self.move(message) * weight
         displacement = displacement + torch.zeros_like(displacement).index_add(0, dst, step)
-        total = torch.zeros_like(h).index_add(0, dst, message)
+        total = torch.zeros_like(h).index_add(0, dst, message * weight)
         return h + self.node(torch.cat([h, total], dim=-1)), displacement
 
 

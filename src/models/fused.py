@@ -207,7 +207,12 @@ class _Convolution(torch.autograd.Function):
         n_orbits, n_channels = grad_outs[0].shape[1], on_atoms.shape[2]
         grads = tuple(np.zeros((2 * l + 1, n_orbits, n_channels), dtype=np.float32) for l in range(n_degrees))
         _rotate_back(grad_on_atoms, orbit, rotation, grads)
-        return torch.from_numpy(grad_w.reshape(len(w), -1)), None, None, *(torch.from_numpy(g) for g in grads)
+        return (
+            torch.from_numpy(grad_w.reshape(len(w), w.shape[1] * w.shape[2])),
+            None,
+            None,
+            *(torch.from_numpy(g) for g in grads),
+        )
 
 
 def convolve(

@@ -1,5 +1,6 @@
 """RunDir: names, formats and guards of everything that a run leaves in outputs/, and of what an experiment publishes."""
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from src.config import ExperimentConfig, from_dict, to_dict
-from src.files import write_atomic, write_json
+from src.files import write_csv, write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 INPUT, OUTPUTS, EXPERIMENTS = ROOT / "input", ROOT / "outputs", ROOT / "exp"
@@ -28,19 +29,22 @@ def experiment_name(number: str) -> str:
 
 def read_csv(path: Path, columns: list[str]) -> pd.DataFrame:
     """A table of predictions; ValueError where columns are missing."""
-    table = pd.read_csv(
-        path, dtype={"id": str}, keep_default_na=False, na_values=["nan", "NaN", ""], float_precision="round_trip"
-    )
+    numbers = {name: ["nan", ""] for name in ("e_form", "e_form_pred")}  # an id may be NaN: sodium nitride
+    table = pd.read_csv(path, dtype={"id": str}, keep_default_na=False, na_values=numbers, float_precision="round_trip")
     missing = [column for column in columns if column not in table]
     if missing:
         raise ValueError(f"{path}: no column {', '.join(missing)}; train the experiment again")
     return table
 
 
-def write_csv(path: Path, table: pd.DataFrame) -> None:
-    # fixed time stamp: a .gz depends on the table alone
-    compression = {"method": "gzip", "mtime": 0} if path.suffix == ".gz" else None
-    write_atomic(path, lambda temporary: table.to_csv(temporary, index=False, lineterminator="\n", compression=compression))
+def word2vec_key(word2vec: Path | None) -> str:
+    """Identifies the vectors that mat2vec is taken from: a user's file with its side files, or the packaged table."""
+    if word2vec is None:
+        return "packaged"
+    digest = hashlib.sha256()
+    for path in sorted(word2vec.parent.glob(f"{word2vec.name}*")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -61,12 +65,20 @@ class RunDir:
         path = self.fold(k) / "metrics.json"
         return json.loads(path.read_text()) if path.is_file() else None
 
-    def claim(self, config: ExperimentConfig, data_key: str) -> None:
-        """Writes the run's config, or stops where the folder holds a run of another config or of other data."""
+    def checkpoint(self, k: int) -> Path:
+        """Where the training of a network keeps its state until its fold is finished."""
+        return self.fold(k) / "checkpoint.pt"
+
+    def claim(self, config: ExperimentConfig, data_key: str, word2vec: str) -> None:
+        """Writes the run's config, or stops where the folder holds a run of another config, other data or another word2vec."""
         path = self.path / "config.json"
         if path.is_file():
             stored = json.loads(path.read_text())
-            same = {"config": from_dict(stored["config"]) == config, "data": stored["data"] == data_key}
+            same = {
+                "config": from_dict(stored["config"]) == config,
+                "data": stored["data"] == data_key,
+                "word2vec": stored["word2vec"] == word2vec,
+            }
             for part, is_same in same.items():
                 if not is_same:
                     raise ValueError(
@@ -74,7 +86,7 @@ class RunDir:
                         f"or remove {self.path} to run it anew"
                     )
             return
-        write_json(path, {"config": to_dict(config), "data": data_key})
+        write_json(path, {"config": to_dict(config), "data": data_key, "word2vec": word2vec})
 
     def write_fold(
         self, k: int, valid: pd.DataFrame, test_ids: NDArray[np.str_], test_pred: NDArray[np.float64], metrics: dict
@@ -83,6 +95,7 @@ class RunDir:
         write_csv(self.fold(k) / "valid.csv", valid)
         write_csv(self.fold(k) / "test.csv", pd.DataFrame({"id": test_ids, "e_form_pred": test_pred}))
         write_json(self.fold(k) / "metrics.json", metrics)
+        self.checkpoint(k).unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)

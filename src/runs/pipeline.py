@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from src.config import ExperimentConfig, GnnConfig
 from src.data.target import TargetNormalizer
-from src.files import write_json
+from src.files import write_csv, write_json
 from src.learners.learner import Inputs, Watched, make_learner, n_steps, prepare_inputs
-from src.runs.artifacts import MAT2VEC, OOF_COLUMNS, RunDir, read_csv, write_csv
+from src.runs.artifacts import MAT2VEC, OOF_COLUMNS, RunDir, read_csv, word2vec_key
 from src.runs.launch import run_all
 from src.runs.metrics import scores
 from src.runs.task_data import TaskData, load_folds
@@ -33,6 +33,9 @@ LIBRARIES = (
     "matminer",
     "gensim",
     "ElementEmbeddings",
+    "moyopy",
+    "scipy",
+    "lion-pytorch",
 )
 
 
@@ -59,15 +62,16 @@ def run_experiment(
 ) -> dict | None:
     """Trains the folds that are not finished; once all are, writes oof.csv, test.csv, metrics.json and returns the metrics."""
     run = RunDir(data.folder / name)
-    run.claim(config, data.key)
-    wanted = list(range(config.folds.n_folds)) if folds is None else folds
+    word2vec = MAT2VEC if MAT2VEC.is_file() else None
+    run.claim(config, data.key, word2vec_key(word2vec))
+    wanted = list(range(config.folds.n_folds)) if folds is None else sorted(set(folds))
     for k in wanted:
         if not 0 <= k < config.folds.n_folds:
             raise ValueError(f"there is no fold {k}; {name} has {config.folds.n_folds}")
     to_do = [k for k in wanted if run.fold_metrics(k) is None]
     log.info("%s on %s: folds %s finished, %s to do", name, data.task.name, sorted(set(wanted) - set(to_do)), to_do)
     if to_do:
-        _train(config, name, data, run, to_do, n_jobs, device)
+        _train(config, name, data, run, to_do, n_jobs, device, word2vec)
     missing = [k for k in range(config.folds.n_folds) if run.fold_metrics(k) is None]
     if missing:
         log.info("%s: folds %s are still to do; oof.csv and test.csv come after the last", name, missing)
@@ -75,8 +79,16 @@ def run_experiment(
     return collect(config, run, data)
 
 
-def _train(config: ExperimentConfig, name: str, data: TaskData, run: RunDir, to_do: list[int], n_jobs: int, device: str) -> None:
-    word2vec = MAT2VEC if MAT2VEC.is_file() else None
+def _train(
+    config: ExperimentConfig,
+    name: str,
+    data: TaskData,
+    run: RunDir,
+    to_do: list[int],
+    n_jobs: int,
+    device: str,
+    word2vec: Path | None,
+) -> None:
     inputs, test_inputs = (
         prepare_inputs(config.learner, table.crystals, key, data.cache, n_jobs, word2vec)
         for table, key in ((data.train, data.train_key), (data.test, data.test_key))
@@ -101,6 +113,8 @@ def _train(config: ExperimentConfig, name: str, data: TaskData, run: RunDir, to_
 
 def run_fold(job: FoldJob, k: int) -> None:
     """Trains fold k on all other folds' crystals, predicts its own and the test crystals, writes its files."""
+    if job.run.fold_metrics(k) is not None:  # another process was faster
+        return
     if isinstance(job.config.learner, GnnConfig) and job.device == "cpu":
         import torch
 
@@ -108,6 +122,7 @@ def run_fold(job: FoldJob, k: int) -> None:
     wall, cpu = time.perf_counter(), time.process_time()
     folder = job.run.fold(k)
     folder.mkdir(parents=True, exist_ok=True)
+    resumed = job.run.checkpoint(k).is_file()
     train, valid = np.flatnonzero(job.fold_of_crystal != k), np.flatnonzero(job.fold_of_crystal == k)
     counts = job.element_counts
     normalizer = TargetNormalizer.fit(counts[train], job.e_form[train], job.config.target)
@@ -128,6 +143,8 @@ def run_fold(job: FoldJob, k: int) -> None:
         "n_parameters": learner.n_parameters,
         "wall_seconds": time.perf_counter() - wall,
         "cpu_seconds": time.process_time() - cpu,
+        "resumed": resumed,  # then the seconds are those behind the interruption only
+        "versions": _versions(),
     }
     job.run.write_fold(k, oof, job.test_ids, test_pred, metrics)
 
@@ -159,9 +176,11 @@ def collect(config: ExperimentConfig, run: RunDir, data: TaskData) -> dict:
         "fold_mae_sd": float(np.std(fold_maes, ddof=1)),
         "n_parameters": per_fold[0]["n_parameters"],
         "cpu_seconds": sum(m["cpu_seconds"] for m in per_fold),
+        "resumed_folds": [k for k, m in enumerate(per_fold) if m["resumed"]],
         "fold_wall_seconds": [m["wall_seconds"] for m in per_fold],
         "data": data.key,
-        "versions": _versions(),
+        "versions": [dict(pairs) for pairs in sorted({tuple(m["versions"].items()) for m in per_fold})],
+        "rows_left_out": data.left_out,
     }
     write_csv(run.path / "oof.csv", oof)
     write_csv(run.path / "test.csv", test)

@@ -11,30 +11,33 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from src.config import FoldConfig
-from src.data import crystal, table
+from src.data import crystal, store, table
 from src.data.folds import assign_folds
 from src.data.store import RaggedStore
-from src.data.table import CrystalTable, read_table
+from src.data.table import CrystalTable, read_rows, read_table
 from src.data.task import Task, read_task
-from src.runs.artifacts import read_csv, write_csv
+from src.files import write_csv
+from src.runs.artifacts import read_csv
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
 class TaskData:
-    """Both tables of a task; keys are hashes of all that shaped them. folder: the task's place in outputs/."""
+    """Both tables of a task.
+
+    key: hash of the data themselves. train_key, test_key: of all that shaped the tables in memory, the parser included.
+    folder: the task's place in outputs/. left_out: ids of bad training rows.
+    """
 
     task: Task
     train: CrystalTable
     test: CrystalTable
     train_key: str
     test_key: str
+    key: str
     folder: Path
-
-    @property
-    def key(self) -> str:
-        return f"{self.train_key}-{self.test_key}"
+    left_out: list[str]
 
     @property
     def cache(self) -> Path:
@@ -48,19 +51,28 @@ def load_task_data(data: Path, outputs: Path, skip_bad_rows: bool, n_jobs: int) 
     loaded = {}
     for which, has_target in (("train", True), ("test", False)):
         loaded[which] = _load(task, which, has_target, skip_bad_rows, folder / "cache", n_jobs)
-    return TaskData(task, loaded["train"][0], loaded["test"][0], loaded["train"][1], loaded["test"][1], folder)
+    (train, train_key), (test, test_key) = loaded["train"], loaded["test"]
+    left_out = sorted({row[task.id_column] for row in read_rows(task.path("train"))} - set(train.ids)) if skip_bad_rows else []
+    if left_out:
+        log.warning("%s: %d bad rows are left out: %s", task.path("train"), len(left_out), " ".join(left_out))
+    parts = [*(task.path(which).read_bytes() for which in ("train", "test")), repr((_columns(task), left_out)).encode()]
+    key = hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
+    return TaskData(task, train, test, train_key, test_key, key, folder, left_out)
 
 
 def _load(task: Task, which: str, has_target: bool, skip: bool, cache: Path, n_jobs: int) -> tuple[CrystalTable, str]:
     path = task.path(which)
-    columns = (task.id_column, task.structure_column, task.target_column)
-    code = [Path(str(module.__file__)).read_bytes() for module in (table, crystal)]
-    settings = [repr((columns, has_target, skip and has_target, version("pymatgen-core"))).encode()]
+    code = [Path(str(module.__file__)).read_bytes() for module in (table, crystal, store)]
+    settings = [repr((_columns(task), has_target, skip and has_target, version("pymatgen-core"))).encode()]
     key = hashlib.sha256(b"\0".join([path.read_bytes(), *settings, *code])).hexdigest()[:16]
     folder = cache / f"crystals-{key}"
     if not folder.is_dir():
         read_table(path, task, has_target, skip, n_jobs).to_store().save(folder)
     return CrystalTable.from_store(RaggedStore.open(folder)), key
+
+
+def _columns(task: Task) -> tuple[str, str, str]:
+    return task.id_column, task.structure_column, task.target_column
 
 
 def load_folds(data: TaskData, config: FoldConfig) -> NDArray[np.int64]:

@@ -3,11 +3,13 @@
 import argparse
 import importlib.util
 import logging
-import os
 import sys
 from pathlib import Path
 
+from joblib import cpu_count
+
 from src.config import ExperimentConfig
+from src.data.task import read_task
 from src.runs.artifacts import DEFAULT_TASK, OUTPUTS
 from src.runs.pipeline import run_experiment
 from src.runs.task_data import load_task_data
@@ -19,7 +21,7 @@ def main(folder: Path, argv: list[str] | None = None) -> None:
     """Trains the experiment of a folder exp/expNNN."""
     parser = argparse.ArgumentParser(description=f"Train {folder.name}: its config is {folder / 'config.py'}.")
     parser.add_argument("--folds", type=int, nargs="+", metavar="K", help="train these folds only (default: all)")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="folds at once (default: the number of cores)")
+    parser.add_argument("--jobs", type=int, default=cpu_count(), help="folds at once (default: the number of cores)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ... (default: cpu)")
     parser.add_argument("--data", type=Path, default=DEFAULT_TASK, help="folder of the task (default: input/flla)")
     parser.add_argument("--outputs", type=Path, default=OUTPUTS, help="where runs go (default: outputs/)")
@@ -29,6 +31,7 @@ def main(folder: Path, argv: list[str] | None = None) -> None:
         parser.error(f"--jobs {args.jobs}: at least 1")
     try:
         config = load_config(folder)
+        read_task(args.data)  # a wrong folder leaves nothing behind
         start_log(args.outputs / args.data.resolve().name / folder.name)
         data = load_task_data(args.data, args.outputs, args.skip_bad_rows, args.jobs)
         metrics = run_experiment(config, folder.name, data, args.folds, args.jobs, args.device)
@@ -64,6 +67,8 @@ def start_log(run: Path) -> None:
     to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     to_screen = logging.StreamHandler()
     to_screen.setFormatter(logging.Formatter("%(message)s"))
+    to_screen.setLevel(logging.INFO)
     root = logging.getLogger()
     root.handlers[:] = [to_file, to_screen]
     root.setLevel(logging.INFO)
+    logging.getLogger("src").setLevel(logging.DEBUG)  # tracebacks go to the file

@@ -30,6 +30,9 @@ N_BATCHES = 200
 
 
 def private_mb() -> float:
+    """NaN where the system has no /proc."""
+    if not Path("/proc/self/status").is_file():
+        return float("nan")
     return int(re.search(r"RssAnon:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1024
 
 

@@ -6,7 +6,7 @@ PY = .venv/bin/python
 run: .venv/installed  ## set-up, exp001 and exp000 on the embedded data, submission, table
 	$(PY) exp/exp001/train.py
 	$(PY) exp/exp000/train.py
-	$(PY) submit.py --exps 000 001
+	$(PY) submit.py --exps 000 001 --weights 0.8 0.2
 	$(PY) exp/compare.py 001 000
 
 test: .venv/installed  ## set-up, format, lint, types, tests

@@ -16,7 +16,7 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from src.data.task import Task, read_task
 from src.files import write_csv
-from src.runs.artifacts import DEFAULT_TASK, OUTPUTS, find_predictions
+from src.runs.artifacts import DEFAULT_TASK, OUTPUTS, find_predictions, shown
 from src.runs.blend import normalized_weights, stack_oof, stack_test
 from src.runs.metrics import scores
 
@@ -59,9 +59,11 @@ def main(argv: list[str] | None = None) -> None:
     title = f"OOF {task.metric.upper()} ({task.unit})"
     print(f"{'experiment':<12} {'weight':>6}  {title}  read from")
     for member, weight, column_oof in zip(members, weights, oof.T, strict=True):
-        print(f"{member.name:<12} {weight:6.3f}  {scores(e_form, column_oof)[task.metric]:{len(title)}.4f}  {member.source}")
+        print(
+            f"{member.name:<12} {weight:6.3f}  {scores(e_form, column_oof)[task.metric]:{len(title)}.4f}  {shown(member.source)}"
+        )
     print(f"{'blend':<12} {weights.sum():6.3f}  {scores(e_form, oof @ weights)[task.metric]:{len(title)}.4f}")
-    print(f"{out}: {len(sample)} rows, ids and order as in {task.path('sample_submission').name}")
+    print(f"{shown(out)}: {len(sample)} rows, ids and order as in {task.path('sample_submission').name}")
 
 
 if __name__ == "__main__":

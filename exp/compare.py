@@ -15,7 +15,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from src.data.task import Task, read_task
-from src.runs.artifacts import DEFAULT_TASK, EXPERIMENTS, OUTPUTS, Predictions, find_predictions
+from src.runs.artifacts import DEFAULT_TASK, EXPERIMENTS, OUTPUTS, Predictions, find_predictions, shown
 from src.runs.blend import stack_oof, stack_test
 from src.runs.metrics import bootstrap_interval, scores
 
@@ -94,7 +94,7 @@ def main(argv: list[str] | None = None) -> None:
     print(to_markdown(rows) if args.markdown else rows.to_string(index=False))
     print(f"\nErrors in {task.unit}; sd over folds; * the 95% interval over crystals excludes zero.")
     for member in members:
-        print(f"{member.name}: read from {member.source}")
+        print(f"{member.name}: read from {shown(member.source)}")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from torch import Tensor
 from src.graphs.graph import GraphBatch
 from src.models import fused
 from src.models.nequip import edge_lengths, natural_irreps
-from src.models.tensor_product import convolve, find_paths, paths_into, reference, rotate_to_atoms
+from src.models.tensor_product import convolve, find_paths, paths_into, reference, reference_mix, rotate_to_atoms
 
 N_CHANNELS = 5
 
@@ -66,6 +66,17 @@ def test_fused_is_the_reference_forward_and_backward(l_max: int, symmetry: bool)
     for expected, got in zip(*results, strict=True):
         scale = expected.abs().max().item()
         np.testing.assert_allclose(got.detach().numpy(), expected.detach().numpy(), atol=1e-5 * scale, rtol=0)
+
+
+def test_mixing_by_element_is_the_reference_forward_and_backward() -> None:
+    element, results = torch.tensor([2, 0, 0, 1, 2, 2]), []
+    for implementation in (reference_mix, fused.mix):
+        torch.manual_seed(3)
+        x, mixing = torch.randn(3, 6, 5, requires_grad=True), torch.randn(4, 5, 7, requires_grad=True)
+        out = implementation(x, mixing, element)
+        results.append([out, *torch.autograd.grad((out * torch.randn(out.shape)).sum(), [x, mixing])])
+    for expected, got in zip(*results, strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_a_layer_that_ends_in_scalars_is_the_same_fused() -> None:

@@ -178,6 +178,59 @@ def _backward(  # type: ignore[no-untyped-def]
                     grad_h_row[c] += g * w_row[c]
 
 
+@_jit
+def _mix(x, mixing, element, out):  # type: ignore[no-untyped-def]
+    """out[m, n] = x[m, n] @ mixing[element[n]]; out starts as zeros."""
+    n_m, n_nodes, n_in = x.shape
+    n_out = out.shape[2]
+    for n in range(n_nodes):
+        matrix = mixing[element[n]]
+        for m in range(n_m):
+            row = out[m, n]
+            for c in range(n_in):
+                a, weights = x[m, n, c], matrix[c]
+                for f in range(n_out):
+                    row[f] += a * weights[f]
+
+
+@_jit
+def _mix_weights_grad(x, grad_out, element, grad_mixing):  # type: ignore[no-untyped-def]
+    """grad_mixing[element[n]] += x[m, n] (outer) grad_out[m, n]."""
+    n_m, n_nodes, n_in = x.shape
+    n_out = grad_out.shape[2]
+    for n in range(n_nodes):
+        matrix = grad_mixing[element[n]]
+        for m in range(n_m):
+            row = grad_out[m, n]
+            for c in range(n_in):
+                a, weights = x[m, n, c], matrix[c]
+                for f in range(n_out):
+                    weights[f] += a * row[f]
+
+
+class _Mixing(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, mixing, element_index):  # type: ignore[no-untyped-def]
+        ctx.kept = _numpy(x), _numpy(mixing), _numpy(element_index)
+        out = np.zeros((*x.shape[:2], mixing.shape[2]), dtype=np.float32)
+        _mix(*ctx.kept, out)
+        return torch.from_numpy(out)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad_out):  # type: ignore[no-untyped-def]
+        x, mixing, element = ctx.kept
+        grad, grad_x, grad_mixing = _numpy(grad_out), np.zeros_like(x), np.zeros_like(mixing)
+        _mix(grad, np.ascontiguousarray(mixing.transpose(0, 2, 1)), element, grad_x)
+        _mix_weights_grad(x, grad, element, grad_mixing)
+        return torch.from_numpy(grad_x), torch.from_numpy(grad_mixing), None
+
+
+def mix(x: Tensor, mixing: Tensor, element_index: Tensor) -> Tensor:
+    """`tensor_product.reference_mix` for float32 tensors on a CPU, differentiable once."""
+    return _Mixing.apply(x, mixing, element_index)
+
+
 def _numpy(tensor: Tensor) -> NDArray:
     return tensor.detach().contiguous().numpy()
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from src.config import GraphConfig, NequipConfig
 from src.graphs.graph import GraphBatch
 from src.models.radial import RadialBasis, RadialNetwork, unit_linear
-from src.models.tensor_product import Features, Path, convolve, find_paths, paths_into
+from src.models.tensor_product import Features, Path, convolve, find_paths, mix, paths_into
 
 
 def natural_irreps(n_channels: int, l_max: int) -> o3.Irreps:
@@ -47,12 +47,15 @@ class SelfConnection(nn.Module):
         self.n_in, scale = n_in, 1 / math.sqrt(n_in * n_attributes)
         self.weights = nn.ParameterList(torch.randn(n_attributes, n_in * m) * scale for m in n_out)
 
-    def forward(self, features: Features, attributes: Tensor, element_index: Tensor) -> Features:
-        """attributes: (n_elements, n_attributes). element_index: (n_orbits,), row of `attributes` of each orbit."""
+    def forward(self, features: Features, attributes: Tensor, element_index: Tensor, twice: bool) -> Features:
+        """attributes: (n_elements, n_attributes). element_index: (n_orbits,), row of `attributes` of each orbit.
+
+        twice: second derivatives are wanted.
+        """
         out = []
         for x, weight in zip(features, self.weights, strict=True):
-            mixing = (attributes @ weight).view(len(attributes), self.n_in, -1)[element_index]  # (n_orbits, n_in, n_out)
-            out.append(torch.bmm(x.transpose(0, 1), mixing).transpose(0, 1))  # (2l+1, n_orbits, n_out)
+            mixing = (attributes @ weight).view(len(attributes), self.n_in, -1)  # (n_elements, n_in, n_out)
+            out.append(mix(x, mixing, element_index, twice))  # (2l+1, n_orbits, n_out)
         return out
 
 
@@ -104,7 +107,10 @@ class Interaction(nn.Module):
         messages = convolve(self.linear_in(features), weights, edge_sh, length_index, batch, self.paths)
         out = self.linear_out(messages)
         shared = features[: self.n_shared]
-        kept = self.self_connection(shared, *attributes) if attributes is not None else self.self_connection(shared)
+        if attributes is None:
+            kept = self.self_connection(shared)
+        else:
+            kept = self.self_connection(shared, *attributes, twice=edge_sh.requires_grad)
         out[: self.n_shared] = [x + y for x, y in zip(out[: self.n_shared], kept, strict=True)]
         return self.gate(out)
 

@@ -27,6 +27,11 @@ def experiment_name(number: str) -> str:
     return f"exp{int(digits):03d}"
 
 
+def shown(path: Path) -> Path:
+    """A path for people: relative to the repository where it lies inside."""
+    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
+
+
 def read_csv(path: Path, columns: list[str]) -> pd.DataFrame:
     """A table of predictions; ValueError where columns are missing."""
     numbers = {name: ["nan", ""] for name in ("e_form", "e_form_pred")}  # an id may be NaN: sodium nitride

@@ -5,16 +5,16 @@
 
 One process, one thread, alternating: a step of theirs, a step of ours, on the same crystals, with the same hyper-parameters
 and the same self-connection (a tensor product with as many element attributes as channels). A step is forward, L1 loss,
-backward, AdamW; batches are made beforehand. Peak memory is what a step adds to the process, where the system tells (Linux).
+backward, AdamW; batches are made beforehand. Peak memory is that of the tensors and arrays that a step makes.
 """
 
 import argparse
 import os
-import re
 import statistics
 import sys
 import tempfile
 import time
+import tracemalloc
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
 from tqdm import tqdm
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parent)]
@@ -38,7 +39,6 @@ from src.runs.artifacts import DEFAULT_TASK, OUTPUTS  # noqa: E402
 from src.runs.task_data import load_task_data  # noqa: E402
 
 BATCH_SIZE = 32
-STATUS = Path("/proc/self/status")
 Step = Callable[[], None]
 
 
@@ -60,17 +60,14 @@ def seconds(step: Step) -> float:
 
 
 def peak_memory(step: Step) -> float:
-    """MB that a step adds at its peak; NaN where the system does not tell."""
-    if not STATUS.is_file():
-        return float("nan")
-
-    def resident(field: str) -> int:
-        return int(re.search(rf"{field}:\s+(\d+)", STATUS.read_text())[1])
-
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-    before = resident("VmRSS")
-    step()
-    return (resident("VmHWM") - before) / 1024
+    """MB of tensors and arrays that a step holds at its peak, beside weights, batch and optimiser: torch's peak plus numpy's."""
+    tracemalloc.start()
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
+        step()
+    numpy_peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    sizes = [event.nbytes() for event in recorded.profiler.kineto_results.events() if event.name() == "[memory]"]
+    return (max(np.cumsum(sizes), default=0) + numpy_peak) / 2**20
 
 
 def compare(crystals: list[Crystal], l_max: int, r_max: float, n_channels: int, modes: list[str], n_rounds: int) -> str:

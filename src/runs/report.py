@@ -33,14 +33,14 @@ def plot_target(data: TaskData, path: Path) -> None:
         axis.hist(values, bins, color=color, alpha=0.75, label=f"{label}: mean {values.mean():.2f}, sd {values.std():.2f}")
     axis.set_xlabel(f"formation energy ({data.task.unit})")
     axis.set_ylabel("training crystals")
-    axis.legend(frameon=False)
+    axis.legend(frameon=False, loc="upper left")
     _save(figure, path)
 
 
 def plot_oof(members: list[Predictions], unit: str, path: Path) -> None:
     """Out-of-fold prediction against truth of each member."""
     figure, axes = plt.subplots(
-        1, len(members), figsize=(3.4 * len(members), 3.6), layout="constrained", sharey=True, squeeze=False
+        1, len(members), figsize=(3.4 * len(members), 4.2), layout="constrained", sharey=True, squeeze=False
     )
     for axis, member in zip(axes[0], members, strict=True):
         oof = member.oof

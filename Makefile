@@ -21,8 +21,8 @@ slow: .venv/installed  ## the laws over the whole data set
 faithful: .venv/bench  ## our NequIP with the weights of an official model gives its energies
 	$(PY) tests/bench/faithful.py
 
-bench: .venv/bench  ## training steps side by side with the official nequip package; COMPILED=1 adds its compile mode
-	$(PY) tests/bench/speed.py $(if $(COMPILED),--compiled)
+bench: .venv/bench  ## training steps side by side with the official nequip package; COMPILED=1 adds its compile mode, QUICK=1 does two lines
+	$(PY) tests/bench/speed.py $(if $(COMPILED),--compiled) $(if $(QUICK),--quick)
 
 accuracy: .venv/installed  ## folds of exp005 with the fused convolution and with the reference
 	$(PY) tests/bench/accuracy.py

@@ -19,6 +19,7 @@ from src.runs.artifacts import EXPERIMENTS, ROOT, find_predictions
 from src.runs.pipeline import run_experiment
 from src.runs.task_data import TaskData, load_folds, load_task_data
 from src.runs.train import load_config
+from src.runs.train import main as train_main
 
 sys.path.insert(0, str(ROOT))
 import submit
@@ -222,6 +223,20 @@ def test_the_commands_work_to_the_letter_from_any_folder(task_folder: Path, tmp_
         )
         assert done.returncode == 0, done.stderr
     assert len(pd.read_csv(tmp_path / "outputs" / "small" / "submission.csv")) == 6
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--device", "abacus"], "--device abacus: torch cannot use it"),
+        (["--data", "nowhere"], "task.toml is missing"),
+        (["--folds", "11"], "there is no fold 11"),
+    ],
+)
+def test_a_wrong_argument_is_one_message(task_folder: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
+    where = ["--data", str(task_folder), "--outputs", str(tmp_path / "outputs")]
+    with pytest.raises(SystemExit, match=message):
+        train_main(EXPERIMENTS / "exp001", [*where, *arguments])
 
 
 @pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("exp[0-9][0-9][0-9]")), ids=lambda path: path.name)

@@ -31,6 +31,7 @@ def main(folder: Path, argv: list[str] | None = None) -> None:
         parser.error(f"--jobs {args.jobs}: at least 1")
     try:
         config = load_config(folder)
+        check_device(args.device)
         read_task(args.data)  # a wrong folder leaves nothing behind
         start_log(args.outputs / args.data.resolve().name / folder.name)
         data = load_task_data(args.data, args.outputs, args.skip_bad_rows, args.jobs)
@@ -44,6 +45,18 @@ def main(folder: Path, argv: list[str] | None = None) -> None:
             folder.name, metrics["oof_mae"], metrics["fold_mae_sd"], metrics["oof_rmse"], data.task.unit,
             metrics["n_parameters"], metrics["cpu_seconds"],
         )  # fmt: skip
+
+
+def check_device(device: str) -> None:
+    """ValueError where torch cannot use the device."""
+    if device == "cpu":
+        return
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"--device {device}: torch cannot use it here ({str(error).splitlines()[0]})") from error
 
 
 def load_config(folder: Path) -> ExperimentConfig:

@@ -1,4 +1,4 @@
-"""Is Lion better than AdamW (2nd place)? Its lr and weight decay were chosen on folds of another seed.
+"""Is Lion better than AdamW (2nd place)? Its lr and weight decay were chosen on a fold of another seed.
 
 Parent: exp005. Changed: training.optimizer, lr, weight_decay.
 """

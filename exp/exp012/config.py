@@ -1,6 +1,6 @@
 """The 2nd place's final recipe: mat2vec, target normalisation, Lion, cosine annealing, 90 epochs, ten folds, plain average.
 
-Parent: exp005. Changed: training.optimizer, lr, weight_decay (chosen on a fold of another seed), n_epochs.
+Parent: exp010. Changed: training.n_epochs.
 """
 
 from src.config import (

@@ -195,6 +195,23 @@ class ExperimentConfig:
     seed: int = 0
 
 
+_TYPES: dict[str, Any] = {
+    config.__name__: config
+    for config in (
+        FoldConfig,
+        TargetConfig,
+        ElementConfig,
+        GraphConfig,
+        NequipConfig,
+        EgnnConfig,
+        TrainingConfig,
+        GnnConfig,
+        GbdtConfig,
+        ExperimentConfig,
+    )
+}
+
+
 def to_dict(config: Any) -> Any:
     """The config as JSON holds it: dataclasses as objects with the name of their class, tuples as lists."""
     if hasattr(config, "__dataclass_fields__"):
@@ -205,14 +222,10 @@ def to_dict(config: Any) -> Any:
 def from_dict(data: Any) -> Any:
     """The inverse of `to_dict`."""
     if isinstance(data, dict):
-        known = {c.__name__: c for c in (*_LEAVES, GnnConfig, GbdtConfig, ExperimentConfig)}
-        if data.get("type") not in known:
+        if data.get("type") not in _TYPES:
             raise ValueError(f"config: unknown type {data.get('type')!r}")
         try:
-            return known[data["type"]](**{name: from_dict(value) for name, value in data.items() if name != "type"})
+            return _TYPES[data["type"]](**{name: from_dict(value) for name, value in data.items() if name != "type"})
         except TypeError as error:
             raise ValueError(f"config: a stored {data['type']} has a knob that this version lacks ({error})") from error
     return tuple(from_dict(value) for value in data) if isinstance(data, list) else data
-
-
-_LEAVES = (FoldConfig, TargetConfig, ElementConfig, GraphConfig, NequipConfig, EgnnConfig, TrainingConfig)

@@ -1,6 +1,6 @@
 """Does the head gain from the scalars of every layer (2nd place: all layers' features gathered)?
 
-Parent: exp005. Changed: network.gather_layers.
+Parent: exp010. Changed: network.gather_layers.
 """
 
 from src.config import (
@@ -33,12 +33,13 @@ CONFIG = ExperimentConfig(
         training=TrainingConfig(
             n_epochs=40,
             batch_size=32,
-            lr=2e-3,
-            weight_decay=1e-2,
+            lr=5e-4,
+            weight_decay=0.1,
             warmup_fraction=0.05,
             ema_decay=0.99,
             clip_norm=10.0,
             loss="l1",
+            optimizer="lion",
         ),
     ),
     seed=0,

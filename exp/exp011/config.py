@@ -1,6 +1,6 @@
 """Do features and harmonics of degree 2 help?
 
-Parent: exp005. Changed: graph.l_max.
+Parent: exp010. Changed: graph.l_max.
 """
 
 from src.config import (
@@ -32,12 +32,13 @@ CONFIG = ExperimentConfig(
         training=TrainingConfig(
             n_epochs=40,
             batch_size=32,
-            lr=2e-3,
-            weight_decay=1e-2,
+            lr=5e-4,
+            weight_decay=0.1,
             warmup_fraction=0.05,
             ema_decay=0.99,
             clip_norm=10.0,
             loss="l1",
+            optimizer="lion",
         ),
     ),
     seed=0,

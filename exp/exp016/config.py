@@ -1,6 +1,6 @@
-"""EGNN: how far does an equivariant network come without spherical harmonics?
+"""How far do invariant distances and one vector channel come (EGNN, Satorras et al. 2021)?
 
-Parent: exp005. Changed: network.
+Parent: exp010. Changed: network.
 """
 
 from src.config import (
@@ -20,16 +20,22 @@ CONFIG = ExperimentConfig(
     learner=GnnConfig(
         elements=ElementConfig(tables=("mat2vec",)),
         graph=GraphConfig(r_max=5.0, l_max=1, symmetry=True, symprec=1e-3),
-        network=EgnnConfig(n_channels=64, n_layers=4, n_bessel=8, polynomial_cutoff_p=6.0),
+        network=EgnnConfig(
+            n_channels=64,
+            n_layers=4,
+            n_bessel=8,
+            polynomial_cutoff_p=6.0,
+        ),
         training=TrainingConfig(
             n_epochs=40,
             batch_size=32,
-            lr=1e-3,
-            weight_decay=1e-2,
+            lr=5e-4,
+            weight_decay=0.1,
             warmup_fraction=0.05,
             ema_decay=0.99,
             clip_norm=10.0,
             loss="l1",
+            optimizer="lion",
         ),
     ),
     seed=0,

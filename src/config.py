@@ -157,13 +157,45 @@ class TrainingConfig:
 
 
 @dataclass(frozen=True)
+class PretrainingConfig:
+    """A first stage on energies and on forces, which vanish in relaxed crystals (2nd place); training goes on from its weights.
+
+    Optimiser, schedule and batches are as in TrainingConfig. The loss is that of the energies plus
+
+    force_weight: times the mean over crystals of the mean over atoms of |F|^2, (target units per Angstrom)^2.
+    virial_weight: times the mean over crystals of |W|^2 per atom, squared target units.
+    """
+
+    n_epochs: int
+    force_weight: float
+    virial_weight: float = 0.0
+
+    def __post_init__(self) -> None:
+        _require(self.n_epochs >= 1, f"pretraining.n_epochs={self.n_epochs}, at least 1")
+        for name in ("force_weight", "virial_weight"):
+            _require(getattr(self, name) >= 0, f"pretraining.{name}={getattr(self, name)}, at least 0")
+
+
+@dataclass(frozen=True)
 class GnnConfig:
-    """A graph network and its training."""
+    """A graph network and its training.
+
+    pretraining: a stage ahead of it; None: there is none.
+    global_features: groups known to src/features/structure.py, standardised on the training fold, into NequIP's head (2nd place).
+    """
 
     training: TrainingConfig
     elements: ElementConfig = ElementConfig()
     graph: GraphConfig = GraphConfig()
     network: NequipConfig | EgnnConfig = NequipConfig()
+    pretraining: PretrainingConfig | None = None
+    global_features: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        equivariant = isinstance(self.network, NequipConfig | EgnnConfig) and self.graph.l_max >= 1
+        _require(equivariant or not self.pretraining, "learner.pretraining needs NequIP or EGNN and graph.l_max of at least 1")
+        nequip = isinstance(self.network, NequipConfig)
+        _require(nequip or not self.global_features, "learner.global_features go into NequIP's head; this network has none")
 
 
 @dataclass(frozen=True)
@@ -205,6 +237,7 @@ _TYPES: dict[str, Any] = {
         NequipConfig,
         EgnnConfig,
         TrainingConfig,
+        PretrainingConfig,
         GnnConfig,
         GbdtConfig,
         ExperimentConfig,

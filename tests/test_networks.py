@@ -12,7 +12,6 @@ from torch import Tensor
 
 from src.config import EgnnConfig, GraphConfig, NequipConfig
 from src.data.crystal import Crystal
-from src.graphs.graph import GraphBatch
 from src.models.egnn import Egnn
 from src.models.nequip import EquivariantLinear, Nequip
 from src.models.radial import bessel_basis, polynomial_cutoff
@@ -182,32 +181,6 @@ def test_a_flat_linear_layer_keeps_unit_variance() -> None:
     torch.manual_seed(0)
     (out,) = EquivariantLinear([200], [300])([torch.randn(1, 1000, 200)])
     assert out.std().item() == pytest.approx(1, rel=0.05)
-
-
-def test_forces_are_the_finite_differences_of_the_energy() -> None:
-    """The energy is a function of edge vectors; src/graphs/graph.py states how forces follow. On a graph without symmetry."""
-    crystal, model = CRYSTALS["triclinic"], make_model()
-
-    def total(c: Crystal) -> float:
-        return float(energies(model, c, symmetry=False)) * c.n_atoms
-
-    batch = make_batch([crystal], r_max=4.5, l_max=2, symmetry=False)
-    force = forces(model, batch, crystal.n_atoms)
-    step, inverse = 1e-4, np.linalg.inv(crystal.lattice)
-    for atom, axis in [(0, 0), (2, 1), (4, 2)]:
-        shifted = []
-        for sign in (1, -1):
-            frac = crystal.frac_coords.copy()
-            frac[atom] += sign * step * np.eye(3)[axis] @ inverse
-            shifted.append(total(Crystal(crystal.lattice, frac, crystal.atomic_numbers)))
-        assert force[atom, axis].item() == pytest.approx(-(shifted[0] - shifted[1]) / (2 * step), rel=1e-5, abs=1e-8)
-
-
-def forces(model: Nequip, batch: GraphBatch, n_atoms: int) -> Tensor:
-    batch.edge_vec.requires_grad_()
-    (g,) = torch.autograd.grad(model(batch).sum() * n_atoms, batch.edge_vec)
-    zero = g.new_zeros(n_atoms, 3)
-    return zero.index_add(0, batch.edge_dst_index, g) - zero.index_add(0, batch.edge_src_index, g)
 
 
 @pytest.mark.parametrize("part", ["gate", "parity"])

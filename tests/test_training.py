@@ -9,11 +9,14 @@ import torch
 from conftest import CRYSTALS
 from lion_pytorch import Lion
 
-from src.config import EgnnConfig, GbdtConfig, GnnConfig, GraphConfig, NequipConfig, TrainingConfig
+from src.config import EgnnConfig, GbdtConfig, GnnConfig, GraphConfig, NequipConfig, PretrainingConfig, TrainingConfig
 from src.data.table import Crystals
 from src.learners.gnn import GnnLearner, GraphInputs
-from src.learners.learner import Watched, make_learner, prepare_inputs
-from src.learners.training import Training, make_optimizer, make_schedule
+from src.learners.learner import Watched, histories, make_learner, prepare_inputs
+from src.learners.pretraining import pretrain
+from src.learners.training import Training, make_optimizer, make_schedule, seed_everything
+from src.models.derivatives import energy_and_derivatives
+from src.models.network import make_network
 
 EPOCHS = 4
 
@@ -134,3 +137,75 @@ def test_the_schedule_warms_up_to_the_peak_and_anneals_to_zero() -> None:
         schedule.step()
     assert np.argmax(rates) in (9, 10, 11) and max(rates) == pytest.approx(1e-2, rel=1e-6)
     assert rates[0] < 2e-3 and rates[-1] < 1e-5 and (np.diff(rates[12:]) < 0).all()
+
+
+PRETRAINING = PretrainingConfig(n_epochs=3, force_weight=1.0, virial_weight=0.1)
+
+
+def pretrained(inputs: GraphInputs, folder: Path, **pretraining: float) -> GnnLearner:
+    folder.mkdir(exist_ok=True)
+    learner = GnnLearner(replace(config(), pretraining=replace(PRETRAINING, **pretraining)), seed=3)
+    learner.fit(inputs, TARGET, folder, Watched(inputs, TARGET))
+    return learner
+
+
+def test_pretraining_makes_forces_and_virials_small(inputs: GraphInputs, tmp_path: Path) -> None:
+    left = {}
+    for force_weight, virial_weight in [(0.0, 0.0), (10.0, 0.0), (0.0, 10.0)]:
+        seed_everything(0)
+        model = make_network(config().network, config().graph, torch.randn(119, 5), 20.0)
+        stage = PretrainingConfig(n_epochs=20, force_weight=force_weight, virial_weight=virial_weight)
+        pretrain(
+            model, stage, config().training, 0, lambda rows: inputs.batch(rows, "cpu"), torch.tensor(TARGET).float(),
+            tmp_path / f"{force_weight}-{virial_weight}", lambda _: 0.0,
+        )  # fmt: skip
+        found = energy_and_derivatives(model, inputs.batch(np.arange(len(inputs)), "cpu"))
+        left[force_weight, virial_weight] = tuple(x.detach().square().mean().item() for x in found[1:])
+    (force, virial), (force_after, _), (_, virial_after) = left.values()
+    assert force_after < force / 4 and virial_after < virial / 4
+
+
+@pytest.mark.parametrize("stage", ["pretraining", "training"])
+def test_a_training_interrupted_in_either_stage_resumes_as_if_it_had_gone_on(
+    stage: str, inputs: GraphInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = pretrained(inputs, tmp_path / "whole")
+    train_epoch = Training.train_epoch
+
+    def interrupted(self: Training, epoch: int, *args: object) -> float:
+        if epoch == 1 and self.config.n_epochs == (PRETRAINING.n_epochs if stage == "pretraining" else EPOCHS):
+            raise KeyboardInterrupt
+        return train_epoch(self, epoch, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "train_epoch", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            pretrained(inputs, tmp_path / "parts")
+    parts = pretrained(inputs, tmp_path / "parts")
+    np.testing.assert_array_equal(parts.predict(inputs), whole.predict(inputs))
+    for file, n_lines in histories(parts.config).items():
+        assert (tmp_path / "parts" / file).read_text() == (tmp_path / "whole" / file).read_text()
+        assert len((tmp_path / "parts" / file).read_text().splitlines()) == n_lines + 1
+
+
+def test_training_starts_from_the_pretrained_weights(inputs: GraphInputs, tmp_path: Path) -> None:
+    a, b = (pretrained(inputs, tmp_path / f"{weight}", force_weight=weight).predict(inputs) for weight in (0.0, 1.0))
+    assert np.abs(a - b).max() > 1e-3
+
+
+def test_global_features_reach_the_head_standardised_on_the_training_rows(inputs: GraphInputs, tmp_path: Path) -> None:
+    values = np.random.default_rng(0).normal(3, 5, size=(len(inputs), 2)).astype(np.float32)
+    values[:, 1] = 7  # a constant column
+    rows, c = np.arange(6), replace(config(), global_features=("geometry",))
+    learner = GnnLearner(c, seed=3)
+    learner.fit(replace(inputs, global_features=values)[rows], TARGET[rows], tmp_path)
+    mean, spread = learner.model.global_statistics.numpy()
+    np.testing.assert_allclose(mean, values[rows].mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(spread, [values[rows, 0].std(), 1], rtol=1e-5)
+    learner.save(tmp_path)
+    changed = values + np.array([1, 0], dtype=np.float32)
+    predictions = [GnnLearner.load(tmp_path).predict(replace(inputs, global_features=v)) for v in (values, changed)]
+    np.testing.assert_array_equal(predictions[0], learner.predict(replace(inputs, global_features=values)))
+    assert np.abs(predictions[0] - predictions[1]).max() > 1e-4
+    with pytest.raises(ValueError, match="global features"):
+        learner.predict(inputs)

@@ -42,6 +42,7 @@ LEVELS: dict[str, tuple[str, str | None]] = {
     "edge_multiplicity": ("edge", None),
     "edge_length_index": ("edge", "length"),
     "length": ("length", None),
+    "point_group_mean": ("crystal", None),
 }
 LEVELS_OF_FIELDS = {name: level for name, (level, _) in LEVELS.items()}
 
@@ -61,6 +62,8 @@ class CrystalGraph:
     edge_multiplicity: (n_edges,), how many edges it stands for.
     edge_length_index: (n_edges,), its entry in `length`.
     length: (n_lengths,), Angstrom, the different lengths.
+    point_group_mean: (1, 81), mean over the point group of R (x) R, row by row: what it leaves of a tensor T of two indices, the
+        mean of R T R^T, is the part that the symmetry allows.
     """
 
     orbit_z: NDArray[np.integer]
@@ -73,6 +76,7 @@ class CrystalGraph:
     edge_multiplicity: NDArray[np.floating]
     edge_length_index: NDArray[np.integer]
     length: NDArray[np.floating]
+    point_group_mean: NDArray[np.floating]
 
 
 def build_graph(crystal: Crystal, config: GraphConfig) -> CrystalGraph:
@@ -99,6 +103,7 @@ def build_graph(crystal: Crystal, config: GraphConfig) -> CrystalGraph:
         edge_multiplicity=edges.multiplicity.astype(np.float64),
         edge_length_index=length_index,
         length=lengths[first],
+        point_group_mean=np.einsum("gij,gkl->ikjl", rotations, rotations).reshape(1, 81) / len(rotations),
     )
 
 
@@ -143,8 +148,10 @@ class GraphBatch:
     edge_multiplicity: Tensor
     edge_length_index: Tensor
     length: Tensor
+    point_group_mean: Tensor
     orbit_batch: Tensor  # (n_orbits,), crystal of each orbit
     n_crystals: int
+    global_features: Tensor | None = None  # (n_crystals, n_features), as in the table
 
     @property
     def n_orbits(self) -> int:

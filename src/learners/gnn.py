@@ -1,7 +1,7 @@
 """Networks on graphs of crystals."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from src.config import GnnConfig, from_dict, to_dict
 from src.data.store import RaggedStore
@@ -16,7 +17,8 @@ from src.features.elements import element_vectors
 from src.files import write_atomic, write_json
 from src.graphs.graph import GraphBatch, batch_from_store
 from src.learners.learner import Values, Watched
-from src.learners.training import Training, predict, seed_everything
+from src.learners.pretraining import pretrain
+from src.learners.training import CHECKPOINT, Training, predict, seed_everything
 from src.models.network import make_network
 
 
@@ -26,15 +28,18 @@ class GraphInputs:
 
     store: RaggedStore
     crystals: NDArray[np.integer]
+    global_features: NDArray[np.float32] | None = None  # (len(store), n_features), as in the table
 
     def __len__(self) -> int:
         return len(self.crystals)
 
     def __getitem__(self, rows: NDArray[np.integer]) -> "GraphInputs":
-        return GraphInputs(self.store, self.crystals[rows])
+        return replace(self, crystals=self.crystals[rows])
 
     def batch(self, rows: NDArray[np.integer], device: str) -> GraphBatch:
         batch = batch_from_store(self.store, self.crystals[rows])
+        if self.global_features is not None:
+            batch.global_features = torch.from_numpy(self.global_features[self.crystals[rows]])
         return batch if device == "cpu" else batch.to(device)
 
     @property
@@ -49,6 +54,15 @@ class GraphInputs:
         neighbors = np.bincount(destination, per_edge, minlength=n_orbits.sum())
         total = float((neighbors * weight * np.repeat(n_atoms, n_orbits)).sum() / n_atoms.sum())
         return total or 1.0
+
+    @property
+    def global_statistics(self) -> Tensor | None:
+        """(2, n_features): mean and standard deviation of each global feature over these crystals; 1 for a deviation of 0."""
+        if self.global_features is None:
+            return None
+        values = self.global_features[self.crystals].astype(np.float64)
+        spread = values.std(axis=0)
+        return torch.tensor(np.stack([values.mean(axis=0), np.where(spread > 1e-9, spread, 1)]), dtype=torch.float32)
 
 
 class GnnLearner:
@@ -67,8 +81,8 @@ class GnnLearner:
         seed_everything(self.seed)
         vectors = torch.tensor(element_vectors(self.config.elements, self.word2vec), dtype=torch.float32)
         self.avg_n_neighbors = inputs.avg_n_neighbors
-        model = make_network(self.config.network, self.config.graph, vectors, self.avg_n_neighbors).to(self.device)
-        training = Training(model, self.config.training, self.seed, len(inputs))
+        c, statistics = self.config, inputs.global_statistics
+        model = make_network(c.network, c.graph, vectors, self.avg_n_neighbors, statistics).to(self.device)
 
         def watch(averaged: torch.nn.Module) -> float:
             if watched is None:
@@ -76,7 +90,14 @@ class GnnLearner:
             return float(np.abs(self._predict(averaged, watched.inputs) - watched.target).mean())
 
         targets = torch.tensor(target, dtype=torch.float32, device=self.device)
-        training.run(lambda rows: inputs.batch(rows, self.device), targets, folder, watch)
+
+        def make_batch(rows: NDArray[np.integer]) -> GraphBatch:
+            return inputs.batch(rows, self.device)
+
+        if c.pretraining and not (folder / CHECKPOINT).is_file():  # else training proper had begun
+            pretrain(model, c.pretraining, c.training, self.seed, make_batch, targets, folder, watch)
+        training = Training(model, c.training, self.seed, len(inputs))
+        training.run(make_batch, targets, folder, watch)
         self.model = training.averaged.module
 
     def predict(self, inputs: GraphInputs) -> Values:
@@ -104,7 +125,8 @@ class GnnLearner:
         learner = cls(config, settings["seed"], device)
         learner.avg_n_neighbors = settings["avg_n_neighbors"]
         weights = load_file(folder / "model.safetensors")
-        model = make_network(config.network, config.graph, weights["element_vectors"], learner.avg_n_neighbors)
+        vectors, statistics = weights["element_vectors"], weights.get("global_statistics")
+        model = make_network(config.network, config.graph, vectors, learner.avg_n_neighbors, statistics)
         model.load_state_dict(weights)
         learner.model = model.to(device)
         return learner

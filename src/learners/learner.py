@@ -79,10 +79,11 @@ def prepare_inputs(
     return GraphInputs(store, np.arange(len(store)))
 
 
-def n_steps(config: GnnConfig | GbdtConfig) -> int:
-    """Lines of history.csv that a finished training has."""
+def histories(config: GnnConfig | GbdtConfig) -> dict[str, int]:
+    """Files in the folder of a fold that grow while it trains, and the lines below the header that each ends with."""
     if isinstance(config, GbdtConfig):
         from src.learners.gbdt import EVERY
 
-        return -(-config.n_trees // EVERY)
-    return config.training.n_epochs
+        return {"history.csv": -(-config.n_trees // EVERY)}
+    first = {"pretraining/history.csv": config.pretraining.n_epochs} if config.pretraining else {}
+    return {**first, "history.csv": config.training.n_epochs}

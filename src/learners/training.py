@@ -19,10 +19,13 @@ from src.config import TrainingConfig
 from src.files import write_atomic
 from src.learners.learner import Values
 
+CHECKPOINT = "checkpoint.pt"
 HISTORY = ("epoch", "lr", "train_loss", "valid_mae")
 EVAL_BATCH_SIZE = 128
 HUBER_KNEE = 0.1  # in units of the target's scale
 MakeBatch = Callable[[NDArray[np.integer]], Any]
+Loss = Callable[[nn.Module, Any, Tensor], Tensor]  # network, batch, target -> loss
+Watch = Callable[[nn.Module], float]  # averaged network -> error of the watched rows
 
 
 def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
@@ -39,29 +42,31 @@ def make_schedule(optimizer: torch.optim.Optimizer, config: TrainingConfig, n_st
     return SequentialLR(optimizer, [warmup, cosine], milestones=[n_warmup])
 
 
-def loss_function(config: TrainingConfig) -> Callable[[Tensor, Tensor], Tensor]:
+def energy_loss(config: TrainingConfig) -> Callable[[Tensor, Tensor], Tensor]:
     return nn.L1Loss() if config.loss == "l1" else nn.HuberLoss(delta=HUBER_KNEE)
 
 
 class Training:
-    """A network, its averaged copy, and all state that a checkpoint holds."""
+    """A network, its averaged copy, and all state that a checkpoint holds. loss: that of the energies where none is given."""
 
-    def __init__(self, model: nn.Module, config: TrainingConfig, seed: int, n_train: int) -> None:
+    def __init__(self, model: nn.Module, config: TrainingConfig, seed: int, n_train: int, loss: Loss | None = None) -> None:
         self.model, self.config, self.seed, self.n_train = model, config, seed, n_train
         self.n_batches = math.ceil(n_train / config.batch_size)
         self.averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
         self.optimizer = make_optimizer(model, config)
         self.schedule = make_schedule(self.optimizer, config, config.n_epochs * self.n_batches)
         self.history: list[list[float]] = []
+        of_energies = energy_loss(config)
+        self.loss = loss or (lambda network, batch, target: of_energies(network(batch), target))
 
-    def run(self, make_batch: MakeBatch, target: Tensor, folder: Path, watch: Callable[[nn.Module], float]) -> None:
+    def run(self, make_batch: MakeBatch, target: Tensor, folder: Path, watch: Watch) -> None:
         """Trains to the last epoch, from the folder's checkpoint where there is one.
 
         make_batch: numbers of training rows -> batch.
         target: (n_train,), on the device.
-        watch: averaged model -> error of the watched rows, for the history.
+        watch: called after every epoch, for the history.
         """
-        checkpoint = folder / "checkpoint.pt"
+        checkpoint = folder / CHECKPOINT
         if checkpoint.is_file():
             self.load_state(torch.load(checkpoint, weights_only=True, map_location="cpu"))
         for epoch in range(len(self.history), self.config.n_epochs):
@@ -79,10 +84,10 @@ class Training:
     def train_epoch(self, epoch: int, make_batch: MakeBatch, target: Tensor) -> float:
         """Mean loss over the epoch's rows."""
         self.model.train()
-        criterion, total = loss_function(self.config), 0.0
+        total = 0.0
         parameters = [p for p in self.model.parameters() if p.requires_grad]
         for rows in self.epoch_order(epoch):
-            loss = criterion(self.model(make_batch(rows)), target[torch.from_numpy(rows)])
+            loss = self.loss(self.model, make_batch(rows), target[torch.from_numpy(rows)])
             if not torch.isfinite(loss):
                 raise FloatingPointError(
                     f"the loss is {loss.item()} in epoch {epoch + 1}, training rows {rows.tolist()}; "

@@ -18,6 +18,8 @@ from src.graphs.graph import GraphBatch
 from src.models.radial import RadialBasis, RadialNetwork, unit_linear
 from src.models.tensor_product import Features, Path, convolve, find_paths, mix, paths_into
 
+MAX_DEVIATION = 5.0  # standard deviations of a global feature
+
 
 def natural_irreps(n_channels: int, l_max: int) -> o3.Irreps:
     """n_channels of each irrep 0e, 1o, 2e, ... up to l_max."""
@@ -120,9 +122,18 @@ class Nequip(nn.Module):
 
     element_vectors: (N_ELEMENTS, n_features), by atomic number.
     avg_n_neighbors: of the training fold.
+    global_statistics: (2, n_features), mean and standard deviation over the training fold of the crystals' global features, which
+        the head sees standardised beside each atom's scalars; None: there are none.
     """
 
-    def __init__(self, config: NequipConfig, graph: GraphConfig, element_vectors: Tensor, avg_n_neighbors: float) -> None:
+    def __init__(
+        self,
+        config: NequipConfig,
+        graph: GraphConfig,
+        element_vectors: Tensor,
+        avg_n_neighbors: float,
+        global_statistics: Tensor | None = None,
+    ) -> None:
         super().__init__()
         n, l_max = config.n_channels, graph.l_max
         self.message_scale = avg_n_neighbors**-0.5
@@ -136,7 +147,10 @@ class Nequip(nn.Module):
         degrees = [0] + [l_max] * (config.n_layers - 1) + [0]
         self.layers = nn.ModuleList(Interaction(config, l_in, l_max, l_out) for l_in, l_out in itertools.pairwise(degrees))
         self.gather_layers = config.gather_layers
-        widths = (n * (config.n_layers + 1) if config.gather_layers else n, *config.head_hidden)
+        self.global_statistics: Tensor | None
+        self.register_buffer("global_statistics", global_statistics)
+        n_global = 0 if global_statistics is None else global_statistics.shape[1]
+        widths = (n * (config.n_layers + 1 if config.gather_layers else 1) + n_global, *config.head_hidden)
         hidden = [m for a, b in itertools.pairwise(widths) for m in (nn.Linear(a, b), nn.SiLU())]
         self.head = nn.Sequential(*hidden, nn.Linear(widths[-1], 1))
 
@@ -160,7 +174,17 @@ class Nequip(nn.Module):
         for layer in self.layers:
             features = layer(features, attributes, basis, edge_sh, length_index, batch)
             scalars.append(features[0][0])  # (n_orbits, n_channels)
-        return self.head(torch.cat(scalars, dim=-1) if self.gather_layers else scalars[-1]).squeeze(-1)
+        seen = scalars if self.gather_layers else scalars[-1:]
+        if self.global_statistics is not None:
+            seen.append(self.standardised(batch)[batch.orbit_batch])
+        return self.head(torch.cat(seen, dim=-1)).squeeze(-1)
+
+    def standardised(self, batch: GraphBatch) -> Tensor:
+        """(n_crystals, n_features): global features in standard deviations, bounded so that a freak cannot dominate."""
+        if batch.global_features is None or self.global_statistics is None:
+            raise ValueError("the network was made for global features: the batch needs them, and statistics to standardise them")
+        mean, spread = self.global_statistics
+        return ((batch.global_features - mean) / spread).clamp(-MAX_DEVIATION, MAX_DEVIATION)
 
 
 def edge_lengths(batch: GraphBatch) -> tuple[Tensor, Tensor]:

@@ -70,9 +70,9 @@ class RunDir:
         path = self.fold(k) / "metrics.json"
         return json.loads(path.read_text()) if path.is_file() else None
 
-    def checkpoint(self, k: int) -> Path:
-        """Where the training of a network keeps its state until its fold is finished."""
-        return self.fold(k) / "checkpoint.pt"
+    def checkpoints(self, k: int) -> list[Path]:
+        """Where the stages of a network's training keep their state until the fold is finished."""
+        return [self.fold(k) / "pretraining" / "checkpoint.pt", self.fold(k) / "checkpoint.pt"]
 
     def claim(self, config: ExperimentConfig, data_key: str, word2vec: str) -> None:
         """Writes the run's config, or stops where the folder holds a run of another config, other data or another word2vec."""
@@ -100,7 +100,8 @@ class RunDir:
         write_csv(self.fold(k) / "valid.csv", valid)
         write_csv(self.fold(k) / "test.csv", pd.DataFrame({"id": test_ids, "e_form_pred": test_pred}))
         write_json(self.fold(k) / "metrics.json", metrics)
-        self.checkpoint(k).unlink(missing_ok=True)
+        for path in self.checkpoints(k):
+            path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)

@@ -2,21 +2,19 @@
 
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from joblib import Parallel, delayed, parallel_config
 from tqdm import tqdm
 
 
-def run_all(
-    function: Callable[[int], None], folds: Sequence[int], n_jobs: int, histories: Sequence[Path], n_lines: int, name: str
-) -> None:
+def run_all(function: Callable[[int], None], folds: Sequence[int], n_jobs: int, histories: Mapping[Path, int], name: str) -> None:
     """Calls function(k) for every fold, n_jobs at once.
 
-    histories: the history.csv of each fold, which grows to n_lines lines below its header: what the bar counts.
+    histories: files that grow, and the lines below the header that each ends with: what the bar counts.
     """
-    with _FollowHistories(histories, n_lines, name):
+    with _FollowHistories(histories, name):
         if n_jobs == 1 or len(folds) == 1:
             for k in folds:
                 function(k)
@@ -30,9 +28,9 @@ def run_all(
 class _FollowHistories:
     """A progress bar with an ETA over the lines of several files, read every second while the block runs."""
 
-    def __init__(self, histories: Sequence[Path], n_lines: int, name: str) -> None:
-        self.histories, self.n_lines, self.done = histories, n_lines, threading.Event()
-        self.bar = tqdm(total=n_lines * len(histories), desc=name, unit="step", smoothing=0.05, initial=self._count())
+    def __init__(self, histories: Mapping[Path, int], name: str) -> None:
+        self.histories, self.done = histories, threading.Event()
+        self.bar = tqdm(total=sum(histories.values()), desc=name, unit="step", smoothing=0.05, initial=self._count())
         self.thread = threading.Thread(target=self._follow, daemon=True)
 
     def _count(self) -> int:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from src.config import ExperimentConfig, GnnConfig
 from src.data.target import TargetNormalizer
 from src.files import write_csv, write_json
-from src.learners.learner import Inputs, Watched, make_learner, n_steps, prepare_inputs
+from src.learners.learner import Inputs, Watched, histories, make_learner, prepare_inputs
 from src.runs.artifacts import MAT2VEC, OOF_COLUMNS, RunDir, read_csv, word2vec_key
 from src.runs.launch import run_all
 from src.runs.metrics import scores
@@ -107,8 +107,8 @@ def _train(
         device=device,
         word2vec=word2vec,
     )
-    histories = [run.fold(k) / "history.csv" for k in to_do]
-    run_all(partial(run_fold, job), to_do, n_jobs, histories, n_steps(config.learner), name)
+    growing = {run.fold(k) / file: n for k in to_do for file, n in histories(config.learner).items()}
+    run_all(partial(run_fold, job), to_do, n_jobs, growing, name)
 
 
 def run_fold(job: FoldJob, k: int) -> None:
@@ -122,7 +122,7 @@ def run_fold(job: FoldJob, k: int) -> None:
     wall, cpu = time.perf_counter(), time.process_time()
     folder = job.run.fold(k)
     folder.mkdir(parents=True, exist_ok=True)
-    resumed = job.run.checkpoint(k).is_file()
+    resumed = any(path.is_file() for path in job.run.checkpoints(k))
     train, valid = np.flatnonzero(job.fold_of_crystal != k), np.flatnonzero(job.fold_of_crystal == k)
     counts = job.element_counts
     normalizer = TargetNormalizer.fit(counts[train], job.e_form[train], job.config.target)

@@ -1,0 +1,38 @@
+"""Zero-force and zero-virial pre-training: both vanish at the structures of the table, which are relaxed (2nd place)."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from src.config import PretrainingConfig, TrainingConfig
+from src.graphs.graph import GraphBatch
+from src.learners.training import MakeBatch, Training, Watch, energy_loss
+from src.models.derivatives import energy_and_derivatives
+
+FOLDER = "pretraining"
+
+
+def pretrain(
+    model: nn.Module,
+    config: PretrainingConfig,
+    training: TrainingConfig,
+    seed: int,
+    make_batch: MakeBatch,
+    target: Tensor,
+    folder: Path,
+    watch: Watch,
+) -> None:
+    """Leaves the stage's averaged weights in `model`; its checkpoint and history go to folder/pretraining."""
+    of_energies = energy_loss(training)
+
+    def loss(network: nn.Module, batch: GraphBatch, wanted: Tensor) -> Tensor:
+        energy, force, virial = energy_and_derivatives(network, batch)
+        of_forces = batch.mean_over_atoms(force.square().sum(dim=-1)).mean()
+        of_virials = virial.square().sum(dim=(1, 2)).mean()
+        return of_energies(energy, wanted) + config.force_weight * of_forces + config.virial_weight * of_virials
+
+    stage = Training(model, replace(training, n_epochs=config.n_epochs), seed, len(target), loss)
+    (folder / FOLDER).mkdir(parents=True, exist_ok=True)
+    stage.run(make_batch, target, folder / FOLDER, watch)
+    model.load_state_dict(stage.averaged.module.state_dict())

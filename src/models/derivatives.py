@@ -1,0 +1,47 @@
+"""Forces and virial of a network: derivatives to the edge vectors, themselves differentiable.
+
+They hold on graphs reduced by symmetry. With h = dE/d(edge vector) for an edge of the reduced graph, E being the energy of
+the cell, each of the n edges that it stands for carries the gradient h / n, rotated. Summing those at the representative i of
+an orbit of n_i atoms,
+
+    F_i = ( A_i sum over edges into i of h  -  sum over edges out of atoms a of i's orbit of R_a^T h ) / n_i
+
+with R_a the mean rotation that takes i to a, and A_i the one that takes i to itself (`atom_rotation`, see graph.py). The
+virial is the mean over the point group of the sum of edge vector (x) h.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from src.graphs.graph import GraphBatch
+
+
+class Derivatives(NamedTuple):
+    """energy: (n_crystals,), per atom.
+
+    force: (n_orbits, 3), on the representatives, per Angstrom. virial: (n_crystals, 3, 3), per atom.
+    """
+
+    energy: Tensor
+    force: Tensor
+    virial: Tensor
+
+
+def energy_and_derivatives(network: nn.Module, batch: GraphBatch) -> Derivatives:
+    """The network's outputs, and their derivatives with a graph of their own, so that a loss may hold them."""
+    batch.edge_vec.requires_grad_()
+    energy = network(batch)
+    (h,) = torch.autograd.grad(energy.sum(), batch.edge_vec, create_graph=True)  # of energies per atom: h / n_atoms
+    rotation = batch.atom_rotation[:, :9].view(-1, 3, 3)
+    zero = h.new_zeros(batch.n_orbits, 3)
+    into = torch.einsum("oij,oj->oi", rotation[batch.representative_atom()], zero.index_add(0, batch.edge_dst_index, h))
+    back = torch.einsum("eji,ej->ei", rotation[batch.edge_src_index], h)
+    out = zero.index_add(0, batch.atom_orbit_index[batch.edge_src_index], back)
+    force = (into - out) / batch.orbit_weight[:, None]
+    crystal = batch.orbit_batch[batch.edge_dst_index]
+    tensor = torch.einsum("ei,ej->eij", batch.edge_vec, h).flatten(1)
+    total = h.new_zeros(batch.n_crystals, 9).index_add(0, crystal, tensor)
+    virial = torch.einsum("cij,cj->ci", batch.point_group_mean.view(-1, 9, 9), total).view(-1, 3, 3)
+    return Derivatives(energy, force, virial)

@@ -1,4 +1,5 @@
-"""Publishes finished runs on the embedded task: copies metrics.json, oof.csv.gz and test.csv.gz to exp/expNNN/results.
+"""Publishes finished runs on the embedded task: copies metrics.json, oof.csv.gz and test.csv.gz to exp/expNNN/results;
+of a study its table, picture and predictions.
 
 python exp/publish.py 003 004 005
 """
@@ -7,13 +8,20 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from src.runs.artifacts import publish
+from src.runs.artifacts import DEFAULT_TASK, EXPERIMENTS, OUTPUTS, experiment_name, publish
+from src.runs.study import TABLE, publish_study
 
 if __name__ == "__main__":
     if not sys.argv[1:]:
         sys.exit(__doc__)
     for number in sys.argv[1:]:
         try:
-            print(publish(number))
+            name = experiment_name(number)
+            study = OUTPUTS / DEFAULT_TASK.name / name
+            if (study / TABLE).is_file():
+                publish_study(study, EXPERIMENTS / name / "results")
+                print(EXPERIMENTS / name / "results")
+            else:
+                print(publish(number))
         except (ValueError, FileNotFoundError) as error:
             sys.exit(f"publish: {error}")

@@ -227,6 +227,23 @@ class ExperimentConfig:
     seed: int = 0
 
 
+@dataclass(frozen=True)
+class StudyConfig:
+    """Variants of one experiment on a few folds: what matters, rather than the best prediction.
+
+    variants: name and experiment; differences are to the first. folds: numbers of those that are trained, the same of each.
+    """
+
+    variants: tuple[tuple[str, ExperimentConfig], ...]
+    folds: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        names = [name for name, _ in self.variants]
+        _require(len(names) > 1 and len(set(names)) == len(names), f"study.variants: {names}, at least two different names")
+        _require(len({experiment.folds for _, experiment in self.variants}) == 1, "study.variants: their folds differ")
+        _require(len(self.folds) > 0, "study.folds is empty")
+
+
 _TYPES: dict[str, Any] = {
     config.__name__: config
     for config in (
@@ -241,6 +258,7 @@ _TYPES: dict[str, Any] = {
         GnnConfig,
         GbdtConfig,
         ExperimentConfig,
+        StudyConfig,
     )
 }
 

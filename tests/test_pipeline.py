@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from conftest import small_table
 
-from src.config import ExperimentConfig, FoldConfig, GbdtConfig, GnnConfig, GraphConfig, NequipConfig, TrainingConfig
+from src.config import ExperimentConfig, FoldConfig, GbdtConfig, GnnConfig, GraphConfig, NequipConfig, StudyConfig, TrainingConfig
 from src.data.export import write_task
 from src.data.target import TargetNormalizer
 from src.runs import pipeline
@@ -241,7 +241,7 @@ def test_a_wrong_argument_is_one_message(task_folder: Path, tmp_path: Path, argu
 
 @pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("exp[0-9][0-9][0-9]")), ids=lambda path: path.name)
 def test_every_experiment_has_a_config_the_same_train_py_and_a_row_in_the_ledger_once_published(path: Path) -> None:
-    assert isinstance(load_config(path), ExperimentConfig)
+    assert isinstance(load_config(path), ExperimentConfig | StudyConfig)
     number = path.name.removeprefix("exp")
     template = (EXPERIMENTS / "exp001" / "train.py").read_text()
     assert (path / "train.py").read_text() == template.replace("exp001", path.name)
@@ -249,7 +249,9 @@ def test_every_experiment_has_a_config_the_same_train_py_and_a_row_in_the_ledger
     assert (f"| {number} |" in (EXPERIMENTS / "README.md").read_text()) == is_published
 
 
-@pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("exp*/results")), ids=lambda path: path.parent.name)
+@pytest.mark.parametrize(
+    "path", [path.parent for path in sorted(EXPERIMENTS.glob("exp*/results/metrics.json"))], ids=lambda path: path.parent.name
+)
 def test_published_metrics_are_those_of_the_published_rows(path: Path) -> None:
     metrics = json.loads((path / "metrics.json").read_text())
     oof, test = pd.read_csv(path / "oof.csv.gz"), pd.read_csv(path / "test.csv.gz")

@@ -68,6 +68,23 @@ def plot_history(run: Path, path: Path) -> None:
     _save(figure, path)
 
 
+def plot_study(table: pd.DataFrame, unit: str, path: Path) -> None:
+    """Error of each variant, best at the top, and its difference to the first with the 95% interval."""
+    rows = table.sort_values("mae", ascending=False)
+    figure, (left, right) = plt.subplots(
+        1, 2, figsize=(SIZE[0], 1.2 + 0.35 * len(rows)), layout="constrained", sharey=True, width_ratios=(1, 1)
+    )
+    left.barh(rows["variant"], rows["mae"], color=DARK, height=0.6)
+    for i, mae in enumerate(rows["mae"]):
+        left.text(mae, i, f" {mae:.4f}", va="center", fontsize=8)
+    left.set(xlabel=f"MAE ({unit})", xlim=(0, rows["mae"].max() * 1.15))
+    right.axvline(0, color="0.6", linewidth=1)
+    reach = np.abs(rows[["low", "high"]].to_numpy().T - rows["delta"].to_numpy())
+    right.errorbar(rows["delta"], np.arange(len(rows)), xerr=reach, fmt="o", color=DARK, ecolor=LIGHT, capsize=3)
+    right.set_xlabel(f"MAE minus that of {table['variant'][0]} ({unit}), 95% interval")
+    _save(figure, path)
+
+
 def _save(figure: plt.Figure, path: Path) -> None:
     write_atomic(path, lambda temporary: figure.savefig(temporary, dpi=150))
     plt.close(figure)

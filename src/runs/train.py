@@ -8,10 +8,11 @@ from pathlib import Path
 
 from joblib import cpu_count
 
-from src.config import ExperimentConfig
+from src.config import ExperimentConfig, StudyConfig
 from src.data.task import read_task
 from src.runs.artifacts import DEFAULT_TASK, OUTPUTS
 from src.runs.pipeline import run_experiment
+from src.runs.study import run_study
 from src.runs.task_data import load_task_data
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,9 @@ def main(folder: Path, argv: list[str] | None = None) -> None:
         read_task(args.data)  # a wrong folder leaves nothing behind
         start_log(args.outputs / args.data.resolve().name / folder.name)
         data = load_task_data(args.data, args.outputs, args.skip_bad_rows, args.jobs)
+        if isinstance(config, StudyConfig):
+            run_study(config, folder.name, data, args.folds, args.jobs, args.device)
+            return
         metrics = run_experiment(config, folder.name, data, args.folds, args.jobs, args.device)
     except (ValueError, FileNotFoundError, FloatingPointError) as error:
         log.debug("stopped", exc_info=True)
@@ -59,7 +63,7 @@ def check_device(device: str) -> None:
         raise ValueError(f"--device {device}: torch cannot use it here ({str(error).splitlines()[0]})") from error
 
 
-def load_config(folder: Path) -> ExperimentConfig:
+def load_config(folder: Path) -> ExperimentConfig | StudyConfig:
     """CONFIG of exp/expNNN/config.py."""
     path = folder / "config.py"
     spec = importlib.util.spec_from_file_location(f"{folder.name}_config", path)
@@ -68,8 +72,8 @@ def load_config(folder: Path) -> ExperimentConfig:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     config = getattr(module, "CONFIG", None)
-    if not isinstance(config, ExperimentConfig):
-        raise ValueError(f"{path}: CONFIG is not an ExperimentConfig")
+    if not isinstance(config, ExperimentConfig | StudyConfig):
+        raise ValueError(f"{path}: CONFIG is neither an ExperimentConfig nor a StudyConfig")
     return config
 
 

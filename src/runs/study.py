@@ -1,0 +1,84 @@
+"""A study: variants of one experiment on a few folds, one table and one picture."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from src.config import StudyConfig
+from src.files import write_csv
+from src.runs.artifacts import OOF_COLUMNS, RunDir, read_csv
+from src.runs.metrics import bootstrap_interval, scores
+from src.runs.pipeline import run_experiment
+from src.runs.report import plot_study
+from src.runs.task_data import TaskData
+
+log = logging.getLogger(__name__)
+PREDICTIONS, TABLE, PICTURE = "predictions.csv", "table.csv", "table.png"
+
+
+def run_study(config: StudyConfig, name: str, data: TaskData, folds: list[int] | None, n_jobs: int, device: str) -> None:
+    """Trains what is not finished; then writes predictions, table and picture to the study's folder.
+
+    folds: of the study's own; None: all of them. Each variant is a run in a folder of its own, as any experiment is.
+    """
+    foreign = sorted(set(folds or ()) - set(config.folds))
+    if foreign:
+        raise ValueError(f"{name} has no fold {foreign[0]}; its folds are {', '.join(map(str, config.folds))}")
+    study = data.folder / name
+    for variant, experiment in config.variants:
+        run_experiment(experiment, f"{name}/{variant}", data, list(config.folds if folds is None else folds), n_jobs, device)
+    runs = {variant: RunDir(study / variant) for variant, _ in config.variants}
+    missing = [f"{v} fold {k}" for v, run in runs.items() for k in config.folds if run.fold_metrics(k) is None]
+    if missing:
+        log.info("%s: still to do: %s", name, ", ".join(missing))
+        return
+    predictions = _join(runs, config.folds)
+    seconds = {
+        v: sum(metrics["cpu_seconds"] for k in config.folds if (metrics := run.fold_metrics(k))) for v, run in runs.items()
+    }
+    table = study_table(predictions, list(runs))
+    table["cpu_seconds"] = [seconds[variant] for variant in table["variant"]]
+    write_csv(study / PREDICTIONS, predictions)
+    write_csv(study / TABLE, table)
+    plot_study(table, data.task.unit, study / PICTURE)
+    log.info("%s", table.round(4).to_string(index=False))
+
+
+def _join(runs: dict[str, RunDir], folds: tuple[int, ...]) -> pd.DataFrame:
+    """Columns id, fold, e_form, and one of predictions for each variant."""
+    joined = pd.DataFrame()
+    for variant, run in runs.items():
+        parts = pd.concat([read_csv(run.fold(k) / "valid.csv", OOF_COLUMNS) for k in folds], ignore_index=True)
+        if joined.empty:
+            joined = parts[OOF_COLUMNS[:3]].copy()
+        elif not joined[OOF_COLUMNS[:3]].equals(parts[OOF_COLUMNS[:3]]):
+            raise ValueError(f"{run.path}: its folds are not those of the other variants")
+        joined[variant] = parts["e_form_pred"]
+    return joined
+
+
+def study_table(predictions: pd.DataFrame, variants: list[str]) -> pd.DataFrame:
+    """One row for each variant: errors, and the paired difference of absolute errors to the first with its 95% interval."""
+    e_form = predictions["e_form"].to_numpy()
+    errors = {variant: np.abs(predictions[variant].to_numpy() - e_form) for variant in variants}
+    rows = []
+    for variant in variants:
+        difference = errors[variant] - errors[variants[0]]
+        low, high = bootstrap_interval(difference)
+        found = scores(e_form, predictions[variant].to_numpy())
+        rows.append(
+            {"variant": variant, "mae": found["mae"], "rmse": found["rmse"], "delta": difference.mean(), "low": low, "high": high}
+        )
+    return pd.DataFrame(rows)
+
+
+def publish_study(study: Path, folder: Path) -> None:
+    """Copies a finished study's predictions, table and picture to `folder`."""
+    for file in (PREDICTIONS, TABLE, PICTURE):
+        if not (study / file).is_file():
+            raise FileNotFoundError(f"{study / file} is missing: the study is not finished")
+    write_csv(folder / f"{PREDICTIONS}.gz", pd.read_csv(study / PREDICTIONS, dtype={"id": str}, float_precision="round_trip"))
+    write_csv(folder / TABLE, pd.read_csv(study / TABLE, float_precision="round_trip"))
+    (folder / PICTURE).write_bytes((study / PICTURE).read_bytes())

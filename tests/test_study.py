@@ -1,0 +1,50 @@
+"""Laws of src/runs/study.py."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from src.config import ExperimentConfig, FoldConfig, GbdtConfig, StudyConfig, from_dict, to_dict
+from src.runs.study import publish_study, run_study, study_table
+from src.runs.task_data import load_task_data
+
+BASE = ExperimentConfig(
+    learner=GbdtConfig(features=("fractions",), n_trees=20, min_child_samples=1), folds=FoldConfig(n_folds=4, n_bins=2)
+)
+STUDY = StudyConfig(variants=(("plain", BASE), ("another seed", replace(BASE, seed=9))), folds=(0, 2))
+
+
+def test_a_study_trains_its_folds_only_and_goes_on_where_it_was_left(task_folder: Path, tmp_path: Path) -> None:
+    data = load_task_data(task_folder, tmp_path, False, 1)
+    study = data.folder / "exp900"
+    run_study(STUDY, "exp900", data, [2], 1, "cpu")
+    assert not (study / "table.csv").is_file()
+    run_study(STUDY, "exp900", data, None, 1, "cpu")
+    assert sorted(path.name for path in (study / "plain").glob("fold_*")) == ["fold_0", "fold_2"]
+    predictions, table = pd.read_csv(study / "predictions.csv"), pd.read_csv(study / "table.csv")
+    assert set(predictions["fold"]) == {0, 2} and predictions["id"].is_unique
+    error = (predictions["plain"] - predictions["e_form"]).abs().mean()
+    assert table.loc[0, "mae"] == pytest.approx(error) and table.loc[0, "delta"] == 0
+    publish_study(study, tmp_path / "results")
+    assert {path.name for path in (tmp_path / "results").iterdir()} == {"predictions.csv.gz", "table.csv", "table.png"}
+    with pytest.raises(ValueError, match="has no fold 1; its folds are 0, 2"):
+        run_study(STUDY, "exp900", data, [1], 1, "cpu")
+
+
+def test_the_table_pairs_every_variant_with_the_first() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=300)
+    table = study_table(pd.DataFrame({"e_form": truth, "a": truth + 0.1, "b": truth - 0.3, "c": truth + 0.1}), ["a", "b", "c"])
+    np.testing.assert_allclose(table["delta"], [0, 0.2, 0], atol=1e-12)
+    assert table.loc[1, "low"] == pytest.approx(0.2) and table.loc[1, "high"] == pytest.approx(0.2)
+
+
+def test_a_study_of_one_variant_or_of_different_folds_is_refused() -> None:
+    assert from_dict(to_dict(STUDY)) == STUDY
+    with pytest.raises(ValueError, match="at least two different names"):
+        StudyConfig(variants=(("a", BASE),), folds=(0,))
+    with pytest.raises(ValueError, match="their folds differ"):
+        StudyConfig(variants=(("a", BASE), ("b", replace(BASE, folds=FoldConfig(seed=3)))), folds=(0,))

@@ -37,12 +37,19 @@ class TargetConfig:
 
     kind: `residual` of a linear regression of the structure's energy on its atom counts (2nd place), over its standard deviation;
         `standardise`: minus mean, over standard deviation; `raw`: as in the table.
+    base: `chgnet`: the energy that this pretrained potential gives, and the shift of each element that brings it closest to the
+        table, are taken off first (open track); with kind `residual` only.
     """
 
     kind: Literal["residual", "standardise", "raw"] = "residual"
+    base: Literal["none", "chgnet"] = "none"
 
     def __post_init__(self) -> None:
         _require(self.kind in ("residual", "standardise", "raw"), f"unknown target.kind={self.kind!r}")
+        _require(self.base in ("none", "chgnet"), f"unknown target.base={self.base!r}")
+        _require(
+            self.base == "none" or self.kind == "residual", f"target.base={self.base!r} goes with target.kind='residual' only"
+        )
 
 
 @dataclass(frozen=True)
@@ -200,7 +207,7 @@ class GnnConfig:
 
 @dataclass(frozen=True)
 class GbdtConfig:
-    """LightGBM. features: groups known to src/features/composition.py; the rest are LightGBM's own names."""
+    """LightGBM. features: groups known to src/features/composition.py, and `chgnet`; the rest are LightGBM's own names."""
 
     features: tuple[str, ...] = ("fractions", "magpie", "mat2vec")
     objective: str = "l2"
@@ -261,6 +268,25 @@ _TYPES: dict[str, Any] = {
         StudyConfig,
     )
 }
+
+
+LEARNED_ON_ENERGIES = ("chgnet", "megnet16")  # names of bases, groups of features and element tables
+
+
+def track(config: ExperimentConfig) -> Literal["closed", "open"]:
+    """`open` where any setting names something that was learned on energies of the Materials Project, else `closed`.
+
+    The closed track is the task's data and published tables that hold no energy of a crystal. What the open track adds was
+    trained on the underlying data set of FLLA, its test crystals included.
+    """
+    return "open" if any(name in LEARNED_ON_ENERGIES for name in _texts(to_dict(config))) else "closed"
+
+
+def _texts(data: Any) -> list[str]:
+    """Every text in what `to_dict` gives."""
+    if isinstance(data, dict | list):
+        return [text for value in (data.values() if isinstance(data, dict) else data) for text in _texts(value)]
+    return [data] if isinstance(data, str) else []
 
 
 def to_dict(config: Any) -> Any:

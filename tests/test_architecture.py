@@ -17,7 +17,7 @@ ALLOWED = {
     "graphs": {"config", "files", "data"},
     "models": {"config", "graphs"},
     "learners": {"config", "files", "data", "features", "graphs", "models"},
-    "runs": {"config", "files", "data", "learners"},
+    "runs": {"config", "files", "data", "features", "learners"},
 }
 PYTHON = [path for path in sorted(ROOT.rglob("*.py")) if not {".venv", "outputs"} & set(path.relative_to(ROOT).parts)]
 

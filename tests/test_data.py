@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import CRYSTALS, small_table
+from sklearn.linear_model import LinearRegression
 
 from src.config import FoldConfig, TargetConfig
 from src.data.crystal import N_ELEMENTS, Crystal
@@ -196,6 +197,78 @@ def test_a_constant_target_does_not_divide_by_zero() -> None:
     counts, _ = _counts_and_energies()
     normalizer = TargetNormalizer.fit(counts, np.zeros(len(counts)), TargetConfig())
     assert np.isfinite(normalizer.normalize(counts, np.zeros(len(counts)))).all()
+
+
+CHGNET = TargetConfig(base="chgnet")
+
+
+def _base(e_form: np.ndarray) -> np.ndarray:
+    """Energies of a potential that is off by noise, and by a few eV/atom for one crystal in fifty."""
+    rng = np.random.default_rng(5)
+    return e_form + 0.02 * rng.normal(size=len(e_form)) + 3.0 * (np.arange(len(e_form)) % 50 == 7)
+
+
+def test_normalising_with_a_base_and_back_changes_nothing() -> None:
+    counts, e_form = _counts_and_energies()
+    base = _base(e_form)
+    normalizer = TargetNormalizer.fit(counts, e_form, CHGNET, base)
+    again = TargetNormalizer.from_json(normalizer.to_json())
+    there = normalizer.normalize(counts, e_form, base)
+    np.testing.assert_allclose(again.denormalize(counts, there, base), e_form, atol=1e-12)
+    assert there.std() == pytest.approx(1)
+
+
+def test_the_shift_of_a_base_is_found_in_spite_of_outliers_where_least_squares_miss_it() -> None:
+    counts, e_form = _counts_and_energies(400)
+    shift = np.random.default_rng(7).normal(size=N_ELEMENTS)
+    base = _base(e_form) - counts @ shift / counts.sum(axis=1)
+    present = counts.sum(axis=0) > 0
+    robust = TargetNormalizer.fit(counts, e_form, CHGNET, base).shift
+    plain = TargetNormalizer.fit(counts, e_form - base, TargetConfig()).shift
+    error, plain_error = (np.abs(found - shift)[present].mean() for found in (robust, plain))
+    assert error < 0.02 < 5 * error < plain_error
+
+
+def test_the_shift_of_a_base_minimises_the_absolute_error_per_atom() -> None:
+    counts, e_form = _counts_and_energies()
+    base = _base(e_form)
+    best = TargetNormalizer.fit(counts, e_form, CHGNET, base)
+    error = np.abs(e_form - best.baseline(counts, base)).mean()
+    for z in np.flatnonzero(counts.sum(axis=0)):
+        for step in (-0.01, 0.01):
+            moved = replace(best, shift=best.shift + step * (np.arange(N_ELEMENTS) == z))
+            assert np.abs(e_form - moved.baseline(counts, base)).mean() >= error - 1e-12
+
+
+def test_an_absent_element_gets_the_mean_shift_with_a_base_too() -> None:
+    counts, e_form = _counts_and_energies()
+    normalizer = TargetNormalizer.fit(counts, e_form, CHGNET, _base(e_form) + 1)
+    assert normalizer.shift[36] == pytest.approx(normalizer.shift[counts.sum(axis=0) > 0].mean())
+
+
+def test_a_base_without_its_energies_is_refused() -> None:
+    counts, e_form = _counts_and_energies()
+    with pytest.raises(ValueError, match="energies of the base 'chgnet' are missing"):
+        TargetNormalizer.fit(counts, e_form, CHGNET)
+
+
+@pytest.mark.parametrize("kind", ["residual", "standardise", "raw"])
+def test_without_a_base_every_bit_is_as_it_was_before_there_were_bases(kind: str) -> None:
+    counts, e_form = _counts_and_energies()
+    present, n_atoms = counts.sum(axis=0) > 0, counts.sum(axis=1)
+    shift, scale = np.full(N_ELEMENTS, {"standardise": e_form.mean(), "raw": 0.0}.get(kind, np.nan)), 1.0
+    if kind == "residual":
+        shift[present] = LinearRegression(fit_intercept=False).fit(counts[:, present], e_form * n_atoms).coef_
+        shift[~present] = shift[present].mean()
+    if kind != "raw":
+        scale = np.std(e_form - counts @ shift / n_atoms)
+    for base in ((), (np.zeros(len(e_form)),)):  # the pipeline passes zeros
+        normalizer = TargetNormalizer.fit(counts, e_form, TargetConfig(kind), *base)
+        np.testing.assert_array_equal(normalizer.shift, shift)
+        assert normalizer.scale == scale
+        np.testing.assert_array_equal(normalizer.normalize(counts, e_form, *base), (e_form - counts @ shift / n_atoms) / scale)
+    stored = {name: value for name, value in normalizer.to_json().items() if name != "base"}
+    assert TargetNormalizer.from_json(stored).base == "none"
 
 
 def test_a_store_gives_back_its_items_from_memory_and_from_disk(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Sized
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,17 @@ import pandas as pd
 import pytest
 from conftest import small_table
 
-from src.config import ExperimentConfig, FoldConfig, GbdtConfig, GnnConfig, GraphConfig, NequipConfig, StudyConfig, TrainingConfig
+from src.config import (
+    ExperimentConfig,
+    FoldConfig,
+    GbdtConfig,
+    GnnConfig,
+    GraphConfig,
+    NequipConfig,
+    StudyConfig,
+    TargetConfig,
+    TrainingConfig,
+)
 from src.data.export import write_task
 from src.data.target import TargetNormalizer
 from src.runs import pipeline
@@ -35,6 +46,7 @@ NEQUIP = ExperimentConfig(
     ),
     folds=FOLDS,
 )
+OPEN = replace(GBDT, target=TargetConfig(base="chgnet"))
 BOTH = pytest.mark.parametrize("config", [GBDT, NEQUIP], ids=["lightgbm", "nequip"])
 
 
@@ -114,17 +126,30 @@ def test_targets_of_scored_rows_change_nothing_that_is_fitted(task_folder: Path,
     assert normalizers[0] == normalizers[1]
 
 
+def test_with_a_base_nothing_leaks_and_the_residual_alone_is_learned(task_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The base here is the target, but for noise and a constant: what is predicted must be near the target."""
+    rows = pd.read_csv(task_folder / "train.csv.gz")["formation_energy_per_atom"].to_numpy()
+
+    def energies(config: TargetConfig, crystals: Sized, *_: object) -> np.ndarray:
+        return np.resize(rows, len(crystals)) + np.random.default_rng(3).normal(size=len(crystals)) * 1e-3 + 7
+
+    monkeypatch.setattr(pipeline, "base_energies", energies)
+    metrics = run(task_folder, OPEN, "exp003")
+    assert metrics["oof_mae"] < 0.01
+    test_targets_of_scored_rows_change_nothing_that_is_fitted(task_folder, OPEN)
+
+
 def test_the_leakage_law_can_fail(task_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fit = TargetNormalizer.fit.__func__
     seen: dict = {}
 
-    def leaking(cls: type, counts: np.ndarray, e_form: np.ndarray, config: object) -> TargetNormalizer:
-        return fit(cls, seen["counts"], seen["e_form"], config)
+    def leaking(cls: type, counts: np.ndarray, e_form: np.ndarray, config: object, base: np.ndarray) -> TargetNormalizer:
+        return fit(cls, seen["counts"], seen["e_form"], config, seen["base"])
 
     run_fold = pipeline.run_fold
 
     def with_all_rows(job: pipeline.FoldJob, k: int) -> None:
-        seen.update(counts=job.element_counts, e_form=job.e_form)
+        seen.update(counts=job.element_counts, e_form=job.e_form, base=job.base)
         run_fold(job, k)
 
     monkeypatch.setattr(TargetNormalizer, "fit", classmethod(leaking))

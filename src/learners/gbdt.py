@@ -17,6 +17,7 @@ from src.config import GbdtConfig, from_dict, to_dict
 from src.data.table import Crystals
 from src.features import composition, elements
 from src.features.composition import composition_features
+from src.features.potential import cached_potential, potential_features
 from src.files import write_atomic, write_json
 from src.learners.learner import Values, Watched
 
@@ -38,18 +39,29 @@ class TableInputs:
 
 
 def prepare(config: GbdtConfig, crystals: Crystals, key: str, cache: Path, n_jobs: int, word2vec: Path | None) -> TableInputs:
-    """The feature table of all crystals, single precision; cached by crystals, groups, code and libraries."""
+    """The feature table of all crystals, single precision: the groups of the config in one cache, CHGNet's in its own."""
+    groups = tuple(name for name in config.features if name != "chgnet")
+    tables = [_cached_table(groups, crystals, key, cache, n_jobs, word2vec)] if groups else []
+    if "chgnet" in config.features:
+        tables.append(potential_features(cached_potential(crystals, key, cache, n_jobs)).astype(np.float32))
+    return TableInputs(pd.concat(tables, axis=1))
+
+
+def _cached_table(
+    groups: tuple[str, ...], crystals: Crystals, key: str, cache: Path, n_jobs: int, word2vec: Path | None
+) -> pd.DataFrame:
+    """The table of groups of composition features; cached by crystals, groups, code and libraries."""
     code = [Path(str(module.__file__)).read_bytes() for module in (composition, elements)]
     libraries = [version(name).encode() for name in ("matminer", "pymatgen-core", "ElementEmbeddings")]
     own_vectors = word2vec.read_bytes() if word2vec else b""
-    parts = [key.encode(), own_vectors, json.dumps(config.features).encode(), *code, *libraries]
+    parts = [key.encode(), own_vectors, json.dumps(groups).encode(), *code, *libraries]
     path = cache / f"features-{hashlib.sha256(b'|'.join(parts)).hexdigest()[:16]}.npz"
     if path.is_file():
         log.info("features: read from %s", path)
         with np.load(path, allow_pickle=False) as stored:
-            return TableInputs(pd.DataFrame(stored["values"], columns=stored["columns"]))
+            return pd.DataFrame(stored["values"], columns=stored["columns"])
     start = time.perf_counter()
-    table = composition_features(crystals.element_counts, config.features, n_jobs, word2vec).astype(np.float32)
+    table = composition_features(crystals.element_counts, groups, n_jobs, word2vec).astype(np.float32)
     write_atomic(path, lambda temporary: np.savez(temporary, values=table.to_numpy(), columns=np.array(table.columns, dtype=str)))
     log.info(
         "features: %d columns for %d crystals in %.1f s; written to %s",
@@ -58,7 +70,7 @@ def prepare(config: GbdtConfig, crystals: Crystals, key: str, cache: Path, n_job
         time.perf_counter() - start,
         path,
     )
-    return TableInputs(table)
+    return table
 
 
 class GbdtLearner:

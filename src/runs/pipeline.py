@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from src.config import ExperimentConfig, GnnConfig
 from src.data.target import TargetNormalizer
+from src.features.potential import base_energies
 from src.files import write_csv, write_json
 from src.learners.learner import Inputs, Watched, histories, make_learner, prepare_inputs
 from src.runs.artifacts import MAT2VEC, OOF_COLUMNS, RunDir, read_csv, word2vec_key
@@ -36,6 +37,7 @@ LIBRARIES = (
     "moyopy",
     "scipy",
     "lion-pytorch",
+    "chgnet",
 )
 
 
@@ -49,9 +51,11 @@ class FoldJob:
     ids: NDArray[np.str_]
     e_form: NDArray[np.float64]
     element_counts: NDArray[np.int64]
+    base: NDArray[np.float64]
     inputs: Inputs
     test_ids: NDArray[np.str_]
     test_element_counts: NDArray[np.int64]
+    test_base: NDArray[np.float64]
     test_inputs: Inputs
     device: str
     word2vec: Path | None
@@ -93,6 +97,10 @@ def _train(
         prepare_inputs(config.learner, table.crystals, key, data.cache, n_jobs, word2vec)
         for table, key in ((data.train, data.train_key), (data.test, data.test_key))
     )
+    base, test_base = (
+        base_energies(config.target, table.crystals, key, data.cache, n_jobs)
+        for table, key in ((data.train, data.train_key), (data.test, data.test_key))
+    )
     job = FoldJob(
         config=config,
         run=run,
@@ -100,9 +108,11 @@ def _train(
         ids=data.train.ids,
         e_form=data.train.targets,
         element_counts=data.train.crystals.element_counts,
+        base=base,
         inputs=inputs,
         test_ids=data.test.ids,
         test_element_counts=data.test.crystals.element_counts,
+        test_base=test_base,
         test_inputs=test_inputs,
         device=device,
         word2vec=word2vec,
@@ -124,17 +134,17 @@ def run_fold(job: FoldJob, k: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     resumed = any(path.is_file() for path in job.run.checkpoints(k))
     train, valid = np.flatnonzero(job.fold_of_crystal != k), np.flatnonzero(job.fold_of_crystal == k)
-    counts = job.element_counts
-    normalizer = TargetNormalizer.fit(counts[train], job.e_form[train], job.config.target)
+    counts, base = job.element_counts, job.base
+    normalizer = TargetNormalizer.fit(counts[train], job.e_form[train], job.config.target, base[train])
     write_json(folder / "normalizer.json", normalizer.to_json())
-    residual = normalizer.normalize(counts, job.e_form)
+    residual = normalizer.normalize(counts, job.e_form, base)
     learner = make_learner(job.config.learner, job.config.seed + k, job.device, job.word2vec)
     watched = Watched(job.inputs[valid], residual[valid])
     learner.fit(job.inputs[train], residual[train], folder, watched)
     learner.save(folder)
-    predicted = normalizer.denormalize(counts[valid], learner.predict(job.inputs[valid]))
+    predicted = normalizer.denormalize(counts[valid], learner.predict(job.inputs[valid]), base[valid])
     test_rows = np.arange(len(job.test_ids))
-    test_pred = normalizer.denormalize(job.test_element_counts, learner.predict(job.test_inputs[test_rows]))
+    test_pred = normalizer.denormalize(job.test_element_counts, learner.predict(job.test_inputs[test_rows]), job.test_base)
     oof = pd.DataFrame(dict(zip(OOF_COLUMNS, (job.ids[valid], k, job.e_form[valid], predicted), strict=True)))
     metrics = {
         **scores(job.e_form[valid], predicted),

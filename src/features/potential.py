@@ -1,0 +1,157 @@
+"""What a pretrained potential, CHGNet, says of crystals: energies, and the vectors that it computes them from.
+
+Source: Deng et al., Nat. Mach. Intell. 5, 1031 (2023), doi:10.1038/s42256-023-00716-3. It was trained on relaxations of the
+Materials Project (MPtrj), which hold most crystals of FLLA and their energies: on them its errors are those of a fit and not of
+a generalisation. Only the open track uses it. An optional extra: requirements-open.txt.
+"""
+
+import contextlib
+import hashlib
+import io
+import logging
+import sys
+import time
+import warnings
+from functools import lru_cache
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from src.config import TargetConfig
+from src.data import store
+from src.data.crystal import Crystal
+from src.data.store import RaggedStore
+from src.data.table import Crystals
+
+log = logging.getLogger(__name__)
+WEIGHTS = "0.3.0/chgnet_0.3.0_e29f68s314m37.pth.tar"  # in the package's folder `pretrained`
+MAX_Z = 94  # the heaviest element of its tables, Pu
+CHUNK = 32  # crystals; also a batch, so that numbers do not depend on the number of processes
+LEVELS = {
+    "energy": "crystal",  # (1,), eV/atom, over the reference of the elements that CHGNet was trained with
+    "crystal_features": "crystal",  # (1, 64): mean over the atoms of what the energy is read from
+    "atom_features": "atom",  # (n_atoms, 64): before the last layer; magnetic moments are read from them
+    "site_energies": "atom",  # (n_atoms,), eV, their mean is `energy`
+    "magmoms": "atom",  # (n_atoms,), Bohr magnetons, without sign
+}
+
+
+def cached_potential(crystals: Crystals, crystals_key: str, folder: Path, n_jobs: int = 1) -> RaggedStore:
+    """The store of LEVELS for all crystals in `folder`, memory-mapped; computed where it is not there yet.
+
+    crystals_key: identifies the crystals, their hash for instance.
+    Raises ValueError where chgnet is not installed or does not know an element.
+    """
+    _require_chgnet()
+    code = [Path(str(module.__file__)).read_bytes() for module in (store, sys.modules[__name__])]
+    libraries = [version(name).encode() for name in ("chgnet", "pymatgen-core", "numpy", "torch")]
+    key = hashlib.sha256(b"\0".join([crystals_key.encode(), *code, *libraries])).hexdigest()[:16]
+    path = folder / f"chgnet-{key}"
+    if path.is_dir():
+        log.info("chgnet: read from %s", path)
+    else:
+        start = time.perf_counter()
+        compute_potential(crystals, n_jobs).save(path)
+        log.info("chgnet: %d crystals in %.1f s; now in %s", len(crystals), time.perf_counter() - start, path)
+    return RaggedStore.open(path)
+
+
+def base_energies(
+    config: TargetConfig, crystals: Crystals, crystals_key: str, folder: Path, n_jobs: int = 1
+) -> NDArray[np.float64]:
+    """(n_crystals,), eV/atom: the energies that the target's base names; zeros where it names none."""
+    if config.base == "none":
+        return np.zeros(len(crystals))
+    return cached_potential(crystals, crystals_key, folder, n_jobs).arrays["energy"].astype(np.float64)
+
+
+def compute_potential(crystals: Crystals, n_jobs: int = 1) -> RaggedStore:
+    """The store of LEVELS for all crystals, single precision, in memory."""
+    _require_chgnet()
+    heavy = np.flatnonzero(crystals.element_counts[:, MAX_Z + 1 :].any(axis=1))
+    if len(heavy):
+        raise ValueError(f"CHGNet knows elements up to Z = {MAX_Z}; rows {heavy[:5].tolist()} hold heavier ones: leave them out")
+    bar = tqdm(total=len(crystals), desc="CHGNet", unit="crystal", mininterval=1, disable=len(crystals) < 100)
+    parts: list[RaggedStore] = []
+    for part in joblib.Parallel(n_jobs=n_jobs if len(crystals) >= 100 else 1, return_as="generator")(
+        joblib.delayed(_compute_chunk)(crystals, start) for start in range(0, len(crystals), CHUNK)
+    ):
+        parts.append(part)
+        bar.update(len(part))
+    bar.close()
+    return RaggedStore.concatenate(parts)
+
+
+def potential_features(potential: RaggedStore) -> pd.DataFrame:
+    """One row for each crystal, for LightGBM: energy, crystal features, spread of site energies, magnetic moments.
+
+    potential: of `cached_potential`.
+    """
+    arrays, offsets = potential.arrays, potential.offsets["atom"]
+    n_atoms = np.diff(offsets)
+    columns = {"chgnet_energy": arrays["energy"]}
+    columns |= {f"chgnet_{i}": column for i, column in enumerate(arrays["crystal_features"].T)}
+    for name in ("site_energies", "magmoms"):
+        values = np.asarray(arrays[name], dtype=np.float64)
+        mean = np.add.reduceat(values, offsets[:-1]) / n_atoms
+        columns[f"chgnet_{name}_sd"] = np.sqrt(np.maximum(np.add.reduceat(values**2, offsets[:-1]) / n_atoms - mean**2, 0))
+        columns[f"chgnet_{name}_max"] = np.maximum.reduceat(values, offsets[:-1])
+    return pd.DataFrame(columns)
+
+
+def _require_chgnet() -> None:
+    if find_spec("chgnet") is None:
+        raise ValueError("chgnet is not installed; the open track needs it: pip install -r requirements-open.txt")
+
+
+@lru_cache
+def _model() -> Any:
+    """CHGNet 0.3.0 as CHGNet.load gives it, without its reference of the elements; nothing in its checkpoint is executed."""
+    import torch
+    from chgnet.model import CHGNet
+
+    package = find_spec("chgnet")
+    path = Path(str(package.origin)).parent / "pretrained" / WEIGHTS if package else Path(WEIGHTS)
+    weights = torch.load(path, map_location="cpu", weights_only=True)["model"]
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints its number of parameters
+        model: Any = CHGNet.from_dict(weights, mlp_out_bias=False, version=WEIGHTS.partition("/")[0])
+    model.composition_model = None  # energies over its elements' reference
+    model.graph_converter.set_isolated_atom_response("ignore")  # an atom without neighbours is legal
+    return model
+
+
+def _compute_chunk(crystals: Crystals, start: int) -> RaggedStore:
+    import torch
+
+    torch.set_num_threads(1)
+    chunk = [crystals[i] for i in range(start, min(start + CHUNK, len(crystals)))]
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # remarks on noble gases without an electronegativity, on tensors made scalars
+        predicted = _predict(chunk)
+    return RaggedStore.from_items(LEVELS, predicted)
+
+
+def _predict(crystals: list[Crystal]) -> list[dict[str, NDArray[np.float32]]]:
+    """The fields of LEVELS for each crystal."""
+    model = _model()
+    graphs = [model.graph_converter(crystal.to_structure()) for crystal in crystals]
+    wanted = {"return_site_energies": True, "return_atom_feas": True, "return_crystal_feas": True}
+    found = model.predict_graph(graphs, task="em", batch_size=CHUNK, **wanted)
+    found = [found] if len(crystals) == 1 else found  # of one graph it returns no list
+    return [
+        {
+            "energy": one["e"].reshape(1),
+            "crystal_features": one["crystal_fea"][None] / crystal.n_atoms,  # it sums over the atoms
+            "atom_features": one["atom_fea"],
+            "site_energies": one["site_energies"],
+            "magmoms": one["m"],
+        }
+        for crystal, one in zip(crystals, found, strict=True)
+    ]

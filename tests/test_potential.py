@@ -1,0 +1,112 @@
+"""Laws of src/features/potential.py. Those that need chgnet are skipped where it is not installed."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import CRYSTALS, random_rotation
+
+from src.config import GbdtConfig, TargetConfig
+from src.data.crystal import Crystal
+from src.data.store import RaggedStore
+from src.data.table import Crystals
+from src.features import potential
+from src.features.potential import LEVELS, base_energies, cached_potential, compute_potential, potential_features
+
+NAMED = Crystals.from_list(list(CRYSTALS.values()))
+
+
+@pytest.fixture(scope="module")
+def computed() -> RaggedStore:
+    pytest.importorskip("chgnet", reason="chgnet is an optional extra: pip install -r requirements-open.txt")
+    return compute_potential(NAMED)
+
+
+def test_without_chgnet_the_message_names_the_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(potential, "find_spec", lambda name: None if name == "chgnet" else find_spec(name))
+    with pytest.raises(ValueError, match=r"pip install -r requirements-open\.txt"):
+        base_energies(TargetConfig(base="chgnet"), NAMED, "key", tmp_path)
+
+
+def test_without_a_base_the_energies_are_zero_and_chgnet_is_not_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(potential, "find_spec", lambda name: pytest.fail(f"asked for {name}"))
+    np.testing.assert_array_equal(base_energies(TargetConfig(), NAMED, "key", tmp_path), np.zeros(len(NAMED)))
+
+
+def test_an_element_that_chgnet_does_not_know_is_refused() -> None:
+    pytest.importorskip("chgnet", reason="chgnet is an optional extra: pip install -r requirements-open.txt")
+    americium = Crystal(np.eye(3) * 4, np.zeros((1, 3)), np.array([95]))
+    with pytest.raises(ValueError, match=r"up to Z = 94; rows \[1\]"):
+        compute_potential(Crystals.from_list([CRYSTALS["diamond"], americium]))
+
+
+def test_a_supercell_and_a_rotated_crystal_give_the_same(computed: RaggedStore) -> None:
+    rotation = random_rotation()
+    turned = [Crystal(c.lattice @ rotation, c.frac_coords, c.atomic_numbers) for c in CRYSTALS.values()]
+    doubled = [
+        Crystal(
+            c.lattice * np.array([[2], [1], [1]]),
+            np.concatenate([c.frac_coords * [0.5, 1, 1], c.frac_coords * [0.5, 1, 1] + [0.5, 0, 0]]),
+            np.tile(c.atomic_numbers, 2),
+        )
+        for c in CRYSTALS.values()
+    ]
+    for others in (turned, doubled):
+        other = compute_potential(Crystals.from_list(others))
+        for name in ("energy", "crystal_features"):
+            np.testing.assert_allclose(other.arrays[name], computed.arrays[name], atol=1e-4)
+
+
+def test_energies_are_means_over_atoms_and_differ_between_crystals(computed: RaggedStore) -> None:
+    assert set(computed.arrays) == set(LEVELS)
+    for i in range(len(NAMED)):
+        item = computed.item(i)
+        assert len(item["atom_features"]) == NAMED[i].n_atoms
+        assert item["energy"][0] == pytest.approx(item["site_energies"].mean(), abs=1e-5)
+    assert np.ptp(computed.arrays["energy"][:7]) > 0.5
+
+
+def test_energies_are_those_of_the_package_over_its_reference(computed: RaggedStore, capsys: pytest.CaptureFixture) -> None:
+    from chgnet.model import CHGNet
+
+    model = CHGNet.load(use_device="cpu")
+    graph = model.graph_converter(CRYSTALS["rutile"].to_structure())
+    expected = model.predict_graph(graph, task="e")["e"] - model.composition_model([graph]).numpy()[0]
+    assert computed.arrays["energy"][list(CRYSTALS).index("rutile")] == pytest.approx(expected, abs=1e-5)
+
+
+def test_an_atom_without_neighbours_gets_an_energy() -> None:
+    pytest.importorskip("chgnet", reason="chgnet is an optional extra: pip install -r requirements-open.txt")
+    lonely = Crystal(np.eye(3) * 20, np.array([[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0.62]]), np.array([2, 11, 17]))
+    assert np.isfinite(compute_potential(Crystals.from_list([lonely])).arrays["energy"]).all()
+
+
+def test_what_is_read_from_the_cache_is_what_was_computed_and_nothing_is_printed(
+    tmp_path: Path, computed: RaggedStore, capfd: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    potential._model.cache_clear()
+    written = cached_potential(NAMED, "key", tmp_path)
+    monkeypatch.setattr(potential, "compute_potential", lambda *_: pytest.fail("computed again"))
+    for store in (written, cached_potential(NAMED, "key", tmp_path)):
+        assert all(isinstance(array, np.memmap) for array in store.arrays.values())
+        for name in LEVELS:
+            np.testing.assert_array_equal(store.arrays[name], computed.arrays[name])
+    assert capfd.readouterr() == ("", "")
+
+
+def test_columns_for_lightgbm_are_of_each_crystal_alone(computed: RaggedStore) -> None:
+    features = potential_features(computed)
+    assert features.shape == (len(NAMED), 69) and np.isfinite(features.to_numpy()).all()
+    item = computed.item(4)
+    assert features["chgnet_magmoms_max"][4] == pytest.approx(item["magmoms"].max())
+    assert features["chgnet_site_energies_sd"][4] == pytest.approx(item["site_energies"].std(), abs=1e-5)
+    np.testing.assert_array_equal(features.filter(regex=r"^chgnet_\d+$").iloc[4], item["crystal_features"][0])
+
+
+def test_chgnets_columns_stand_beside_those_of_the_composition(tmp_path: Path, computed: RaggedStore) -> None:
+    from src.learners.gbdt import prepare
+
+    both = prepare(GbdtConfig(features=("fractions", "chgnet")), NAMED, "key", tmp_path, 1, None)
+    assert list(both.table.columns[-69:]) == list(potential_features(computed))
+    assert both.table.shape == (len(NAMED), 118 + 69) and both.table.dtypes.eq(np.float32).all()

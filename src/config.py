@@ -12,6 +12,11 @@ def _require(condition: bool, message: str) -> None:
         raise ValueError(f"config: {message}")
 
 
+def _require_counts(network: Any, *names: str) -> None:
+    for name in names:
+        _require(getattr(network, name) >= 1, f"network.{name}={getattr(network, name)}, at least 1")
+
+
 @dataclass(frozen=True)
 class FoldConfig:
     """How crystals are assigned to folds.
@@ -70,15 +75,18 @@ class GraphConfig:
     l_max: highest degree of spherical harmonics and of features, 0 to 3.
     symmetry: reduce the graph by its space group (exact, see src/graphs/graph.py).
     symprec: Angstrom, tolerance of the symmetry search.
+    r_angle: Angstrom, longest bond of a pair whose angle the graph holds, for networks that see angles; 0: no angles.
     """
 
     r_max: float = 5.0
     l_max: int = 1
     symmetry: bool = True
     symprec: float = 1e-3
+    r_angle: float = 0.0
 
     def __post_init__(self) -> None:
         _require(0.5 <= self.r_max <= 20, f"graph.r_max={self.r_max}, 0.5 to 20 Angstrom")
+        _require(0 <= self.r_angle <= self.r_max, f"graph.r_angle={self.r_angle}, 0 to r_max={self.r_max} Angstrom")
         _require(0 <= self.l_max <= 3, f"graph.l_max={self.l_max}, 0 to 3")
         _require(0 < self.symprec <= 0.1, f"graph.symprec={self.symprec}, up to 0.1 Angstrom")
 
@@ -108,8 +116,7 @@ class NequipConfig:
     gather_layers: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("n_channels", "n_layers", "n_bessel"):
-            _require(getattr(self, name) >= 1, f"network.{name}={getattr(self, name)}, at least 1")
+        _require_counts(self, "n_channels", "n_layers", "n_bessel")
         _require(self.n_element_attributes >= 0, f"network.n_element_attributes={self.n_element_attributes}, at least 0")
         _require(self.polynomial_cutoff_p >= 2, f"network.polynomial_cutoff_p={self.polynomial_cutoff_p}, at least 2")
 
@@ -124,8 +131,92 @@ class EgnnConfig:
     polynomial_cutoff_p: float = 6.0
 
     def __post_init__(self) -> None:
-        for name in ("n_channels", "n_layers", "n_bessel"):
-            _require(getattr(self, name) >= 1, f"network.{name}={getattr(self, name)}, at least 1")
+        _require_counts(self, "n_channels", "n_layers", "n_bessel")
+
+
+@dataclass(frozen=True)
+class CgcnnConfig:
+    """CGCNN (Xie, Grossman 2018); defaults are the authors'.
+
+    gaussian_step: Angstrom, between the centres of the Gaussians that bond lengths are expanded in.
+    n_hidden: width of the hidden layer behind the mean over atoms.
+    polynomial_cutoff_p: as in NequipConfig.
+    """
+
+    n_channels: int = 64
+    n_layers: int = 3
+    gaussian_step: float = 0.2
+    n_hidden: int = 128
+    polynomial_cutoff_p: float = 6.0
+
+    def __post_init__(self) -> None:
+        _require_counts(self, "n_channels", "n_layers", "n_hidden")
+        _require(self.gaussian_step > 0, f"network.gaussian_step={self.gaussian_step}, above 0 Angstrom")
+
+
+@dataclass(frozen=True)
+class SchnetConfig:
+    """SchNet (Schuett et al. 2018); defaults are the authors' for the Materials Project.
+
+    n_channels: features of an atom, and filters. n_gaussians: of the expansion of bond lengths from 0 to r_max.
+    """
+
+    n_channels: int = 64
+    n_layers: int = 6
+    n_gaussians: int = 50
+
+    def __post_init__(self) -> None:
+        _require_counts(self, "n_channels", "n_layers")
+        _require(self.n_gaussians >= 2, f"network.n_gaussians={self.n_gaussians}, at least 2")
+
+
+@dataclass(frozen=True)
+class MegnetConfig:
+    """MEGNet (Chen et al. 2019); defaults are the authors'.
+
+    n_channels: features of an atom, of a bond and of the crystal. n_hidden: width inside a block.
+    n_gaussians, gaussian_width: of the expansion of bond lengths from 0 to r_max + 1 Angstrom; the width in Angstrom.
+    n_set2set: steps of the readout. polynomial_cutoff_p: as in NequipConfig.
+    """
+
+    n_channels: int = 32
+    n_hidden: int = 64
+    n_layers: int = 3
+    n_gaussians: int = 100
+    gaussian_width: float = 0.5
+    n_set2set: int = 3
+    polynomial_cutoff_p: float = 6.0
+
+    def __post_init__(self) -> None:
+        _require_counts(self, "n_channels", "n_hidden", "n_layers", "n_set2set")
+        _require(self.n_gaussians >= 2, f"network.n_gaussians={self.n_gaussians}, at least 2")
+        _require(self.gaussian_width > 0, f"network.gaussian_width={self.gaussian_width}, above 0 Angstrom")
+
+
+@dataclass(frozen=True)
+class AlignnConfig:
+    """ALIGNN (Choudhary, DeCost 2021), narrower than the authors' 256 channels and shallower than their 4 + 4 layers.
+
+    n_alignn_layers: layers on bonds and angles. n_gcn_layers: layers on bonds alone, behind them.
+    n_gaussians: of the expansion of bond lengths from 0 to r_max. n_angle_gaussians: of cosines.
+    n_embedding: hidden width of the embeddings of bonds and angles. polynomial_cutoff_p: as in NequipConfig.
+    """
+
+    n_channels: int = 64
+    n_alignn_layers: int = 2
+    n_gcn_layers: int = 2
+    n_gaussians: int = 80
+    n_angle_gaussians: int = 40
+    n_embedding: int = 64
+    polynomial_cutoff_p: float = 6.0
+
+    def __post_init__(self) -> None:
+        _require_counts(self, "n_channels", "n_alignn_layers", "n_gcn_layers", "n_embedding")
+        for name in ("n_gaussians", "n_angle_gaussians"):
+            _require(getattr(self, name) >= 2, f"network.{name}={getattr(self, name)}, at least 2")
+
+
+NetworkConfig = NequipConfig | EgnnConfig | CgcnnConfig | SchnetConfig | MegnetConfig | AlignnConfig
 
 
 @dataclass(frozen=True)
@@ -194,7 +285,7 @@ class GnnConfig:
     training: TrainingConfig
     elements: ElementConfig = ElementConfig()
     graph: GraphConfig = GraphConfig()
-    network: NequipConfig | EgnnConfig = NequipConfig()
+    network: NetworkConfig = NequipConfig()
     pretraining: PretrainingConfig | None = None
     global_features: tuple[str, ...] = ()
 
@@ -260,6 +351,10 @@ _TYPES: dict[str, Any] = {
         GraphConfig,
         NequipConfig,
         EgnnConfig,
+        CgcnnConfig,
+        SchnetConfig,
+        MegnetConfig,
+        AlignnConfig,
         TrainingConfig,
         PretrainingConfig,
         GnnConfig,

@@ -17,7 +17,7 @@ from src.config import GraphConfig, to_dict
 from src.data import store
 from src.data.store import RaggedStore
 from src.data.table import Crystals
-from src.graphs import graph, neighbors, symmetry
+from src.graphs import graph, neighbors, symmetry, triplets
 
 log = logging.getLogger(__name__)
 CHUNK = 64  # crystals
@@ -25,7 +25,8 @@ CHUNK = 64  # crystals
 
 def graph_key(crystals_key: str, config: GraphConfig) -> str:
     """Name of a store: hash of the crystals, the settings, the code that builds graphs, and the libraries it calls."""
-    code = [Path(str(module.__file__)).read_bytes() for module in (graph, neighbors, symmetry, store, sys.modules[__name__])]
+    modules = (graph, neighbors, symmetry, triplets, store, sys.modules[__name__])
+    code = [Path(str(module.__file__)).read_bytes() for module in modules]
     libraries = [version(name) for name in ("moyopy", "pymatgen-core", "e3nn", "numpy", "scipy", "torch")]
     parts = [crystals_key.encode(), json.dumps(to_dict(config)).encode(), *code, *(v.encode() for v in libraries)]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
@@ -46,8 +47,8 @@ def cached_graphs(crystals: Crystals, crystals_key: str, config: GraphConfig, fo
     n_atoms, n_orbits = (store.offsets[level][-1] for level in ("atom", "orbit"))
     without = int((np.diff(store.offsets["atom"]) == np.diff(store.offsets["orbit"])).sum())
     log.info(
-        "graphs: %d crystals, %d atoms in %d orbits (%d without symmetry), %d edges, %d lengths, %.1f s; now in %s",
-        len(store), n_atoms, n_orbits, without, store.offsets["edge"][-1], store.offsets["length"][-1],
+        "graphs: %d crystals, %d atoms in %d orbits (%d without symmetry), %d edges, %d lengths, %d triplets, %.1f s; now in %s",
+        len(store), n_atoms, n_orbits, without, *(store.offsets[level][-1] for level in ("edge", "length", "triplet")),
         time.perf_counter() - start, path,
     )  # fmt: skip
     return RaggedStore.open(path)

@@ -1,7 +1,8 @@
 """CrystalGraph: a crystal as a network sees it, reduced by its symmetry; and batches of graphs.
 
-Five levels: crystals, orbits (one representative atom each), atoms, edges, lengths. Node features live on the
-representatives; atoms appear only as sources of edges, where the features of their representative are rotated to them.
+Six levels: crystals, orbits (one representative atom each), atoms, edges, lengths, triplets (none unless angles are asked
+for, see triplets.py). Node features live on the representatives; atoms appear only as sources of edges, where the features of
+their representative are rotated to them.
 
 Why that is exact (energy E of a crystal with space group G; D the representation of an operation on features): features obey
 h[g j] = D(g) h[j], and the edges into a centre i that its stabiliser maps onto each other bring messages that differ by D alone.
@@ -28,6 +29,7 @@ from src.data.crystal import Crystal
 from src.data.store import RaggedStore
 from src.graphs.neighbors import find_edges, merge_equivalent
 from src.graphs.symmetry import cartesian_rotations, find_symmetry, identity, symmetrize
+from src.graphs.triplets import find_triplets
 
 LENGTH_DECIMALS = 5  # lengths of one crystal that agree to these decimals (Angstrom) count as one
 # field -> (its level, the level its values index)
@@ -43,6 +45,10 @@ LEVELS: dict[str, tuple[str, str | None]] = {
     "edge_length_index": ("edge", "length"),
     "length": ("length", None),
     "point_group_mean": ("crystal", None),
+    "triplet_src_index": ("triplet", "edge"),
+    "triplet_dst_index": ("triplet", "edge"),
+    "triplet_cos": ("triplet", None),
+    "triplet_multiplicity": ("triplet", None),
 }
 LEVELS_OF_FIELDS = {name: level for name, (level, _) in LEVELS.items()}
 
@@ -64,6 +70,9 @@ class CrystalGraph:
     length: (n_lengths,), Angstrom, the different lengths.
     point_group_mean: (1, 81), mean over the point group of R (x) R, row by row: what it leaves of a tensor T of two indices, the
         mean of R T R^T, is the part that the symmetry allows.
+    triplet_src_index, triplet_dst_index: (n_triplets,), edges k -> j and j -> i, both no longer than r_angle.
+    triplet_cos: (n_triplets,), cosine of the angle at j; 1 where k is i.
+    triplet_multiplicity: (n_triplets,), for how many k of one edge j -> i it stands.
     """
 
     orbit_z: NDArray[np.integer]
@@ -77,6 +86,10 @@ class CrystalGraph:
     edge_length_index: NDArray[np.integer]
     length: NDArray[np.floating]
     point_group_mean: NDArray[np.floating]
+    triplet_src_index: NDArray[np.integer]
+    triplet_dst_index: NDArray[np.integer]
+    triplet_cos: NDArray[np.floating]
+    triplet_multiplicity: NDArray[np.floating]
 
 
 def build_graph(crystal: Crystal, config: GraphConfig) -> CrystalGraph:
@@ -86,12 +99,12 @@ def build_graph(crystal: Crystal, config: GraphConfig) -> CrystalGraph:
         symmetry = find_symmetry(crystal, config.symprec)
         crystal = symmetrize(crystal, symmetry)
     representatives, atom_orbit = np.unique(symmetry.representative, return_inverse=True)
-    edges = find_edges(crystal, representatives, config.r_max)
-    if len(symmetry.image) > 1:
-        edges = merge_equivalent(edges, symmetry)
+    every_edge = find_edges(crystal, representatives, config.r_max)
+    edges, stand_in = merge_equivalent(every_edge, symmetry)
     lengths = np.linalg.norm(edges.vec, axis=1)
     _, first, length_index = np.unique(np.round(lengths, LENGTH_DECIMALS), return_index=True, return_inverse=True)
     rotations = cartesian_rotations(crystal.lattice, symmetry.frac_rotation)
+    triplets = find_triplets(every_edge, edges, stand_in, symmetry, rotations, config.r_angle)
     return CrystalGraph(
         orbit_z=crystal.atomic_numbers[representatives],
         orbit_weight=np.bincount(atom_orbit) / crystal.n_atoms,
@@ -104,6 +117,10 @@ def build_graph(crystal: Crystal, config: GraphConfig) -> CrystalGraph:
         edge_length_index=length_index,
         length=lengths[first],
         point_group_mean=np.einsum("gij,gkl->ikjl", rotations, rotations).reshape(1, 81) / len(rotations),
+        triplet_src_index=triplets.src,
+        triplet_dst_index=triplets.dst,
+        triplet_cos=triplets.cos,
+        triplet_multiplicity=triplets.multiplicity.astype(np.float64),
     )
 
 
@@ -149,6 +166,10 @@ class GraphBatch:
     edge_length_index: Tensor
     length: Tensor
     point_group_mean: Tensor
+    triplet_src_index: Tensor
+    triplet_dst_index: Tensor
+    triplet_cos: Tensor
+    triplet_multiplicity: Tensor
     orbit_batch: Tensor  # (n_orbits,), crystal of each orbit
     n_crystals: int
     global_features: Tensor | None = None  # (n_crystals, n_features), as in the table
@@ -174,8 +195,9 @@ class GraphBatch:
         return first.scatter_reduce(0, self.atom_orbit_index, atoms, "amin")
 
     def mean_over_atoms(self, per_orbit: Tensor) -> Tensor:
-        """(n_crystals,): mean over all atoms of each crystal of a value given per orbit, (n_orbits,)."""
-        return per_orbit.new_zeros(self.n_crystals).index_add(0, self.orbit_batch, per_orbit * self.orbit_weight)
+        """(n_crystals, ...): mean over all atoms of each crystal of values given per orbit, (n_orbits, ...)."""
+        weight = self.orbit_weight.view(-1, *[1] * (per_orbit.dim() - 1))
+        return per_orbit.new_zeros(self.n_crystals, *per_orbit.shape[1:]).index_add(0, self.orbit_batch, per_orbit * weight)
 
 
 def batch_from_store(store: RaggedStore, crystals: NDArray[np.integer]) -> GraphBatch:

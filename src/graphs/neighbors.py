@@ -55,13 +55,14 @@ def find_edges(crystal: Crystal, centers: NDArray[np.int64], r_max: float) -> Ed
     return Edges(src, dst, cell, vec, np.ones(len(src), dtype=np.int64))
 
 
-def merge_equivalent(edges: Edges, symmetry: Symmetry) -> Edges:
-    """One edge of each set that the operations leaving its centre in place map onto each other, with the size of the set.
+def merge_equivalent(edges: Edges, symmetry: Symmetry) -> tuple[Edges, NDArray[np.int64]]:
+    """One edge of each set that the operations leaving its centre in place map onto each other, with the size of the set; and
+    for each edge given, (n_edges,), the number of the one that stands for it.
 
     Decided on integers (atom and cell), so no tolerance enters. The size counts the whole set even where the cutoff sphere parts
     it by rounding: there the messages vanish.
     """
-    kept, multiplicity = [], []
+    kept, multiplicity, stand_in, n_kept = [], [], [], 0
     bounds = np.searchsorted(edges.dst, [*np.unique(edges.dst), len(symmetry.image[0])])
     for start, stop in itertools.pairwise(bounds):
         center, src, cell = edges.dst[start], edges.src[start:stop], edges.cell[start:stop]
@@ -72,11 +73,14 @@ def merge_equivalent(edges: Edges, symmetry: Symmetry) -> Edges:
         width = 2 * np.abs(moved).max() + 1
         key = ((image * width + moved[..., 0]) * width + moved[..., 1]) * width + moved[..., 2]
         own = key[(symmetry.frac_rotation[ops] == np.eye(3)).all(axis=(1, 2))][0]
-        _, first = np.unique(key.min(axis=0), return_index=True)
+        _, first, stands_for = np.unique(key.min(axis=0), return_index=True, return_inverse=True)
+        stand_in.append(n_kept + first.argsort().argsort()[stands_for])
+        n_kept += len(first)
         first.sort()
         kept.append(start + first)
         multiplicity.append(len(ops) // (key[:, first] == own[first]).sum(axis=0))
     if not kept:
-        return edges
+        return edges, np.zeros(0, dtype=np.int64)
     keep = np.concatenate(kept)
-    return Edges(edges.src[keep], edges.dst[keep], edges.cell[keep], edges.vec[keep], np.concatenate(multiplicity))
+    merged = Edges(edges.src[keep], edges.dst[keep], edges.cell[keep], edges.vec[keep], np.concatenate(multiplicity))
+    return merged, np.concatenate(stand_in)

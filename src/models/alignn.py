@@ -1,0 +1,93 @@
+"""ALIGNN: message passing on bonds and on bond angles (Choudhary, DeCost, npj Comput. Mater. 7, 185 (2021),
+doi:10.1038/s41524-021-00650-1).
+
+Layers as in the paper: edge-gated convolutions on the crystal graph and on its line graph. What differs from the authors' code:
+- neighbours are all within r_max and bonds of the line graph all within r_angle, both faded by a smooth cutoff, not the twelve
+  nearest, which depend on the choice of the cell where several are equally distant;
+- the gates of an atom are normalised by their sum plus one, not plus 1e-6, so that the output is continuous where the last
+  neighbour leaves;
+- layer norm instead of batch norm, whose statistics would differ between reduced and full graphs;
+- the element vector is the experiment's.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from src.config import AlignnConfig, GraphConfig
+from src.graphs.graph import GraphBatch
+from src.models.edges import edge_weights, gaussians, orbit_edges
+from src.models.radial import polynomial_cutoff
+
+
+def dense(n_in: int, n_out: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(n_in, n_out), nn.LayerNorm(n_out), nn.SiLU())
+
+
+class EdgeGatedConv(nn.Module):
+    """Edge-gated graph convolution (eqs. 1 to 3; Dwivedi et al., arXiv:2003.00982) of weighted edges.
+
+    updates_edges: False where nothing comes behind that would read them.
+    """
+
+    def __init__(self, n: int, updates_edges: bool) -> None:
+        super().__init__()
+        self.gate_src, self.gate_dst, self.gate_edge = (nn.Linear(n, n) for _ in range(3))
+        self.update_src, self.update_dst = (nn.Linear(n, n) for _ in range(2))
+        self.norm_nodes = nn.LayerNorm(n)
+        self.norm_edges = nn.LayerNorm(n) if updates_edges else None
+
+    def forward(self, x: Tensor, e: Tensor, edge_index: tuple[Tensor, Tensor] | Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """x: (n_nodes, n). e: (n_edges, n). edge_index: source and destination. weight: (n_edges, 1)."""
+        src, dst = edge_index
+        message = self.gate_src(x).index_select(0, src) + self.gate_dst(x).index_select(0, dst) + self.gate_edge(e)
+        gate = message.sigmoid() * weight
+        gates = torch.zeros_like(x).index_add(0, dst, gate)
+        total = torch.zeros_like(x).index_add(0, dst, gate * self.update_src(x).index_select(0, src))
+        x = x + nn.functional.silu(self.norm_nodes(self.update_dst(x) + total / (gates + 1)))
+        return x, e if self.norm_edges is None else e + nn.functional.silu(self.norm_edges(message))
+
+
+class Alignn(nn.Module):
+    """Graph batch -> one number for each crystal: the mean over its atoms.
+
+    element_vectors: (N_ELEMENTS, n_features), by atomic number.
+    avg_n_neighbors: not used, the gates normalise the sums.
+    """
+
+    def __init__(self, config: AlignnConfig, graph: GraphConfig, element_vectors: Tensor, avg_n_neighbors: float) -> None:
+        super().__init__()
+        if graph.r_angle == 0:
+            raise ValueError("graph.r_angle=0: ALIGNN needs angles, 3.5 Angstrom for instance")
+        n, m = config.n_channels, config.n_embedding
+        self.r_max, self.r_angle, self.p = graph.r_max, graph.r_angle, config.polynomial_cutoff_p
+        # exponents as in the authors' code: one over the distance of the centres
+        self.lengths = gaussians(0, graph.r_max, config.n_gaussians, (config.n_gaussians - 1) / graph.r_max)
+        self.cosines = gaussians(-1, 1, config.n_angle_gaussians, (config.n_angle_gaussians - 1) / 2)
+        self.element_vectors: Tensor
+        self.register_buffer("element_vectors", element_vectors)
+        self.atom_embedding = dense(element_vectors.shape[1], n)
+        self.edge_embedding = nn.Sequential(dense(config.n_gaussians, m), dense(m, n))
+        self.angle_embedding = nn.Sequential(dense(config.n_angle_gaussians, m), dense(m, n))
+        n_bonds, n_atoms = config.n_alignn_layers, config.n_alignn_layers + config.n_gcn_layers
+        self.on_bonds = nn.ModuleList(EdgeGatedConv(n, updates_edges=i < n_bonds - 1) for i in range(n_bonds))
+        self.on_atoms = nn.ModuleList(EdgeGatedConv(n, updates_edges=i < n_atoms - 1) for i in range(n_atoms))
+        self.head = nn.Linear(n, 1)
+
+    def forward(self, batch: GraphBatch) -> Tensor:
+        """(n_crystals,), unitless."""
+        edge_index, triplet_index = orbit_edges(batch), (batch.triplet_src_index, batch.triplet_dst_index)
+        weight = edge_weights(batch, self.r_max, self.p)[:, None]
+        triplet_weight = self.triplet_weights(batch)[:, None]
+        atoms = self.atom_embedding(self.element_vectors[batch.orbit_z])  # (n_orbits, n)
+        bonds = self.edge_embedding(self.lengths(batch.length))[batch.edge_length_index]  # (n_edges, n)
+        angles = self.angle_embedding(self.cosines(batch.triplet_cos))  # (n_triplets, n)
+        for i, layer in enumerate(self.on_atoms):
+            atoms, bonds = layer(atoms, bonds, edge_index, weight)
+            if i < len(self.on_bonds):
+                bonds, angles = self.on_bonds[i](bonds, angles, triplet_index, triplet_weight)
+        return batch.mean_over_atoms(self.head(atoms).squeeze(-1))
+
+    def triplet_weights(self, batch: GraphBatch) -> Tensor:
+        """(n_triplets,): multiplicity times the cutoffs of both bonds."""
+        fade = polynomial_cutoff(batch.length / self.r_angle, self.p)[batch.edge_length_index]  # (n_edges,)
+        return fade[batch.triplet_src_index] * fade[batch.triplet_dst_index] * batch.triplet_multiplicity

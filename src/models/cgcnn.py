@@ -1,0 +1,65 @@
+"""CGCNN, the crystal graph convolutional network (Xie, Grossman, Phys. Rev. Lett. 120, 145301 (2018), eq. 5).
+
+The convolution is torch-geometric's CGConv. What differs from the authors' code:
+- neighbours are all within r_max, faded by a smooth cutoff, not the twelve nearest: which of several equally distant ones are
+  the nearest depends on the choice of the cell;
+- sums of messages are normalised over their channels (layer norm) and not over the batch: batch statistics of a reduced graph
+  would differ from those of the full one;
+- the element vector is the experiment's.
+"""
+
+from torch import Tensor, nn
+from torch_geometric.nn import CGConv
+
+from src.config import CgcnnConfig, GraphConfig
+from src.graphs.graph import GraphBatch
+from src.models.edges import edge_weights, gaussians, orbit_edges
+from src.models.radial import unit_linear
+
+
+class WeightedCGConv(CGConv):
+    """CGConv whose messages are weighted, with the nonlinearity and the normalisation of the paper's code behind the sum."""
+
+    def __init__(self, n_channels: int, n_edge_features: int) -> None:
+        super().__init__(n_channels, dim=n_edge_features)
+        self.norm = nn.LayerNorm(n_channels)
+
+    def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor, weight: Tensor) -> Tensor:
+        """x: (n_orbits, n_channels). edge_attr: (n_edges, n_edge_features). weight: (n_edges, 1)."""
+        # propagate_type: (x: PairTensor, edge_attr: Tensor, weight: Tensor)
+        total = self.propagate(edge_index, x=(x, x), edge_attr=edge_attr, weight=weight)
+        return nn.functional.softplus(x + self.norm(total))
+
+    def message(self, x_i: Tensor, x_j: Tensor, edge_attr: Tensor, weight: Tensor) -> Tensor:
+        return super().message(x_i, x_j, edge_attr) * weight
+
+
+class Cgcnn(nn.Module):
+    """Graph batch -> one number for each crystal, from the mean of its atoms' features.
+
+    element_vectors: (N_ELEMENTS, n_features), by atomic number.
+    avg_n_neighbors: of the training fold.
+    """
+
+    def __init__(self, config: CgcnnConfig, graph: GraphConfig, element_vectors: Tensor, avg_n_neighbors: float) -> None:
+        super().__init__()
+        n, step = config.n_channels, config.gaussian_step
+        self.r_max, self.p, self.scale = graph.r_max, config.polynomial_cutoff_p, avg_n_neighbors**-0.5
+        n_gaussians = int(graph.r_max / step) + 1
+        self.expansion = gaussians(0, (n_gaussians - 1) * step, n_gaussians, step**-2)
+        self.element_vectors: Tensor
+        self.register_buffer("element_vectors", element_vectors)
+        self.embedding = unit_linear(element_vectors.shape[1], n)
+        self.layers = nn.ModuleList(WeightedCGConv(n, n_gaussians) for _ in range(config.n_layers))
+        softplus = nn.Softplus()
+        self.head = nn.Sequential(softplus, nn.Linear(n, config.n_hidden), softplus, nn.Linear(config.n_hidden, 1))
+
+    def forward(self, batch: GraphBatch) -> Tensor:
+        """(n_crystals,), unitless."""
+        edge_index = orbit_edges(batch)
+        weight = edge_weights(batch, self.r_max, self.p)[:, None] * self.scale
+        edge_attr = self.expansion(batch.length)[batch.edge_length_index]  # (n_edges, n_gaussians)
+        h = self.embedding(self.element_vectors[batch.orbit_z])  # (n_orbits, n_channels)
+        for layer in self.layers:
+            h = layer(h, edge_index, edge_attr, weight)
+        return self.head(batch.mean_over_atoms(h)).squeeze(-1)

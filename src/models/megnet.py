@@ -1,0 +1,122 @@
+"""MEGNet: states of atoms, bonds and the crystal (Chen et al., Chem. Mater. 31, 3564 (2019), doi:10.1021/acs.chemmater.9b01294).
+
+The block is torch-geometric's MetaLayer, the readout its Set2Set, both with weights. What differs from the paper:
+- the mean over an atom's bonds is their sum over avg_n_neighbors, faded by a smooth cutoff, so that it is continuous where a
+  neighbour enters; the mean over all bonds likewise;
+- Set2Set reads atoms, each with its mean bond beside it, where the authors read atoms and bonds apart;
+- r_max is the experiment's (authors: 4 Angstrom), as is the element vector.
+"""
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.nn import MetaLayer
+from torch_geometric.nn.aggr import Set2Set
+from torch_geometric.nn.models.schnet import ShiftedSoftplus
+from torch_geometric.utils import softmax
+
+from src.config import GraphConfig, MegnetConfig
+from src.graphs.graph import GraphBatch
+from src.models.edges import edge_weights, gaussians, orbit_edges
+from src.models.radial import unit_linear
+
+
+def dense(*widths: int) -> nn.Sequential:
+    """Linear layers with a shifted softplus behind each."""
+    return nn.Sequential(*(layer for a, b in pairwise(widths) for layer in (nn.Linear(a, b), ShiftedSoftplus())))
+
+
+class WeightedMetaLayer(MetaLayer):
+    """MetaLayer with the paper's sums (eqs. 4 to 9), weighted so that a reduced graph gives what the full one does."""
+
+    def __init__(self, n: int, n_hidden: int) -> None:
+        super().__init__(*(dense(n_parts * n, n_hidden, n_hidden, n) for n_parts in (4, 3, 3)))
+
+    def forward(
+        self, x: Tensor, edge_index: Tensor, edge_attr: Tensor, u: Tensor, batch: GraphBatch, weight: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """x: (n_orbits, n). edge_attr: (n_edges, n). u: (n_crystals, n). weight: (n_edges, 1), its sums are means over bonds."""
+        src, dst = edge_index
+        of_orbit = u[batch.orbit_batch]  # (n_orbits, n)
+        edge_attr = self.edge_model(torch.cat([x[src], x[dst], edge_attr, of_orbit[dst]], dim=-1))
+        bonds = mean_bond(edge_attr, dst, x, weight)
+        x = self.node_model(torch.cat([bonds, x, of_orbit], dim=-1))
+        u = self.global_model(torch.cat([batch.mean_over_atoms(bonds), batch.mean_over_atoms(x), u], dim=-1))
+        return x, edge_attr, u
+
+
+def mean_bond(edge_attr: Tensor, dst: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    """(n_orbits, n): weighted sum of the bonds of each atom."""
+    return torch.zeros_like(x).index_add(0, dst, edge_attr * weight)
+
+
+class MegnetBlock(nn.Module):
+    """Dense layers, a graph network layer, and its input added."""
+
+    def __init__(self, n: int, n_hidden: int) -> None:
+        super().__init__()
+        self.dense = nn.ModuleList(dense(n, n_hidden, n) for _ in range(3))
+        self.layer = WeightedMetaLayer(n, n_hidden)
+
+    def forward(
+        self, states: tuple[Tensor, Tensor, Tensor], edge_index: Tensor, batch: GraphBatch, weight: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """states: of atoms, bonds and crystals."""
+        x, edge_attr, u = (layer(state) for layer, state in zip(self.dense, states, strict=True))
+        x, edge_attr, u = self.layer(x, edge_index, edge_attr, u, batch, weight)
+        return states[0] + x, states[1] + edge_attr, states[2] + u
+
+
+class WeightedSet2Set(Set2Set):
+    """Set2Set (Vinyals et al., arXiv:1511.06391) of sets in which an element stands for several."""
+
+    def forward(self, x: Tensor, index: Tensor, ptr: None, dim_size: int, dim: int, weight: Tensor) -> Tensor:
+        """(n_sets, 2 n_features). x: (n_rows, n_features). index, weight: (n_rows,), set of each row, number of equal elements.
+
+        The other arguments are those of every aggregation of torch-geometric; dim_size is n_sets.
+        """
+        out = x.new_zeros(dim_size, self.out_channels)
+        state = tuple(x.new_zeros(self.lstm.num_layers, dim_size, self.in_channels) for _ in range(2))
+        for _ in range(self.processing_steps):
+            query, state = self.lstm(out[None], state)
+            logit = (x * query[0][index]).sum(dim=-1) + weight.log()
+            attention = softmax(logit, index, num_nodes=dim_size)[:, None]
+            out = torch.cat([query[0], torch.zeros_like(query[0]).index_add(0, index, attention * x)], dim=-1)
+        return out
+
+
+class Megnet(nn.Module):
+    """Graph batch -> one number for each crystal, from states that do not grow with it.
+
+    element_vectors: (N_ELEMENTS, n_features), by atomic number.
+    avg_n_neighbors: of the training fold.
+    """
+
+    def __init__(self, config: MegnetConfig, graph: GraphConfig, element_vectors: Tensor, avg_n_neighbors: float) -> None:
+        super().__init__()
+        n, n_hidden = config.n_channels, config.n_hidden
+        self.r_max, self.p, self.scale = graph.r_max, config.polynomial_cutoff_p, 1 / avg_n_neighbors
+        self.expansion = gaussians(0, graph.r_max + 1, config.n_gaussians, config.gaussian_width**-2)
+        self.element_vectors: Tensor
+        self.register_buffer("element_vectors", element_vectors)
+        self.embedding = unit_linear(element_vectors.shape[1], n)
+        self.edge_embedding = dense(config.n_gaussians, n_hidden, n)
+        self.state = nn.Parameter(torch.zeros(n))
+        self.blocks = nn.ModuleList(MegnetBlock(n, n_hidden) for _ in range(config.n_layers))
+        self.readout = WeightedSet2Set(2 * n, config.n_set2set)
+        self.head = nn.Sequential(dense(5 * n, n, max(1, n // 2)), nn.Linear(max(1, n // 2), 1))
+
+    def forward(self, batch: GraphBatch) -> Tensor:
+        """(n_crystals,), unitless."""
+        edge_index = orbit_edges(batch)
+        weight = edge_weights(batch, self.r_max, self.p)[:, None] * self.scale
+        bonds = self.edge_embedding(self.expansion(batch.length))[batch.edge_length_index]  # (n_edges, n)
+        atoms = self.embedding(self.element_vectors[batch.orbit_z])  # (n_orbits, n)
+        states = atoms, bonds, self.state.expand(batch.n_crystals, -1)
+        for block in self.blocks:
+            states = block(states, edge_index, batch, weight)
+        atoms, bonds, crystal = states
+        atoms = torch.cat([atoms, mean_bond(bonds, edge_index[1], atoms, weight)], dim=-1)  # (n_orbits, 2 n)
+        read = self.readout(atoms, batch.orbit_batch, dim_size=batch.n_crystals, weight=batch.orbit_weight)  # (n_crystals, 4 n)
+        return self.head(torch.cat([read, crystal], dim=-1)).squeeze(-1)

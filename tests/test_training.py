@@ -199,7 +199,7 @@ def test_global_features_reach_the_head_standardised_on_the_training_rows(inputs
     rows, c = np.arange(6), replace(config(), global_features=("geometry",))
     learner = GnnLearner(c, seed=3)
     learner.fit(replace(inputs, global_features=values)[rows], TARGET[rows], tmp_path)
-    mean, spread = learner.model.global_statistics.numpy()
+    mean, spread = learner.model.global_features.statistics.numpy()
     np.testing.assert_allclose(mean, values[rows].mean(axis=0), rtol=1e-5)
     np.testing.assert_allclose(spread, [values[rows, 0].std(), 1], rtol=1e-5)
     learner.save(tmp_path)

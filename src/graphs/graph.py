@@ -172,7 +172,8 @@ class GraphBatch:
     triplet_multiplicity: Tensor
     orbit_batch: Tensor  # (n_orbits,), crystal of each orbit
     n_crystals: int
-    global_features: Tensor | None = None  # (n_crystals, n_features), as in the table
+    global_features: Tensor | None = None  # (n_crystals, n_features)
+    atom_features: Tensor | None = None  # (n_atoms, n_features)
 
     @property
     def n_orbits(self) -> int:
@@ -193,6 +194,14 @@ class GraphBatch:
         atoms = torch.arange(len(self.atom_orbit_index), device=self.atom_orbit_index.device)
         first = atoms.new_full((self.n_orbits,), len(atoms))
         return first.scatter_reduce(0, self.atom_orbit_index, atoms, "amin")
+
+    def orbit_features(self) -> Tensor | None:
+        """(n_orbits, n_features): mean over the atoms of each orbit of their features; None where there are none."""
+        if self.atom_features is None:
+            return None
+        total = self.atom_features.new_zeros(self.n_orbits, self.atom_features.shape[1])
+        n_atoms = torch.bincount(self.atom_orbit_index, minlength=self.n_orbits)
+        return total.index_add(0, self.atom_orbit_index, self.atom_features) / n_atoms[:, None]
 
     def mean_over_atoms(self, per_orbit: Tensor) -> Tensor:
         """(n_crystals, ...): mean over all atoms of each crystal of values given per orbit, (n_orbits, ...)."""

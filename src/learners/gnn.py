@@ -20,15 +20,20 @@ from src.learners.learner import Values, Watched
 from src.learners.pretraining import pretrain
 from src.learners.training import CHECKPOINT, Training, predict, seed_everything
 from src.models.network import make_network
+from src.models.standardise import InputStatistics, statistics_of
 
 
 @dataclass(frozen=True, eq=False)
 class GraphInputs:
-    """Graphs of a store, selected by row numbers; nothing is read before a batch is made."""
+    """Graphs of a store, selected by row numbers; nothing is read before a batch is made.
+
+    global_features: (len(store), n_features). atom_features: a store whose field of that name holds (n_atoms, n_features).
+    """
 
     store: RaggedStore
     crystals: NDArray[np.integer]
-    global_features: NDArray[np.float32] | None = None  # (len(store), n_features), as in the table
+    global_features: NDArray[np.float32] | None = None
+    atom_features: RaggedStore | None = None
 
     def __len__(self) -> int:
         return len(self.crystals)
@@ -37,9 +42,9 @@ class GraphInputs:
         return replace(self, crystals=self.crystals[rows])
 
     def batch(self, rows: NDArray[np.integer], device: str) -> GraphBatch:
-        batch = batch_from_store(self.store, self.crystals[rows])
-        if self.global_features is not None:
-            batch.global_features = torch.from_numpy(self.global_features[self.crystals[rows]])
+        chosen = self[rows]
+        batch = batch_from_store(self.store, chosen.crystals)
+        batch.global_features, batch.atom_features = chosen.features_beside()
         return batch if device == "cpu" else batch.to(device)
 
     @property
@@ -55,14 +60,20 @@ class GraphInputs:
         total = float((neighbors * weight * np.repeat(n_atoms, n_orbits)).sum() / n_atoms.sum())
         return total or 1.0
 
+    def features_beside(self) -> tuple[Tensor | None, Tensor | None]:
+        """Features of these crystals, (n_crystals, n), and of their atoms, (n_atoms, n), where there are any."""
+        of_crystals = of_atoms = None
+        if self.global_features is not None:
+            of_crystals = torch.from_numpy(self.global_features[self.crystals])
+        if self.atom_features is not None:
+            rows = self.atom_features.rows("atom", self.crystals)
+            of_atoms = torch.from_numpy(self.atom_features.arrays["atom_features"][rows])
+        return of_crystals, of_atoms
+
     @property
-    def global_statistics(self) -> Tensor | None:
-        """(2, n_features): mean and standard deviation of each global feature over these crystals; 1 for a deviation of 0."""
-        if self.global_features is None:
-            return None
-        values = self.global_features[self.crystals].astype(np.float64)
-        spread = values.std(axis=0)
-        return torch.tensor(np.stack([values.mean(axis=0), np.where(spread > 1e-9, spread, 1)]), dtype=torch.float32)
+    def statistics(self) -> InputStatistics:
+        """Of the features beside the graphs, over these crystals."""
+        return InputStatistics(*(None if x is None else statistics_of(x) for x in self.features_beside()))
 
 
 class GnnLearner:
@@ -81,8 +92,8 @@ class GnnLearner:
         seed_everything(self.seed)
         vectors = torch.tensor(element_vectors(self.config.elements, self.word2vec), dtype=torch.float32)
         self.avg_n_neighbors = inputs.avg_n_neighbors
-        c, statistics = self.config, inputs.global_statistics
-        model = make_network(c.network, c.graph, vectors, self.avg_n_neighbors, statistics).to(self.device)
+        c = self.config
+        model = make_network(c.network, c.graph, vectors, self.avg_n_neighbors, inputs.statistics).to(self.device)
 
         def watch(averaged: torch.nn.Module) -> float:
             if watched is None:
@@ -125,7 +136,8 @@ class GnnLearner:
         learner = cls(config, settings["seed"], device)
         learner.avg_n_neighbors = settings["avg_n_neighbors"]
         weights = load_file(folder / "model.safetensors")
-        vectors, statistics = weights["element_vectors"], weights.get("global_statistics")
+        vectors, beside = weights["element_vectors"], (f"{name}.statistics" for name in InputStatistics._fields)
+        statistics = InputStatistics(*(weights.get(name) for name in beside))
         model = make_network(config.network, config.graph, vectors, learner.avg_n_neighbors, statistics)
         model.load_state_dict(weights)
         learner.model = model.to(device)

@@ -16,9 +16,8 @@ from torch import Tensor, nn
 from src.config import GraphConfig, NequipConfig
 from src.graphs.graph import GraphBatch
 from src.models.radial import RadialBasis, RadialNetwork, unit_linear
+from src.models.standardise import NO_STATISTICS, InputStatistics, Standardise
 from src.models.tensor_product import Features, Path, convolve, find_paths, mix, paths_into
-
-MAX_DEVIATION = 5.0  # standard deviations of a global feature
 
 
 def natural_irreps(n_channels: int, l_max: int) -> o3.Irreps:
@@ -122,8 +121,7 @@ class Nequip(nn.Module):
 
     element_vectors: (N_ELEMENTS, n_features), by atomic number.
     avg_n_neighbors: of the training fold.
-    global_statistics: (2, n_features), mean and standard deviation over the training fold of the crystals' global features, which
-        the head sees standardised beside each atom's scalars; None: there are none.
+    statistics: of features beside the graph. Those of atoms join the element vectors, those of crystals the head's input.
     """
 
     def __init__(
@@ -132,7 +130,7 @@ class Nequip(nn.Module):
         graph: GraphConfig,
         element_vectors: Tensor,
         avg_n_neighbors: float,
-        global_statistics: Tensor | None = None,
+        statistics: InputStatistics = NO_STATISTICS,
     ) -> None:
         super().__init__()
         n, l_max = config.n_channels, graph.l_max
@@ -140,17 +138,17 @@ class Nequip(nn.Module):
         self.irreps_edge = o3.Irreps.spherical_harmonics(l_max)
         self.element_vectors: Tensor
         self.register_buffer("element_vectors", element_vectors)
-        self.embedding = unit_linear(element_vectors.shape[1], n)
+        self.atom_features = Standardise(statistics.atom_features, "features of atoms")
+        self.global_features = Standardise(statistics.global_features, "global features")
+        self.embedding = unit_linear(element_vectors.shape[1] + self.atom_features.n_features, n)
         n_attributes = config.n_element_attributes
         self.attributes = unit_linear(element_vectors.shape[1], n_attributes) if n_attributes else None
         self.basis = RadialBasis(graph.r_max, config.n_bessel, config.polynomial_cutoff_p)
         degrees = [0] + [l_max] * (config.n_layers - 1) + [0]
         self.layers = nn.ModuleList(Interaction(config, l_in, l_max, l_out) for l_in, l_out in itertools.pairwise(degrees))
         self.gather_layers = config.gather_layers
-        self.global_statistics: Tensor | None
-        self.register_buffer("global_statistics", global_statistics)
-        n_global = 0 if global_statistics is None else global_statistics.shape[1]
-        widths = (n * (config.n_layers + 1 if config.gather_layers else 1) + n_global, *config.head_hidden)
+        n_seen = n * (config.n_layers + 1 if config.gather_layers else 1) + self.global_features.n_features
+        widths = (n_seen, *config.head_hidden)
         hidden = [m for a, b in itertools.pairwise(widths) for m in (nn.Linear(a, b), nn.SiLU())]
         self.head = nn.Sequential(*hidden, nn.Linear(widths[-1], 1))
 
@@ -160,7 +158,7 @@ class Nequip(nn.Module):
 
     def per_orbit(self, batch: GraphBatch) -> Tensor:
         """(n_orbits,): the output of each representative atom."""
-        vectors = self.element_vectors[batch.orbit_z]
+        vectors = torch.cat([self.element_vectors[batch.orbit_z], *self.atom_features(batch.orbit_features())], dim=-1)
         attributes = None
         if self.attributes is not None:
             elements, element_index = batch.orbit_z.unique(return_inverse=True)
@@ -175,16 +173,8 @@ class Nequip(nn.Module):
             features = layer(features, attributes, basis, edge_sh, length_index, batch)
             scalars.append(features[0][0])  # (n_orbits, n_channels)
         seen = scalars if self.gather_layers else scalars[-1:]
-        if self.global_statistics is not None:
-            seen.append(self.standardised(batch)[batch.orbit_batch])
+        seen += [x[batch.orbit_batch] for x in self.global_features(batch.global_features)]
         return self.head(torch.cat(seen, dim=-1)).squeeze(-1)
-
-    def standardised(self, batch: GraphBatch) -> Tensor:
-        """(n_crystals, n_features): global features in standard deviations, bounded so that a freak cannot dominate."""
-        if batch.global_features is None or self.global_statistics is None:
-            raise ValueError("the network was made for global features: the batch needs them, and statistics to standardise them")
-        mean, spread = self.global_statistics
-        return ((batch.global_features - mean) / spread).clamp(-MAX_DEVIATION, MAX_DEVIATION)
 
 
 def edge_lengths(batch: GraphBatch) -> tuple[Tensor, Tensor]:

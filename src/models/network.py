@@ -14,6 +14,7 @@ from src.config import (
     NetworkConfig,
     SchnetConfig,
 )
+from src.models.standardise import NO_STATISTICS, InputStatistics
 
 # config -> module and class; imported when asked for: torch-geometric takes seconds to import, and NequIP does without
 NETWORKS: dict[type, tuple[str, str]] = {
@@ -31,10 +32,10 @@ def make_network(
     graph: GraphConfig,
     element_vectors: Tensor,
     avg_n_neighbors: float,
-    global_statistics: Tensor | None = None,
+    statistics: InputStatistics = NO_STATISTICS,
 ) -> nn.Module:
-    """element_vectors: (N_ELEMENTS, n_features), by atomic number. The others: of the training fold, as in nequip.py."""
+    """element_vectors: (N_ELEMENTS, n_features), by atomic number. avg_n_neighbors, statistics: of the training fold."""
     module, name = NETWORKS[type(config)]
     network = getattr(import_module(f"src.models.{module}"), name)
-    extra = {} if global_statistics is None else {"global_statistics": global_statistics}
-    return network(config, graph, element_vectors, avg_n_neighbors, **extra)
+    beside = {"statistics": statistics} if any(x is not None for x in statistics) else {}  # NequIP alone takes them
+    return network(config, graph, element_vectors, avg_n_neighbors, **beside)

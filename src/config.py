@@ -279,7 +279,8 @@ class GnnConfig:
     """A graph network and its training.
 
     pretraining: a stage ahead of it; None: there is none.
-    global_features: groups known to src/features/structure.py, standardised on the training fold, into NequIP's head (2nd place).
+    global_features: groups known to src/features/tables.py, standardised on the training fold, into NequIP's head (2nd place).
+    atom_features: `chgnet`: this potential's features of atoms join the element vectors of NequIP (open track).
     """
 
     training: TrainingConfig
@@ -288,17 +289,20 @@ class GnnConfig:
     network: NetworkConfig = NequipConfig()
     pretraining: PretrainingConfig | None = None
     global_features: tuple[str, ...] = ()
+    atom_features: Literal["none", "chgnet"] = "none"
 
     def __post_init__(self) -> None:
         equivariant = isinstance(self.network, NequipConfig | EgnnConfig) and self.graph.l_max >= 1
         _require(equivariant or not self.pretraining, "learner.pretraining needs NequIP or EGNN and graph.l_max of at least 1")
         nequip = isinstance(self.network, NequipConfig)
-        _require(nequip or not self.global_features, "learner.global_features go into NequIP's head; this network has none")
+        beside = bool(self.global_features) or self.atom_features != "none"
+        _require(nequip or not beside, "learner.global_features and atom_features go into NequIP; this network takes none")
+        _require(self.atom_features in ("none", "chgnet"), f"unknown learner.atom_features={self.atom_features!r}")
 
 
 @dataclass(frozen=True)
 class GbdtConfig:
-    """LightGBM. features: groups known to src/features/composition.py, and `chgnet`; the rest are LightGBM's own names."""
+    """LightGBM. features: groups known to src/features/tables.py; the rest are LightGBM's own names."""
 
     features: tuple[str, ...] = ("fractions", "magpie", "mat2vec")
     objective: str = "l2"
@@ -316,10 +320,33 @@ class GbdtConfig:
 
 
 @dataclass(frozen=True)
+class GbdtEnsembleConfig:
+    """The mean of several LightGBMs, each with its own features, settings and seed (3rd place).
+
+    members: member i trains with seed 1000 i + that of the fold.
+    outlier_fraction: share of the training rows that no member is fitted on: those with the largest errors of models that
+        were fitted on other training rows. Rows that are scored are never looked at.
+    n_inner_folds: folds of the training rows by which those errors are found.
+    """
+
+    members: tuple[GbdtConfig, ...]
+    outlier_fraction: float = 0.0
+    n_inner_folds: int = 5
+
+    def __post_init__(self) -> None:
+        _require(len(self.members) >= 1, "learner.members is empty")
+        _require(0 <= self.outlier_fraction < 0.5, f"learner.outlier_fraction={self.outlier_fraction}, 0 to below 0.5")
+        _require(self.n_inner_folds >= 2, f"learner.n_inner_folds={self.n_inner_folds}, at least 2")
+
+
+LearnerConfig = GnnConfig | GbdtConfig | GbdtEnsembleConfig
+
+
+@dataclass(frozen=True)
 class ExperimentConfig:
     """One experiment. seed: fold k trains with seed + k."""
 
-    learner: GnnConfig | GbdtConfig
+    learner: LearnerConfig
     folds: FoldConfig = FoldConfig()
     target: TargetConfig = TargetConfig()
     seed: int = 0
@@ -359,6 +386,7 @@ _TYPES: dict[str, Any] = {
         PretrainingConfig,
         GnnConfig,
         GbdtConfig,
+        GbdtEnsembleConfig,
         ExperimentConfig,
         StudyConfig,
     )

@@ -16,6 +16,7 @@ from src.config import (
     ExperimentConfig,
     FoldConfig,
     GbdtConfig,
+    GbdtEnsembleConfig,
     GnnConfig,
     GraphConfig,
     NequipConfig,
@@ -47,7 +48,9 @@ NEQUIP = ExperimentConfig(
     folds=FOLDS,
 )
 OPEN = replace(GBDT, target=TargetConfig(base="chgnet"))
-BOTH = pytest.mark.parametrize("config", [GBDT, NEQUIP], ids=["lightgbm", "nequip"])
+MEMBERS = (GBDT.learner, replace(GBDT.learner, features=("geometry", "fractions")))
+ENSEMBLE = replace(GBDT, learner=GbdtEnsembleConfig(members=MEMBERS, outlier_fraction=0.1, n_inner_folds=2))
+EVERY_KIND = pytest.mark.parametrize("config", [GBDT, NEQUIP, ENSEMBLE], ids=["lightgbm", "nequip", "ensemble"])
 
 
 def run(
@@ -61,7 +64,7 @@ def outputs(task: Path, name: str = "exp001") -> Path:
     return task.parent / "outputs" / "small" / name
 
 
-@BOTH
+@EVERY_KIND
 def test_a_run_covers_every_crystal_once_and_scores_what_it_wrote(task_folder: Path, config: ExperimentConfig) -> None:
     metrics = run(task_folder, config)
     oof, test = (pd.read_csv(outputs(task_folder) / f"{name}.csv") for name in ("oof", "test"))
@@ -74,7 +77,7 @@ def test_a_run_covers_every_crystal_once_and_scores_what_it_wrote(task_folder: P
     assert json.loads((outputs(task_folder) / "metrics.json").read_text()) == metrics
 
 
-@BOTH
+@EVERY_KIND
 def test_folds_in_any_order_and_in_processes_give_the_same_numbers(task_folder: Path, config: ExperimentConfig) -> None:
     run(task_folder, config)
     assert run(task_folder, config, "exp002", folds=[2, 0]) is None
@@ -108,7 +111,7 @@ def test_another_config_or_other_data_stop_a_run(task_folder: Path) -> None:
         run(task_folder, GBDT, folds=[1])
 
 
-@BOTH
+@EVERY_KIND
 def test_targets_of_scored_rows_change_nothing_that_is_fitted(task_folder: Path, config: ExperimentConfig) -> None:
     """No leakage: fold 1 trained with other targets in its own rows gives the same model, so the same predictions."""
     run(task_folder, config, folds=[1])

@@ -9,7 +9,17 @@ import torch
 from conftest import CRYSTALS
 from lion_pytorch import Lion
 
-from src.config import EgnnConfig, GbdtConfig, GnnConfig, GraphConfig, NequipConfig, PretrainingConfig, TrainingConfig
+from src.config import (
+    EgnnConfig,
+    GbdtConfig,
+    GbdtEnsembleConfig,
+    GnnConfig,
+    GraphConfig,
+    LearnerConfig,
+    NequipConfig,
+    PretrainingConfig,
+    TrainingConfig,
+)
 from src.data.table import Crystals
 from src.learners.gnn import GnnLearner, GraphInputs
 from src.learners.learner import Watched, histories, make_learner, prepare_inputs
@@ -78,8 +88,11 @@ def test_watched_rows_decide_nothing(inputs: GraphInputs, tmp_path: Path) -> Non
     np.testing.assert_array_equal(a, learner.predict(inputs))
 
 
-@pytest.mark.parametrize("learner_config", [config(), GbdtConfig(features=("fractions",), n_trees=5, min_child_samples=1)])
-def test_a_saved_learner_predicts_the_same(learner_config: GnnConfig | GbdtConfig, tmp_path: Path) -> None:
+TREES = GbdtConfig(features=("fractions", "geometry"), n_trees=5, min_child_samples=1)
+
+
+@pytest.mark.parametrize("learner_config", [config(), TREES, GbdtEnsembleConfig(members=(TREES, TREES), outlier_fraction=0.2)])
+def test_a_saved_learner_predicts_the_same(learner_config: LearnerConfig, tmp_path: Path) -> None:
     crystals = Crystals.from_list(list(CRYSTALS.values()))
     inputs = prepare_inputs(learner_config, crystals, "test", tmp_path / "cache", 1, None)
     rows = np.arange(len(crystals))

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from src.config import GbdtConfig, GnnConfig
+from src.config import GbdtConfig, GbdtEnsembleConfig, LearnerConfig
 from src.data.table import Crystals
 
 Values = NDArray[np.float64]
@@ -48,42 +48,56 @@ class Learner(Protocol):
         """Trained numbers: weights, or leaves of trees."""
 
 
-def make_learner(config: GnnConfig | GbdtConfig, seed: int, device: str, word2vec: Path | None) -> Learner:
+def make_learner(config: LearnerConfig, seed: int, device: str, word2vec: Path | None) -> Learner:
     """An untrained learner. word2vec: a gensim file to take mat2vec from; None: the packaged table."""
     if isinstance(config, GbdtConfig):
         from src.learners.gbdt import GbdtLearner
 
         return GbdtLearner(config, seed)
+    if isinstance(config, GbdtEnsembleConfig):
+        from src.learners.ensemble import GbdtEnsembleLearner
+
+        return GbdtEnsembleLearner(config, seed)
     from src.learners.gnn import GnnLearner
 
     return GnnLearner(config, seed, device, word2vec)
 
 
 def prepare_inputs(
-    config: GnnConfig | GbdtConfig, crystals: Crystals, key: str, cache: Path, n_jobs: int, word2vec: Path | None
+    config: LearnerConfig, crystals: Crystals, key: str, cache: Path, n_jobs: int, word2vec: Path | None
 ) -> Inputs:
     """The learner's inputs for all crystals of a table, from the cache where they are there already.
 
     key: identifies the crystals. cache: folder of stores. word2vec: as in `make_learner`.
     """
-    if isinstance(config, GbdtConfig):
-        from src.learners.gbdt import prepare
+    if isinstance(config, GbdtConfig | GbdtEnsembleConfig):
+        from src.features.tables import cached_features
+        from src.learners.gbdt import TableInputs
 
-        return prepare(config, crystals, key, cache, n_jobs, word2vec)
+        members = config.members if isinstance(config, GbdtEnsembleConfig) else (config,)
+        groups = dict.fromkeys(group for member in members for group in member.features)
+        return TableInputs({g: cached_features(crystals, key, (g,), cache, n_jobs, word2vec) for g in groups})
     from src.features.elements import element_vectors
+    from src.features.potential import cached_potential
+    from src.features.tables import finite_features
     from src.graphs.cache import cached_graphs
     from src.learners.gnn import GraphInputs
 
     element_vectors(config.elements, word2vec)  # here, where its log is seen: folds may run in other processes
     store = cached_graphs(crystals, key, config.graph, cache, n_jobs)
-    return GraphInputs(store, np.arange(len(store)))
+    wanted = config.global_features
+    of_crystals = finite_features(crystals, key, wanted, cache, n_jobs, word2vec) if wanted else None
+    of_atoms = cached_potential(crystals, key, cache, n_jobs) if config.atom_features == "chgnet" else None
+    return GraphInputs(store, np.arange(len(store)), of_crystals, of_atoms)
 
 
-def histories(config: GnnConfig | GbdtConfig) -> dict[str, int]:
+def histories(config: LearnerConfig) -> dict[str, int]:
     """Files in the folder of a fold that grow while it trains, and the lines below the header that each ends with."""
     if isinstance(config, GbdtConfig):
         from src.learners.gbdt import EVERY
 
         return {"history.csv": -(-config.n_trees // EVERY)}
+    if isinstance(config, GbdtEnsembleConfig):
+        return {"history.csv": len(config.members) + (config.outlier_fraction > 0)}
     first = {"pretraining/history.csv": config.pretraining.n_epochs} if config.pretraining else {}
     return {**first, "history.csv": config.training.n_epochs}

@@ -1,0 +1,109 @@
+"""Shape and symmetry of a crystal, the same for every cell that describes it."""
+
+import itertools
+from dataclasses import dataclass
+
+import moyopy
+import numpy as np
+from numpy.typing import NDArray
+from pymatgen.core import IStructure
+
+from src.data.crystal import Crystal
+
+SYMPREC = 1e-3  # Angstrom, as in GraphConfig
+CRYSTAL_SYSTEMS = ("triclinic", "monoclinic", "orthorhombic", "tetragonal", "trigonal", "hexagonal", "cubic")
+GEOMETRY = (
+    *("log_n_atoms", "volume_per_atom", "log_volume_per_atom", "density", "packing_fraction", "min_distance"),
+    *(f"lattice_length_{i}" for i in range(7)),
+)
+SYMMETRY = (
+    *(f"is_{name}" for name in CRYSTAL_SYSTEMS),
+    *("is_centrosymmetric", "log_point_group_order", "orbits_per_atom", "space_group"),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class PrimitiveCrystal:
+    """A crystal in a primitive cell, averaged over its space group; features are made of this alone, never of the cell as given.
+
+    n_orbits: classes of symmetry-equivalent atoms.
+    symmetry_found: False where the search failed; then the space group is P1 and nothing is averaged.
+    """
+
+    structure: IStructure
+    space_group: int
+    n_orbits: int
+    symmetry_found: bool = True
+
+
+def primitive_crystal(crystal: Crystal, symprec: float = SYMPREC) -> PrimitiveCrystal:
+    """The crystal in moyopy's standardised primitive cell.
+
+    symprec: Angstrom, tolerance of the symmetry search.
+    """
+    cell = moyopy.Cell(crystal.lattice.tolist(), crystal.frac_coords.tolist(), crystal.atomic_numbers.tolist())
+    try:
+        found = moyopy.MoyoDataset(cell, symprec=symprec)
+    except ValueError:  # what moyopy raises where its search fails, coincident atoms for instance
+        structure = crystal.to_structure().get_primitive_structure()
+        return PrimitiveCrystal(_immutable(structure.lattice.matrix, structure.atomic_numbers, structure.frac_coords), 1,
+                                len(structure), symmetry_found=False)  # fmt: skip
+    primitive = found.prim_std_cell
+    structure = _immutable(np.array(primitive.basis), primitive.numbers, np.array(primitive.positions))
+    return PrimitiveCrystal(structure, found.number, len(set(found.orbits)))
+
+
+def _immutable(lattice: NDArray[np.float64], numbers: list[int], frac_coords: NDArray[np.float64]) -> IStructure:
+    inside = np.round(frac_coords, 10) % 1.0  # pymatgen's Voronoi cells want [0, 1), and -1e-17 % 1 is 1
+    return IStructure(lattice, numbers, inside)
+
+
+def geometry(crystal: PrimitiveCrystal) -> list[float]:
+    """GEOMETRY: atoms in the primitive cell, volumes (Angstrom^3), g/cm^3, packing of atomic radii, Angstrom, and vonorms.
+
+    packing_fraction: spheres of pymatgen's atomic radii (calculated ones where none is measured; no volume where neither is)
+    over the volume. min_distance: the shortest between two atoms.
+    """
+    structure = crystal.structure
+    volume = structure.volume / len(structure)
+    radii = np.array([float(site.specie.atomic_radius or site.specie.atomic_radius_calculated or 0) for site in structure])
+    packing = 4 / 3 * np.pi * (radii**3).sum() / structure.volume
+    return [
+        *(np.log(len(structure)), volume, np.log(volume), float(structure.density), packing, min_distance(structure)),
+        *lattice_lengths(np.array(structure.lattice.matrix)),
+    ]
+
+
+def lattice_lengths(lattice: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(7,): sorted roots of the vonorms of a lattice over the cube root of its volume.
+
+    A vonorm is the least squared length among the lattice vectors that agree modulo 2. The seven of them do not depend on the
+    basis, change continuously with the lattice, and determine it; lengths and angles of a reduced cell jump.
+    Source: Conway, Sloane, Proc. R. Soc. Lond. A 436, 55 (1992), doi:10.1098/rspa.1992.0004.
+    lattice: (3, 3), vectors as rows.
+    """
+    reduced = np.array(moyopy.minkowski_reduce(lattice.tolist())[0])
+    steps = np.array(list(itertools.product(range(-2, 3), repeat=3)))
+    length = np.linalg.norm(steps @ reduced, axis=1)
+    coset = (steps % 2) @ [4, 2, 1]
+    shortest = [length[coset == c].min() for c in range(1, 8)]
+    return np.sort(shortest) / abs(np.linalg.det(lattice)) ** (1 / 3)
+
+
+def min_distance(structure: IStructure) -> float:
+    """The shortest distance between two atoms, periodic images included, Angstrom."""
+    distance = np.array(structure.distance_matrix)
+    np.fill_diagonal(distance, np.inf)
+    shortest_vector = lattice_lengths(np.array(structure.lattice.matrix))[0] * structure.volume ** (1 / 3)
+    return float(min(distance.min(), shortest_vector))
+
+
+def symmetry(crystal: PrimitiveCrystal) -> list[float]:
+    """SYMMETRY: crystal system (one-hot), inversion, order of the point group, share of inequivalent atoms, number / 230."""
+    system = str(moyopy.SpaceGroupType(crystal.space_group).crystal_system).lower()
+    rotations = np.array(moyopy.operations_from_number(crystal.space_group, primitive=True).rotations)
+    centrosymmetric = (rotations == -np.eye(3)).all(axis=(1, 2)).any()
+    return [
+        *(float(system == name) for name in CRYSTAL_SYSTEMS),
+        *(float(centrosymmetric), np.log(len(rotations)), crystal.n_orbits / len(crystal.structure), crystal.space_group / 230),
+    ]

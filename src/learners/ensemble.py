@@ -1,0 +1,91 @@
+"""The mean of several LightGBMs within a fold, fitted without the outliers among the training rows (3rd place)."""
+
+import csv
+import json
+import logging
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import KFold
+
+from src.config import GbdtEnsembleConfig, from_dict, to_dict
+from src.files import write_json
+from src.learners.gbdt import GbdtLearner, TableInputs
+from src.learners.learner import Values, Watched
+
+log = logging.getLogger(__name__)
+MEMBER_SEEDS = 1000  # between members, so that no two folds' members share a seed
+
+
+class GbdtEnsembleLearner:
+    """Fits the members one after another; predicts their mean."""
+
+    def __init__(self, config: GbdtEnsembleConfig, seed: int) -> None:
+        self.config, self.seed = config, seed
+        self.members: list[GbdtLearner] = []
+
+    def fit(self, inputs: TableInputs, target: Values, folder: Path, watched: Watched | None = None) -> None:
+        """inputs, target: the training rows, of which the outliers are left out; watched rows are left as they are."""
+        with (folder / "history.csv").open("w", newline="") as file:
+            history = csv.writer(file)
+            history.writerow(["step", "valid_mae"])
+            kept = self._inliers(inputs, target, folder)
+            if self.config.outlier_fraction:
+                history.writerow(["outliers", ""])
+            self.members = []
+            for i, config in enumerate(self.config.members):
+                member = GbdtLearner(config, self.seed + MEMBER_SEEDS * i)
+                member.fit(inputs[kept], target[kept], _member_folder(folder, i), watched)
+                self.members.append(member)
+                error = np.abs(self.predict(watched.inputs) - watched.target).mean() if watched else float("nan")
+                history.writerow([f"mean of {i + 1}", error])
+                file.flush()
+
+    def _inliers(self, inputs: TableInputs, target: Values, folder: Path) -> NDArray[np.int64]:
+        """Rows whose error, in a model of the first member's settings that was not fitted on them, is among the smaller ones."""
+        n_removed = int(self.config.outlier_fraction * len(target))
+        if n_removed == 0:
+            return np.arange(len(target))
+        error = np.empty(len(target))
+        folds = KFold(self.config.n_inner_folds, shuffle=True, random_state=self.seed)
+        for rest, held_out in folds.split(target):
+            model = GbdtLearner(self.config.members[0], self.seed)
+            model.fit(inputs[rest], target[rest], _member_folder(folder, 0))
+            error[held_out] = np.abs(model.predict(inputs[held_out]) - target[held_out])
+        kept = np.sort(np.argsort(error, kind="stable")[: len(target) - n_removed])
+        log.info("outliers: %d of %d training rows removed, errors above %.3f", n_removed, len(target), error[kept].max())
+        return kept
+
+    def predict(self, inputs: TableInputs) -> Values:
+        if not self.members:
+            raise ValueError("predict: the learner is not fitted")
+        return np.mean([member.predict(inputs) for member in self.members], axis=0)
+
+    def save(self, folder: Path) -> None:
+        if not self.members:
+            raise ValueError("save: the learner is not fitted")
+        for i, member in enumerate(self.members):
+            member.save(_member_folder(folder, i))
+        write_json(folder / "learner.json", {"config": to_dict(self.config), "seed": self.seed})
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        settings = json.loads((folder / "learner.json").read_text())
+        config = from_dict(settings["config"])
+        if not isinstance(config, GbdtEnsembleConfig):
+            raise ValueError(f"{folder / 'learner.json'}: not the settings of a LightGBM ensemble")
+        learner = cls(config, settings["seed"])
+        learner.members = [GbdtLearner.load(folder / f"member_{i}") for i in range(len(config.members))]
+        return learner
+
+    @property
+    def n_parameters(self) -> int:
+        return sum(member.n_parameters for member in self.members)
+
+
+def _member_folder(folder: Path, i: int) -> Path:
+    path = folder / f"member_{i}"
+    path.mkdir(exist_ok=True)
+    return path

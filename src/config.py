@@ -4,7 +4,7 @@ A default means "as before": it never changes once an experiment relies on it.
 """
 
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 
 def _require(condition: bool, message: str) -> None:
@@ -319,6 +319,26 @@ class GbdtConfig:
         _require(self.learning_rate > 0, f"learner.learning_rate={self.learning_rate}, above 0")
 
 
+BlendMethod = Literal["mean", "weights", "ridge", "hill"]
+
+
+@dataclass(frozen=True)
+class BlendConfig:
+    """An ensemble of finished experiments: nothing is trained, weights are fitted on their out-of-fold predictions.
+
+    members: numbers of experiments on the same folds.
+    method: see src/runs/weights.py.
+    """
+
+    members: tuple[str, ...]
+    method: BlendMethod = "weights"
+
+    def __post_init__(self) -> None:
+        _require(len(self.members) >= 2, f"learner.members={self.members}, at least two")
+        _require(len(set(self.members)) == len(self.members), f"learner.members={self.members} names one twice")
+        _require(self.method in get_args(BlendMethod), f"unknown learner.method={self.method!r}")
+
+
 @dataclass(frozen=True)
 class GbdtEnsembleConfig:
     """The mean of several LightGBMs, each with its own features, settings and seed (3rd place).
@@ -346,10 +366,17 @@ LearnerConfig = GnnConfig | GbdtConfig | GbdtEnsembleConfig
 class ExperimentConfig:
     """One experiment. seed: fold k trains with seed + k."""
 
-    learner: LearnerConfig
+    learner: LearnerConfig | BlendConfig
     folds: FoldConfig = FoldConfig()
     target: TargetConfig = TargetConfig()
     seed: int = 0
+
+    @property
+    def trained(self) -> LearnerConfig:
+        """The learner of an experiment that trains one; ValueError for an ensemble."""
+        if isinstance(self.learner, BlendConfig):
+            raise ValueError(f"config: an ensemble of {', '.join(self.learner.members)} trains nothing")
+        return self.learner
 
 
 @dataclass(frozen=True)
@@ -387,6 +414,7 @@ _TYPES: dict[str, Any] = {
         GnnConfig,
         GbdtConfig,
         GbdtEnsembleConfig,
+        BlendConfig,
         ExperimentConfig,
         StudyConfig,
     )

@@ -5,9 +5,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from src.config import ExperimentConfig, from_dict, to_dict
 from src.files import write_csv, write_json
@@ -93,12 +91,13 @@ class RunDir:
             return
         write_json(path, {"config": to_dict(config), "data": data_key, "word2vec": word2vec})
 
-    def write_fold(
-        self, k: int, valid: pd.DataFrame, test_ids: NDArray[np.str_], test_pred: NDArray[np.float64], metrics: dict
-    ) -> None:
-        """Writes a fold's predictions; its metrics come last and mark it as finished."""
+    def write_fold(self, k: int, valid: pd.DataFrame, test: pd.DataFrame, metrics: dict) -> None:
+        """Writes a fold's predictions; its metrics come last and mark it as finished.
+
+        valid: OOF_COLUMNS. test: id, e_form_pred. Both may have `spread`, of an ensemble's members.
+        """
         write_csv(self.fold(k) / "valid.csv", valid)
-        write_csv(self.fold(k) / "test.csv", pd.DataFrame({"id": test_ids, "e_form_pred": test_pred}))
+        write_csv(self.fold(k) / "test.csv", test)
         write_json(self.fold(k) / "metrics.json", metrics)
         for path in self.checkpoints(k):
             path.unlink(missing_ok=True)
@@ -108,7 +107,8 @@ class RunDir:
 class Predictions:
     """What a finished experiment leaves behind, and where it was read from.
 
-    oof: columns id, fold, e_form, e_form_pred. test: id, fold_0 ..., e_form_pred.
+    oof: columns id, fold, e_form, e_form_pred. test: id, fold_0 ..., e_form_pred. An ensemble adds `spread` and `spread_0` ...:
+    the standard deviation over its members.
     """
 
     name: str

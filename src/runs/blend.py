@@ -1,16 +1,37 @@
-"""Means over experiments, judged out of fold."""
+"""Blends of experiments, judged out of fold: weights that a fold is scored with are fitted on the other folds."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from src.config import BlendMethod
 from src.runs.artifacts import Predictions
+from src.runs.weights import fit_weights
+
+Values = NDArray[np.float64]
 
 
-def normalized_weights(weights: Sequence[float] | None, n_members: int) -> NDArray[np.float64]:
-    """(n_members,), summing to one; equal where none are given."""
-    given = np.ones(n_members) if weights is None else np.array(weights, dtype=np.float64)
+@dataclass(frozen=True, eq=False)
+class Blend:
+    """Weights of members and the blend's out-of-fold predictions.
+
+    weights: (n_members,), from all out-of-fold rows; these go to the test rows.
+    fold_weights: (n_folds, n_members); those of fold k are fitted without its rows.
+    nested_pred: (n_crystals,), each row by its fold's weights: what the blend is scored by.
+    naive_pred: (n_crystals,), each row by `weights`, which were fitted on it too.
+    """
+
+    weights: Values
+    fold_weights: Values
+    nested_pred: Values
+    naive_pred: Values
+
+
+def normalized_weights(weights: Sequence[float], n_members: int) -> Values:
+    """(n_members,), summing to one; ValueError where they cannot be weights."""
+    given = np.array(weights, dtype=np.float64)
     if len(given) != n_members:
         raise ValueError(f"{len(given)} weights for {n_members} experiments")
     if not np.isfinite(given).all() or (given < 0).any() or given.sum() == 0:
@@ -18,7 +39,22 @@ def normalized_weights(weights: Sequence[float] | None, n_members: int) -> NDArr
     return given / given.sum()
 
 
-def stack_oof(members: Sequence[Predictions]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def fixed_blend(weights: Values, oof: Values) -> Blend:
+    """The blend with weights that nothing was fitted for. oof: (n_crystals, n_members)."""
+    pred = oof @ weights
+    return Blend(weights, weights[None], pred, pred)
+
+
+def fit_blend(method: BlendMethod, e_form: Values, oof: Values, fold: NDArray[np.int64], metric: str) -> Blend:
+    """The blend with weights fitted on out-of-fold rows. e_form, fold: (n_crystals,). oof: (n_crystals, n_members)."""
+    if method == "mean":
+        return fixed_blend(fit_weights(method, oof, e_form, metric), oof)
+    weights = fit_weights(method, oof, e_form, metric)
+    fold_weights = np.stack([fit_weights(method, oof[fold != k], e_form[fold != k], metric) for k in range(fold.max() + 1)])
+    return Blend(weights, fold_weights, (oof * fold_weights[fold]).sum(axis=1), oof @ weights)
+
+
+def stack_oof(members: Sequence[Predictions]) -> tuple[Values, Values]:
     """Truth (n_crystals,) and out-of-fold predictions (n_crystals, n_members), eV/atom, rows as in the first member."""
     first = members[0].oof
     columns = []
@@ -30,16 +66,48 @@ def stack_oof(members: Sequence[Predictions]) -> tuple[NDArray[np.float64], NDAr
     return first["e_form"].to_numpy(), np.stack(columns, axis=1)
 
 
-def stack_test(members: Sequence[Predictions], ids: Sequence[str]) -> NDArray[np.float64]:
-    """(n_test, n_members), eV/atom, rows in the order of ids."""
-    columns = []
-    for member in members:
-        test = member.test.set_index("id")["e_form_pred"]
-        missing = [row_id for row_id in ids if row_id not in test.index]
-        if missing or len(test) != len(ids):
+def shared_folds(members: Sequence[Predictions]) -> NDArray[np.int64]:
+    """(n_crystals,): the fold of each row of the first member; ValueError where another member has other folds."""
+    first = members[0].oof.set_index("id")["fold"]
+    for member in members[1:]:
+        if not first.equals(member.oof.set_index("id")["fold"].reindex(first.index)):
             raise ValueError(
-                f"{member.name} ({member.source}) predicts {len(test)} test rows where {len(ids)} are asked for; "
-                f"{len(missing)} of these are missing {missing[:5]}"
+                f"{member.name} has other folds than {members[0].name}: neither weights nor intervals can be fitted without the "
+                "rows they are judged on; blend experiments of one fold assignment"
             )
-        columns.append(test.loc[list(ids)].to_numpy(dtype=np.float64))
-    return np.stack(columns, axis=1)
+    return first.to_numpy(dtype=np.int64)
+
+
+def stack_test(members: Sequence[Predictions], ids: Sequence[str]) -> Values:
+    """(n_test, n_members), eV/atom, rows in the order of ids."""
+    return np.stack([_test_rows(member, ids, ["e_form_pred"])[:, 0] for member in members], axis=1)
+
+
+def stack_test_folds(members: Sequence[Predictions], ids: Sequence[str], n_folds: int, prefix: str = "fold") -> Values:
+    """(n_test, n_folds, n_members): what each fold's model of each member says, eV/atom.
+
+    prefix: `fold`, or `spread` for the standard deviation over an ensemble's own members, zero for the others.
+    """
+    columns = [f"{prefix}_{k}" for k in range(n_folds)]
+    stacked = []
+    for member in members:
+        if prefix == "spread" and columns[0] not in member.test:
+            stacked.append(np.zeros((len(ids), n_folds)))
+            continue
+        stacked.append(_test_rows(member, ids, columns))
+    return np.stack(stacked, axis=2)
+
+
+def _test_rows(member: Predictions, ids: Sequence[str], columns: list[str]) -> Values:
+    """(n_test, n_columns) of a member's test table, rows in the order of ids; ValueError where these are not its rows."""
+    test = member.test.set_index("id")
+    absent = [column for column in columns if column not in test]
+    if absent:
+        raise ValueError(f"{member.name} ({member.source}): test predictions lack the columns {absent}")
+    missing = [row_id for row_id in ids if row_id not in test.index]
+    if missing or len(test) != len(ids):
+        raise ValueError(
+            f"{member.name} ({member.source}) predicts {len(test)} test rows where {len(ids)} are asked for; "
+            f"{len(missing)} of these are missing {missing[:5]}"
+        )
+    return test.loc[list(ids), columns].to_numpy(dtype=np.float64)

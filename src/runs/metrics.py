@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import bootstrap
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
 Values = NDArray[np.float64]
@@ -21,6 +20,8 @@ def bootstrap_interval(difference: Values, level: float = 0.95) -> tuple[float, 
     """Percentile interval of the mean of per-crystal differences, crystals drawn with replacement; seed fixed."""
     if np.ptp(difference) == 0:
         return float(difference[0]), float(difference[0])
+    from scipy.stats import bootstrap  # here: it takes half a second to import, which a look at results need not wait for
+
     found = bootstrap(
         (difference,),
         np.mean,

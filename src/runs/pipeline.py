@@ -12,12 +12,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from src.config import ExperimentConfig, GnnConfig
+from src.config import BlendConfig, ExperimentConfig, GnnConfig
 from src.data.target import TargetNormalizer
 from src.features.potential import base_energies
 from src.files import write_csv, write_json
 from src.learners.learner import Inputs, Watched, histories, make_learner, prepare_inputs
 from src.runs.artifacts import MAT2VEC, OOF_COLUMNS, RunDir, read_csv, word2vec_key
+from src.runs.ensemble import write_ensemble
 from src.runs.launch import run_all
 from src.runs.metrics import scores
 from src.runs.task_data import TaskData, load_folds
@@ -68,6 +69,9 @@ def run_experiment(
     run = RunDir(data.folder / name)
     word2vec = MAT2VEC if MAT2VEC.is_file() else None
     run.claim(config, data.key, word2vec_key(word2vec))
+    if isinstance(config.learner, BlendConfig):
+        write_ensemble(config.learner, run, data, load_folds(data, config.folds), _versions())
+        return collect(config, run, data)
     wanted = list(range(config.folds.n_folds)) if folds is None else sorted(set(folds))
     for k in wanted:
         if not 0 <= k < config.folds.n_folds:
@@ -94,7 +98,7 @@ def _train(
     word2vec: Path | None,
 ) -> None:
     inputs, test_inputs = (
-        prepare_inputs(config.learner, table.crystals, key, data.cache, n_jobs, word2vec)
+        prepare_inputs(config.trained, table.crystals, key, data.cache, n_jobs, word2vec)
         for table, key in ((data.train, data.train_key), (data.test, data.test_key))
     )
     base, test_base = (
@@ -117,7 +121,7 @@ def _train(
         device=device,
         word2vec=word2vec,
     )
-    growing = {run.fold(k) / file: n for k in to_do for file, n in histories(config.learner).items()}
+    growing = {run.fold(k) / file: n for k in to_do for file, n in histories(config.trained).items()}
     run_all(partial(run_fold, job), to_do, n_jobs, growing, name)
 
 
@@ -125,7 +129,7 @@ def run_fold(job: FoldJob, k: int) -> None:
     """Trains fold k on all other folds' crystals, predicts its own and the test crystals, writes its files."""
     if job.run.fold_metrics(k) is not None:  # another process was faster
         return
-    if isinstance(job.config.learner, GnnConfig) and job.device == "cpu":
+    if isinstance(job.config.trained, GnnConfig) and job.device == "cpu":
         import torch
 
         torch.set_num_threads(1)  # folds run beside each other, and one thread makes the same numbers everywhere
@@ -138,7 +142,7 @@ def run_fold(job: FoldJob, k: int) -> None:
     normalizer = TargetNormalizer.fit(counts[train], job.e_form[train], job.config.target, base[train])
     write_json(folder / "normalizer.json", normalizer.to_json())
     residual = normalizer.normalize(counts, job.e_form, base)
-    learner = make_learner(job.config.learner, job.config.seed + k, job.device, job.word2vec)
+    learner = make_learner(job.config.trained, job.config.seed + k, job.device, job.word2vec)
     watched = Watched(job.inputs[valid], residual[valid])
     learner.fit(job.inputs[train], residual[train], folder, watched)
     learner.save(folder)
@@ -156,7 +160,7 @@ def run_fold(job: FoldJob, k: int) -> None:
         "resumed": resumed,  # then the seconds are those behind the interruption only
         "versions": _versions(),
     }
-    job.run.write_fold(k, oof, job.test_ids, test_pred, metrics)
+    job.run.write_fold(k, oof, pd.DataFrame({"id": job.test_ids, "e_form_pred": test_pred}), metrics)
 
 
 def collect(config: ExperimentConfig, run: RunDir, data: TaskData) -> dict:
@@ -174,7 +178,9 @@ def collect(config: ExperimentConfig, run: RunDir, data: TaskData) -> dict:
                 f"{run.fold(k) / 'test.csv'}: its ids are not those of the test table; remove the fold and train again"
             )
         test[f"fold_{k}"] = fold_pred["e_form_pred"]
-    test["e_form_pred"] = test.drop(columns="id").mean(axis=1)
+        if "spread" in fold_pred:  # of an ensemble's members
+            test[f"spread_{k}"] = fold_pred["spread"]
+    test["e_form_pred"] = test.filter(like="fold_").mean(axis=1)
     per_fold = [metrics for k in range(n_folds) if (metrics := run.fold_metrics(k))]
     fold_maes = [metrics["mae"] for metrics in per_fold]
     overall = scores(oof["e_form"].to_numpy(), oof["e_form_pred"].to_numpy())

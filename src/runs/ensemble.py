@@ -1,0 +1,68 @@
+"""An ensemble as an experiment: its folds are blends of its members' folds, so its artifacts are those of any run."""
+
+import logging
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from src.config import BlendConfig
+from src.files import write_json
+from src.runs.artifacts import OOF_COLUMNS, Predictions, RunDir, find_predictions
+from src.runs.blend import fit_blend, shared_folds, stack_oof
+from src.runs.metrics import scores
+from src.runs.task_data import TaskData
+from src.runs.uncertainty import fold_predictions, member_spread_of_oof, member_spread_of_test
+
+log = logging.getLogger(__name__)
+
+
+def write_ensemble(
+    config: BlendConfig, run: RunDir, data: TaskData, fold_of_crystal: NDArray[np.int64], versions: dict[str, str]
+) -> None:
+    """Writes every fold of an ensemble: its own crystals and the test crystals by the weights fitted on the other folds.
+
+    Raises ValueError where a member was trained on other data or other folds, FileNotFoundError where one is not finished.
+    """
+    members = [find_predictions(number, data.task.name, data.folder.parent) for number in config.members]
+    _check(members, data, fold_of_crystal)
+    e_form, oof = stack_oof(members)
+    blend = fit_blend(config.method, e_form, oof, fold_of_crystal, data.task.metric)
+    n_folds = int(fold_of_crystal.max()) + 1
+    weights = np.broadcast_to(blend.fold_weights, (n_folds, len(members)))
+    test_ids = list(data.test.ids)
+    test_pred = fold_predictions(members, blend, test_ids, n_folds)
+    within = member_spread_of_oof(members, blend, fold_of_crystal)
+    test_within = member_spread_of_test(members, blend, test_ids, n_folds)
+    for k in range(n_folds):
+        rows = fold_of_crystal == k
+        columns = (data.train.ids[rows], k, e_form[rows], blend.nested_pred[rows])
+        valid = pd.DataFrame(dict(zip(OOF_COLUMNS, columns, strict=True))).assign(spread=within[rows])
+        test = pd.DataFrame({"id": test_ids, "e_form_pred": test_pred[:, k], "spread": test_within[:, k]})
+        named = {member.name: float(weight) for member, weight in zip(members, weights[k], strict=True)}
+        write_json(run.fold(k) / "weights.json", named)
+        metrics = {**scores(e_form[rows], blend.nested_pred[rows]), **_costs(members, k), "versions": versions}
+        run.write_fold(k, valid, test, metrics)
+    spread = weights.std(axis=0)
+    parts = (f"{m.name} {w:.3f} ± {s:.3f}" for m, w, s in zip(members, weights.mean(axis=0), spread, strict=True))
+    log.info("%s: weights over folds: %s", run.path.name, ", ".join(parts))
+
+
+def _check(members: list[Predictions], data: TaskData, fold_of_crystal: NDArray[np.int64]) -> None:
+    for member in members:
+        oof = member.oof
+        if list(oof["id"]) != list(data.train.ids) or not np.allclose(oof["e_form"], data.train.targets, rtol=0, atol=1e-9):
+            raise ValueError(f"{member.name} ({member.source}) was trained on other data than the ensemble is asked for")
+    if not np.array_equal(shared_folds(members), fold_of_crystal):
+        raise ValueError(f"{members[0].name} has other folds than the ensemble's config; give it the members' folds")
+
+
+def _costs(members: list[Predictions], k: int) -> dict:
+    """What it takes to make a fold of all members; an ensemble's own seconds are few."""
+    metrics = [member.metrics for member in members]
+    return {
+        "n_parameters": sum(m["n_parameters"] for m in metrics),
+        "cpu_seconds": sum(m["cpu_seconds"] / len(m["fold_maes"]) for m in metrics),
+        "wall_seconds": sum(m["fold_wall_seconds"][k] for m in metrics),
+        "resumed": any(k in m.get("resumed_folds", []) for m in metrics),
+    }

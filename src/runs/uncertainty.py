@@ -1,0 +1,135 @@
+"""Intervals around a blend's predictions, calibrated out of fold; no test label is used.
+
+Three steps (normalised split conformal prediction, Lei et al., J. Am. Stat. Assoc. 113, 1094 (2018), folds for splits):
+
+1. The error of a fold model is put over a local scale, the spread between members plus a floor; both are known out of fold and
+   for test rows alike.
+2. The conformal quantile of these ratios over out-of-fold rows gives intervals for *one* fold model's prediction.
+3. A test prediction is the mean of all fold models and so is better than any of them: intervals of step 2 would hold more than
+   asked for. How far the fold models scatter around their mean is known for every test row; the error of the mean is taken to
+   have the shape of the out-of-fold errors, shrunk by the one factor with which mean and scatter together give a single model
+   the coverage that it has out of fold.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from src.runs.artifacts import Predictions
+from src.runs.blend import Blend, shared_folds, stack_oof, stack_test_folds
+
+Values = NDArray[np.float64]
+FLOORS = (0.3, 1.0, 3.0, 10.0)  # in units of the median spread; the one with the narrowest out-of-fold intervals is taken
+
+
+@dataclass(frozen=True, eq=False)
+class Intervals:
+    """Intervals of one level.
+
+    half_width: (n_test,), eV/atom. spread: (n_test,), eV/atom, standard deviation over fold models and members.
+    oof_half_width: (n_crystals,), eV/atom, around nested predictions, calibrated without the row's fold.
+    coverage: (n_folds,), share of a fold's crystals within them.
+    shrinkage: step 3's factor.
+    """
+
+    half_width: Values
+    spread: Values
+    oof_half_width: Values
+    coverage: Values
+    shrinkage: float
+
+
+def calibrate(members: Sequence[Predictions], blend: Blend, ids: Sequence[str], level: float = 0.9) -> Intervals:
+    """Intervals for the test rows `ids` and for the out-of-fold rows of a blend.
+
+    Raises ValueError where members have different folds, or test tables without fold models.
+    """
+    e_form, fold = stack_oof(members)[0], shared_folds(members)
+    n_folds = int(fold.max()) + 1
+    spread, test_spread = member_spread_of_oof(members, blend, fold), member_spread_of_test(members, blend, ids, n_folds)
+    test_pred = fold_predictions(members, blend, ids, n_folds)
+    error = np.abs(e_form - blend.nested_pred)
+    floor = _floor(error, spread, level)
+    scale, test_scale = spread + floor, test_spread + floor
+    oof_half_width = np.empty_like(error)
+    for k in range(n_folds):
+        oof_half_width[fold == k] = _quantile((error / scale)[fold != k], level) * scale[fold == k]
+    covered = error <= oof_half_width
+    quantile = _quantile(error / scale, level)
+    shrinkage = _shrinkage((e_form - blend.nested_pred) / scale, test_pred, test_scale, quantile, level)
+    return Intervals(
+        half_width=shrinkage * quantile * test_scale.mean(axis=1),
+        spread=np.sqrt((test_spread**2).mean(axis=1) + test_pred.var(axis=1)),
+        oof_half_width=oof_half_width,
+        coverage=np.array([covered[fold == k].mean() for k in range(n_folds)]),
+        shrinkage=shrinkage,
+    )
+
+
+def fold_predictions(members: Sequence[Predictions], blend: Blend, ids: Sequence[str], n_folds: int) -> Values:
+    """(n_test, n_folds), eV/atom: what the blend of the members' fold models says, each fold with its own weights."""
+    return (stack_test_folds(members, ids, n_folds) * blend.fold_weights).sum(axis=2)
+
+
+def member_spread_of_oof(members: Sequence[Predictions], blend: Blend, fold: NDArray[np.int64]) -> Values:
+    """(n_crystals,), eV/atom: standard deviation over members of the out-of-fold predictions."""
+    oof, ids = stack_oof(members)[1], members[0].oof["id"]
+    own = [
+        member.oof.set_index("id")["spread"].reindex(ids) if "spread" in member.oof else np.zeros(len(ids)) for member in members
+    ]
+    return _member_spread(oof, np.stack(own, axis=1), np.broadcast_to(blend.fold_weights, (fold.max() + 1, len(members)))[fold])
+
+
+def member_spread_of_test(members: Sequence[Predictions], blend: Blend, ids: Sequence[str], n_folds: int) -> Values:
+    """(n_test, n_folds), eV/atom: standard deviation over members of what their models of each fold say."""
+    pred, own = (stack_test_folds(members, ids, n_folds, prefix) for prefix in ("fold", "spread"))
+    return _member_spread(pred, own, blend.fold_weights)
+
+
+def _member_spread(pred: Values, own: Values, weights: Values) -> Values:
+    """Standard deviation over members, (...,): that between them and, where a member is an ensemble, that within it.
+
+    pred, own: (..., n_members). weights: broadcast to these; negative ones count by their size.
+    """
+    blended = (pred * weights).sum(axis=-1, keepdims=True)
+    share = np.abs(weights) / np.abs(weights).sum(axis=-1, keepdims=True)
+    return np.sqrt((share * ((pred - blended) ** 2 + own**2)).sum(axis=-1))
+
+
+def _floor(error: Values, spread: Values, level: float) -> float:
+    """What is added to the spread, eV/atom; where no row has a spread, one, which makes all intervals equally wide."""
+    median = float(np.median(spread))
+    if median == 0:
+        return 1.0
+    floors = [factor * median for factor in FLOORS]
+    return min(floors, key=lambda floor: _quantile(error / (spread + floor), level) * (spread + floor).mean())
+
+
+def _quantile(ratio: Values, level: float) -> float:
+    """The conformal quantile: the ceil((n + 1) level)-th smallest, the largest where there are too few."""
+    rank = int(np.ceil((len(ratio) + 1) * level))
+    return float(np.sort(ratio)[min(rank, len(ratio)) - 1])
+
+
+def _shrinkage(ratio: Values, test_pred: Values, test_scale: Values, quantile: float, level: float) -> float:
+    """The factor of step 3, by bisection.
+
+    ratio: (n_crystals,), signed error over scale. test_pred, test_scale: (n_test, n_folds).
+    """
+    from scipy.optimize import brentq
+
+    both_signs = np.sort(np.concatenate([ratio, -ratio]))
+    scatter = test_pred - test_pred.mean(axis=1, keepdims=True)
+    mean_scale = test_scale.mean(axis=1, keepdims=True)
+
+    def excess(factor: float) -> float:
+        upper = np.searchsorted(both_signs, (quantile * test_scale - scatter) / (factor * mean_scale), "right")
+        lower = np.searchsorted(both_signs, (-quantile * test_scale - scatter) / (factor * mean_scale), "left")
+        return float((upper - lower).mean() / len(both_signs) - level)
+
+    smallest = 0.05
+    if excess(smallest) <= 0 or excess(1.0) >= 0:  # the scatter explains all of the error, or none of it
+        return smallest if excess(smallest) <= 0 else 1.0
+    return float(brentq(excess, smallest, 1.0, xtol=1e-3))

@@ -1,0 +1,199 @@
+"""Laws of blends: weights, nested scores, ensembles as experiments, calibrated intervals."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from src.config import BlendConfig, ExperimentConfig, FoldConfig, GbdtConfig, from_dict, to_dict
+from src.runs.artifacts import Predictions, find_predictions
+from src.runs.blend import fit_blend, fixed_blend, shared_folds, stack_oof, stack_test_folds
+from src.runs.pipeline import run_experiment
+from src.runs.task_data import load_task_data
+from src.runs.uncertainty import calibrate
+from src.runs.weights import fit_weights
+
+METHODS = ("mean", "weights", "ridge", "hill")
+N, N_TEST, N_FOLDS = 3000, 5000, 10
+FOLD = np.arange(N) % N_FOLDS
+
+
+def noisy(n_members: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Truth (N,) and predictions (N, n_members) of members that get worse."""
+    rng = np.random.default_rng(seed)
+    e_form = rng.normal(size=N)
+    return e_form, e_form[:, None] + rng.normal(size=(N, n_members)) * 0.1 * np.arange(1, n_members + 1)
+
+
+@pytest.mark.parametrize("metric", ["mae", "rmse"])
+@pytest.mark.parametrize("method", METHODS)
+def test_weights_sum_to_one_and_prefer_the_better_member(method: str, metric: str) -> None:
+    e_form, pred = noisy()
+    weights = fit_weights(method, pred, e_form, metric)
+    assert weights.sum() == pytest.approx(1)
+    assert method == "mean" or weights[0] > weights[1] > weights[2]
+
+
+@pytest.mark.parametrize("metric", ["mae", "rmse"])
+def test_no_weights_on_the_simplex_are_better_than_the_fitted_ones(metric: str) -> None:
+    e_form, pred = noisy()
+    others = np.random.default_rng(1).dirichlet(np.ones(3), size=500)
+    others = np.concatenate([others, np.eye(3), fit_weights("hill", pred, e_form, metric)[None]])
+    power = 1 if metric == "mae" else 2
+    loss = (np.abs(pred @ others.T - e_form[:, None]) ** power).mean(axis=0)
+    fitted = (np.abs(pred @ fit_weights("weights", pred, e_form, metric) - e_form) ** power).mean()
+    assert fitted <= loss.min() + 1e-9
+
+
+def test_hill_climbing_never_loses_to_its_best_member() -> None:
+    e_form, pred = noisy()
+    assert np.abs(pred @ fit_weights("hill", pred, e_form, "mae") - e_form).mean() <= np.abs(pred[:, 0] - e_form).mean()
+
+
+def test_ridge_goes_to_the_plain_mean_where_members_say_the_same() -> None:
+    e_form, pred = noisy(1)
+    np.testing.assert_allclose(fit_weights("ridge", np.repeat(pred, 3, axis=1), e_form, "mae"), 1 / 3)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_targets_of_a_fold_do_not_reach_the_weights_it_is_scored_with(method: str) -> None:
+    e_form, pred = noisy()
+    changed = np.where(FOLD == 3, e_form[::-1], e_form)
+    before, after = (fit_blend(method, truth, pred, FOLD, "mae") for truth in (e_form, changed))
+    np.testing.assert_array_equal(before.nested_pred[FOLD == 3], after.nested_pred[FOLD == 3])
+    assert method == "mean" or (before.weights != after.weights).any()
+
+
+def test_the_naive_score_flatters_and_the_nested_one_does_not() -> None:
+    """Members that differ by noise alone: fitted weights cannot be of use to rows they have not seen."""
+    rng = np.random.default_rng(0)
+    e_form, fold = rng.normal(size=100), np.arange(100) % N_FOLDS
+    pred = e_form[:, None] + rng.normal(size=(100, 30))
+    blend = fit_blend("weights", e_form, pred, fold, "mae")
+    mean, naive, nested = (np.abs(p - e_form).mean() for p in (pred.mean(axis=1), blend.naive_pred, blend.nested_pred))
+    assert naive < mean < nested
+
+
+def members_of(n_members: int, common: float, seed: int = 0) -> tuple[list[Predictions], np.ndarray]:
+    """Members whose fold models share a part of their error, of different size from crystal to crystal; and the
+    truth of the test crystals."""
+    rng = np.random.default_rng(seed)
+    n = N + N_TEST
+    truth, size = rng.normal(size=n), 0.05 * np.exp(rng.normal(size=n) / 4)
+    shared = common * size * rng.normal(size=n)
+    members = []
+    for i in range(n_members):
+        models = (truth + shared + 0.5 * size * rng.normal(size=n))[:, None] + size[:, None] * rng.normal(size=(n, N_FOLDS))
+        oof_pred = models[np.arange(N), FOLD]
+        ids = np.array([f"x-{j}" for j in range(n)])
+        oof = pd.DataFrame({"id": ids[:N], "fold": FOLD, "e_form": truth[:N], "e_form_pred": oof_pred})
+        test = pd.DataFrame(models[N:], columns=[f"fold_{k}" for k in range(N_FOLDS)])
+        test = test.assign(id=ids[N:], e_form_pred=test.mean(axis=1))
+        members.append(Predictions(f"exp90{i}", Path(), oof, test, {}))
+    return members, truth[N:]
+
+
+def mean_of(members: list[Predictions]) -> tuple:
+    return stack_oof(members)[1], fixed_blend(np.full(len(members), 1 / len(members)), stack_oof(members)[1])
+
+
+@pytest.mark.parametrize("n_members", [1, 4])
+@pytest.mark.parametrize("common", [0.3, 1.5])
+def test_intervals_hold_ninety_percent_of_test_crystals(n_members: int, common: float) -> None:
+    members, truth = members_of(n_members, common)
+    found = calibrate(members, mean_of(members)[1], list(members[0].test["id"]))
+    pred = np.mean([m.test["e_form_pred"] for m in members], axis=0)
+    assert 0.88 <= (np.abs(truth - pred) <= found.half_width).mean() <= 0.92
+    assert found.coverage.mean() == pytest.approx(0.9, abs=0.01)
+    assert found.coverage.shape == (N_FOLDS,)
+
+
+def test_without_the_shrinkage_intervals_hold_too_many() -> None:
+    members, truth = members_of(1, 0.3)
+    found = calibrate(members, mean_of(members)[1], list(members[0].test["id"]))
+    assert (np.abs(truth - members[0].test["e_form_pred"]) <= found.half_width / found.shrinkage).mean() > 0.95
+
+
+def test_intervals_are_wider_where_members_disagree() -> None:
+    members, truth = members_of(4, 0.3)
+    found = calibrate(members, mean_of(members)[1], list(members[0].test["id"]))
+    error = np.abs(truth - np.mean([member.test["e_form_pred"] for member in members], axis=0))
+    wide = found.half_width > np.median(found.half_width)
+    assert error[wide].mean() > 1.1 * error[~wide].mean()
+
+
+def test_intervals_scale_with_the_unit() -> None:
+    def scaled(member: Predictions) -> Predictions:
+        oof = member.oof.assign(**{name: 1000 * member.oof[name] for name in ("e_form", "e_form_pred")})
+        return replace(member, oof=oof, test=member.test.set_index("id").mul(1000).reset_index())
+
+    members, _ = members_of(4, 0.3)
+    in_ev, in_mev = (calibrate(m, mean_of(m)[1], list(m[0].test["id"])) for m in (members, [scaled(m) for m in members]))
+    np.testing.assert_allclose(in_mev.half_width, 1000 * in_ev.half_width, rtol=1e-3)
+
+
+FOLDS = FoldConfig(n_folds=4, n_bins=2)
+GBDT = ExperimentConfig(learner=GbdtConfig(features=("fractions",), n_trees=20, min_child_samples=2), folds=FOLDS)
+ENSEMBLE = ExperimentConfig(learner=BlendConfig(members=("901", "902"), method="weights"), folds=FOLDS)
+
+
+@pytest.fixture
+def run(task_folder: Path):
+    """Runs a config under a name; exp901 and exp902 are there already."""
+    data = load_task_data(task_folder, task_folder.parent / "outputs", skip_bad_rows=False, n_jobs=1)
+
+    def run_config(config: ExperimentConfig, name: str) -> dict:
+        return run_experiment(config, name, data, None, 1, "cpu")
+
+    run_config(GBDT, "exp901")
+    run_config(replace(GBDT, learner=replace(GBDT.learner, n_trees=5)), "exp902")
+    return run_config
+
+
+def test_an_ensemble_leaves_what_any_experiment_leaves(run, task_folder: Path) -> None:
+    metrics = run(ENSEMBLE, "exp903")
+    outputs = task_folder.parent / "outputs"
+    members = [find_predictions(number, "small", outputs) for number in ("901", "902")]
+    ensemble = find_predictions("903", "small", outputs)
+    e_form, oof = stack_oof(members)
+    blend = fit_blend("weights", e_form, oof, shared_folds(members), "mae")
+    np.testing.assert_allclose(ensemble.oof["e_form_pred"], blend.nested_pred)
+    assert metrics["oof_mae"] == pytest.approx(np.abs(e_form - blend.nested_pred).mean())
+    assert metrics["n_parameters"] == sum(member.metrics["n_parameters"] for member in members)
+    assert set(members[0].metrics) == set(metrics)
+    ids = list(ensemble.test["id"])
+    by_fold = (stack_test_folds(members, ids, 4) * blend.fold_weights).sum(axis=2)
+    np.testing.assert_allclose(ensemble.test["e_form_pred"], by_fold.mean(axis=1))
+    weights = json.loads((outputs / "small" / "exp903" / "fold_2" / "weights.json").read_text())
+    np.testing.assert_allclose(list(weights.values()), blend.fold_weights[2])
+
+
+def test_an_ensemble_of_ensembles_is_an_experiment_too(run, task_folder: Path) -> None:
+    run(ENSEMBLE, "exp903")
+    metrics = run(replace(ENSEMBLE, learner=BlendConfig(("903", "901"), "mean")), "exp904")
+    assert np.isfinite(metrics["oof_mae"])
+    assert (find_predictions("904", "small", task_folder.parent / "outputs").oof["spread"] > 0).all()
+
+
+def test_an_ensemble_refuses_other_folds_and_missing_members(run) -> None:
+    with pytest.raises(ValueError, match="other folds"):
+        run(replace(ENSEMBLE, folds=replace(FOLDS, seed=5)), "exp903")
+    with pytest.raises(FileNotFoundError, match="no experiment exp999"):
+        run(replace(ENSEMBLE, learner=BlendConfig(("901", "999"))), "exp904")
+
+
+def test_an_ensemble_refuses_members_of_other_data(run, task_folder: Path) -> None:
+    path = task_folder.parent / "outputs" / "small" / "exp902" / "oof.csv"
+    oof = pd.read_csv(path)
+    oof.assign(e_form=oof["e_form"] + 1).to_csv(path, index=False)
+    with pytest.raises(ValueError, match=r"exp902 .* other data"):
+        run(ENSEMBLE, "exp903")
+
+
+def test_an_ensembles_config_travels_as_json_and_names_no_member_twice() -> None:
+    assert from_dict(json.loads(json.dumps(to_dict(ENSEMBLE)))) == ENSEMBLE
+    with pytest.raises(ValueError, match="twice"):
+        BlendConfig(("001", "001"))

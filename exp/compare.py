@@ -1,23 +1,23 @@
-"""Compares finished experiments, paired by crystal.
+"""Compares finished experiments, paired by crystal and by fold, and says how alike their errors are.
 
 python exp/compare.py                    # all that are finished
 python exp/compare.py 003 004 005        # differences are to the first
 python exp/compare.py --score            # with the test MAE: the stand-in for a leaderboard, look once
-python exp/compare.py --markdown --score # the ledger's table
+python exp/compare.py --markdown         # or --json
 """
 
 import argparse
+import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from src.data.task import Task, read_task
 from src.runs.artifacts import DEFAULT_TASK, EXPERIMENTS, OUTPUTS, Predictions, find_predictions, shown
-from src.runs.blend import stack_oof, stack_test
-from src.runs.metrics import bootstrap_interval, scores
+from src.runs.comparison import Difference, error_correlation, score_rows
 
 
 def finished(task_name: str, outputs: Path) -> list[Predictions]:
@@ -42,43 +42,61 @@ def read_labels(task: Task) -> pd.Series:
     return labels.set_index(task.id_column)[task.target_column]
 
 
-def table(members: list[Predictions], labels: pd.Series | None) -> pd.DataFrame:
-    """One row for each experiment; differences are to the first, with a 95% bootstrap interval over crystals."""
-    e_form, oof = stack_oof(members)
-    error = np.abs(oof - e_form[:, None])
-    rows = []
-    for i, member in enumerate(members):
-        m, oof_scores = member.metrics, scores(e_form, oof[:, i])
-        row = {
-            "experiment": member.name,
-            "OOF MAE": f"{oof_scores['mae']:.4f} ± {m['fold_mae_sd']:.4f}",
-            "OOF RMSE": f"{oof_scores['rmse']:.4f}",
+def table(rows: list[dict], reference: str) -> pd.DataFrame:
+    """Figures of `score_rows` as people read them."""
+    shown_rows = []
+    for row in rows:
+        cells = {
+            "experiment": row["experiment"],
+            "OOF MAE": f"{row['oof_mae']:.4f} ± {row['fold_mae_sd']:.4f}",
+            "OOF RMSE": f"{row['oof_rmse']:.4f}",
         }
-        if labels is not None:
-            test = scores(labels.to_numpy(), stack_test([member], list(labels.index))[:, 0])
-            row |= {"test MAE": f"{test['mae']:.4f}", "test RMSE": f"{test['rmse']:.4f}"}
-        row |= {"CPU s": f"{m['cpu_seconds']:.0f}", "parameters": str(m["n_parameters"])}
-        difference = error[:, i] - error[:, 0]
-        if i == 0:
-            row[f"ΔMAE to {members[0].name}"] = ""
-        else:
-            low, high = bootstrap_interval(difference)
-            sign = "" if low <= 0 <= high else " *"
-            row[f"ΔMAE to {members[0].name}"] = f"{difference.mean():+.4f} ({low:+.4f} to {high:+.4f}){sign}"
-        rows.append(row)
-    return pd.DataFrame(rows)
+        if "test_mae" in row:
+            cells |= {"test MAE": f"{row['test_mae']:.4f}", "test RMSE": f"{row['test_rmse']:.4f}"}
+            cells |= {"in 90%": f"{row['inside_90']:.1%}"}
+        cells |= {"CPU s": f"{row['cpu_seconds']:.0f}", "parameters": str(row["n_parameters"])}
+        difference: Difference | None = row["difference"]
+        cells[f"ΔMAE to {reference}"] = str(difference) if difference else ""
+        cells["folds won"] = f"{difference.folds_won} of {difference.n_folds}" if difference else ""
+        shown_rows.append(cells)
+    return pd.DataFrame(shown_rows)
+
+
+def leaderboard(rows: list[dict]) -> str:
+    """Whether the order out of fold is the order on the test set."""
+    from scipy.stats import spearmanr
+
+    correlation = spearmanr([row["oof_mae"] for row in rows], [row["test_mae"] for row in rows]).statistic
+    best = {key: min(rows, key=lambda row: row[key])["experiment"] for key in ("oof_mae", "test_mae")}
+    return (
+        f"CV against leaderboard: rank correlation {correlation:.2f} over {len(rows)} experiments; "
+        f"best OOF {best['oof_mae']}, best on test {best['test_mae']}"
+    )
 
 
 def to_markdown(rows: pd.DataFrame) -> str:
+    """The table with its columns as header, in Markdown."""
     lines = [list(rows), ["---"] * rows.shape[1], *rows.to_numpy().tolist()]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def as_text(rows: pd.DataFrame, correlation: pd.DataFrame, markdown: bool) -> str:
+    """Both tables, and what their signs mean."""
+    square = correlation.map("{:.2f}".format).rename_axis("error correlation").reset_index()
+    tables = [to_markdown(part) if markdown else part.to_string(index=False) for part in (rows, square)]
+    note = "sd over folds; * the 95% interval over crystals excludes zero"
+    if "in 90%" in rows:
+        note += "; in 90%: share of test crystals inside their 90% interval"
+    return "\n\n".join([tables[0], f"{note}.", tables[1]])
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("numbers", nargs="*", help="experiments (default: all that are finished)")
     parser.add_argument("--score", action="store_true", help="add the test scores, from the task's test labels")
-    parser.add_argument("--markdown", action="store_true", help="print a Markdown table")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--markdown", action="store_true", help="print Markdown tables")
+    form.add_argument("--json", action="store_true", help="print all figures as JSON")
     parser.add_argument("--data", type=Path, default=DEFAULT_TASK, help="folder of the task (default: input/flla)")
     parser.add_argument("--outputs", type=Path, default=OUTPUTS, help="where runs are (default: outputs/)")
     args = parser.parse_args(argv)
@@ -88,11 +106,18 @@ def main(argv: list[str] | None = None) -> None:
             members = [find_predictions(number, task.name, args.outputs) for number in args.numbers]
         else:
             members = finished(task.name, args.outputs)
-        rows = table(members, read_labels(task) if args.score else None)
+        rows = score_rows(members, read_labels(task) if args.score else None)
+        correlation = error_correlation(members)
     except (ValueError, FileNotFoundError) as error:
         sys.exit(f"compare: {error}")
-    print(to_markdown(rows) if args.markdown else rows.to_string(index=False))
-    print(f"\nErrors in {task.unit}; sd over folds; * the 95% interval over crystals excludes zero.")
+    if args.json:
+        plain = [row | {"difference": row["difference"] and asdict(row["difference"])} for row in rows]
+        print(json.dumps({"unit": task.unit, "rows": plain, "error_correlation": correlation.to_dict()}, indent=1))
+        return
+    print(as_text(table(rows, members[0].name), correlation, args.markdown))
+    if args.score and len(rows) > 2:
+        print(f"\n{leaderboard(rows)}")
+    print(f"\nErrors in {task.unit}.")
     for member in members:
         print(f"{member.name}: read from {shown(member.source)}")
 

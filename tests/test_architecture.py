@@ -72,7 +72,7 @@ def test_test_labels_are_read_by_compare_alone() -> None:
             assert "test_labels" not in path.read_text(), name
 
 
-@pytest.mark.parametrize("command", ["submit.py", "exp/compare.py"])
+@pytest.mark.parametrize("command", ["submit.py", "exp/compare.py", "exp/ledger.py", "exp/new.py"])
 def test_looking_at_results_needs_no_torch(command: str) -> None:
     code = (
         f"import runpy, sys; sys.argv = ['{command}', '--help']\n"

@@ -27,10 +27,9 @@ from src.config import (
 from src.data.export import write_task
 from src.data.target import TargetNormalizer
 from src.runs import pipeline
-from src.runs.artifacts import EXPERIMENTS, ROOT, find_predictions
+from src.runs.artifacts import EXPERIMENTS, ROOT, find_predictions, load_config
 from src.runs.pipeline import run_experiment
 from src.runs.task_data import TaskData, load_folds, load_task_data
-from src.runs.train import load_config
 from src.runs.train import main as train_main
 
 sys.path.insert(0, str(ROOT))

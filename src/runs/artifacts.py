@@ -1,13 +1,14 @@
 """RunDir: names, formats and guards of everything that a run leaves in outputs/, and of what an experiment publishes."""
 
 import hashlib
+import importlib.util
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from src.config import ExperimentConfig, from_dict, to_dict
+from src.config import ExperimentConfig, StudyConfig, from_dict, to_dict
 from src.files import write_csv, write_json
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,6 +24,20 @@ def experiment_name(number: str) -> str:
     if not digits.isdigit() or len(digits) > 3:
         raise ValueError(f"{number!r} is not the number of an experiment, 012 for instance")
     return f"exp{int(digits):03d}"
+
+
+def load_config(folder: Path) -> ExperimentConfig | StudyConfig:
+    """CONFIG of exp/expNNN/config.py."""
+    path = folder / "config.py"
+    spec = importlib.util.spec_from_file_location(f"{folder.name}_config", path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise FileNotFoundError(f"{path} is missing")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    config = getattr(module, "CONFIG", None)
+    if not isinstance(config, ExperimentConfig | StudyConfig):
+        raise ValueError(f"{path}: CONFIG is neither an ExperimentConfig nor a StudyConfig")
+    return config
 
 
 def shown(path: Path) -> Path:

@@ -1,14 +1,16 @@
-"""Scores over whole arrays of predictions."""
+"""Scores over whole arrays of predictions. Libraries that take seconds to import are imported where they are used: a command that
+looks at results starts at once."""
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
 Values = NDArray[np.float64]
 
 
 def scores(e_form: Values, e_form_pred: Values) -> dict[str, float]:
     """MAE, RMSE (both in the task's unit) and R2 over all rows."""
+    from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
+
     return {
         "mae": float(mean_absolute_error(e_form, e_form_pred)),
         "rmse": float(root_mean_squared_error(e_form, e_form_pred)),
@@ -20,7 +22,7 @@ def bootstrap_interval(difference: Values, level: float = 0.95) -> tuple[float, 
     """Percentile interval of the mean of per-crystal differences, crystals drawn with replacement; seed fixed."""
     if np.ptp(difference) == 0:
         return float(difference[0]), float(difference[0])
-    from scipy.stats import bootstrap  # here: it takes half a second to import, which a look at results need not wait for
+    from scipy.stats import bootstrap
 
     found = bootstrap(
         (difference,),

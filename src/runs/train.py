@@ -1,16 +1,15 @@
 """The command line of every exp/expNNN/train.py."""
 
 import argparse
-import importlib.util
 import logging
 import sys
 from pathlib import Path
 
 from joblib import cpu_count
 
-from src.config import ExperimentConfig, StudyConfig
+from src.config import StudyConfig
 from src.data.task import read_task
-from src.runs.artifacts import DEFAULT_TASK, OUTPUTS
+from src.runs.artifacts import DEFAULT_TASK, OUTPUTS, load_config
 from src.runs.pipeline import run_experiment
 from src.runs.study import run_study
 from src.runs.task_data import load_task_data
@@ -61,20 +60,6 @@ def check_device(device: str) -> None:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"--device {device}: torch cannot use it here ({str(error).splitlines()[0]})") from error
-
-
-def load_config(folder: Path) -> ExperimentConfig | StudyConfig:
-    """CONFIG of exp/expNNN/config.py."""
-    path = folder / "config.py"
-    spec = importlib.util.spec_from_file_location(f"{folder.name}_config", path)
-    if spec is None or spec.loader is None or not path.is_file():
-        raise FileNotFoundError(f"{path} is missing")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    config = getattr(module, "CONFIG", None)
-    if not isinstance(config, ExperimentConfig | StudyConfig):
-        raise ValueError(f"{path}: CONFIG is neither an ExperimentConfig nor a StudyConfig")
-    return config
 
 
 def start_log(run: Path) -> None:

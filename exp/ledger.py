@@ -1,0 +1,124 @@
+"""Writes the ledger's tables into exp/README.md, between its markers, from the published results.
+
+python exp/ledger.py            # write
+python exp/ledger.py --check    # only say whether the committed tables are what would be written
+
+An experiment's question is the first line of its config's docstring, its parent stands behind `Parent:`, its verdict in
+exp/verdicts.toml. Run it once a new experiment is published; the test scores come from the task's test labels.
+"""
+
+import argparse
+import ast
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import pandas as pd
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from exp.compare import read_labels, to_markdown
+from src.config import BlendConfig, track
+from src.data.task import read_task
+from src.runs.artifacts import DEFAULT_TASK, EXPERIMENTS, Predictions, experiment_name, find_predictions, load_config
+from src.runs.comparison import paired_difference, score_rows
+
+README = EXPERIMENTS / "README.md"
+VERDICTS = EXPERIMENTS / "verdicts.toml"
+START, END = "<!-- ledger: python exp/ledger.py writes what stands between these marks -->", "<!-- /ledger -->"
+NOWHERE = Path("/nonexistent")  # as outputs folder: published results alone
+TITLES = {
+    "closed": "Closed track: the task's data and published element tables",
+    "open": "Open track: models trained on other data come in",
+}
+
+
+def question_and_parent(name: str) -> tuple[str, str | None]:
+    """The first line of a config's docstring, and the experiment behind `Parent:` (None: none)."""
+    path = EXPERIMENTS / name / "config.py"
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    parent = re.search(r"^Parent: (exp\d{3}|none)\b", docstring, re.MULTILINE)
+    if parent is None:
+        raise ValueError(f"{path}: the docstring has no line 'Parent: expNNN. Changed: ...' or 'Parent: none'")
+    return docstring.splitlines()[0].rstrip("."), None if parent[1] == "none" else parent[1]
+
+
+def track_of(name: str) -> str:
+    """`open` where the experiment or, in an ensemble, any member is."""
+    config = load_config(EXPERIMENTS / name)
+    if isinstance(config.learner, BlendConfig):
+        tracks = [track_of(experiment_name(member)) for member in config.learner.members]
+        return "open" if "open" in tracks else "closed"
+    return track(config)
+
+
+def published(name: str) -> Predictions | None:
+    """The published results of an experiment, None where there are none."""
+    if not (EXPERIMENTS / name / "results" / "metrics.json").is_file():
+        return None
+    return find_predictions(name, DEFAULT_TASK.name, NOWHERE)
+
+
+def ledger_row(member: Predictions, labels: pd.Series, verdicts: dict[str, str]) -> dict[str, str]:
+    """One row of the ledger."""
+    question, parent_name = question_and_parent(member.name)
+    parent = published(parent_name) if parent_name else None
+    (row,) = score_rows([member], labels)
+    number = member.name.removeprefix("exp")
+    return {
+        "exp": number,
+        "question": question.replace("|", "\\|"),
+        "parent": parent_name.removeprefix("exp") if parent_name else "—",
+        "OOF MAE": f"{row['oof_mae']:.4f} ± {row['fold_mae_sd']:.4f}",
+        "OOF RMSE": f"{row['oof_rmse']:.4f}",
+        "test MAE": f"{row['test_mae']:.4f}",
+        "test RMSE": f"{row['test_rmse']:.4f}",
+        "in 90%": f"{row['inside_90']:.1%}",
+        "CPU s": f"{row['cpu_seconds']:.0f}",
+        "parameters": str(row["n_parameters"]),
+        "ΔMAE to parent, OOF (95%)": str(paired_difference(parent, member)) if parent else "",
+        "verdict": verdicts.get(number, ""),
+    }
+
+
+def ledger() -> str:
+    """The Markdown of both tables; ValueError where a verdict is for an experiment that is not published."""
+    labels = read_labels(read_task(DEFAULT_TASK))
+    verdicts = tomllib.loads(VERDICTS.read_text(encoding="utf-8"))
+    members = [member for path in sorted(EXPERIMENTS.glob("exp[0-9][0-9][0-9]")) if (member := published(path.name))]
+    foreign = set(verdicts) - {member.name.removeprefix("exp") for member in members}
+    if foreign:
+        raise ValueError(f"{VERDICTS}: verdicts for {sorted(foreign)}, which are not published")
+    parts = []
+    for name, title in TITLES.items():
+        rows = [ledger_row(member, labels, verdicts) for member in members if track_of(member.name) == name]
+        if rows:
+            parts.append(f"### {title}\n\n{to_markdown(pd.DataFrame(rows))}")
+    return "\n\n".join(parts)
+
+
+def with_ledger(text: str) -> str:
+    """The README's text with the tables as they should be; ValueError where its markers are missing."""
+    if text.count(START) != 1 or text.count(END) != 1 or text.index(START) > text.index(END):
+        raise ValueError(f"{README}: expected the lines {START!r} and {END!r} once each")
+    head, rest = text.split(START)
+    return f"{head}{START}\n\n{ledger()}\n\n{END}{rest.split(END)[1]}"
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where the tables are out of date")
+    args = parser.parse_args(argv)
+    try:
+        text = README.read_text(encoding="utf-8")
+        wanted = with_ledger(text)
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(f"ledger: {error}")
+    if args.check:
+        sys.exit(0 if text == wanted else "ledger: exp/README.md is out of date; run: python exp/ledger.py")
+    README.write_text(wanted, encoding="utf-8")
+    print(f"{README.name}: {'as it was' if text == wanted else 'written'}")
+
+
+if __name__ == "__main__":
+    main()

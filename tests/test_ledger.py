@@ -1,0 +1,110 @@
+"""Comparison, ledger and new experiments."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from exp import compare, ledger
+from exp.new import new_experiment
+from src.runs.artifacts import EXPERIMENTS, Predictions, find_predictions, load_config
+from src.runs.comparison import error_correlation, paired_difference
+
+
+def with_error(member: Predictions, error: np.ndarray | float) -> Predictions:
+    return replace(member, oof=member.oof.assign(e_form_pred=member.oof["e_form"] + error))
+
+
+@pytest.fixture
+def baseline() -> Predictions:
+    return find_predictions("001", "flla", Path("/nonexistent"))
+
+
+def test_the_committed_ledger_is_what_the_command_writes() -> None:
+    text = ledger.README.read_text(encoding="utf-8")
+    assert ledger.with_ledger(text) == text, "run: python exp/ledger.py"
+
+
+def test_every_experiment_names_a_question_and_a_parent_that_is_there() -> None:
+    for folder in sorted(EXPERIMENTS.glob("exp[0-9][0-9][0-9]")):
+        question, parent = ledger.question_and_parent(folder.name)
+        assert question and (parent is None or (EXPERIMENTS / parent).is_dir()), folder.name
+
+
+def test_a_ledger_without_its_marks_is_refused() -> None:
+    with pytest.raises(ValueError, match="once each"):
+        ledger.with_ledger("# Ledger\n")
+
+
+def test_an_ensemble_is_of_the_closed_track_where_its_members_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ledger.track_of("exp040") == "closed"
+    open_member = load_config(EXPERIMENTS / "exp003")
+    monkeypatch.setattr(ledger, "track", lambda config: "open" if config == open_member else "closed")
+    assert ledger.track_of("exp040") == "open"
+
+
+def test_the_difference_is_paired_and_has_its_sign_from_the_interval(baseline: Predictions) -> None:
+    """A small constant gain shows although crystals differ a hundred times as much from each other."""
+    error = np.abs(baseline.oof["e_form_pred"] - baseline.oof["e_form"]) + 0.01
+    better = paired_difference(with_error(baseline, error), with_error(baseline, error - 0.005))
+    assert better.mae == pytest.approx(-0.005)
+    assert better.is_significant and str(better).endswith("*")
+    assert (better.folds_won, better.n_folds) == (10, 10)
+    noise = np.random.default_rng(0).normal(size=len(error)) * 0.01
+    assert not paired_difference(with_error(baseline, error), with_error(baseline, error + noise - noise.mean())).is_significant
+
+
+def test_errors_of_opposite_sign_are_what_a_blend_wants(baseline: Predictions) -> None:
+    error = np.random.default_rng(0).normal(size=len(baseline.oof))
+    other = replace(with_error(baseline, -error), name="exp999")
+    found = error_correlation([with_error(baseline, error), other])
+    assert found.loc["exp001", "exp999"] == pytest.approx(-1)
+
+
+def test_json_holds_the_figures_of_the_table(capsys: pytest.CaptureFixture) -> None:
+    compare.main(["001", "010", "--json", "--outputs", "/nonexistent"])
+    found = json.loads(capsys.readouterr().out)
+    published = json.loads((EXPERIMENTS / "exp010/results/metrics.json").read_text())
+    assert found["rows"][1]["oof_mae"] == pytest.approx(published["oof_mae"])
+    assert found["rows"][1]["difference"]["high"] < 0
+    assert "test_mae" not in found["rows"][0]
+    assert list(pd.DataFrame(found["error_correlation"])) == ["exp001", "exp010"]
+
+
+@pytest.fixture
+def experiments(tmp_path: Path) -> Path:
+    parent = tmp_path / "exp012"
+    parent.mkdir()
+    for name in ("config.py", "train.py"):
+        (parent / name).write_text((EXPERIMENTS / "exp012" / name).read_text())
+    return tmp_path
+
+
+def test_a_new_experiment_is_its_parent_under_another_question(experiments: Path) -> None:
+    folder = new_experiment("42", "012", "Do 128 channels help?", experiments)
+    assert folder == experiments / "exp042"
+    assert load_config(folder) == load_config(EXPERIMENTS / "exp012")
+    text = (folder / "config.py").read_text()
+    assert text.startswith('"""Do 128 channels help?\n\nParent: exp012. Changed: ')
+    template = (EXPERIMENTS / "exp001" / "train.py").read_text()
+    assert (folder / "train.py").read_text() == template.replace("exp001", "exp042")
+    assert sorted(path.name for path in experiments.iterdir()) == ["exp012", "exp042"]
+
+
+@pytest.mark.parametrize(
+    ("number", "parent", "why", "message"),
+    [
+        ("012", "012", "Why?", "there already"),
+        ("042", "013", "Why?", "no experiment exp013"),
+        ("042", "012", " ", "one line"),
+        ("042", "012", 'The "best"?', "double quotes"),
+        ("0042", "012", "Why?", "not the number"),
+    ],
+)
+def test_a_new_experiment_that_cannot_be_is_refused(experiments: Path, number: str, parent: str, why: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        new_experiment(number, parent, why, experiments)
+    assert [path.name for path in experiments.iterdir()] == ["exp012"]

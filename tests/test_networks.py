@@ -25,6 +25,7 @@ from src.models.egnn import Egnn
 from src.models.nequip import EquivariantLinear, Nequip
 from src.models.network import make_network
 from src.models.radial import bessel_basis, polynomial_cutoff
+from src.models.standardise import InputStatistics
 
 TIGHT = {"rtol": 0, "atol": 1e-9}
 GRAPH = {"r_max": 4.5, "l_max": 2, "r_angle": 3.3}
@@ -100,6 +101,25 @@ def test_the_reduced_graph_gives_the_full_cells_output(crystal: Crystal, l_max: 
 def test_the_reduced_graph_gives_the_full_cells_output_by_other_networks(crystal: Crystal, name: str) -> None:
     model = make_rival(RIVALS[name]) if name in RIVALS else make_egnn()
     torch.testing.assert_close(energies(model, crystal), energies(model, crystal, symmetry=False), rtol=0, atol=1e-6)
+
+
+def test_the_reduced_graph_gives_the_full_cells_output_with_features_of_atoms_and_crystals(crystal: Crystal) -> None:
+    torch.manual_seed(0)
+    beside = InputStatistics(torch.tensor([[1.0, 2.0], [1.0, 3.0]]), torch.tensor([[20.0], [10.0]]))
+    graph = GraphConfig(r_max=4.5, l_max=2)
+    model = Nequip(NequipConfig(n_channels=6), graph, torch.randn(119, 6), 20.0, beside).double()
+    out = []
+    for symmetry, atomic_number in [
+        (True, crystal.atomic_numbers),
+        (False, crystal.atomic_numbers),
+        (True, [1] * crystal.n_atoms),
+    ]:
+        batch = make_batch([crystal], r_max=4.5, l_max=2, symmetry=symmetry)
+        batch.atom_features = torch.tensor(atomic_number, dtype=torch.float64)[:, None]
+        batch.global_features = torch.tensor([[0.5, 1.5]], dtype=torch.float64)
+        out.append(model(batch).detach())
+    torch.testing.assert_close(out[0], out[1], rtol=0, atol=1e-6)
+    assert (out[0] - out[2]).abs().item() > 1e-5
 
 
 def test_displacements_matter_in_egnn() -> None:

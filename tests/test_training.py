@@ -20,6 +20,7 @@ from src.config import (
     PretrainingConfig,
     TrainingConfig,
 )
+from src.data.store import RaggedStore
 from src.data.table import Crystals
 from src.learners.gnn import GnnLearner, GraphInputs
 from src.learners.learner import Watched, histories, make_learner, prepare_inputs
@@ -221,4 +222,22 @@ def test_global_features_reach_the_head_standardised_on_the_training_rows(inputs
     np.testing.assert_array_equal(predictions[0], learner.predict(replace(inputs, global_features=values)))
     assert np.abs(predictions[0] - predictions[1]).max() > 1e-4
     with pytest.raises(ValueError, match="global features"):
+        learner.predict(inputs)
+
+
+def test_features_of_atoms_reach_the_network_standardised_on_the_training_rows(inputs: GraphInputs, tmp_path: Path) -> None:
+    rng, rows = np.random.default_rng(0), np.arange(6)
+    items = [{"atom_features": rng.normal(2, 4, (crystal.n_atoms, 3)).astype(np.float32)} for crystal in CRYSTALS.values()]
+    store = RaggedStore.from_items({"atom_features": "atom"}, items)
+    learner = GnnLearner(replace(config(), atom_features="chgnet"), seed=3)
+    learner.fit(replace(inputs, atom_features=store)[rows], TARGET[rows], tmp_path)
+    of_training = np.concatenate([item["atom_features"] for item in items[:6]])
+    np.testing.assert_allclose(learner.model.atom_features.statistics[0], of_training.mean(axis=0), rtol=1e-5)
+    learner.save(tmp_path)
+    again, before = GnnLearner.load(tmp_path), learner.predict(replace(inputs, atom_features=store))
+    np.testing.assert_array_equal(again.predict(replace(inputs, atom_features=store)), before)
+    store.arrays["atom_features"][store.offsets["atom"][2]] += 5  # the first atom of the third crystal
+    changed = np.flatnonzero(again.predict(replace(inputs, atom_features=store)) != before)
+    assert changed.tolist() == [2]
+    with pytest.raises(ValueError, match="features of atoms"):
         learner.predict(inputs)

@@ -1,4 +1,4 @@
-"""Writes the ledger's tables into exp/README.md, between its markers, from the published results.
+"""Writes the ledger into exp/README.md, and its short form into README.md, between markers, from the published results.
 
 python exp/ledger.py            # write
 python exp/ledger.py --check    # only say whether the committed tables are what would be written
@@ -12,6 +12,7 @@ import ast
 import re
 import sys
 import tomllib
+from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
@@ -20,12 +21,22 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from exp.compare import read_labels, to_markdown
 from src.config import BlendConfig, track
 from src.data.task import read_task
-from src.runs.artifacts import DEFAULT_TASK, EXPERIMENTS, Predictions, experiment_name, find_predictions, load_config
+from src.runs.artifacts import (
+    DEFAULT_TASK,
+    EXPERIMENTS,
+    ROOT,
+    Predictions,
+    experiment_name,
+    find_predictions,
+    load_config,
+    shown,
+)
 from src.runs.comparison import paired_difference, score_rows
 
 README = EXPERIMENTS / "README.md"
 VERDICTS = EXPERIMENTS / "verdicts.toml"
 START, END = "<!-- ledger: python exp/ledger.py writes what stands between these marks -->", "<!-- /ledger -->"
+SHORT = ["exp", "question", "OOF MAE", "OOF RMSE", "test MAE", "test RMSE", "CPU s"]
 NOWHERE = Path("/nonexistent")  # as outputs folder: published results alone
 TITLES = {
     "closed": "Closed track: the task's data and published element tables",
@@ -81,28 +92,35 @@ def ledger_row(member: Predictions, labels: pd.Series, verdicts: dict[str, str])
     }
 
 
-def ledger() -> str:
-    """The Markdown of both tables; ValueError where a verdict is for an experiment that is not published."""
+@lru_cache
+def tables() -> dict[str, pd.DataFrame]:
+    """The table of each track by its title; ValueError where a verdict is for an experiment that is not published."""
     labels = read_labels(read_task(DEFAULT_TASK))
     verdicts = tomllib.loads(VERDICTS.read_text(encoding="utf-8"))
     members = [member for path in sorted(EXPERIMENTS.glob("exp[0-9][0-9][0-9]")) if (member := published(path.name))]
     foreign = set(verdicts) - {member.name.removeprefix("exp") for member in members}
     if foreign:
         raise ValueError(f"{VERDICTS}: verdicts for {sorted(foreign)}, which are not published")
-    parts = []
+    found = {}
     for name, title in TITLES.items():
         rows = [ledger_row(member, labels, verdicts) for member in members if track_of(member.name) == name]
         if rows:
-            parts.append(f"### {title}\n\n{to_markdown(pd.DataFrame(rows))}")
-    return "\n\n".join(parts)
+            found[title] = pd.DataFrame(rows)
+    return found
 
 
-def with_ledger(text: str) -> str:
-    """The README's text with the tables as they should be; ValueError where its markers are missing."""
+def ledger(short: bool) -> str:
+    """The Markdown of both tracks, all columns or SHORT ones."""
+    return "\n\n".join(f"### {title}\n\n{to_markdown(table[SHORT] if short else table)}" for title, table in tables().items())
+
+
+def with_ledger(path: Path) -> str:
+    """The text of a README with the tables as they should be; ValueError where its markers are missing."""
+    text = path.read_text(encoding="utf-8")
     if text.count(START) != 1 or text.count(END) != 1 or text.index(START) > text.index(END):
-        raise ValueError(f"{README}: expected the lines {START!r} and {END!r} once each")
+        raise ValueError(f"{path}: expected the lines {START!r} and {END!r} once each")
     head, rest = text.split(START)
-    return f"{head}{START}\n\n{ledger()}\n\n{END}{rest.split(END)[1]}"
+    return f"{head}{START}\n\n{ledger(short=path != README)}\n\n{END}{rest.split(END)[1]}"
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -110,14 +128,16 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where the tables are out of date")
     args = parser.parse_args(argv)
     try:
-        text = README.read_text(encoding="utf-8")
-        wanted = with_ledger(text)
+        wanted = {path: with_ledger(path) for path in (README, ROOT / "README.md")}
     except (ValueError, FileNotFoundError) as error:
         sys.exit(f"ledger: {error}")
-    if args.check:
-        sys.exit(0 if text == wanted else "ledger: exp/README.md is out of date; run: python exp/ledger.py")
-    README.write_text(wanted, encoding="utf-8")
-    print(f"{README.name}: {'as it was' if text == wanted else 'written'}")
+    for path, text in wanted.items():
+        same = path.read_text(encoding="utf-8") == text
+        if args.check and not same:
+            sys.exit(f"ledger: {shown(path)} is out of date; run: python exp/ledger.py")
+        if not same:
+            path.write_text(text, encoding="utf-8")
+        print(f"{shown(path)}: {'as it was' if same else 'written'}")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import pytest
 
 from exp import compare, ledger
 from exp.new import new_experiment
-from src.runs.artifacts import EXPERIMENTS, Predictions, find_predictions, load_config
+from src.runs.artifacts import EXPERIMENTS, ROOT, Predictions, find_predictions, load_config
 from src.runs.comparison import error_correlation, paired_difference
 
 
@@ -24,8 +24,8 @@ def baseline() -> Predictions:
 
 
 def test_the_committed_ledger_is_what_the_command_writes() -> None:
-    text = ledger.README.read_text(encoding="utf-8")
-    assert ledger.with_ledger(text) == text, "run: python exp/ledger.py"
+    for path in (ledger.README, ROOT / "README.md"):
+        assert ledger.with_ledger(path) == path.read_text(encoding="utf-8"), "run: python exp/ledger.py"
 
 
 def test_every_experiment_names_a_question_and_a_parent_that_is_there() -> None:
@@ -34,9 +34,10 @@ def test_every_experiment_names_a_question_and_a_parent_that_is_there() -> None:
         assert question and (parent is None or (EXPERIMENTS / parent).is_dir()), folder.name
 
 
-def test_a_ledger_without_its_marks_is_refused() -> None:
+def test_a_ledger_without_its_marks_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("# Ledger\n")
     with pytest.raises(ValueError, match="once each"):
-        ledger.with_ledger("# Ledger\n")
+        ledger.with_ledger(tmp_path / "README.md")
 
 
 def test_an_ensemble_is_of_the_closed_track_where_its_members_are(monkeypatch: pytest.MonkeyPatch) -> None:

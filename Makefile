@@ -1,7 +1,7 @@
 PYTHON ?= python3
 PY = .venv/bin/python
 .DELETE_ON_ERROR:
-.PHONY: run test slow faithful bench accuracy memory clean
+.PHONY: run test slow faithful bench accuracy memory peers clean
 
 run: .venv/installed  ## set-up, exp001 and exp000 on the embedded data, submission, table
 	$(PY) exp/exp001/train.py
@@ -30,6 +30,9 @@ accuracy: .venv/installed  ## folds of exp005 with the fused convolution and wit
 memory: .venv/installed  ## resident memory of training on 3,000 and on 132,000 crystals
 	$(PY) tests/bench/memory.py
 
+peers: .venv/peers  ## one fold of the reference implementations of MEGNet and ALIGNN beside ours; BUDGET=600 CPU seconds each
+	$(PY) tests/bench/peers.py $(if $(BUDGET),--budget $(BUDGET))
+
 .venv/installed: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv .venv
@@ -39,6 +42,10 @@ memory: .venv/installed  ## resident memory of training on 3,000 and on 132,000 
 
 .venv/bench: .venv/installed requirements-bench.txt
 	$(PY) -m pip install --quiet -r requirements.txt -r requirements-bench.txt
+	touch $@
+
+.venv/peers: .venv/installed requirements-peers.txt
+	$(PY) -m pip install --quiet -r requirements.txt -r requirements-peers.txt
 	touch $@
 
 clean:

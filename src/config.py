@@ -195,7 +195,7 @@ class MegnetConfig:
 
 @dataclass(frozen=True)
 class AlignnConfig:
-    """ALIGNN (Choudhary, DeCost 2021), narrower than the authors' 256 channels and shallower than their 4 + 4 layers.
+    """ALIGNN (Choudhary, DeCost 2021), sized as in the package alignn 2026.8.11; the paper has 256 channels, 4 + 4 layers.
 
     n_alignn_layers: layers on bonds and angles. n_gcn_layers: layers on bonds alone, behind them.
     n_gaussians: of the expansion of bond lengths from 0 to r_max. n_angle_gaussians: of cosines.

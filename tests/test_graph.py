@@ -34,13 +34,15 @@ def test_lengths_are_those_of_the_edges(crystal: Crystal) -> None:
 
 def test_a_batch_keeps_every_crystal_apart() -> None:
     crystals = list(CRYSTALS.values())
-    whole, single = make_batch(crystals, r_max=4.0), [make_batch([crystal], r_max=4.0) for crystal in crystals]
+    graph = {"r_max": 4.0, "r_angle": 2.5}
+    whole, single = make_batch(crystals, **graph), [make_batch([crystal], **graph) for crystal in crystals]
     for name, (level, target) in LEVELS.items():
         start = 0
         parts = []
         for batch in single:
             parts.append(getattr(batch, name).numpy() + start)
-            start += {"orbit": batch.n_orbits, "atom": len(batch.atom_orbit_index), "length": len(batch.length)}.get(target, 0)
+            rows = {"orbit": "orbit_z", "atom": "atom_orbit_index", "edge": "edge_vec", "length": "length"}
+            start += len(getattr(batch, rows[target])) if target else 0
         np.testing.assert_array_equal(getattr(whole, name).numpy(), np.concatenate(parts), err_msg=f"{name} of level {level}")
     assert (np.diff(whole.edge_dst_index.numpy()) >= 0).all()
 
@@ -67,9 +69,8 @@ def test_the_cache_gives_back_what_was_built_and_is_built_once(tmp_path: Path, m
 
 def test_everything_that_shapes_a_graph_is_in_the_key() -> None:
     keys = [graph_key("a", GraphConfig()), graph_key("b", GraphConfig())]
-    keys += [
-        graph_key("a", GraphConfig(**change)) for change in ({"r_max": 4.0}, {"l_max": 2}, {"symmetry": False}, {"symprec": 0.01})
-    ]
+    changes = ({"r_max": 4.0}, {"l_max": 2}, {"symmetry": False}, {"symprec": 0.01}, {"r_angle": 3.0})
+    keys += [graph_key("a", GraphConfig(**change)) for change in changes]
     assert len(set(keys)) == len(keys)
 
 

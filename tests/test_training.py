@@ -10,14 +10,19 @@ from conftest import CRYSTALS
 from lion_pytorch import Lion
 
 from src.config import (
+    AlignnConfig,
+    CgcnnConfig,
     EgnnConfig,
     GbdtConfig,
     GbdtEnsembleConfig,
     GnnConfig,
     GraphConfig,
     LearnerConfig,
+    MegnetConfig,
     NequipConfig,
+    NetworkConfig,
     PretrainingConfig,
+    SchnetConfig,
     TrainingConfig,
 )
 from src.data.store import RaggedStore
@@ -118,12 +123,22 @@ def test_eight_crystals_are_learned_by_heart(inputs: GraphInputs, tmp_path: Path
 
 @pytest.mark.parametrize(
     "network",
-    [replace(config().network, gather_layers=True), replace(config().network, n_element_attributes=3), EgnnConfig(n_channels=16)],
-    ids=["gathered layers", "conditioned self-connection", "egnn"],
+    [
+        replace(config().network, gather_layers=True),
+        replace(config().network, n_element_attributes=3),
+        EgnnConfig(n_channels=16),
+        CgcnnConfig(n_channels=16, n_hidden=16),
+        SchnetConfig(n_channels=16, n_layers=2),
+        MegnetConfig(n_channels=8, n_hidden=16, n_layers=1),
+        AlignnConfig(n_channels=16, n_alignn_layers=1, n_gcn_layers=1),
+    ],
+    ids=["gathered layers", "conditioned self-connection", "egnn", "cgcnn", "schnet", "megnet", "alignn"],
 )
-def test_other_networks_learn_eight_crystals_too(network: NequipConfig | EgnnConfig, inputs: GraphInputs, tmp_path: Path) -> None:
+def test_other_networks_learn_eight_crystals_too(network: NetworkConfig, tmp_path: Path) -> None:
     c = config(n_epochs=300, batch_size=8, lr=1e-2, ema_decay=0.9)
-    learner = GnnLearner(replace(c, network=network), seed=3)
+    c = replace(c, network=network, graph=GraphConfig(r_max=3.5, r_angle=3.0))
+    inputs = prepare_inputs(c, Crystals.from_list(list(CRYSTALS.values())), "test", tmp_path / "cache", 1, None)
+    learner = GnnLearner(c, seed=3)
     learner.fit(inputs, TARGET, tmp_path)
     assert np.abs(learner.predict(inputs) - TARGET).mean() < 0.05
 

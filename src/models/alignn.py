@@ -1,12 +1,14 @@
 """ALIGNN: message passing on bonds and on bond angles (Choudhary, DeCost, npj Comput. Mater. 7, 185 (2021),
 doi:10.1038/s41524-021-00650-1).
 
-Layers as in the paper: edge-gated convolutions on the crystal graph and on its line graph. What differs from the authors' code:
-- neighbours are all within r_max and bonds of the line graph all within r_angle, both faded by a smooth cutoff, not the twelve
-  nearest, which depend on the choice of the cell where several are equally distant;
+Layers as in the paper: edge-gated convolutions on the crystal graph and on its line graph. What differs from it:
+- neighbours are all within r_max and bonds of the line graph all within r_angle, as in the authors' newer package (alignn
+  2026.8.11), and both are faded by a smooth cutoff; the twelve nearest of the paper depend on the choice of the cell where
+  several are equally distant;
 - the gates of an atom are normalised by their sum plus one, not plus 1e-6, so that the output is continuous where the last
   neighbour leaves;
-- layer norm instead of batch norm, whose statistics would differ between reduced and full graphs;
+- layer norm, as in that package, instead of batch norm, whose statistics would differ between reduced and full graphs;
+- angles behind the last convolution on bonds, and bonds behind the last on atoms, are not updated: nothing reads them;
 - the element vector is the experiment's.
 """
 

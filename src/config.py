@@ -43,15 +43,15 @@ class TargetConfig:
     kind: `residual` of a linear regression of the structure's energy on its atom counts (2nd place), over its standard deviation;
         `standardise`: minus mean, over standard deviation; `raw`: as in the table.
     base: `chgnet`: the energy that this pretrained potential gives, and the shift of each element that brings it closest to the
-        table, are taken off first (open track); with kind `residual` only.
+        table, are taken off first (open track); `chgnet_mean`: the mean of its two trainings; with kind `residual` only.
     """
 
     kind: Literal["residual", "standardise", "raw"] = "residual"
-    base: Literal["none", "chgnet"] = "none"
+    base: Literal["none", "chgnet", "chgnet_mean"] = "none"
 
     def __post_init__(self) -> None:
         _require(self.kind in ("residual", "standardise", "raw"), f"unknown target.kind={self.kind!r}")
-        _require(self.base in ("none", "chgnet"), f"unknown target.base={self.base!r}")
+        _require(self.base in ("none", "chgnet", "chgnet_mean"), f"unknown target.base={self.base!r}")
         _require(
             self.base == "none" or self.kind == "residual", f"target.base={self.base!r} goes with target.kind='residual' only"
         )
@@ -359,7 +359,27 @@ class GbdtEnsembleConfig:
         _require(self.n_inner_folds >= 2, f"learner.n_inner_folds={self.n_inner_folds}, at least 2")
 
 
-LearnerConfig = GnnConfig | GbdtConfig | GbdtEnsembleConfig
+@dataclass(frozen=True)
+class SvrConfig:
+    """Support vector regression with a radial kernel; C and epsilon as in scikit-learn.
+
+    features: groups known to src/features/tables.py, finite for every crystal.
+    gamma: of the kernel, over the number of features. max_target: where training targets are cut off, in units of their scale.
+    """
+
+    features: tuple[str, ...]
+    gamma: float = 2.0
+    C: float = 3.0
+    epsilon: float = 0.05
+    max_target: float = 3.0
+
+    def __post_init__(self) -> None:
+        for name in ("gamma", "C", "max_target"):
+            _require(getattr(self, name) > 0, f"learner.{name}={getattr(self, name)}, above 0")
+        _require(self.epsilon >= 0, f"learner.epsilon={self.epsilon}, at least 0")
+
+
+LearnerConfig = GnnConfig | GbdtConfig | GbdtEnsembleConfig | SvrConfig
 
 
 @dataclass(frozen=True)
@@ -414,6 +434,7 @@ _TYPES: dict[str, Any] = {
         GnnConfig,
         GbdtConfig,
         GbdtEnsembleConfig,
+        SvrConfig,
         BlendConfig,
         ExperimentConfig,
         StudyConfig,
@@ -421,7 +442,8 @@ _TYPES: dict[str, Any] = {
 }
 
 
-LEARNED_ON_ENERGIES = ("chgnet", "megnet16")  # names of bases, groups of features and element tables
+# names of bases, groups of features and element tables
+LEARNED_ON_ENERGIES = ("chgnet", "chgnet_0.2.0", "chgnet_mean", "megnet16")
 
 
 def track(config: ExperimentConfig) -> Literal["closed", "open"]:

@@ -21,6 +21,7 @@ from src.config import (
     GraphConfig,
     NequipConfig,
     StudyConfig,
+    SvrConfig,
     TargetConfig,
     TrainingConfig,
 )
@@ -49,7 +50,9 @@ NEQUIP = ExperimentConfig(
 OPEN = replace(GBDT, target=TargetConfig(base="chgnet"))
 MEMBERS = (GBDT.learner, replace(GBDT.learner, features=("geometry", "fractions")))
 ENSEMBLE = replace(GBDT, learner=GbdtEnsembleConfig(members=MEMBERS, outlier_fraction=0.1, n_inner_folds=2))
-EVERY_KIND = pytest.mark.parametrize("config", [GBDT, NEQUIP, ENSEMBLE], ids=["lightgbm", "nequip", "ensemble"])
+SUPPORT_VECTORS = replace(GBDT, learner=SvrConfig(features=("fractions", "geometry")))
+KINDS = {"lightgbm": GBDT, "nequip": NEQUIP, "ensemble": ENSEMBLE, "svr": SUPPORT_VECTORS}
+EVERY_KIND = pytest.mark.parametrize("config", KINDS.values(), ids=KINDS)
 
 
 def run(

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from conftest import CRYSTALS, random_rotation
 
-from src.config import GbdtConfig, TargetConfig
+from src.config import TargetConfig
 from src.data.crystal import Crystal
 from src.data.store import RaggedStore
 from src.data.table import Crystals
 from src.features import potential
 from src.features.potential import LEVELS, base_energies, cached_potential, compute_potential, potential_features
+from src.features.tables import cached_features
 
 NAMED = Crystals.from_list(list(CRYSTALS.values()))
 
@@ -67,13 +68,16 @@ def test_energies_are_means_over_atoms_and_differ_between_crystals(computed: Rag
     assert np.ptp(computed.arrays["energy"][:7]) > 0.5
 
 
-def test_energies_are_those_of_the_package_over_its_reference(computed: RaggedStore, capsys: pytest.CaptureFixture) -> None:
+@pytest.mark.parametrize(("name", "release"), [("chgnet", "0.3.0"), ("chgnet_0.2.0", "0.2.0")])
+def test_energies_are_those_of_the_package_over_its_reference(name: str, release: str, capsys: pytest.CaptureFixture) -> None:
+    pytest.importorskip("chgnet", reason="chgnet is an optional extra: pip install -r requirements-open.txt")
     from chgnet.model import CHGNet
 
-    model = CHGNet.load(use_device="cpu")
+    model = CHGNet.load(use_device="cpu", model_name=release)
     graph = model.graph_converter(CRYSTALS["rutile"].to_structure())
-    expected = model.predict_graph(graph, task="e")["e"] - model.composition_model([graph]).numpy()[0]
-    assert computed.arrays["energy"][list(CRYSTALS).index("rutile")] == pytest.approx(expected, abs=1e-5)
+    expected = model.predict_graph(graph, task="e")["e"] - model.composition_model([graph]).detach().numpy()[0]
+    found = compute_potential(Crystals.from_list([CRYSTALS["rutile"]]), 1, name).arrays["energy"]
+    assert found[0] == pytest.approx(expected, abs=1e-5)
 
 
 def test_an_atom_without_neighbours_gets_an_energy() -> None:
@@ -105,8 +109,15 @@ def test_columns_for_lightgbm_are_of_each_crystal_alone(computed: RaggedStore) -
 
 
 def test_chgnets_columns_stand_beside_those_of_the_composition(tmp_path: Path, computed: RaggedStore) -> None:
-    from src.learners.gbdt import prepare
+    both = cached_features(NAMED, "key", ("fractions", "chgnet"), tmp_path)
+    assert list(both.columns[-69:]) == list(potential_features(computed))
+    assert both.shape == (len(NAMED), 118 + 69) and both.dtypes.eq(np.float32).all()
 
-    both = prepare(GbdtConfig(features=("fractions", "chgnet")), NAMED, "key", tmp_path, 1, None)
-    assert list(both.table.columns[-69:]) == list(potential_features(computed))
-    assert both.table.shape == (len(NAMED), 118 + 69) and both.table.dtypes.eq(np.float32).all()
+
+def test_the_mean_base_is_that_of_both_trainings(tmp_path: Path, computed: RaggedStore) -> None:
+    mean, second = (
+        base_energies(TargetConfig(base="chgnet_mean"), NAMED, "key", tmp_path),
+        compute_potential(NAMED, 1, "chgnet_0.2.0"),
+    )
+    np.testing.assert_allclose(mean, (computed.arrays["energy"] + second.arrays["energy"]) / 2, atol=1e-6)
+    assert np.abs(computed.arrays["energy"] - second.arrays["energy"]).max() > 1e-3

@@ -8,6 +8,8 @@ import pytest
 import torch
 from conftest import CRYSTALS
 from lion_pytorch import Lion
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVR
 
 from src.config import (
     AlignnConfig,
@@ -23,6 +25,7 @@ from src.config import (
     NetworkConfig,
     PretrainingConfig,
     SchnetConfig,
+    SvrConfig,
     TrainingConfig,
 )
 from src.data.store import RaggedStore
@@ -30,6 +33,7 @@ from src.data.table import Crystals
 from src.learners.gnn import GnnLearner, GraphInputs
 from src.learners.learner import Watched, histories, make_learner, prepare_inputs
 from src.learners.pretraining import pretrain
+from src.learners.svr import SvrLearner
 from src.learners.training import Training, make_optimizer, make_schedule, seed_everything
 from src.models.derivatives import energy_and_derivatives
 from src.models.network import make_network
@@ -97,7 +101,15 @@ def test_watched_rows_decide_nothing(inputs: GraphInputs, tmp_path: Path) -> Non
 TREES = GbdtConfig(features=("fractions", "geometry"), n_trees=5, min_child_samples=1)
 
 
-@pytest.mark.parametrize("learner_config", [config(), TREES, GbdtEnsembleConfig(members=(TREES, TREES), outlier_fraction=0.2)])
+LEARNERS = [
+    config(),
+    TREES,
+    GbdtEnsembleConfig(members=(TREES, TREES), outlier_fraction=0.2),
+    SvrConfig(features=("geometry", "fractions")),
+]
+
+
+@pytest.mark.parametrize("learner_config", LEARNERS, ids=lambda c: type(c).__name__)
 def test_a_saved_learner_predicts_the_same(learner_config: LearnerConfig, tmp_path: Path) -> None:
     crystals = Crystals.from_list(list(CRYSTALS.values()))
     inputs = prepare_inputs(learner_config, crystals, "test", tmp_path / "cache", 1, None)
@@ -108,6 +120,17 @@ def test_a_saved_learner_predicts_the_same(learner_config: LearnerConfig, tmp_pa
     again = type(learner).load(tmp_path)
     np.testing.assert_array_equal(again.predict(inputs[rows]), learner.predict(inputs[rows]))
     assert again.n_parameters == learner.n_parameters > 0
+
+
+def test_support_vectors_predict_as_scikit_learn_does_and_without_the_cut_off_targets(tmp_path: Path) -> None:
+    c = SvrConfig(features=("geometry",), max_target=0.5)
+    x = prepare_inputs(c, Crystals.from_list(list(CRYSTALS.values())), "test", tmp_path / "cache", 1, None)
+    learner = SvrLearner(c)
+    learner.fit(x, TARGET, tmp_path, Watched(x, TARGET))
+    scaled = StandardScaler().fit_transform(x.matrix(c.features).astype(np.float64)).clip(-6, 6)
+    machine = SVR(gamma=c.gamma / scaled.shape[1], C=c.C, epsilon=c.epsilon).fit(scaled, TARGET.clip(-0.5, 0.5))
+    np.testing.assert_allclose(learner.predict(x), machine.predict(scaled), atol=1e-10)
+    assert len((tmp_path / "history.csv").read_text().splitlines()) == histories(c)["history.csv"] + 1
 
 
 def test_prediction_is_by_the_averaged_weights(inputs: GraphInputs, tmp_path: Path) -> None:

@@ -31,7 +31,11 @@ from src.data.store import RaggedStore
 from src.data.table import Crystals
 
 log = logging.getLogger(__name__)
-WEIGHTS = "0.3.0/chgnet_0.3.0_e29f68s314m37.pth.tar"  # in the package's folder `pretrained`
+WEIGHTS = {  # name here -> file in the package's folder `pretrained`
+    "chgnet": "0.3.0/chgnet_0.3.0_e29f68s314m37.pth.tar",
+    "chgnet_0.2.0": "0.2.0/chgnet_0.2.0_e30f77s348m32.pth.tar",  # an earlier training, whose errors are partly others
+}
+BASES: dict[str, tuple[str, ...]] = {"none": (), "chgnet": ("chgnet",), "chgnet_mean": tuple(WEIGHTS)}
 MAX_Z = 94  # the heaviest element of its tables, Pu
 CHUNK = 32  # crystals; also a batch, so that numbers do not depend on the number of processes
 LEVELS = {
@@ -43,45 +47,45 @@ LEVELS = {
 }
 
 
-def cached_potential(crystals: Crystals, crystals_key: str, folder: Path, n_jobs: int = 1) -> RaggedStore:
+def cached_potential(crystals: Crystals, crystals_key: str, folder: Path, n_jobs: int = 1, name: str = "chgnet") -> RaggedStore:
     """The store of LEVELS for all crystals in `folder`, memory-mapped; computed where it is not there yet.
 
-    crystals_key: identifies the crystals, their hash for instance.
+    crystals_key: identifies the crystals, their hash for instance. name: of WEIGHTS.
     Raises ValueError where chgnet is not installed or does not know an element.
     """
     _require_chgnet()
     code = [Path(str(module.__file__)).read_bytes() for module in (store, sys.modules[__name__])]
     libraries = [version(name).encode() for name in ("chgnet", "pymatgen-core", "numpy", "torch")]
     key = hashlib.sha256(b"\0".join([crystals_key.encode(), *code, *libraries])).hexdigest()[:16]
-    path = folder / f"chgnet-{key}"
+    path = folder / f"{name}-{key}"
     if path.is_dir():
-        log.info("chgnet: read from %s", path)
+        log.info("%s: read from %s", name, path)
     else:
         start = time.perf_counter()
-        compute_potential(crystals, n_jobs).save(path)
-        log.info("chgnet: %d crystals in %.1f s; now in %s", len(crystals), time.perf_counter() - start, path)
+        compute_potential(crystals, n_jobs, name).save(path)
+        log.info("%s: %d crystals in %.1f s; now in %s", name, len(crystals), time.perf_counter() - start, path)
     return RaggedStore.open(path)
 
 
 def base_energies(
     config: TargetConfig, crystals: Crystals, crystals_key: str, folder: Path, n_jobs: int = 1
 ) -> NDArray[np.float64]:
-    """(n_crystals,), eV/atom: the energies that the target's base names; zeros where it names none."""
-    if config.base == "none":
-        return np.zeros(len(crystals))
-    return cached_potential(crystals, crystals_key, folder, n_jobs).arrays["energy"].astype(np.float64)
+    """(n_crystals,), eV/atom: the mean of the energies that the target's base names; zeros where it names none."""
+    names = BASES[config.base]
+    energies = [cached_potential(crystals, crystals_key, folder, n_jobs, name).arrays["energy"] for name in names]
+    return np.mean(energies, axis=0, dtype=np.float64) if names else np.zeros(len(crystals))
 
 
-def compute_potential(crystals: Crystals, n_jobs: int = 1) -> RaggedStore:
-    """The store of LEVELS for all crystals, single precision, in memory."""
+def compute_potential(crystals: Crystals, n_jobs: int = 1, name: str = "chgnet") -> RaggedStore:
+    """The store of LEVELS for all crystals, single precision, in memory. name: of WEIGHTS."""
     _require_chgnet()
     heavy = np.flatnonzero(crystals.element_counts[:, MAX_Z + 1 :].any(axis=1))
     if len(heavy):
         raise ValueError(f"CHGNet knows elements up to Z = {MAX_Z}; rows {heavy[:5].tolist()} hold heavier ones: leave them out")
-    bar = tqdm(total=len(crystals), desc="CHGNet", unit="crystal", mininterval=1, disable=len(crystals) < 100)
+    bar = tqdm(total=len(crystals), desc=name, unit="crystal", mininterval=1, disable=len(crystals) < 100)
     parts: list[RaggedStore] = []
     for part in joblib.Parallel(n_jobs=n_jobs if len(crystals) >= 100 else 1, return_as="generator")(
-        joblib.delayed(_compute_chunk)(crystals, start) for start in range(0, len(crystals), CHUNK)
+        joblib.delayed(_compute_chunk)(crystals, start, name) for start in range(0, len(crystals), CHUNK)
     ):
         parts.append(part)
         bar.update(len(part))
@@ -89,20 +93,20 @@ def compute_potential(crystals: Crystals, n_jobs: int = 1) -> RaggedStore:
     return RaggedStore.concatenate(parts)
 
 
-def potential_features(potential: RaggedStore) -> pd.DataFrame:
-    """One row for each crystal, for LightGBM: energy, crystal features, spread of site energies, magnetic moments.
+def potential_features(potential: RaggedStore, prefix: str = "chgnet") -> pd.DataFrame:
+    """One row for each crystal: energy, crystal features, spread of site energies, magnetic moments.
 
     potential: of `cached_potential`.
     """
     arrays, offsets = potential.arrays, potential.offsets["atom"]
     n_atoms = np.diff(offsets)
-    columns = {"chgnet_energy": arrays["energy"]}
-    columns |= {f"chgnet_{i}": column for i, column in enumerate(arrays["crystal_features"].T)}
-    for name in ("site_energies", "magmoms"):
-        values = np.asarray(arrays[name], dtype=np.float64)
+    columns = {f"{prefix}_energy": arrays["energy"]}
+    columns |= {f"{prefix}_{i}": column for i, column in enumerate(arrays["crystal_features"].T)}
+    for field in ("site_energies", "magmoms"):
+        values = np.asarray(arrays[field], dtype=np.float64)
         mean = np.add.reduceat(values, offsets[:-1]) / n_atoms
-        columns[f"chgnet_{name}_sd"] = np.sqrt(np.maximum(np.add.reduceat(values**2, offsets[:-1]) / n_atoms - mean**2, 0))
-        columns[f"chgnet_{name}_max"] = np.maximum.reduceat(values, offsets[:-1])
+        columns[f"{prefix}_{field}_sd"] = np.sqrt(np.maximum(np.add.reduceat(values**2, offsets[:-1]) / n_atoms - mean**2, 0))
+        columns[f"{prefix}_{field}_max"] = np.maximum.reduceat(values, offsets[:-1])
     return pd.DataFrame(columns)
 
 
@@ -112,35 +116,36 @@ def _require_chgnet() -> None:
 
 
 @lru_cache
-def _model() -> Any:
-    """CHGNet 0.3.0 as CHGNet.load gives it, without its reference of the elements; nothing in its checkpoint is executed."""
+def _model(name: str) -> Any:
+    """CHGNet as CHGNet.load gives it, without its reference of the elements; nothing in its checkpoint is executed."""
     import torch
     from chgnet.model import CHGNet
 
     package = find_spec("chgnet")
-    path = Path(str(package.origin)).parent / "pretrained" / WEIGHTS if package else Path(WEIGHTS)
+    path = Path(str(package.origin)).parent / "pretrained" / WEIGHTS[name] if package else Path(WEIGHTS[name])
+    release = WEIGHTS[name].partition("/")[0]
     weights = torch.load(path, map_location="cpu", weights_only=True)["model"]
     with contextlib.redirect_stdout(io.StringIO()):  # it prints its number of parameters
-        model: Any = CHGNet.from_dict(weights, mlp_out_bias=False, version=WEIGHTS.partition("/")[0])
+        model: Any = CHGNet.from_dict(weights, mlp_out_bias=release == "0.2.0", version=release)
     model.composition_model = None  # energies over its elements' reference
     model.graph_converter.set_isolated_atom_response("ignore")  # an atom without neighbours is legal
     return model
 
 
-def _compute_chunk(crystals: Crystals, start: int) -> RaggedStore:
+def _compute_chunk(crystals: Crystals, start: int, name: str) -> RaggedStore:
     import torch
 
     torch.set_num_threads(1)
     chunk = [crystals[i] for i in range(start, min(start + CHUNK, len(crystals)))]
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # remarks on noble gases without an electronegativity, on tensors made scalars
-        predicted = _predict(chunk)
+        predicted = _predict(chunk, name)
     return RaggedStore.from_items(LEVELS, predicted)
 
 
-def _predict(crystals: list[Crystal]) -> list[dict[str, NDArray[np.float32]]]:
+def _predict(crystals: list[Crystal], name: str) -> list[dict[str, NDArray[np.float32]]]:
     """The fields of LEVELS for each crystal."""
-    model = _model()
+    model = _model(name)
     graphs = [model.graph_converter(crystal.to_structure()) for crystal in crystals]
     wanted = {"return_site_energies": True, "return_atom_feas": True, "return_crystal_feas": True}
     found = model.predict_graph(graphs, task="em", batch_size=CHUNK, **wanted)

@@ -13,15 +13,13 @@ from numpy.typing import NDArray
 
 from src.data import crystal
 from src.data.table import Crystals
-from src.features import charges, composition, elements, geometry, structure, voronoi
+from src.features import charges, composition, elements, geometry, potential, structure, voronoi
 from src.features.composition import composition_features
-from src.features.potential import cached_potential, potential_features
 from src.features.structure import structure_features
 from src.files import write_atomic
 
 log = logging.getLogger(__name__)
-POTENTIAL = "chgnet"
-GROUPS = (*composition.GROUPS, *structure.GROUPS, POTENTIAL)
+GROUPS = (*composition.GROUPS, *structure.GROUPS, *potential.WEIGHTS)
 CODE = {
     "composition": (composition, elements),
     "structure": (crystal, geometry, structure),
@@ -60,8 +58,9 @@ def finite_features(
 
 
 def _cached_group(crystals: Crystals, key: str, group: str, cache: Path, n_jobs: int, word2vec: Path | None) -> pd.DataFrame:
-    if group == POTENTIAL:  # it has a cache of its own
-        return potential_features(cached_potential(crystals, key, cache, n_jobs)).astype(np.float32)
+    if group in potential.WEIGHTS:  # a cache of its own
+        store = potential.cached_potential(crystals, key, cache, n_jobs, group)
+        return potential.potential_features(store, group).astype(np.float32)
     path = cache / f"features-{group}-{_hash(key, group, word2vec)}.npz"
     if path.is_file():
         log.info("features: %s read from %s", group, path)

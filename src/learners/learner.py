@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from src.config import GbdtConfig, GbdtEnsembleConfig, LearnerConfig
+from src.config import GbdtConfig, GbdtEnsembleConfig, GnnConfig, LearnerConfig, SvrConfig
 from src.data.table import Crystals
 
 Values = NDArray[np.float64]
@@ -58,6 +58,10 @@ def make_learner(config: LearnerConfig, seed: int, device: str, word2vec: Path |
         from src.learners.ensemble import GbdtEnsembleLearner
 
         return GbdtEnsembleLearner(config, seed)
+    if isinstance(config, SvrConfig):
+        from src.learners.svr import SvrLearner
+
+        return SvrLearner(config)
     from src.learners.gnn import GnnLearner
 
     return GnnLearner(config, seed, device, word2vec)
@@ -70,10 +74,12 @@ def prepare_inputs(
 
     key: identifies the crystals. cache: folder of stores. word2vec: as in `make_learner`.
     """
-    if isinstance(config, GbdtConfig | GbdtEnsembleConfig):
-        from src.features.tables import cached_features
+    if not isinstance(config, GnnConfig):
+        from src.features.tables import cached_features, finite_features
         from src.learners.gbdt import TableInputs
 
+        if isinstance(config, SvrConfig):
+            finite_features(crystals, key, config.features, cache, n_jobs, word2vec)  # trees take undefined values, it does not
         members = config.members if isinstance(config, GbdtEnsembleConfig) else (config,)
         groups = dict.fromkeys(group for member in members for group in member.features)
         return TableInputs({g: cached_features(crystals, key, (g,), cache, n_jobs, word2vec) for g in groups})
@@ -99,5 +105,7 @@ def histories(config: LearnerConfig) -> dict[str, int]:
         return {"history.csv": -(-config.n_trees // EVERY)}
     if isinstance(config, GbdtEnsembleConfig):
         return {"history.csv": len(config.members) + (config.outlier_fraction > 0)}
+    if isinstance(config, SvrConfig):
+        return {"history.csv": 1}
     first = {"pretraining/history.csv": config.pretraining.n_epochs} if config.pretraining else {}
     return {**first, "history.csv": config.training.n_epochs}

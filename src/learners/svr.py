@@ -1,0 +1,79 @@
+"""Support vector regression on tables of features, for smooth targets that few features describe."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics.pairwise import rbf_kernel
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVR
+
+from src.config import SvrConfig, from_dict, to_dict
+from src.files import write_atomic, write_json
+from src.learners.gbdt import TableInputs
+from src.learners.learner import Values, Watched
+
+MAX_DEVIATION = 6.0  # standard deviations of a feature
+CHUNK = 1024  # rows of a kernel matrix in memory
+
+
+class SvrLearner:
+    """Radial kernel on standardised features. It keeps arrays alone, so that nothing is unpickled when it is loaded."""
+
+    def __init__(self, config: SvrConfig) -> None:
+        self.config = config
+        self.arrays: dict[str, NDArray[np.float64]] = {}
+
+    def fit(self, inputs: TableInputs, target: Values, folder: Path, watched: Watched | None = None) -> None:
+        """target: (n_rows,), unitless."""
+        c, x = self.config, inputs.matrix(self.config.features).astype(np.float64)
+        scaler = StandardScaler().fit(x)
+        self.arrays = {"mean": scaler.mean_, "spread": scaler.scale_}
+        machine = SVR(kernel="rbf", gamma=self._gamma, C=c.C, epsilon=c.epsilon, cache_size=500)
+        machine.fit(self._standardised(x), np.clip(target, -c.max_target, c.max_target))
+        self.arrays |= {
+            "support": machine.support_vectors_,
+            "dual": machine.dual_coef_[0],
+            "intercept": np.asarray(machine.intercept_),
+        }
+        error = np.abs(self.predict(watched.inputs) - watched.target).mean() if watched else float("nan")
+        with (folder / "history.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([["support_vectors", "valid_mae"], [len(machine.support_), error]])
+
+    @property
+    def _gamma(self) -> float:
+        return self.config.gamma / len(self.arrays["mean"])
+
+    def _standardised(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.clip((x - self.arrays["mean"]) / self.arrays["spread"], -MAX_DEVIATION, MAX_DEVIATION)
+
+    def predict(self, inputs: TableInputs) -> Values:
+        if not self.arrays:
+            raise ValueError("predict: the learner is not fitted")
+        x = self._standardised(inputs.matrix(self.config.features).astype(np.float64))
+        support, dual = self.arrays["support"], self.arrays["dual"]
+        parts = [rbf_kernel(x[i : i + CHUNK], support, self._gamma) @ dual for i in range(0, len(x), CHUNK)]
+        return np.concatenate(parts) + self.arrays["intercept"]
+
+    def save(self, folder: Path) -> None:
+        if not self.arrays:
+            raise ValueError("save: the learner is not fitted")
+        write_atomic(folder / "model.npz", lambda temporary: np.savez(temporary, allow_pickle=False, **self.arrays))
+        write_json(folder / "learner.json", {"config": to_dict(self.config)})
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        config = from_dict(json.loads((folder / "learner.json").read_text())["config"])
+        if not isinstance(config, SvrConfig):
+            raise ValueError(f"{folder / 'learner.json'}: not the settings of a support vector regression")
+        learner = cls(config)
+        with np.load(folder / "model.npz", allow_pickle=False) as stored:
+            learner.arrays = dict(stored)
+        return learner
+
+    @property
+    def n_parameters(self) -> int:
+        return len(self.arrays["dual"]) + 1 if self.arrays else 0

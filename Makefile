@@ -1,7 +1,7 @@
 PYTHON ?= python3
 PY = .venv/bin/python
 .DELETE_ON_ERROR:
-.PHONY: run test slow faithful bench accuracy memory peers clean
+.PHONY: run test report slow faithful bench accuracy memory peers clean
 
 run: .venv/installed  ## set-up, exp001 and exp000 on the embedded data, submission, table
 	$(PY) exp/exp001/train.py
@@ -14,6 +14,9 @@ test: .venv/installed  ## set-up, format, lint, types, tests
 	.venv/bin/ruff check .
 	.venv/bin/mypy src
 	$(PY) -m pytest -q -m "not slow"
+
+report: .venv/installed  ## one HTML page about all finished experiments: outputs/flla/report.html
+	$(PY) exp/report.py
 
 slow: .venv/installed  ## the laws over the whole data set
 	$(PY) -m pytest -q -m slow

@@ -19,7 +19,7 @@ DARK, LIGHT = "#1f4e79", "#e08214"  # apart in grey print too
 SIZE = (8.0, 3.4)  # inches; 150 dots each
 
 
-def plot_target(data: TaskData, path: Path) -> None:
+def draw_target(data: TaskData) -> plt.Figure:
     """Distribution of the target as in the table, and of what is left when the atom counts are accounted for."""
     e_form, counts = data.train.targets, data.train.crystals.element_counts
     normalizer = TargetNormalizer.fit(counts, e_form, TargetConfig("residual"))
@@ -33,8 +33,13 @@ def plot_target(data: TaskData, path: Path) -> None:
         axis.hist(values, bins, color=color, alpha=0.75, label=f"{label}: mean {values.mean():.2f}, sd {values.std():.2f}")
     axis.set_xlabel(f"formation energy ({data.task.unit})")
     axis.set_ylabel("training crystals")
-    axis.legend(frameon=False, loc="upper left")
-    _save(figure, path)
+    figure.legend(frameon=False, loc="outside upper left")
+    return figure
+
+
+def plot_target(data: TaskData, path: Path) -> None:
+    """Writes the picture of `draw_target`."""
+    _save(draw_target(data), path)
 
 
 def plot_oof(members: list[Predictions], unit: str, path: Path) -> None:

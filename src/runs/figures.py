@@ -1,0 +1,195 @@
+"""Pictures of the report. Every colour scale is monotone in lightness, so that they survive grey print."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pymatgen.core import Element
+
+from src.data.crystal import N_ELEMENTS
+from src.runs.artifacts import Predictions
+from src.runs.report import DARK, LIGHT, SIZE
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+from matplotlib.colors import LogNorm
+
+COLORS = "cividis"
+LINES = ("-", "--", ":", "-.")
+Values = NDArray[np.float64]
+
+
+def parity(members: Sequence[Predictions], unit: str) -> plt.Figure:
+    """Out-of-fold prediction against truth, crystals counted in hexagons."""
+    figure, axes = plt.subplots(1, len(members), figsize=(3.1 * len(members) + 0.6, 3.5), layout="constrained", squeeze=False)
+    bins = None
+    for axis, member in zip(axes[0], members, strict=True):
+        oof = member.oof
+        limits = (oof["e_form"].min() - 0.2, oof["e_form"].max() + 0.2)
+        extent = (*limits, *limits)
+        bins = axis.hexbin(
+            oof["e_form"], oof["e_form_pred"], gridsize=45, extent=extent, mincnt=1, cmap="cividis_r", norm=LogNorm(1, 100)
+        )
+        axis.plot(limits, limits, color="0.5", linewidth=0.8, zorder=0)
+        mae = (oof["e_form"] - oof["e_form_pred"]).abs().mean()
+        axis.set(title=f"{member.name}: MAE {mae:.4f}", xlabel=f"truth ({unit})", xlim=limits, ylim=limits, aspect="equal")
+    axes[0][0].set_ylabel(f"out-of-fold prediction ({unit})")
+    if bins is not None:
+        figure.colorbar(bins, ax=axes[0][-1], label="crystals", shrink=0.8)
+    return figure
+
+
+def error_distribution(members: Sequence[Predictions], unit: str) -> plt.Figure:
+    """Share of crystals whose out-of-fold error is larger than a value."""
+    figure, axis = plt.subplots(figsize=SIZE, layout="constrained")
+    shades = plt.get_cmap(COLORS)(np.linspace(0, 0.85, len(members)))
+    for i, member in enumerate(members):
+        error = np.sort((member.oof["e_form"] - member.oof["e_form_pred"]).abs())
+        axis.plot(
+            error,
+            1 - np.arange(len(error)) / len(error),
+            LINES[i % len(LINES)],
+            color=shades[i],
+            linewidth=1.4,
+            label=member.name,
+        )
+    axis.set(
+        xscale="log",
+        yscale="log",
+        xlim=(1e-2, None),
+        xlabel=f"absolute out-of-fold error ({unit})",
+        ylabel="share of crystals with more",
+    )
+    axis.legend(frameon=False, ncols=2, fontsize=8)
+    return figure
+
+
+def learning_curves(histories: dict[str, list[pd.DataFrame]]) -> plt.Figure:
+    """Mean over folds of the error of the scored fold, and its range, by the share of the training that is done."""
+    figure, axis = plt.subplots(figsize=SIZE, layout="constrained")
+    shades = plt.get_cmap(COLORS)(np.linspace(0, 0.85, len(histories)))
+    for i, (name, tables) in enumerate(histories.items()):
+        curves = np.stack([table["valid_mae"].to_numpy() for table in tables])
+        done = 100 * np.arange(1, curves.shape[1] + 1) / curves.shape[1]
+        axis.fill_between(done, curves.min(axis=0), curves.max(axis=0), color=shades[i], alpha=0.15, linewidth=0)
+        axis.plot(
+            done,
+            curves.mean(axis=0),
+            LINES[i % len(LINES)],
+            color=shades[i],
+            label=f"{name}, {tables[0].columns[0]}s to {tables[0].iloc[-1, 0]:.0f}",
+        )
+    axis.set(yscale="log", xlabel="training done (%)", ylabel="MAE of the fold (target scale)")
+    axis.yaxis.set_major_formatter("{x:g}")
+    axis.yaxis.set_minor_formatter("{x:.1g}")
+    axis.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def periodic_table(values: Values, counts: NDArray[np.int64], label: str) -> plt.Figure:
+    """A colour for each element with a value; the number below a symbol is of crystals.
+
+    values, counts: (N_ELEMENTS,); NaN where there is none.
+    """
+    figure, axis = plt.subplots(figsize=(10.0, 5.2), layout="constrained")
+    finite = values[np.isfinite(values)]
+    norm = LogNorm(finite.min(), finite.max())
+    scale = plt.cm.ScalarMappable(norm, "cividis_r")
+    for z in range(1, min(N_ELEMENTS, 104)):
+        element = Element.from_Z(z)
+        x, y = (
+            (element.group, element.row)
+            if not (element.is_lanthanoid or element.is_actinoid)
+            else (z - (57 if z < 72 else 89) + 3, 8.4 + (z > 88))
+        )
+        color = scale.to_rgba(values[z]) if np.isfinite(values[z]) else (1, 1, 1, 1)
+        ink = "black" if np.dot(color[:3], (0.299, 0.587, 0.114)) > 0.5 else "white"
+        axis.add_patch(plt.Rectangle((x - 0.47, -y - 0.47), 0.94, 0.94, facecolor=color, edgecolor="0.6", linewidth=0.5))
+        if np.isfinite(values[z]):
+            axis.text(x, -y + 0.17, element.symbol, ha="center", va="center", fontsize=9, color=ink, weight="bold")
+            axis.text(x, -y - 0.22, str(counts[z]), ha="center", va="center", fontsize=6.5, color=ink)
+        else:
+            axis.text(x, -y, element.symbol, ha="center", va="center", fontsize=8, color="0.6")
+    axis.set(xlim=(0.4, 18.6), ylim=(-10.0, -0.4), aspect="equal")
+    axis.axis("off")
+    figure.colorbar(scale, ax=axis, orientation="horizontal", shrink=0.5, aspect=40, pad=0.01, label=label)
+    return figure
+
+
+def error_by_group(error: Values, groups: dict[str, pd.Series], unit: str) -> plt.Figure:
+    """MAE with its standard error for the values of each grouping. groups: title -> ordered categories of the crystals."""
+    figure, axes = plt.subplots(
+        1,
+        len(groups),
+        figsize=(10.0, 3.4),
+        layout="constrained",
+        sharey=True,
+        width_ratios=[max(4, g.nunique()) for g in groups.values()],
+    )
+    for axis, (title, group) in zip(np.atleast_1d(axes), groups.items(), strict=True):
+        found = pd.Series(error).groupby(group.to_numpy(), observed=True).agg(["mean", "sem", "size"])
+        found = found.reindex([value for value in group.cat.categories if value in found.index])
+        axis.bar(
+            range(len(found)), found["mean"], yerr=found["sem"].fillna(0), color=DARK, ecolor=LIGHT, error_kw={"linewidth": 2}
+        )
+        labels = [f"{value}\n({size})" for value, size in zip(found.index, found["size"], strict=True)]
+        axis.set_xticks(range(len(found)), labels, fontsize=7, rotation=45 if title == "crystal system" else 0)
+        axis.set_title(title, fontsize=10)
+    np.atleast_1d(axes)[0].set_ylabel(f"OOF MAE ({unit})")
+    return figure
+
+
+def correlation_matrix(correlation: pd.DataFrame) -> plt.Figure:
+    """Correlation of out-of-fold errors."""
+    matrix, n = correlation.to_numpy(dtype=np.float64), len(correlation)
+    figure, axis = plt.subplots(figsize=(0.62 * n + 2.2, 0.5 * n + 1.4), layout="constrained")
+    lowest = min(0.5, float(matrix.min()))
+    middle = (1 + lowest) / 2
+    image = axis.imshow(matrix, cmap="cividis_r", vmin=lowest, vmax=1, aspect="auto")
+    for i in range(n):
+        for j in range(n):
+            value = float(matrix[i, j])
+            axis.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=8, color="white" if value > middle else "black")
+    axis.set_xticks(range(n), correlation.columns, rotation=45, ha="right")
+    axis.set_yticks(range(n), correlation.index)
+    figure.colorbar(image, ax=axis, label="correlation of OOF errors")
+    return figure
+
+
+def blend_weights(names: Sequence[str], fold_weights: Values) -> plt.Figure:
+    """Weights of a blend, a point for each fold. fold_weights: (n_folds, n_members)."""
+    figure, axis = plt.subplots(figsize=(SIZE[0], 0.32 * len(names) + 1.2), layout="constrained")
+    rows = np.arange(len(names))
+    axis.barh(rows, fold_weights.mean(axis=0), color=DARK, alpha=0.35, height=0.6)
+    for k in range(len(fold_weights)):
+        axis.plot(fold_weights[k], rows, "o", color=DARK, markersize=3, alpha=0.7)
+    axis.set_yticks(rows, names)
+    axis.invert_yaxis()
+    axis.set_xlabel("weight (bar: mean over folds; points: folds)")
+    return figure
+
+
+def calibration(levels: Values, covered: Values, by_fold: Values, half_width: Values, error: Values, unit: str) -> plt.Figure:
+    """Left: share of OOF rows inside intervals of each level. Middle: by fold at 90%. Right: error against width."""
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(10.0, 3.3), layout="constrained")
+    left.plot([0, 100], [0, 100], color="0.6", linewidth=1)
+    left.plot(100 * levels, 100 * covered, "o-", color=DARK, markersize=4)
+    left.set(xlabel="level of the interval (%)", ylabel="OOF crystals inside (%)", aspect="equal")
+    middle.bar(range(len(by_fold)), 100 * by_fold, color=DARK)
+    middle.axhline(90, color=LIGHT, linewidth=2)
+    middle.set(xlabel="fold", ylabel="inside their 90% interval (%)", ylim=(70, 100), xticks=range(len(by_fold)))
+    if np.ptp(half_width) > 0:
+        bins = pd.qcut(half_width, 8, duplicates="drop")
+        means = pd.DataFrame({"width": half_width, "error": error}).groupby(bins, observed=True).mean()
+        right.plot(means["width"], means["error"], "o-", color=DARK, markersize=4)
+    right.set(xlabel=f"half width of the 90% interval ({unit})", ylabel=f"OOF MAE ({unit})", ylim=(0, None))
+    return figure
+
+
+def read_histories(run: Path) -> list[pd.DataFrame]:
+    """history.csv of every fold of a run that has one, where they are of one length."""
+    tables = [pd.read_csv(path) for path in sorted(run.glob("fold_*/history.csv"))]
+    return tables if len({len(table) for table in tables}) == 1 else []

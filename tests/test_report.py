@@ -1,0 +1,113 @@
+"""The report is one page that needs nothing beside itself."""
+
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from conftest import CRYSTALS
+
+from exp import report
+from src.config import BlendConfig, ExperimentConfig, FoldConfig, GbdtConfig
+from src.data.crystal import Crystal
+from src.runs.crystals import SYSTEMS, describe, space_group_number
+from src.runs.page import html_table, page, structure_svg
+from src.runs.pipeline import run_experiment
+from src.runs.task_data import load_task_data
+
+FOLDS = FoldConfig(n_folds=4, n_bins=2)
+GBDT = ExperimentConfig(learner=GbdtConfig(features=("fractions",), n_trees=200, min_child_samples=2), folds=FOLDS)
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+class Tags(HTMLParser):
+    """Fails where a tag is closed that is not open; collects headings, sources and links."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.outside: list[str] = []
+        self.headings: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list) -> None:
+        if tag not in ("meta", "img", "line", "circle"):
+            self.open.append(tag)
+        self.outside += [
+            value for name, value in attrs if name in ("src", "href") and not value.startswith("data:image/png;base64,")
+        ]
+
+    def handle_startendtag(self, tag: str, attrs: list) -> None:
+        pass
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] == "h2":
+            self.headings.append(data)
+
+
+def test_the_report_stands_alone(task_folder: Path) -> None:
+    outputs = task_folder.parent / "outputs"
+    data = load_task_data(task_folder, outputs, skip_bad_rows=False, n_jobs=1)
+    for name, config in (
+        ("exp001", GBDT),
+        ("exp003", replace(GBDT, seed=5)),
+        ("exp040", ExperimentConfig(learner=BlendConfig(("001", "003")), folds=FOLDS)),
+    ):
+        run_experiment(config, name, data, None, 1, "cpu")
+    report.main(["001", "003", "040", "--data", str(task_folder), "--outputs", str(outputs)])
+    html = (outputs / "small" / "report.html").read_text(encoding="utf-8")
+    assert len(html.encode()) < 5e6
+    tags = Tags()
+    tags.feed(html)
+    assert tags.open == [] and tags.outside == []
+    assert "@import" not in html and "url(" not in html
+    assert len(tags.headings) == 9
+    assert html.count("data:image/png") == 10  # every picture but the drawings of crystals
+    assert "test MAE" not in html
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+def test_a_click_on_a_header_sorts_by_number_and_a_second_one_turns_it_round(tmp_path: Path) -> None:
+    rows = [["a", ("10", 10.0)], ["b", ("9", 9.0)], ["c", ("−2", -2.0)], ["d", ("", float("nan"))]]
+    html = page("Sorting", [("Table", html_table(["name", "value"], rows, sortable=True))])
+    for clicks, order in ((1, "cbad"), (2, "dabc")):
+        click = "document.querySelectorAll('th')[1].click();" * clicks
+        path = tmp_path / "page.html"
+        path.write_text(html.replace("</body>", f"<script>{click}</script></body>"), encoding="utf-8")
+        command = [
+            CHROMIUM,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            f"--user-data-dir={tmp_path}",
+            "--dump-dom",
+            path.as_uri(),
+        ]
+        shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+        assert "".join(re.findall(r"<td>([abcd])</td>", shown)) == order
+
+
+def test_texts_of_a_table_are_escaped() -> None:
+    assert "&lt;b&gt;" in html_table(["x"], [["a<b>"]])
+
+
+def test_a_drawing_shows_every_atom(crystal: Crystal) -> None:
+    assert structure_svg(crystal).count("<circle") == crystal.n_atoms
+
+
+def test_space_groups_are_the_known_ones() -> None:
+    known = {"diamond": 227, "rock salt": 225, "bcc iron": 229, "rutile": 136, "wurtzite": 186, "perovskite": 221, "triclinic": 1}
+    assert {name: space_group_number(CRYSTALS[name]) for name in known} == known
+
+
+def test_crystals_are_described_by_name(task_folder: Path) -> None:
+    data = load_task_data(task_folder, task_folder.parent / "outputs", skip_bad_rows=False, n_jobs=1)
+    table = describe(data.train)
+    assert list(table["id"]) == list(data.train.ids)
+    assert set(table["crystal_system"]) <= set(SYSTEMS)
+    assert (table["n_elements"] == 2).all() and (table["n_atoms"] == 2).all()

@@ -1,5 +1,6 @@
 """What a person wants to know of each crystal: formula, size, space group."""
 
+import logging
 from functools import cache
 
 import moyopy
@@ -27,6 +28,7 @@ def _system(number: int) -> str:
 
 def describe(table: CrystalTable) -> pd.DataFrame:
     """One row for each crystal: id, formula, n_elements, n_atoms, space_group, crystal_system."""
+    logging.getLogger("moyo").setLevel(logging.ERROR)  # it remarks on cells that are not primitive
     rows = []
     for i in tqdm(range(len(table.ids)), desc="space groups", disable=len(table.ids) < 500, mininterval=1):
         crystal = table.crystals[i]

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from src.config import BlendMethod
 from src.data.task import Task, read_task
 from src.files import write_csv
-from src.runs.artifacts import DEFAULT_TASK, OUTPUTS, Predictions, find_predictions, shown
+from src.runs.artifacts import DEFAULT_TASK, OUTPUTS, Predictions, find_predictions, shown, track_of
 from src.runs.blend import Blend, fit_blend, fixed_blend, normalized_weights, shared_folds, stack_oof, stack_test
 from src.runs.metrics import bootstrap_interval, scores
 from src.runs.uncertainty import calibrate
@@ -136,6 +136,9 @@ def main(argv: list[str] | None = None) -> None:
         print(f"{baseline[0].name} brings {gain(blend, without, stack_oof(members)[0])} {task.unit} (nested OOF MAE, 95%)")
     print(f"{shown(out)}: {len(sample)} rows, ids and order as in {task.path('sample_submission').name}")
     print(intervals)
+    opened = [member.name for member in members if track_of(member.name) == "open"]
+    if opened:
+        print(f"open track: {', '.join(opened)} learned from energies that are not the task's")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Compares finished experiments, paired by crystal and by fold, and says how alike their errors are.
 
-python exp/compare.py                    # all that are finished
+python exp/compare.py                    # all of the closed track that are finished; --track open: those of the open one
 python exp/compare.py 003 004 005        # differences are to the first
 python exp/compare.py --score            # with the test MAE: the stand-in for a leaderboard, look once
 python exp/compare.py --markdown         # or --json
@@ -16,20 +16,21 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from src.data.task import Task, read_task
-from src.runs.artifacts import DEFAULT_TASK, EXPERIMENTS, OUTPUTS, Predictions, find_predictions, shown
+from src.runs.artifacts import DEFAULT_TASK, EXPERIMENTS, OUTPUTS, Predictions, find_predictions, shown, track_of
 from src.runs.comparison import Difference, error_correlation, score_rows
 
 
-def finished(task_name: str, outputs: Path) -> list[Predictions]:
-    """Every experiment that has predictions for the task, by number."""
+def finished(task_name: str, outputs: Path, track: str) -> list[Predictions]:
+    """Every experiment of the track that has predictions for the task, by number."""
     found = []
     for folder in sorted(EXPERIMENTS.glob("exp[0-9][0-9][0-9]")):
         try:
-            found.append(find_predictions(folder.name, task_name, outputs))
+            if track_of(folder.name) == track:
+                found.append(find_predictions(folder.name, task_name, outputs))
         except FileNotFoundError:
             continue
     if not found:
-        raise FileNotFoundError(f"no experiment is finished on task {task_name}")
+        raise FileNotFoundError(f"no experiment of the {track} track is finished on task {task_name}")
     return found
 
 
@@ -93,6 +94,7 @@ def as_text(rows: pd.DataFrame, correlation: pd.DataFrame, markdown: bool) -> st
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("numbers", nargs="*", help="experiments (default: all that are finished)")
+    parser.add_argument("--track", choices=("closed", "open"), default="closed", help="where no experiments are named")
     parser.add_argument("--score", action="store_true", help="add the test scores, from the task's test labels")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--markdown", action="store_true", help="print Markdown tables")
@@ -105,7 +107,7 @@ def main(argv: list[str] | None = None) -> None:
         if args.numbers:
             members = [find_predictions(number, task.name, args.outputs) for number in args.numbers]
         else:
-            members = finished(task.name, args.outputs)
+            members = finished(task.name, args.outputs, args.track)
         rows = score_rows(members, read_labels(task) if args.score else None)
         correlation = error_correlation(members)
     except (ValueError, FileNotFoundError) as error:
@@ -119,7 +121,7 @@ def main(argv: list[str] | None = None) -> None:
         print(f"\n{leaderboard(rows)}")
     print(f"\nErrors in {task.unit}.")
     for member in members:
-        print(f"{member.name}: read from {shown(member.source)}")
+        print(f"{member.name}: {track_of(member.name)} track, read from {shown(member.source)}")
 
 
 if __name__ == "__main__":

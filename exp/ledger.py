@@ -19,17 +19,15 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from exp.compare import read_labels, to_markdown
-from src.config import BlendConfig, track
 from src.data.task import read_task
 from src.runs.artifacts import (
     DEFAULT_TASK,
     EXPERIMENTS,
     ROOT,
     Predictions,
-    experiment_name,
     find_predictions,
-    load_config,
     shown,
+    track_of,
 )
 from src.runs.comparison import paired_difference, score_rows
 
@@ -52,15 +50,6 @@ def question_and_parent(name: str) -> tuple[str, str | None]:
     if parent is None:
         raise ValueError(f"{path}: the docstring has no line 'Parent: expNNN. Changed: ...' or 'Parent: none'")
     return docstring.splitlines()[0].rstrip("."), None if parent[1] == "none" else parent[1]
-
-
-def track_of(name: str) -> str:
-    """`open` where the experiment or, in an ensemble, any member is."""
-    config = load_config(EXPERIMENTS / name)
-    if isinstance(config.learner, BlendConfig):
-        tracks = [track_of(experiment_name(member)) for member in config.learner.members]
-        return "open" if "open" in tracks else "closed"
-    return track(config)
 
 
 def published(name: str) -> Predictions | None:

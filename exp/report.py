@@ -1,6 +1,7 @@
 """Writes one HTML page about the finished experiments: it needs no network and no file beside itself.
 
-python exp/report.py                 # all that are finished -> outputs/flla/report.html
+python exp/report.py                 # all of the closed track that are finished -> outputs/flla/report.html
+python exp/report.py --track open
 python exp/report.py 001 010 012
 
 Test scores stand in the leaderboard only with --score. Learning curves are of runs in outputs/: published results have none.
@@ -169,6 +170,7 @@ def build(data: TaskData, members: list[Predictions], labels: pd.Series | None) 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("numbers", nargs="*", help="experiments (default: all that are finished)")
+    parser.add_argument("--track", choices=("closed", "open"), default="closed", help="where no experiments are named")
     parser.add_argument("--score", action="store_true", help="add the test scores, from the task's test labels")
     parser.add_argument("--data", type=Path, default=DEFAULT_TASK, help="folder of the task (default: input/flla)")
     parser.add_argument("--outputs", type=Path, default=OUTPUTS, help="where runs are (default: outputs/)")
@@ -179,7 +181,7 @@ def main(argv: list[str] | None = None) -> None:
         if args.numbers:
             members = [find_predictions(number, task.name, args.outputs) for number in args.numbers]
         else:
-            members = finished(task.name, args.outputs)
+            members = finished(task.name, args.outputs, args.track)
         data = load_task_data(args.data, args.outputs, skip_bad_rows=False, n_jobs=1)
         html = build(data, members, read_labels(task) if args.score else None)
     except (ValueError, FileNotFoundError) as error:

@@ -10,6 +10,7 @@ import pytest
 
 from exp import compare, ledger
 from exp.new import new_experiment
+from src.runs import artifacts
 from src.runs.artifacts import EXPERIMENTS, ROOT, Predictions, find_predictions, load_config
 from src.runs.comparison import error_correlation, paired_difference
 
@@ -41,10 +42,10 @@ def test_a_ledger_without_its_marks_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_ensemble_is_of_the_closed_track_where_its_members_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert ledger.track_of("exp040") == "closed"
+    assert artifacts.track_of("exp040") == "closed"
     open_member = load_config(EXPERIMENTS / "exp003")
-    monkeypatch.setattr(ledger, "track", lambda config: "open" if config == open_member else "closed")
-    assert ledger.track_of("exp040") == "open"
+    monkeypatch.setattr(artifacts, "track", lambda config: "open" if config == open_member else "closed")
+    assert artifacts.track_of("exp040") == "open"
 
 
 def test_the_difference_is_paired_and_has_its_sign_from_the_interval(baseline: Predictions) -> None:

@@ -5,10 +5,11 @@ import importlib.util
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
-from src.config import ExperimentConfig, StudyConfig, from_dict, to_dict
+from src.config import BlendConfig, ExperimentConfig, StudyConfig, from_dict, to_dict, track
 from src.files import write_csv, write_json
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,6 +39,18 @@ def load_config(folder: Path) -> ExperimentConfig | StudyConfig:
     if not isinstance(config, ExperimentConfig | StudyConfig):
         raise ValueError(f"{path}: CONFIG is neither an ExperimentConfig nor a StudyConfig")
     return config
+
+
+def track_of(number: str) -> Literal["closed", "open"]:
+    """The track of an experiment in exp/: `open` where it or, in an ensemble, any member is."""
+    config = load_config(EXPERIMENTS / experiment_name(number))
+    if isinstance(config, StudyConfig):
+        parts = [track(experiment) for _, experiment in config.variants]
+    elif isinstance(config.learner, BlendConfig):
+        parts = [track_of(member) for member in config.learner.members]
+    else:
+        parts = [track(config)]
+    return "open" if "open" in parts else "closed"
 
 
 def shown(path: Path) -> Path:

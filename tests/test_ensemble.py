@@ -71,6 +71,12 @@ def test_outliers_among_the_training_rows_are_removed_for_every_member(tmp_path:
         assert np.isin(target, TARGET[TRAIN]).all()
 
 
+def test_outliers_are_judged_by_models_that_were_not_fitted_on_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inner = rows_fitted(tmp_path, monkeypatch, 0.05)[:5]
+    times_seen = np.sum([np.isin(TARGET[TRAIN], target) for target in inner], axis=0)
+    np.testing.assert_array_equal(times_seen, 4)  # of five
+
+
 def test_valid_rows_change_nothing_that_is_fitted_and_none_is_removed(tmp_path: Path) -> None:
     target, x = TARGET.copy(), X.copy()
     target[VALID] += 1000

@@ -31,6 +31,7 @@ EXTREME = {
     "xenon fluoride": Structure.from_spacegroup("I4/mmm", Lattice.tetragonal(4.3, 6.99), ["Xe", "F"], [[0, 0, 0], [0, 0, 0.28]]),
     "plutonium": Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.64), ["Pu"], [[0, 0, 0]]),
     "dilute helium": Structure(Lattice.cubic(11), ["He"], [[0, 0, 0]]),
+    "slab": Structure(Lattice.tetragonal(4.1, 22.8), ["Sn", "S"], [[0, 0, 0], [0.5, 0.5, 0.03]]),
     "alloy": Structure.from_spacegroup("Pm-3m", Lattice.cubic(3.75), ["Cu", "Au"], [[0, 0.5, 0.5], [0, 0, 0]]),
 }
 STRUCTURES = {**{name: crystal.to_structure() for name, crystal in CRYSTALS.items()}, **EXTREME}
@@ -108,6 +109,11 @@ def test_geometry_is_that_of_matminer(name: str) -> None:
     ours = structure_features(Crystals.from_list([Crystal.from_structure(STRUCTURES[name])]), ("geometry",)).iloc[0]
     expected = DensityFeatures().featurize(STRUCTURES[name])
     np.testing.assert_allclose(ours[["density", "volume_per_atom", "packing_fraction"]], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["slab", "solid argon", "dilute helium"])
+def test_voronoi_cells_fill_a_cell_with_vacuum(name: str) -> None:
+    assert np.isfinite(row(STRUCTURES[name], ("voronoi",))).all()
 
 
 def test_known_numbers() -> None:

@@ -14,7 +14,7 @@ from scipy.spatial import Voronoi
 from src.data.crystal import N_ELEMENTS
 from src.features.geometry import PrimitiveCrystal
 
-CUTOFFS = (8.0, 13.0, 20.0)  # Angstrom
+CUTOFFS = (8.0, 13.0, 40.0)  # Angstrom; the last spans the vacuum of a slab
 PROPERTIES = (
     *("Number", "MendeleevNumber", "AtomicWeight", "MeltingT", "Column", "Row", "CovalentRadius", "Electronegativity"),
     *("NsValence", "NpValence", "NdValence", "NfValence", "NValence", "NsUnfilled", "NpUnfilled", "NdUnfilled", "NfUnfilled"),

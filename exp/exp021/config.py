@@ -1,0 +1,73 @@
+"""Does it help to fit without the outliers among the training rows (3rd place)? Scored rows are all kept.
+
+Parent: exp018. Changed: learner.outlier_fraction.
+"""
+
+from src.config import ExperimentConfig, FoldConfig, GbdtConfig, GbdtEnsembleConfig, TargetConfig
+
+CONFIG = ExperimentConfig(
+    folds=FoldConfig(scheme="stratified", n_folds=10, n_bins=6, seed=0),
+    target=TargetConfig(kind="raw"),
+    learner=GbdtEnsembleConfig(
+        members=(
+            GbdtConfig(
+                features=("magpie", "geometry", "symmetry", "charges", "voronoi"),
+                objective="l2",
+                n_trees=2000,
+                learning_rate=0.03,
+                num_leaves=31,
+                min_child_samples=10,
+                colsample_bytree=0.3,
+                subsample=0.8,
+                reg_lambda=1.0,
+            ),
+            GbdtConfig(
+                features=("fractions", "magpie", "geometry", "symmetry", "charges", "voronoi"),
+                objective="l2",
+                n_trees=3000,
+                learning_rate=0.03,
+                num_leaves=15,
+                min_child_samples=10,
+                colsample_bytree=0.3,
+                subsample=0.8,
+                reg_lambda=1.0,
+            ),
+            GbdtConfig(
+                features=("mat2vec", "geometry", "symmetry", "charges", "voronoi"),
+                objective="l2",
+                n_trees=2000,
+                learning_rate=0.03,
+                num_leaves=31,
+                min_child_samples=10,
+                colsample_bytree=0.3,
+                subsample=0.8,
+                reg_lambda=1.0,
+            ),
+            GbdtConfig(
+                features=("fractions", "magpie", "mat2vec", "geometry", "symmetry", "charges", "voronoi"),
+                objective="l2",
+                n_trees=2000,
+                learning_rate=0.03,
+                num_leaves=31,
+                min_child_samples=10,
+                colsample_bytree=0.2,
+                subsample=0.8,
+                reg_lambda=1.0,
+            ),
+            GbdtConfig(
+                features=("fractions", "magpie", "symmetry", "charges", "voronoi"),
+                objective="l2",
+                n_trees=1000,
+                learning_rate=0.03,
+                num_leaves=63,
+                min_child_samples=5,
+                colsample_bytree=0.3,
+                subsample=0.8,
+                reg_lambda=1.0,
+            ),
+        ),
+        outlier_fraction=0.01,
+        n_inner_folds=5,
+    ),
+    seed=0,
+)

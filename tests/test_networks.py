@@ -52,9 +52,9 @@ def make_egnn() -> Egnn:
     return model
 
 
-def make_rival(config: NetworkConfig) -> torch.nn.Module:
+def make_rival(config: NetworkConfig, **graph: object) -> torch.nn.Module:
     torch.manual_seed(0)
-    return make_network(config, GraphConfig(**GRAPH), torch.randn(119, 6), 20.0).double()
+    return make_network(config, GraphConfig(**{**GRAPH, **graph}), torch.randn(119, 6), 20.0).double()
 
 
 @pytest.fixture(params=["nequip", "egnn", *RIVALS])
@@ -174,19 +174,21 @@ def test_the_reduction_of_other_networks_needs_its_weights(name: str, forget: st
     assert (model(batch) - energies(model, crystal, symmetry=False)).abs().item() > 1e-5
 
 
-def test_angles_matter_in_alignn_and_fade_out() -> None:
-    model, crystal = make_rival(RIVALS["alignn"]), CRYSTALS["rock salt"]
-    batch = make_batch([crystal], **GRAPH)
+def test_angles_matter_in_alignn() -> None:
+    model, batch = make_rival(RIVALS["alignn"]), make_batch([CRYSTALS["perovskite"]], **GRAPH)
     before = model(batch)
-    batch.triplet_cos = batch.triplet_cos.flip(0)
-    assert (model(batch) - before).abs().item() > 1e-4
-    out = []
-    for a in (2 * (GRAPH["r_angle"] - 1e-5), 2 * (GRAPH["r_angle"] + 1e-5)):  # the bond leaves the line graph in between
-        lattice = np.eye(3) * a
-        batch = make_batch([Crystal(lattice, crystal.frac_coords, crystal.atomic_numbers)], **GRAPH)
-        out.append((model(batch).item(), len(batch.triplet_cos)))
-    assert out[0][1] > out[1][1] == 0
-    assert out[0][0] == pytest.approx(out[1][0], abs=1e-6)
+    batch.triplet_cos = batch.triplet_cos / 2
+    assert (model(batch) - before).abs().item() > 1e-6
+
+
+def test_alignn_is_continuous_where_a_bond_enters_the_line_graph() -> None:
+    out, n_triplets = {}, {}
+    for r_angle in (2.8199, 2.8201, 4.0):  # the bond of rock salt is 2.82 long
+        batch = make_batch([CRYSTALS["rock salt"]], **{**GRAPH, "r_angle": r_angle})
+        out[r_angle], n_triplets[r_angle] = make_rival(RIVALS["alignn"], r_angle=r_angle)(batch).item(), len(batch.triplet_cos)
+    assert 0 == n_triplets[2.8199] < n_triplets[2.8201]
+    assert out[2.8199] == pytest.approx(out[2.8201], abs=1e-9)
+    assert abs(out[4.0] - out[2.8199]) > 1e-6
 
 
 def test_alignn_without_angles_is_refused() -> None:

@@ -4,15 +4,17 @@ import argparse
 import logging
 import sys
 from pathlib import Path
+from typing import get_args
 
 from joblib import cpu_count
 
 from src.config import StudyConfig
 from src.data.task import read_task
-from src.runs.artifacts import DEFAULT_TASK, OUTPUTS, load_config
+from src.runs.artifacts import DEFAULT_TASK, OUTPUTS, RunDir, load_config
 from src.runs.pipeline import run_experiment
 from src.runs.study import run_study
 from src.runs.task_data import load_task_data
+from src.runs.tracker import Tracker, track_run
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +28,7 @@ def main(folder: Path, argv: list[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, default=DEFAULT_TASK, help="folder of the task (default: input/flla)")
     parser.add_argument("--outputs", type=Path, default=OUTPUTS, help="where runs go (default: outputs/)")
     parser.add_argument("--skip-bad-rows", action="store_true", help="leave bad training rows out instead of stopping")
+    parser.add_argument("--tracker", choices=get_args(Tracker), help="send finished folds to outputs/tracker/ as well")
     args = parser.parse_args(argv)
     if args.jobs < 1:
         parser.error(f"--jobs {args.jobs}: at least 1")
@@ -39,6 +42,8 @@ def main(folder: Path, argv: list[str] | None = None) -> None:
             run_study(config, folder.name, data, args.folds, args.jobs, args.device)
             return
         metrics = run_experiment(config, folder.name, data, args.folds, args.jobs, args.device)
+        if args.tracker:
+            track_run(args.tracker, config, RunDir(data.folder / folder.name), metrics, args.outputs / "tracker" / args.tracker)
     except (ValueError, FileNotFoundError, FloatingPointError) as error:
         log.debug("stopped", exc_info=True)
         sys.exit(f"{folder.name}: {error}")

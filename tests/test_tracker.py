@@ -1,0 +1,71 @@
+"""Trackers receive what the run's own files say."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from src.config import ExperimentConfig, FoldConfig, GbdtConfig
+from src.runs import tracker
+from src.runs.artifacts import RunDir
+from src.runs.pipeline import run_experiment
+from src.runs.task_data import load_task_data
+
+GBDT = ExperimentConfig(
+    learner=GbdtConfig(features=("fractions",), n_trees=200, min_child_samples=2), folds=FoldConfig(n_folds=4, n_bins=2)
+)
+
+
+@pytest.fixture
+def finished(task_folder: Path) -> tuple[RunDir, dict]:
+    data = load_task_data(task_folder, task_folder.parent / "outputs", skip_bad_rows=False, n_jobs=1)
+    metrics = run_experiment(GBDT, "exp001", data, None, 1, "cpu")
+    assert metrics is not None
+    return RunDir(data.folder / "exp001"), metrics
+
+
+def test_settings_are_named_by_their_path_in_the_config() -> None:
+    settings = dict(tracker.flat_settings(GBDT))
+    assert settings["learner"] == "GbdtConfig"
+    assert settings["learner.n_trees"] == "200" and settings["folds.n_bins"] == "2" and settings["seed"] == "0"
+    assert dict(tracker.flat_settings(replace(GBDT, seed=3)))["seed"] == "3"
+
+
+def test_tensorboard_shows_the_history_of_every_fold(finished: tuple[RunDir, dict], tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run, metrics = finished
+    tracker.track_run("tensorboard", GBDT, run, metrics, tmp_path / "tracker")
+    for k in range(4):
+        events = EventAccumulator(str(tmp_path / "tracker" / "exp001" / f"fold_{k}")).Reload().Scalars("valid_mae")
+        history = pd.read_csv(run.fold(k) / "history.csv")
+        assert [event.step for event in events] == list(history["tree"])
+        np.testing.assert_allclose([event.value for event in events], history["valid_mae"], rtol=1e-6)
+    (score,) = EventAccumulator(str(tmp_path / "tracker" / "exp001")).Reload().Scalars("oof_mae")
+    assert score.value == pytest.approx(metrics["oof_mae"])
+
+
+def test_mlflow_shows_settings_figures_and_files(finished: tuple[RunDir, dict], tmp_path: Path) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    run, metrics = finished
+    tracker.track_run("mlflow", GBDT, run, metrics, tmp_path / "tracker")
+    (stored,) = mlflow.search_runs(experiment_names=["exp001"], output_format="list")
+    assert stored.data.params["learner.n_trees"] == "200"
+    assert stored.data.metrics["oof_mae"] == pytest.approx(metrics["oof_mae"])
+    history = mlflow.MlflowClient().get_metric_history(stored.info.run_id, "fold_2/valid_mae")
+    assert [point.step for point in history] == [100, 200]
+    assert len(list((tmp_path / "tracker" / "artifacts").rglob("oof.csv"))) == 1
+
+
+def test_a_tracker_that_is_not_installed_is_named(
+    finished: tuple[RunDir, dict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(*_: object) -> None:
+        raise ModuleNotFoundError("No module named 'mlflow'", name="mlflow")
+
+    monkeypatch.setattr(tracker, "_to_mlflow", missing)
+    with pytest.raises(ValueError, match="mlflow is not installed"):
+        tracker.track_run("mlflow", GBDT, *finished, tmp_path)

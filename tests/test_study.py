@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from src.config import ExperimentConfig, FoldConfig, GbdtConfig, StudyConfig, from_dict, to_dict
+from src.runs.artifacts import EXPERIMENTS
 from src.runs.study import publish_study, run_study, study_table
 from src.runs.task_data import load_task_data
 
@@ -48,3 +49,11 @@ def test_a_study_of_one_variant_or_of_different_folds_is_refused() -> None:
         StudyConfig(variants=(("a", BASE),), folds=(0,))
     with pytest.raises(ValueError, match="their folds differ"):
         StudyConfig(variants=(("a", BASE), ("b", replace(BASE, folds=FoldConfig(seed=3)))), folds=(0,))
+
+
+@pytest.mark.parametrize("results", [p.parent for p in EXPERIMENTS.glob("exp*/results/table.csv")], ids=lambda p: p.parent.name)
+def test_a_published_table_is_that_of_the_published_predictions(results: Path) -> None:
+    table = pd.read_csv(results / "table.csv")
+    again = study_table(pd.read_csv(results / "predictions.csv.gz"), list(table["variant"]))
+    pd.testing.assert_frame_equal(table.drop(columns="cpu_seconds"), again)
+    assert all(f"| {row.variant} | {row.mae:.4f} |" in (EXPERIMENTS / "README.md").read_text() for row in table.itertuples())

@@ -82,11 +82,11 @@ def plot_study(table: pd.DataFrame, unit: str, path: Path) -> None:
     left.barh(rows["variant"], rows["mae"], color=DARK, height=0.6)
     for i, mae in enumerate(rows["mae"]):
         left.text(mae, i, f" {mae:.4f}", va="center", fontsize=8)
-    left.set(xlabel=f"MAE ({unit})", xlim=(0, rows["mae"].max() * 1.15))
+    left.set(xlabel=f"MAE ({unit})", xlim=(0, rows["mae"].max() * 1.25))
     right.axvline(0, color="0.6", linewidth=1)
     reach = np.abs(rows[["low", "high"]].to_numpy().T - rows["delta"].to_numpy())
     right.errorbar(rows["delta"], np.arange(len(rows)), xerr=reach, fmt="o", color=DARK, ecolor=LIGHT, capsize=3)
-    right.set_xlabel(f"MAE minus that of {table['variant'][0]} ({unit}), 95% interval")
+    right.set_xlabel(f"difference to {table['variant'][0]} ({unit}), 95%")
     _save(figure, path)
 
 

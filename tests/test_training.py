@@ -101,6 +101,13 @@ def test_watched_rows_decide_nothing(inputs: GraphInputs, tmp_path: Path) -> Non
 TREES = GbdtConfig(features=("fractions", "geometry"), n_trees=5, min_child_samples=1)
 
 
+def test_watched_errors_are_reported_after_every_epoch(inputs: GraphInputs, tmp_path: Path) -> None:
+    reported: list[float] = []
+    GnnLearner(config(), seed=3).fit(inputs, TARGET, tmp_path, Watched(inputs, TARGET, reported.append))
+    written = np.genfromtxt(tmp_path / "history.csv", delimiter=",", names=True)["valid_mae"]
+    np.testing.assert_allclose(reported, written)
+
+
 LEARNERS = [
     config(),
     TREES,

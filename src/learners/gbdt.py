@@ -67,6 +67,8 @@ class GbdtLearner:
                 if done % EVERY == 0 or done == c.n_trees:
                     history.writerow([done, *(result[2] for result in state.evaluation_result_list)])
                     file.flush()
+                    if watched:
+                        watched.report(state.evaluation_result_list[0][2])
 
             try:
                 self.booster = lightgbm.train(parameters, data, c.n_trees, valid_sets=valid, callbacks=[record])

@@ -98,7 +98,9 @@ class GnnLearner:
         def watch(averaged: torch.nn.Module) -> float:
             if watched is None:
                 return float("nan")
-            return float(np.abs(self._predict(averaged, watched.inputs) - watched.target).mean())
+            error = float(np.abs(self._predict(averaged, watched.inputs) - watched.target).mean())
+            watched.report(error)
+            return error
 
         targets = torch.tensor(target, dtype=torch.float32, device=self.device)
 

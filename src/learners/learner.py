@@ -1,5 +1,6 @@
 """What every learner is: inputs and a unitless target in, unitless predictions out."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, Self
 
@@ -21,10 +22,14 @@ class Inputs(Protocol):
 
 
 class Watched(NamedTuple):
-    """Rows whose error is written to the history and decides nothing."""
+    """Rows whose error is written to the history and decides nothing.
+
+    report: called with the mean absolute error after each unit of progress; a search may stop a training by raising from it.
+    """
 
     inputs: Any
     target: Values
+    report: Callable[[float], None] = lambda error: None
 
 
 class Learner(Protocol):

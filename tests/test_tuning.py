@@ -1,0 +1,80 @@
+"""Laws of src/runs/tuning.py."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from src.config import BlendConfig, ExperimentConfig, FoldConfig, GbdtConfig
+from src.data.table import CrystalTable
+from src.runs import tuning
+from src.runs.artifacts import EXPERIMENTS, load_config
+from src.runs.task_data import TaskData, load_folds, load_task_data
+from src.runs.tuning import as_source, class_names, knob, open_study, proposal, ranges, tune, with_knobs
+
+FOLDS = FoldConfig(n_folds=4, n_bins=2)
+TREES = ExperimentConfig(learner=GbdtConfig(features=("fractions",), n_trees=1000, min_child_samples=5), folds=FOLDS)
+
+
+@pytest.fixture
+def data(task_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TaskData:
+    pytest.importorskip("optuna", reason="optuna is an optional extra: pip install -r requirements-extra.txt")
+    monkeypatch.setattr(tuning, "TREES", {"learner.num_leaves": (3, 7, 31), "learner.learning_rate": (0.01, 0.1)})
+    return load_task_data(task_folder, tmp_path, False, 1)
+
+
+def test_a_study_begins_with_the_experiments_own_settings_and_goes_on_where_it_was_left(data: TaskData, tmp_path: Path) -> None:
+    for n_before, n_trials in [(0, 2), (2, 1)]:
+        study = open_study("exp900", tmp_path / "tune")
+        assert len(study.trials) == n_before
+        tune(TREES, data, study, tmp_path / "tune", n_trials, "cpu")
+    assert study.trials[0].params == {"learner.num_leaves": 31, "learner.learning_rate": 0.03}
+    assert [path.name for path in (tmp_path / "tune").iterdir()] == ["study.db"]
+
+
+def test_the_left_out_fold_is_not_looked_at(data: TaskData, tmp_path: Path) -> None:
+    table, fold = data.train, load_folds(data, FOLDS)
+    changed = CrystalTable(table.ids, table.crystals, table.targets + 5.0 * (fold == tuning.OUTER_FOLD))
+    values = []
+    for name, train in [("a", table), ("b", changed)]:
+        study = open_study("exp900", tmp_path / name)
+        tune(TREES, replace(data, train=train), study, tmp_path / name, 1, "cpu")
+        values.append(study.best_value)
+    assert values[0] == values[1]
+
+
+def test_a_poor_trial_is_stopped_early(data: TaskData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import optuna
+
+    monkeypatch.setattr(optuna.trial.Trial, "should_prune", lambda self: True)
+    study = open_study("exp900", tmp_path / "tune")
+    tune(TREES, data, study, tmp_path / "tune", 1, "cpu")
+    assert study.trials[0].state.name == "PRUNED" and list(study.trials[0].intermediate_values) == [1]
+
+
+def test_the_proposal_is_a_config_of_its_own(data: TaskData, tmp_path: Path) -> None:
+    study = open_study("exp900", tmp_path / "tune")
+    tune(TREES, data, study, tmp_path / "tune", 3, "cpu")
+    (tmp_path / "config.py").write_text(proposal(TREES, "exp900", study))
+    proposed = load_config(tmp_path)
+    assert all(knob(proposed, path) == value for path, value in study.best_params.items())
+    assert with_knobs(proposed, {path: knob(TREES, path) for path in study.best_params}) == TREES
+
+
+@pytest.mark.parametrize("name", ["exp001", "exp012", "exp016"])
+def test_every_declared_knob_is_one_of_the_config_and_its_source_gives_it_back(name: str) -> None:
+    config = load_config(EXPERIMENTS / name)
+    assert all(knob(config, path) is not None for path in ranges(config))
+    source = f"from src.config import {', '.join(class_names(config))}\nCONFIG = {as_source(config)}\n"
+    found: dict = {}
+    exec(source, found)
+    assert found["CONFIG"] == config
+
+
+def test_without_ranges_or_without_optuna_the_message_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no ranges are declared for BlendConfig"):
+        ranges(ExperimentConfig(learner=BlendConfig(("001", "003"))))
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(ValueError, match="requirements-extra"):
+        open_study("exp900", tmp_path)

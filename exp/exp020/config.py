@@ -1,7 +1,7 @@
 """How far does a single closed-track network come with all that helped beforehand?
 
-Pre-training, gathered layers, a stronger weight decay, and skipatom beside mat2vec. On two folds of another seed: weight decay 0.1
-0.0839, 0.5 0.0817; with gathered layers 0.0807, with skipatom 0.0788 eV/atom.
+Pre-training, gathered layers, a stronger weight decay, and skipatom beside mat2vec. On two folds of another seed: weight decay
+0.1 0.0839, 0.5 0.0817; with gathered layers 0.0807, with skipatom 0.0788 eV/atom.
 Parent: exp008. Changed: elements.tables, network.gather_layers, training.weight_decay.
 """
 

@@ -1,12 +1,12 @@
-"""What does a blend of the published closed-track experiments bring? Members and method have the best nested OOF MAE.
+"""What does a blend of the closed track bring? All networks with Lion and the best LightGBM, weights fitted out of fold.
 
-Parent: exp010. Changed: learner; nothing is trained.
+Parent: exp020. Changed: learner; nothing is trained.
 """
 
 from src.config import BlendConfig, ExperimentConfig, FoldConfig
 
 CONFIG = ExperimentConfig(
     folds=FoldConfig(scheme="stratified", n_folds=10, n_bins=6, seed=0),
-    learner=BlendConfig(members=("003", "010", "012"), method="weights"),
+    learner=BlendConfig(members=("006", "007", "008", "009", "010", "011", "012", "016", "020", "022"), method="weights"),
     seed=0,
 )

@@ -43,7 +43,7 @@ def test_a_ledger_without_its_marks_is_refused(tmp_path: Path) -> None:
 
 def test_an_ensemble_is_of_the_closed_track_where_its_members_are(monkeypatch: pytest.MonkeyPatch) -> None:
     assert artifacts.track_of("exp040") == "closed"
-    open_member = load_config(EXPERIMENTS / "exp003")
+    open_member = load_config(EXPERIMENTS / "exp010")
     monkeypatch.setattr(artifacts, "track", lambda config: "open" if config == open_member else "closed")
     assert artifacts.track_of("exp040") == "open"
 

@@ -164,13 +164,15 @@ def test_eight_crystals_are_learned_by_heart(inputs: GraphInputs, tmp_path: Path
     ],
     ids=["gathered layers", "conditioned self-connection", "egnn", "cgcnn", "schnet", "megnet", "alignn"],
 )
-def test_other_networks_learn_eight_crystals_too(network: NetworkConfig, tmp_path: Path) -> None:
+def test_other_networks_learn_eight_crystals_too_and_are_saved_and_loaded(network: NetworkConfig, tmp_path: Path) -> None:
     c = config(n_epochs=300, batch_size=8, lr=1e-2, ema_decay=0.9)
     c = replace(c, network=network, graph=GraphConfig(r_max=3.5, r_angle=3.0))
     inputs = prepare_inputs(c, Crystals.from_list(list(CRYSTALS.values())), "test", tmp_path / "cache", 1, None)
     learner = GnnLearner(c, seed=3)
     learner.fit(inputs, TARGET, tmp_path)
     assert np.abs(learner.predict(inputs) - TARGET).mean() < 0.05
+    learner.save(tmp_path)
+    np.testing.assert_array_equal(GnnLearner.load(tmp_path).predict(inputs), learner.predict(inputs))
 
 
 def test_lion_learns_eight_crystals(inputs: GraphInputs, tmp_path: Path) -> None:

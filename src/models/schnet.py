@@ -30,7 +30,7 @@ class WeightedInteraction(InteractionBlock):
 
     def __init__(self, n_channels: int, n_gaussians: int, r_max: float) -> None:
         super().__init__(n_channels, n_gaussians, n_channels, r_max)
-        self.conv = WeightedCFConv(n_channels, n_channels, n_channels, self.mlp, r_max)
+        self.conv = WeightedCFConv(n_channels, n_channels, n_channels, nn.Identity(), r_max)  # `mlp` makes its filters
 
     def forward(self, x: Tensor, edge_index: Tensor, basis: Tensor, length_index: Tensor, weight: Tensor) -> Tensor:
         """basis: (n_lengths, n_gaussians). length_index: (n_edges,). weight: (n_edges, 1)."""

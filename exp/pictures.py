@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from src.runs import figures
 from src.runs.artifacts import DEFAULT_TASK, EXPERIMENTS, OUTPUTS, find_predictions
-from src.runs.report import plot_history, plot_oof, plot_target
 from src.runs.task_data import load_task_data
 
 
@@ -17,12 +17,12 @@ def main(numbers: list[str]) -> None:
     folder = EXPERIMENTS / "pictures"
     data = load_task_data(DEFAULT_TASK, OUTPUTS, skip_bad_rows=False, n_jobs=os.cpu_count() or 1)
     members = [find_predictions(number, data.task.name) for number in numbers]
-    plot_target(data, folder / "target.png")
+    figures.save(figures.target(data), folder / "target.png")
     if members:
-        plot_oof(members, data.task.unit, folder / "oof.png")
+        figures.save(figures.parity(members, data.task.unit), folder / "oof.png")
     for member in members:
         if (member.source / "fold_0" / "model.safetensors").is_file():  # a network trained here; published runs have no history
-            plot_history(member.source, folder / f"history-{member.name}.png")
+            figures.save(figures.training_curves(member.source), folder / f"history-{member.name}.png")
     print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
 
 

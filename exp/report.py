@@ -25,7 +25,6 @@ from src.runs.blend import Blend, fit_blend, fixed_blend, shared_folds, stack_oo
 from src.runs.comparison import error_correlation, score_rows
 from src.runs.crystals import SYSTEMS, describe
 from src.runs.page import html_table, note, page, picture, structure_svg
-from src.runs.report import draw_target
 from src.runs.task_data import TaskData, load_task_data
 from src.runs.uncertainty import calibrate
 
@@ -60,7 +59,7 @@ def data_section(data: TaskData, crystals: pd.DataFrame) -> Section:
         f"{crystals['n_atoms'].min()} to {crystals['n_atoms'].max()} atoms a cell. The target as in the table, and what is left "
         "of it behind the linear regression on atom counts:"
     )
-    target = picture(draw_target(data), "target before and after normalisation")
+    target = picture(figures.target(data), "target before and after normalisation")
     elements = picture(figures.periodic_table(frequency, counts, "training crystals with the element"), "element counts")
     return "Data set", note(text) + target + elements
 

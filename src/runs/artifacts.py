@@ -98,7 +98,7 @@ class RunDir:
 
     def checkpoints(self, k: int) -> list[Path]:
         """Where the stages of a network's training keep their state until the fold is finished."""
-        return [self.fold(k) / "pretraining" / "checkpoint.pt", self.fold(k) / "checkpoint.pt"]
+        return list(self.fold(k).rglob("checkpoint.pt"))
 
     def claim(self, config: ExperimentConfig, data_key: str, word2vec: str) -> None:
         """Writes the run's config, or stops where the folder holds a run of another config, other data or another word2vec."""
@@ -128,7 +128,7 @@ class RunDir:
         write_csv(self.fold(k) / "test.csv", test)
         write_json(self.fold(k) / "metrics.json", metrics)
         for path in self.checkpoints(k):
-            path.unlink(missing_ok=True)
+            path.unlink()
 
 
 @dataclass(frozen=True)

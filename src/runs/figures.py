@@ -1,4 +1,4 @@
-"""Pictures of the report. Every colour scale is monotone in lightness, so that they survive grey print."""
+"""Pictures of a task and of its runs. Every colour scale is monotone in lightness, so that they survive grey print."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,17 +9,40 @@ import pandas as pd
 from numpy.typing import NDArray
 from pymatgen.core import Element
 
+from src.config import TargetConfig
 from src.data.crystal import N_ELEMENTS
+from src.data.target import TargetNormalizer
+from src.files import write_atomic
 from src.runs.artifacts import Predictions
-from src.runs.report import DARK, LIGHT, SIZE
+from src.runs.task_data import TaskData
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.colors import LogNorm
 
+DARK, LIGHT = "#1f4e79", "#e08214"  # apart in grey print too
+SIZE = (8.0, 3.4)  # inches; 150 dots each in a file
 COLORS = "cividis"
 LINES = ("-", "--", ":", "-.")
 Values = NDArray[np.float64]
+
+
+def target(data: TaskData) -> plt.Figure:
+    """Distribution of the target as in the table, and of what is left when the atom counts are accounted for."""
+    e_form, counts = data.train.targets, data.train.crystals.element_counts
+    normalizer = TargetNormalizer.fit(counts, e_form, TargetConfig("residual"))
+    residual = e_form - normalizer.baseline(counts)
+    bins = np.linspace(min(e_form.min(), residual.min()), max(e_form.max(), residual.max()), 80).tolist()
+    figure, axis = plt.subplots(figsize=SIZE, layout="constrained")
+    for values, color, label in (
+        (e_form, LIGHT, "as in the table"),
+        (residual, DARK, "residual of regression on atom counts"),
+    ):
+        axis.hist(values, bins, color=color, alpha=0.75, label=f"{label}: mean {values.mean():.2f}, sd {values.std():.2f}")
+    axis.set_xlabel(f"formation energy ({data.task.unit})")
+    axis.set_ylabel("training crystals")
+    figure.legend(frameon=False, loc="outside upper left")
+    return figure
 
 
 def parity(members: Sequence[Predictions], unit: str) -> plt.Figure:
@@ -86,6 +109,38 @@ def learning_curves(histories: dict[str, list[pd.DataFrame]]) -> plt.Figure:
     axis.yaxis.set_major_formatter("{x:g}")
     axis.yaxis.set_minor_formatter("{x:.1g}")
     axis.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def training_curves(run: Path) -> plt.Figure:
+    """Learning curves of the folds of a network: training loss and error of the fold, in units of the target's scale."""
+    figure, axis = plt.subplots(figsize=SIZE, layout="constrained")
+    for k, history in enumerate(sorted(run.glob("fold_*/history.csv"))):
+        table = pd.read_csv(history)
+        for column, color, label in (
+            ("train_loss", LIGHT, "training loss"),
+            ("valid_mae", DARK, "MAE of the fold, averaged"),
+        ):
+            axis.plot(table["epoch"], table[column], color=color, alpha=0.6, linewidth=1, label=label if k == 0 else None)
+    axis.set(xlabel="epoch", ylabel="error (unitless residual)", yscale="log")
+    axis.legend(frameon=False)
+    return figure
+
+
+def study(table: pd.DataFrame, unit: str) -> plt.Figure:
+    """Error of each variant, best at the top, and its difference to the first with the 95% interval."""
+    rows = table.sort_values("mae", ascending=False)
+    figure, (left, right) = plt.subplots(
+        1, 2, figsize=(SIZE[0], 1.2 + 0.35 * len(rows)), layout="constrained", sharey=True, width_ratios=(1, 1)
+    )
+    left.barh(rows["variant"], rows["mae"], color=DARK, height=0.6)
+    for i, mae in enumerate(rows["mae"]):
+        left.text(mae, i, f" {mae:.4f}", va="center", fontsize=8)
+    left.set(xlabel=f"MAE ({unit})", xlim=(0, rows["mae"].max() * 1.25))
+    right.axvline(0, color="0.6", linewidth=1)
+    reach = np.abs(rows[["low", "high"]].to_numpy().T - rows["delta"].to_numpy())
+    right.errorbar(rows["delta"], np.arange(len(rows)), xerr=reach, fmt="o", color=DARK, ecolor=LIGHT, capsize=3)
+    right.set_xlabel(f"difference to {table['variant'][0]} ({unit}), 95%")
     return figure
 
 
@@ -193,3 +248,9 @@ def read_histories(run: Path) -> list[pd.DataFrame]:
     """history.csv of every fold of a run that has one, where they are of one length."""
     tables = [pd.read_csv(path) for path in sorted(run.glob("fold_*/history.csv"))]
     return tables if len({len(table) for table in tables}) == 1 else []
+
+
+def save(figure: plt.Figure, path: Path) -> None:
+    """Writes a figure as an image file."""
+    write_atomic(path, lambda temporary: figure.savefig(temporary, dpi=150))
+    plt.close(figure)

@@ -136,7 +136,7 @@ def run_fold(job: FoldJob, k: int) -> None:
     wall, cpu = time.perf_counter(), time.process_time()
     folder = job.run.fold(k)
     folder.mkdir(parents=True, exist_ok=True)
-    resumed = any(path.is_file() for path in job.run.checkpoints(k))
+    resumed = bool(job.run.checkpoints(k))
     train, valid = np.flatnonzero(job.fold_of_crystal != k), np.flatnonzero(job.fold_of_crystal == k)
     counts, base = job.element_counts, job.base
     normalizer = TargetNormalizer.fit(counts[train], job.e_form[train], job.config.target, base[train])

@@ -11,7 +11,6 @@ from src.files import write_csv
 from src.runs.artifacts import OOF_COLUMNS, RunDir, read_csv
 from src.runs.metrics import bootstrap_interval, scores
 from src.runs.pipeline import run_experiment
-from src.runs.report import plot_study
 from src.runs.task_data import TaskData
 
 log = logging.getLogger(__name__)
@@ -42,7 +41,9 @@ def run_study(config: StudyConfig, name: str, data: TaskData, folds: list[int] |
     table["cpu_seconds"] = [seconds[variant] for variant in table["variant"]]
     write_csv(study / PREDICTIONS, predictions)
     write_csv(study / TABLE, table)
-    plot_study(table, data.task.unit, study / PICTURE)
+    from src.runs import figures  # here, so that nothing else waits for matplotlib
+
+    figures.save(figures.study(table, data.task.unit), study / PICTURE)
     log.info("%s", table.round(4).to_string(index=False))
 
 

@@ -34,6 +34,13 @@ def finished(task_name: str, outputs: Path, track: str) -> list[Predictions]:
     return found
 
 
+def chosen(args: argparse.Namespace, task_name: str) -> list[Predictions]:
+    """The experiments that a command line names, else all that are finished of its track."""
+    if args.numbers:
+        return [find_predictions(number, task_name, args.outputs) for number in args.numbers]
+    return finished(task_name, args.outputs, args.track)
+
+
 def read_labels(task: Task) -> pd.Series:
     """The test labels, id -> target. Nothing else in the project reads them."""
     path = task.path("test_labels")
@@ -104,10 +111,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     try:
         task = read_task(args.data)
-        if args.numbers:
-            members = [find_predictions(number, task.name, args.outputs) for number in args.numbers]
-        else:
-            members = finished(task.name, args.outputs, args.track)
+        members = chosen(args, task.name)
         rows = score_rows(members, read_labels(task) if args.score else None)
         correlation = error_correlation(members)
     except (ValueError, FileNotFoundError) as error:

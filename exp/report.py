@@ -15,12 +15,12 @@ import numpy as np
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from exp.compare import finished, leaderboard, read_labels
+from exp.compare import chosen, leaderboard, read_labels
 from src.data.crystal import N_ELEMENTS
 from src.data.task import read_task
 from src.files import write_atomic
 from src.runs import figures
-from src.runs.artifacts import DEFAULT_TASK, OUTPUTS, Predictions, find_predictions, shown
+from src.runs.artifacts import DEFAULT_TASK, OUTPUTS, Predictions, shown
 from src.runs.blend import Blend, fit_blend, fixed_blend, shared_folds, stack_oof
 from src.runs.comparison import error_correlation, score_rows
 from src.runs.crystals import SYSTEMS, describe
@@ -177,10 +177,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     try:
         task = read_task(args.data)
-        if args.numbers:
-            members = [find_predictions(number, task.name, args.outputs) for number in args.numbers]
-        else:
-            members = finished(task.name, args.outputs, args.track)
+        members = chosen(args, task.name)
         data = load_task_data(args.data, args.outputs, skip_bad_rows=False, n_jobs=1)
         html = build(data, members, read_labels(task) if args.score else None)
     except (ValueError, FileNotFoundError) as error:

@@ -1,7 +1,6 @@
 """The mean of several LightGBMs within a fold, fitted without the outliers among the training rows (3rd place)."""
 
 import csv
-import json
 import logging
 from pathlib import Path
 from typing import Self
@@ -10,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import KFold
 
-from src.config import GbdtEnsembleConfig, from_dict, to_dict
+from src.config import GbdtEnsembleConfig, to_dict
 from src.files import write_json
 from src.learners.gbdt import GbdtLearner, TableInputs
-from src.learners.learner import Values, Watched
+from src.learners.learner import Values, Watched, read_settings
 
 log = logging.getLogger(__name__)
 MEMBER_SEEDS = 1000  # between members, so that no two folds' members share a seed
@@ -72,10 +71,7 @@ class GbdtEnsembleLearner:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        settings = json.loads((folder / "learner.json").read_text())
-        config = from_dict(settings["config"])
-        if not isinstance(config, GbdtEnsembleConfig):
-            raise ValueError(f"{folder / 'learner.json'}: not the settings of a LightGBM ensemble")
+        config, settings = read_settings(folder, GbdtEnsembleConfig)
         learner = cls(config, settings["seed"])
         learner.members = [GbdtLearner.load(folder / f"member_{i}") for i in range(len(config.members))]
         return learner

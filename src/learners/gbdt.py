@@ -1,7 +1,6 @@
 """LightGBM on tables of features."""
 
 import csv
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
@@ -11,9 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from src.config import GbdtConfig, from_dict, to_dict
+from src.config import GbdtConfig, to_dict
 from src.files import write_atomic, write_json
-from src.learners.learner import Values, Watched
+from src.learners.learner import Values, Watched, read_settings
 
 EVERY = 100  # trees between two lines of history
 
@@ -89,10 +88,7 @@ class GbdtLearner:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        settings = json.loads((folder / "learner.json").read_text())
-        config = from_dict(settings["config"])
-        if not isinstance(config, GbdtConfig):
-            raise ValueError(f"{folder / 'learner.json'}: not the settings of a LightGBM learner")
+        config, settings = read_settings(folder, GbdtConfig)
         learner = cls(config, settings["seed"])
         learner.booster = lightgbm.Booster(model_file=str(folder / "model.txt"))
         return learner

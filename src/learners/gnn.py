@@ -1,6 +1,5 @@
 """Networks on graphs of crystals."""
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -11,12 +10,12 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from src.config import GnnConfig, from_dict, to_dict
+from src.config import GnnConfig, to_dict
 from src.data.store import RaggedStore
 from src.features.elements import element_vectors
 from src.files import write_atomic, write_json
 from src.graphs.graph import GraphBatch, batch_from_store
-from src.learners.learner import Values, Watched
+from src.learners.learner import Values, Watched, read_settings
 from src.learners.pretraining import pretrain
 from src.learners.training import CHECKPOINT, Training, predict, seed_everything
 from src.models.network import make_network
@@ -131,10 +130,7 @@ class GnnLearner:
 
     @classmethod
     def load(cls, folder: Path, device: str = "cpu") -> Self:
-        settings = json.loads((folder / "learner.json").read_text())
-        config = from_dict(settings["config"])
-        if not isinstance(config, GnnConfig):
-            raise ValueError(f"{folder / 'learner.json'}: not the settings of a graph network")
+        config, settings = read_settings(folder, GnnConfig)
         learner = cls(config, settings["seed"], device)
         learner.avg_n_neighbors = settings["avg_n_neighbors"]
         weights = load_file(folder / "model.safetensors")

@@ -1,16 +1,18 @@
 """What every learner is: inputs and a unitless target in, unitless predictions out."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from src.config import GbdtConfig, GbdtEnsembleConfig, GnnConfig, LearnerConfig, SvrConfig
+from src.config import GbdtConfig, GbdtEnsembleConfig, GnnConfig, LearnerConfig, SvrConfig, from_dict
 from src.data.table import Crystals
 
 Values = NDArray[np.float64]
+C = TypeVar("C")
 
 
 class Inputs(Protocol):
@@ -30,6 +32,16 @@ class Watched(NamedTuple):
     inputs: Any
     target: Values
     report: Callable[[float], None] = lambda error: None
+
+
+def read_settings(folder: Path, kind: type[C]) -> tuple[C, dict[str, Any]]:
+    """The config of a saved learner and all else of its learner.json; ValueError where it is of another kind."""
+    path = folder / "learner.json"
+    settings = json.loads(path.read_text())
+    config = from_dict(settings["config"])
+    if not isinstance(config, kind):
+        raise ValueError(f"{path}: not the settings of a {kind.__name__}")
+    return config, settings
 
 
 class Learner(Protocol):

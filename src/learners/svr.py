@@ -1,7 +1,6 @@
 """Support vector regression on tables of features, for smooth targets that few features describe."""
 
 import csv
-import json
 from pathlib import Path
 from typing import Self
 
@@ -11,10 +10,10 @@ from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR
 
-from src.config import SvrConfig, from_dict, to_dict
+from src.config import SvrConfig, to_dict
 from src.files import write_atomic, write_json
 from src.learners.gbdt import TableInputs
-from src.learners.learner import Values, Watched
+from src.learners.learner import Values, Watched, read_settings
 
 MAX_DEVIATION = 6.0  # standard deviations of a feature
 CHUNK = 1024  # rows of a kernel matrix in memory
@@ -66,9 +65,7 @@ class SvrLearner:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        config = from_dict(json.loads((folder / "learner.json").read_text())["config"])
-        if not isinstance(config, SvrConfig):
-            raise ValueError(f"{folder / 'learner.json'}: not the settings of a support vector regression")
+        config, _ = read_settings(folder, SvrConfig)
         learner = cls(config)
         with np.load(folder / "model.npz", allow_pickle=False) as stored:
             learner.arrays = dict(stored)

@@ -23,6 +23,7 @@ from src.data.task import Task, read_task
 from src.files import write_csv
 from src.runs.artifacts import DEFAULT_TASK, OUTPUTS, Predictions, find_predictions, shown, track_of
 from src.runs.blend import Blend, fit_blend, fixed_blend, normalized_weights, shared_folds, stack_oof, stack_test
+from src.runs.command import one_message
 from src.runs.metrics import bootstrap_interval, scores
 from src.runs.uncertainty import calibrate
 
@@ -111,7 +112,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_arguments(argv)
-    try:
+    with one_message("submit"):
         task = read_task(args.data)
         sample, column = read_sample(task)
         ids = list(sample[task.id_column])
@@ -129,8 +130,6 @@ def main(argv: list[str] | None = None) -> None:
         out = args.out or args.outputs / task.name / "submission.csv"
         write_csv(out, sample.assign(**{column: pred}))
         intervals = write_intervals(out, sample.assign(**{column: pred}), members, blend, task)
-    except (ValueError, FileNotFoundError) as error:
-        sys.exit(f"submit: {error}")
     print(report(members, blend, task))
     if baseline:
         print(f"{baseline[0].name} brings {gain(blend, without, stack_oof(members)[0])} {task.unit} (nested OOF MAE, 95%)")

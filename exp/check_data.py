@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from src.config import FoldConfig
 from src.data.task import read_task
 from src.runs.artifacts import DEFAULT_TASK, OUTPUTS
+from src.runs.command import one_message
 from src.runs.data_checks import adversarial_auc, duplicate_groups, missing_elements, target_by_fold
 from src.runs.task_data import load_folds, load_task_data
 
@@ -44,14 +45,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, default=DEFAULT_TASK, help="folder of the task (default: input/flla)")
     parser.add_argument("--outputs", type=Path, default=OUTPUTS, help="where the cache goes (default: outputs/)")
     args = parser.parse_args(argv)
-    try:
+    with one_message("check_data"):
         read_task(args.data)
         data = load_task_data(args.data, args.outputs, skip_bad_rows=False, n_jobs=1)
         folds = load_folds(data, FoldConfig())
         auc, telling = adversarial_auc(data.train, data.test)
         groups = duplicate_groups(data.train, data.test)
-    except (ValueError, FileNotFoundError) as error:
-        sys.exit(f"check_data: {error}")
     print(f"adversarial validation: AUC {auc.mean():.3f} ± {auc.std(ddof=1):.3f} over five folds (0.5: cannot be told apart)")
     print(f"  the features that tell most: {', '.join(telling)}\n")
     print(f"target by fold ({data.task.unit}):\n{target_by_fold(data.train.targets, folds).round(3).to_string()}\n")

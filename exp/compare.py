@@ -17,6 +17,7 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from src.data.task import Task, read_task
 from src.runs.artifacts import DEFAULT_TASK, EXPERIMENTS, OUTPUTS, Predictions, find_predictions, shown, track_of
+from src.runs.command import one_message
 from src.runs.comparison import Difference, error_correlation, score_rows
 
 
@@ -109,13 +110,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, default=DEFAULT_TASK, help="folder of the task (default: input/flla)")
     parser.add_argument("--outputs", type=Path, default=OUTPUTS, help="where runs are (default: outputs/)")
     args = parser.parse_args(argv)
-    try:
+    with one_message("compare"):
         task = read_task(args.data)
         members = chosen(args, task.name)
         rows = score_rows(members, read_labels(task) if args.score else None)
         correlation = error_correlation(members)
-    except (ValueError, FileNotFoundError) as error:
-        sys.exit(f"compare: {error}")
     if args.json:
         plain = [row | {"difference": row["difference"] and asdict(row["difference"])} for row in rows]
         print(json.dumps({"unit": task.unit, "rows": plain, "error_correlation": correlation.to_dict()}, indent=1))

@@ -29,6 +29,7 @@ from src.runs.artifacts import (
     shown,
     track_of,
 )
+from src.runs.command import one_message
 from src.runs.comparison import paired_difference, score_rows
 
 README = EXPERIMENTS / "README.md"
@@ -116,10 +117,8 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where the tables are out of date")
     args = parser.parse_args(argv)
-    try:
+    with one_message("ledger"):
         wanted = {path: with_ledger(path) for path in (README, ROOT / "README.md")}
-    except (ValueError, FileNotFoundError) as error:
-        sys.exit(f"ledger: {error}")
     for path, text in wanted.items():
         same = path.read_text(encoding="utf-8") == text
         if args.check and not same:

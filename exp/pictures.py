@@ -10,6 +10,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from src.runs import figures
 from src.runs.artifacts import DEFAULT_TASK, EXPERIMENTS, OUTPUTS, find_predictions
+from src.runs.command import one_message
 from src.runs.task_data import load_task_data
 
 
@@ -27,7 +28,5 @@ def main(numbers: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with one_message("pictures"):
         main(sys.argv[1:])
-    except (ValueError, FileNotFoundError) as error:
-        sys.exit(f"pictures: {error}")

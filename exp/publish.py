@@ -9,13 +9,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from src.runs.artifacts import DEFAULT_TASK, EXPERIMENTS, OUTPUTS, experiment_name, publish
+from src.runs.command import one_message
 from src.runs.study import TABLE, publish_study
 
 if __name__ == "__main__":
     if not sys.argv[1:]:
         sys.exit(__doc__)
     for number in sys.argv[1:]:
-        try:
+        with one_message("publish"):
             name = experiment_name(number)
             study = OUTPUTS / DEFAULT_TASK.name / name
             if (study / TABLE).is_file():
@@ -23,5 +24,3 @@ if __name__ == "__main__":
                 print(EXPERIMENTS / name / "results")
             else:
                 print(publish(number))
-        except (ValueError, FileNotFoundError) as error:
-            sys.exit(f"publish: {error}")

@@ -22,6 +22,7 @@ from src.files import write_atomic
 from src.runs import figures
 from src.runs.artifacts import DEFAULT_TASK, OUTPUTS, Predictions, shown
 from src.runs.blend import Blend, fit_blend, fixed_blend, shared_folds, stack_oof
+from src.runs.command import one_message
 from src.runs.comparison import error_correlation, score_rows
 from src.runs.crystals import SYSTEMS, describe
 from src.runs.page import html_table, note, page, picture, structure_svg
@@ -175,15 +176,13 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--outputs", type=Path, default=OUTPUTS, help="where runs are (default: outputs/)")
     parser.add_argument("--out", type=Path, help="file to write (default: outputs/<task>/report.html)")
     args = parser.parse_args(argv)
-    try:
+    with one_message("report"):
         task = read_task(args.data)
         members = chosen(args, task.name)
         data = load_task_data(args.data, args.outputs, skip_bad_rows=False, n_jobs=1)
         html = build(data, members, read_labels(task) if args.score else None)
-    except (ValueError, FileNotFoundError) as error:
-        sys.exit(f"report: {error}")
-    out = args.out or args.outputs / task.name / "report.html"
-    write_atomic(out, lambda temporary: temporary.write_text(html, encoding="utf-8"))
+        out = args.out or args.outputs / task.name / "report.html"
+        write_atomic(out, html.encode())
     print(f"{shown(out)}: {len(html.encode()) / 1e6:.1f} MB, {len(members)} experiments")
 
 

@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from src.config import StudyConfig
 from src.files import write_atomic
 from src.runs.artifacts import DEFAULT_TASK, EXPERIMENTS, OUTPUTS, experiment_name, load_config, shown
+from src.runs.command import one_message
 from src.runs.task_data import load_task_data
 from src.runs.tuning import open_study, proposal, ranges, tune
 
@@ -29,7 +30,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     if args.trials < 1:
         parser.error(f"--trials {args.trials}: at least 1")
-    try:
+    with one_message("tune"):
         name = experiment_name(args.number)
         config = load_config(EXPERIMENTS / name)
         if isinstance(config, StudyConfig):
@@ -40,9 +41,7 @@ def main(argv: list[str] | None = None) -> None:
         study = open_study(name, folder)
         tune(config, data, study, folder, args.trials, args.device)
         text = proposal(config, name, study)
-    except (ValueError, FileNotFoundError, FloatingPointError) as error:
-        sys.exit(f"tune: {error}")
-    write_atomic(folder / "proposal.py", lambda temporary: temporary.write_text(text, encoding="utf-8"))
+        write_atomic(folder / "proposal.py", text.encode())
     print(f"{len(study.trials)} trials, best MAE {study.best_value:.4f} {data.task.unit}: {study.best_params}")
     print(f"{shown(folder / 'proposal.py')}: the settings as the config of a new experiment")
 

@@ -17,6 +17,7 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from src.runs import train
 from src.runs.artifacts import DEFAULT_TASK, EXPERIMENTS, OOF_COLUMNS, RunDir, experiment_name, read_csv
+from src.runs.command import one_message
 
 SAME_MACHINE = 1e-5  # eV/atom, largest difference of a row
 OTHER_MACHINE = 0.10  # relative difference of the fold's MAE
@@ -42,7 +43,7 @@ def main() -> None:
     parser.add_argument("number", help="a published experiment")
     parser.add_argument("--fold", type=int, default=0)
     args = parser.parse_args()
-    try:
+    with one_message("verify"):
         name = experiment_name(args.number)
         path = EXPERIMENTS / name / "results" / "oof.csv.gz"
         if not path.is_file():
@@ -51,8 +52,6 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as outputs:
             train.main(EXPERIMENTS / name, ["--folds", str(args.fold), "--outputs", outputs])
             retrained = read_csv(RunDir(Path(outputs) / DEFAULT_TASK.name / name).fold(args.fold) / "valid.csv", OOF_COLUMNS)
-    except ValueError as error:
-        sys.exit(f"verify: {error}")
     agrees, reason = verdict(published[published["fold"] == args.fold], retrained)
     print(f"{name} fold {args.fold}: {reason}")
     sys.exit(0 if agrees else 1)

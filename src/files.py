@@ -1,37 +1,95 @@
-"""Writing files so that one that exists is whole: to a temporary name first, then renamed."""
+"""Writing files so that one that exists is whole, and doing a thing in one process at a time."""
 
+import contextlib
 import gzip
+import io
 import json
 import os
+import shutil
+import socket
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
+from filelock import FileLock, Timeout
+
+STALE_SECONDS = 3600.0  # a temporary file that old is what a killed process left behind
 
 
-def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
-    """Calls `write` with a temporary name of the same ending, then renames that file to `path`."""
+def write_atomic(path: Path, content: bytes) -> None:
+    """Writes to a temporary name and renames that: whoever reads `path` finds all of the old content or all of the new."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=path.suffix)
-    os.close(handle)
+    for left in path.parent.glob(f".{path.name}-*"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - left.stat().st_mtime > STALE_SECONDS:
+                left.unlink()
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     temporary = Path(name)
     try:
-        write(temporary)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())  # on the disk before the name is: a power failure leaves no empty file
         temporary.chmod(0o644)
         temporary.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def to_bytes(write: Callable[[io.BytesIO], object]) -> bytes:
+    """What `write` writes to a file that is open for it."""
+    buffer = io.BytesIO()
+    write(buffer)
+    return buffer.getvalue()
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:
     """Writes a CSV (.csv or .csv.gz) whose bytes depend on the table alone."""
     text = table.to_csv(index=False, lineterminator="\n").encode()
-    content = gzip.compress(text, compresslevel=9, mtime=0) if path.suffix == ".gz" else text
-    write_atomic(path, lambda temporary: temporary.write_bytes(content))
+    write_atomic(path, gzip.compress(text, compresslevel=9, mtime=0) if path.suffix == ".gz" else text)
 
 
 def write_json(path: Path, data: object) -> None:
     """Writes data as indented JSON."""
-    text = json.dumps(data, indent=1) + "\n"
-    write_atomic(path, lambda temporary: temporary.write_text(text))
+    write_atomic(path, (json.dumps(data, indent=1) + "\n").encode())
+
+
+@contextlib.contextmanager
+def locked(path: Path, held: str) -> Iterator[None]:
+    """Holds the lock file `path` while the block runs; the system frees it when the process ends, however it ends.
+
+    Raises ValueError, `held` and the holder's process and machine, where another process has it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock, holder = FileLock(path), path.with_name(f"{path.name}.holder")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        who = holder.read_text() if holder.is_file() else "another process"
+        raise ValueError(f"{held} ({who})") from None
+    try:
+        holder.write_text(f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}")
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
+
+
+@contextlib.contextmanager
+def built_once(path: Path) -> Iterator[bool]:
+    """Gives the block the right to build `path`; False where it is there, another process having built it meanwhile.
+
+    What a killed process left of it is removed first.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.parent / f".{path.name}.lock"):
+        if path.exists():
+            yield False
+            return
+        for left in path.parent.glob(f".{path.name}-*"):
+            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
+        yield True

@@ -69,9 +69,13 @@ def small_table(n: int, seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-@pytest.fixture
-def task_folder(tmp_path: Path) -> Path:
+def small_task(folder: Path) -> Path:
     """A task of 40 training and 6 test crystals."""
     rows = small_table(46)
-    write_task(tmp_path / "small", rows[:40], rows[40:])
-    return tmp_path / "small"
+    write_task(folder / "small", rows[:40], rows[40:])
+    return folder / "small"
+
+
+@pytest.fixture
+def task_folder(tmp_path: Path) -> Path:
+    return small_task(tmp_path)

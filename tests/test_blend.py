@@ -11,6 +11,7 @@ import pytest
 from src.config import BlendConfig, ExperimentConfig, FoldConfig, GbdtConfig, from_dict, to_dict
 from src.runs.artifacts import Predictions, find_predictions
 from src.runs.blend import fit_blend, fixed_blend, shared_folds, stack_oof, stack_test_folds
+from src.runs.launch import Launcher
 from src.runs.pipeline import run_experiment
 from src.runs.task_data import load_task_data
 from src.runs.uncertainty import calibrate
@@ -146,7 +147,7 @@ def run(task_folder: Path):
     data = load_task_data(task_folder, task_folder.parent / "outputs", skip_bad_rows=False, n_jobs=1)
 
     def run_config(config: ExperimentConfig, name: str) -> dict:
-        return run_experiment(config, name, data, None, 1, "cpu")
+        return run_experiment(config, name, data, None, Launcher(n_jobs=1), "cpu")
 
     run_config(GBDT, "exp901")
     run_config(replace(GBDT, learner=replace(GBDT.learner, n_trees=5)), "exp902")

@@ -29,6 +29,7 @@ from src.data.export import write_task
 from src.data.target import TargetNormalizer
 from src.runs import pipeline
 from src.runs.artifacts import EXPERIMENTS, ROOT, find_predictions, load_config
+from src.runs.launch import Launcher
 from src.runs.pipeline import run_experiment
 from src.runs.task_data import TaskData, load_folds, load_task_data
 from src.runs.train import main as train_main
@@ -59,7 +60,7 @@ def run(
     task: Path, config: ExperimentConfig, name: str = "exp001", folds: list[int] | None = None, n_jobs: int = 1
 ) -> dict | None:
     data = load_task_data(task, task.parent / "outputs", skip_bad_rows=False, n_jobs=1)
-    return run_experiment(config, name, data, folds, n_jobs, "cpu")
+    return run_experiment(config, name, data, folds, Launcher(n_jobs=n_jobs), "cpu")
 
 
 def outputs(task: Path, name: str = "exp001") -> Path:
@@ -123,7 +124,7 @@ def test_targets_of_scored_rows_change_nothing_that_is_fitted(task_folder: Path,
     other = TaskData(
         data.task, replace(data.train, e_form=changed), data.test, data.train_key, data.test_key, data.key, data.folder, []
     )  # same keys: same folds
-    run_experiment(config, "exp002", other, [1], 1, "cpu")
+    run_experiment(config, "exp002", other, [1], Launcher(n_jobs=1), "cpu")
     before, after = (pd.read_csv(outputs(task_folder, name) / "fold_1" / "valid.csv") for name in ("exp001", "exp002"))
     np.testing.assert_array_equal(before["e_form_pred"], after["e_form_pred"])
     np.testing.assert_allclose(after["e_form"], before["e_form"] + 5)
@@ -154,7 +155,7 @@ def test_the_leakage_law_can_fail(task_folder: Path, monkeypatch: pytest.MonkeyP
     run_fold = pipeline.run_fold
 
     def with_all_rows(job: pipeline.FoldJob, k: int) -> None:
-        seen.update(counts=job.element_counts, e_form=job.e_form, base=job.base)
+        seen.update(counts=job.crystals.element_counts, e_form=job.e_form, base=job.base)
         run_fold(job, k)
 
     monkeypatch.setattr(TargetNormalizer, "fit", classmethod(leaking))

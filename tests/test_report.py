@@ -14,6 +14,7 @@ from exp import report
 from src.config import BlendConfig, ExperimentConfig, FoldConfig, GbdtConfig
 from src.data.crystal import Crystal
 from src.runs.crystals import SYSTEMS, describe, space_group_number
+from src.runs.launch import Launcher
 from src.runs.page import html_table, page, structure_svg
 from src.runs.pipeline import run_experiment
 from src.runs.task_data import load_task_data
@@ -58,7 +59,7 @@ def test_the_report_stands_alone(task_folder: Path) -> None:
         ("exp003", replace(GBDT, seed=5)),
         ("exp040", ExperimentConfig(learner=BlendConfig(("001", "003")), folds=FOLDS)),
     ):
-        run_experiment(config, name, data, None, 1, "cpu")
+        run_experiment(config, name, data, None, Launcher(n_jobs=1), "cpu")
     report.main(["001", "003", "040", "--data", str(task_folder), "--outputs", str(outputs)])
     html = (outputs / "small" / "report.html").read_text(encoding="utf-8")
     assert len(html.encode()) < 5e6

@@ -9,6 +9,7 @@ import pytest
 
 from src.config import ExperimentConfig, FoldConfig, GbdtConfig, StudyConfig, from_dict, to_dict
 from src.runs.artifacts import EXPERIMENTS
+from src.runs.launch import Launcher
 from src.runs.study import publish_study, run_study, study_table
 from src.runs.task_data import load_task_data
 
@@ -21,9 +22,9 @@ STUDY = StudyConfig(variants=(("plain", BASE), ("another seed", replace(BASE, se
 def test_a_study_trains_its_folds_only_and_goes_on_where_it_was_left(task_folder: Path, tmp_path: Path) -> None:
     data = load_task_data(task_folder, tmp_path, False, 1)
     study = data.folder / "exp900"
-    run_study(STUDY, "exp900", data, [2], 1, "cpu")
+    run_study(STUDY, "exp900", data, [2], Launcher(n_jobs=1), "cpu")
     assert not (study / "table.csv").is_file()
-    run_study(STUDY, "exp900", data, None, 1, "cpu")
+    run_study(STUDY, "exp900", data, None, Launcher(n_jobs=1), "cpu")
     assert sorted(path.name for path in (study / "plain").glob("fold_*")) == ["fold_0", "fold_2"]
     predictions, table = pd.read_csv(study / "predictions.csv"), pd.read_csv(study / "table.csv")
     assert set(predictions["fold"]) == {0, 2} and predictions["id"].is_unique
@@ -32,7 +33,7 @@ def test_a_study_trains_its_folds_only_and_goes_on_where_it_was_left(task_folder
     publish_study(study, tmp_path / "results")
     assert {path.name for path in (tmp_path / "results").iterdir()} == {"predictions.csv.gz", "table.csv", "table.png"}
     with pytest.raises(ValueError, match="has no fold 1; its folds are 0, 2"):
-        run_study(STUDY, "exp900", data, [1], 1, "cpu")
+        run_study(STUDY, "exp900", data, [1], Launcher(n_jobs=1), "cpu")
 
 
 def test_the_table_pairs_every_variant_with_the_first() -> None:

@@ -10,6 +10,7 @@ import pytest
 from src.config import ExperimentConfig, FoldConfig, GbdtConfig
 from src.runs import tracker
 from src.runs.artifacts import RunDir
+from src.runs.launch import Launcher
 from src.runs.pipeline import run_experiment
 from src.runs.task_data import load_task_data
 
@@ -21,7 +22,7 @@ GBDT = ExperimentConfig(
 @pytest.fixture
 def finished(task_folder: Path) -> tuple[RunDir, dict]:
     data = load_task_data(task_folder, task_folder.parent / "outputs", skip_bad_rows=False, n_jobs=1)
-    metrics = run_experiment(GBDT, "exp001", data, None, 1, "cpu")
+    metrics = run_experiment(GBDT, "exp001", data, None, Launcher(n_jobs=1), "cpu")
     assert metrics is not None
     return RunDir(data.folder / "exp001"), metrics
 

@@ -89,11 +89,7 @@ class RaggedStore:
             for level, offset in self.offsets.items():
                 np.save(temporary / f"{level}.offsets.npy", offset, allow_pickle=False)
             (temporary / "levels.json").write_text(json.dumps(self.levels))
-            try:
-                temporary.rename(folder)
-            except OSError:
-                if not folder.exists():  # else another process was first, with the same content
-                    raise
+            temporary.rename(folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 

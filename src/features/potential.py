@@ -29,6 +29,7 @@ from src.data import store
 from src.data.crystal import Crystal
 from src.data.store import RaggedStore
 from src.data.table import Crystals
+from src.files import built_once
 
 log = logging.getLogger(__name__)
 WEIGHTS = {  # name here -> file in the package's folder `pretrained`
@@ -61,9 +62,11 @@ def cached_potential(crystals: Crystals, crystals_key: str, folder: Path, n_jobs
     if path.is_dir():
         log.info("%s: read from %s", name, path)
     else:
-        start = time.perf_counter()
-        compute_potential(crystals, n_jobs, name).save(path)
-        log.info("%s: %d crystals in %.1f s; now in %s", name, len(crystals), time.perf_counter() - start, path)
+        with built_once(path) as is_mine:
+            if is_mine:
+                start = time.perf_counter()
+                compute_potential(crystals, n_jobs, name).save(path)
+                log.info("%s: %d crystals in %.1f s; now in %s", name, len(crystals), time.perf_counter() - start, path)
     return RaggedStore.open(path)
 
 

@@ -16,7 +16,7 @@ from src.data.table import Crystals
 from src.features import charges, composition, elements, geometry, potential, structure, voronoi
 from src.features.composition import composition_features
 from src.features.structure import structure_features
-from src.files import write_atomic
+from src.files import built_once, to_bytes, write_atomic
 
 log = logging.getLogger(__name__)
 GROUPS = (*composition.GROUPS, *structure.GROUPS, *potential.WEIGHTS)
@@ -64,18 +64,25 @@ def _cached_group(crystals: Crystals, key: str, group: str, cache: Path, n_jobs:
     path = cache / f"features-{group}-{_hash(key, group, word2vec)}.npz"
     if path.is_file():
         log.info("features: %s read from %s", group, path)
-        with np.load(path, allow_pickle=False) as stored:
-            return pd.DataFrame(stored["values"], columns=stored["columns"])
+    else:
+        with built_once(path) as is_mine:
+            if is_mine:
+                _compute_group(path, crystals, group, n_jobs, word2vec)
+    with np.load(path, allow_pickle=False) as stored:
+        return pd.DataFrame(stored["values"], columns=stored["columns"])
+
+
+def _compute_group(path: Path, crystals: Crystals, group: str, n_jobs: int, word2vec: Path | None) -> None:
     start = time.perf_counter()
     if group in composition.GROUPS:
         table = composition_features(crystals.element_counts, (group,), n_jobs, word2vec)
     else:
         table = structure_features(crystals, (group,), n_jobs)
     table = table.astype(np.float32)
-    write_atomic(path, lambda temporary: np.savez(temporary, values=table.to_numpy(), columns=np.array(table.columns, dtype=str)))
+    columns = np.array(table.columns, dtype=str)
+    write_atomic(path, to_bytes(lambda file: np.savez(file, values=table.to_numpy(), columns=columns)))
     seconds = time.perf_counter() - start
     log.info("features: %s, %d columns for %d crystals in %.1f s; now in %s", group, table.shape[1], len(table), seconds, path)
-    return table
 
 
 def _hash(key: str, group: str, word2vec: Path | None) -> str:

@@ -17,6 +17,7 @@ from src.config import GraphConfig, to_dict
 from src.data import store
 from src.data.store import RaggedStore
 from src.data.table import Crystals
+from src.files import built_once
 from src.graphs import graph, neighbors, symmetry, triplets
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,13 @@ def cached_graphs(crystals: Crystals, crystals_key: str, config: GraphConfig, fo
     if path.is_dir():
         log.info("graphs: read from %s", path)
         return RaggedStore.open(path)
+    with built_once(path) as is_mine:
+        if is_mine:
+            _build(path, crystals, config, n_jobs)
+    return RaggedStore.open(path)
+
+
+def _build(path: Path, crystals: Crystals, config: GraphConfig, n_jobs: int) -> None:
     start = time.perf_counter()
     store = build_store(crystals, config, n_jobs)
     store.save(path)
@@ -51,7 +59,6 @@ def cached_graphs(crystals: Crystals, crystals_key: str, config: GraphConfig, fo
         len(store), n_atoms, n_orbits, without, *(store.offsets[level][-1] for level in ("edge", "length", "triplet")),
         time.perf_counter() - start, path,
     )  # fmt: skip
-    return RaggedStore.open(path)
 
 
 def build_store(crystals: Crystals, config: GraphConfig, n_jobs: int = 1) -> RaggedStore:

@@ -82,8 +82,7 @@ class GbdtLearner:
     def save(self, folder: Path) -> None:
         if self.booster is None:
             raise ValueError("save: the learner is not fitted")
-        text = self.booster.model_to_string()
-        write_atomic(folder / "model.txt", lambda temporary: temporary.write_text(text))
+        write_atomic(folder / "model.txt", self.booster.model_to_string().encode())
         write_json(folder / "learner.json", {"config": to_dict(self.config), "seed": self.seed})
 
     @classmethod

@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from src.config import GnnConfig, to_dict
@@ -124,7 +124,7 @@ class GnnLearner:
         if self.model is None:
             raise ValueError("save: the learner is not fitted")
         weights = {name: tensor.cpu().contiguous() for name, tensor in self.model.state_dict().items()}
-        write_atomic(folder / "model.safetensors", lambda temporary: save_file(weights, temporary))
+        write_atomic(folder / "model.safetensors", save(weights))
         settings = {"config": to_dict(self.config), "seed": self.seed, "avg_n_neighbors": self.avg_n_neighbors}
         write_json(folder / "learner.json", settings)
 

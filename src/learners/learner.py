@@ -34,6 +34,25 @@ class Watched(NamedTuple):
     report: Callable[[float], None] = lambda error: None
 
 
+class DivergedError(FloatingPointError):
+    """A training that cannot go on. rows: the batch, as numbers of training rows."""
+
+    def __init__(self, what: str, value: float, epoch: int, rows: list[int]) -> None:
+        super().__init__(what, value, epoch, rows)  # all of them, so that the error travels between processes
+        self.what, self.value, self.epoch, self.rows = what, value, epoch, rows
+
+    def __str__(self) -> str:
+        return self.describe([f"row {row}" for row in self.rows])
+
+    def describe(self, names: list[str]) -> str:
+        """For people. names: what the rows of the batch are called."""
+        return (
+            f"the {self.what} is {self.value:g} in epoch {self.epoch}, in the batch of {', '.join(names)}. "
+            "The checkpoint of the epoch before is kept; look at these crystals, or try a smaller lr or clip_norm in a new "
+            "experiment"
+        )
+
+
 def read_settings(folder: Path, kind: type[C]) -> tuple[C, dict[str, Any]]:
     """The config of a saved learner and all else of its learner.json; ValueError where it is of another kind."""
     path = folder / "learner.json"

@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR
 
 from src.config import SvrConfig, to_dict
-from src.files import write_atomic, write_json
+from src.files import to_bytes, write_atomic, write_json
 from src.learners.gbdt import TableInputs
 from src.learners.learner import Values, Watched, read_settings
 
@@ -60,7 +60,7 @@ class SvrLearner:
     def save(self, folder: Path) -> None:
         if not self.arrays:
             raise ValueError("save: the learner is not fitted")
-        write_atomic(folder / "model.npz", lambda temporary: np.savez(temporary, allow_pickle=False, **self.arrays))
+        write_atomic(folder / "model.npz", to_bytes(lambda file: np.savez(file, allow_pickle=False, **self.arrays)))
         write_json(folder / "learner.json", {"config": to_dict(self.config)})
 
     @classmethod

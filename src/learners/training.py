@@ -1,6 +1,7 @@
 """The one training loop of networks: loss, schedule, averaged weights, checkpoints."""
 
 import csv
+import io
 import math
 import random
 from collections.abc import Callable, Iterator
@@ -16,13 +17,14 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, S
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from src.config import TrainingConfig
-from src.files import write_atomic
-from src.learners.learner import Values
+from src.files import to_bytes, write_atomic
+from src.learners.learner import DivergedError, Values
 
 CHECKPOINT = "checkpoint.pt"
 HISTORY = ("epoch", "lr", "train_loss", "valid_mae")
 EVAL_BATCH_SIZE = 128
 HUBER_KNEE = 0.1  # in units of the target's scale
+EXPLODED = 1e4  # loss, likewise: a network that knows nothing has about 1
 MakeBatch = Callable[[NDArray[np.integer]], Any]
 Loss = Callable[[nn.Module, Any, Tensor], Tensor]  # network, batch, target -> loss
 Watch = Callable[[nn.Module], float]  # averaged network -> error of the watched rows
@@ -73,8 +75,9 @@ class Training:
             lr = float(self.schedule.get_last_lr()[0])
             loss = self.train_epoch(epoch, make_batch, target)
             self.history.append([epoch + 1, lr, loss, watch(self.averaged.module)])
-            write_atomic(checkpoint, lambda temporary: torch.save(self.state(), temporary))
-            write_atomic(folder / "history.csv", self.write_history)
+            write_atomic(checkpoint, to_bytes(lambda file: torch.save(self.state(), file)))
+            self.write_history(folder)
+        self.write_history(folder)  # where the process ended just ahead of it
 
     def epoch_order(self, epoch: int) -> Iterator[NDArray[np.integer]]:
         """The batches of an epoch, as numbers of training rows; depends on seed and epoch alone."""
@@ -88,23 +91,23 @@ class Training:
         parameters = [p for p in self.model.parameters() if p.requires_grad]
         for rows in self.epoch_order(epoch):
             loss = self.loss(self.model, make_batch(rows), target[torch.from_numpy(rows)])
-            if not torch.isfinite(loss):
-                raise FloatingPointError(
-                    f"the loss is {loss.item()} in epoch {epoch + 1}, training rows {rows.tolist()}; "
-                    "try a smaller lr or clip_norm in a new experiment"
-                )
+            if not loss < EXPLODED:
+                raise DivergedError("loss", loss.item(), epoch + 1, rows.tolist())
             self.optimizer.zero_grad()
             loss.backward()
-            nn.utils.clip_grad_norm_(parameters, self.config.clip_norm)
+            norm = nn.utils.clip_grad_norm_(parameters, self.config.clip_norm)
+            if not torch.isfinite(norm):
+                raise DivergedError("norm of the gradient", norm.item(), epoch + 1, rows.tolist())
             self.optimizer.step()
             self.schedule.step()
             self.averaged.update_parameters(self.model)
             total += loss.item() * len(rows)
         return total / self.n_train
 
-    def write_history(self, path: Path) -> None:
-        with path.open("w", newline="") as file:
-            csv.writer(file).writerows([HISTORY, *self.history])
+    def write_history(self, folder: Path) -> None:
+        lines = io.StringIO()
+        csv.writer(lines).writerows([HISTORY, *self.history])
+        write_atomic(folder / "history.csv", lines.getvalue().encode())
 
     def state(self) -> dict[str, Any]:
         return {

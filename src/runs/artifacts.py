@@ -1,8 +1,10 @@
 """RunDir: names, formats and guards of everything that a run leaves in outputs/, and of what an experiment publishes."""
 
+import contextlib
 import hashlib
 import importlib.util
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -10,7 +12,7 @@ from typing import Literal
 import pandas as pd
 
 from src.config import BlendConfig, ExperimentConfig, StudyConfig, from_dict, to_dict, track
-from src.files import write_csv, write_json
+from src.files import locked, write_csv, write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 INPUT, OUTPUTS, EXPERIMENTS = ROOT / "input", ROOT / "outputs", ROOT / "exp"
@@ -96,9 +98,23 @@ class RunDir:
         path = self.fold(k) / "metrics.json"
         return json.loads(path.read_text()) if path.is_file() else None
 
+    def is_finished(self, k: int) -> bool:
+        return (self.fold(k) / "metrics.json").is_file()
+
     def checkpoints(self, k: int) -> list[Path]:
         """Where the stages of a network's training keep their state until the fold is finished."""
         return list(self.fold(k).rglob("checkpoint.pt"))
+
+    @contextlib.contextmanager
+    def training(self, folds: list[int]) -> Iterator[None]:
+        """Keeps other processes from these folds while the block runs, and removes what killed ones left in them."""
+        with contextlib.ExitStack() as stack:
+            for k in folds:
+                held = f"fold {k} is being trained already: wait for it, or name other folds with --folds"
+                stack.enter_context(locked(self.fold(k) / ".lock", held))
+                for left in self.fold(k).rglob(".*-*"):
+                    left.unlink(missing_ok=True)
+            yield
 
     def claim(self, config: ExperimentConfig, data_key: str, word2vec: str) -> None:
         """Writes the run's config, or stops where the folder holds a run of another config, other data or another word2vec."""
@@ -128,7 +144,7 @@ class RunDir:
         write_csv(self.fold(k) / "test.csv", test)
         write_json(self.fold(k) / "metrics.json", metrics)
         for path in self.checkpoints(k):
-            path.unlink()
+            path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)

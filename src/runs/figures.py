@@ -12,7 +12,7 @@ from pymatgen.core import Element
 from src.config import TargetConfig
 from src.data.crystal import N_ELEMENTS
 from src.data.target import TargetNormalizer
-from src.files import write_atomic
+from src.files import to_bytes, write_atomic
 from src.runs.artifacts import Predictions
 from src.runs.task_data import TaskData
 
@@ -252,5 +252,5 @@ def read_histories(run: Path) -> list[pd.DataFrame]:
 
 def save(figure: plt.Figure, path: Path) -> None:
     """Writes a figure as an image file."""
-    write_atomic(path, lambda temporary: figure.savefig(temporary, dpi=150))
+    write_atomic(path, to_bytes(lambda file: figure.savefig(file, dpi=150, format=path.suffix.removeprefix("."))))
     plt.close(figure)

@@ -4,7 +4,6 @@ import logging
 import platform
 import time
 from dataclasses import dataclass
-from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -13,13 +12,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from src.config import BlendConfig, ExperimentConfig, GnnConfig
+from src.data.table import Crystals
 from src.data.target import TargetNormalizer
 from src.features.potential import base_energies
 from src.files import write_csv, write_json
-from src.learners.learner import Inputs, Watched, histories, make_learner, prepare_inputs
+from src.learners.learner import DivergedError, Inputs, Watched, histories, make_learner, prepare_inputs
 from src.runs.artifacts import MAT2VEC, OOF_COLUMNS, RunDir, read_csv, word2vec_key
 from src.runs.ensemble import write_ensemble
-from src.runs.launch import run_all
+from src.runs.launch import Launcher, Work, run_all
 from src.runs.metrics import scores
 from src.runs.task_data import TaskData, load_folds
 
@@ -51,11 +51,11 @@ class FoldJob:
     fold_of_crystal: NDArray[np.int64]
     ids: NDArray[np.str_]
     e_form: NDArray[np.float64]
-    element_counts: NDArray[np.int64]
+    crystals: Crystals
     base: NDArray[np.float64]
     inputs: Inputs
     test_ids: NDArray[np.str_]
-    test_element_counts: NDArray[np.int64]
+    test_crystals: Crystals
     test_base: NDArray[np.float64]
     test_inputs: Inputs
     device: str
@@ -63,7 +63,7 @@ class FoldJob:
 
 
 def run_experiment(
-    config: ExperimentConfig, name: str, data: TaskData, folds: list[int] | None, n_jobs: int, device: str
+    config: ExperimentConfig, name: str, data: TaskData, folds: list[int] | None, launcher: Launcher, device: str
 ) -> dict | None:
     """Trains the folds that are not finished; once all are, writes oof.csv, test.csv, metrics.json and returns the metrics."""
     run = RunDir(data.folder / name)
@@ -76,11 +76,12 @@ def run_experiment(
     for k in wanted:
         if not 0 <= k < config.folds.n_folds:
             raise ValueError(f"there is no fold {k}; {name} has {config.folds.n_folds}")
-    to_do = [k for k in wanted if run.fold_metrics(k) is None]
+    to_do = [k for k in wanted if not run.is_finished(k)]
     log.info("%s on %s: folds %s finished, %s to do", name, data.task.name, sorted(set(wanted) - set(to_do)), to_do)
     if to_do:
-        _train(config, name, data, run, to_do, n_jobs, device, word2vec)
-    missing = [k for k in range(config.folds.n_folds) if run.fold_metrics(k) is None]
+        with run.training(to_do):
+            _train(config, name, data, run, to_do, launcher, device, word2vec)
+    missing = [k for k in range(config.folds.n_folds) if not run.is_finished(k)]
     if missing:
         log.info("%s: folds %s are still to do; oof.csv and test.csv come after the last", name, missing)
         return None
@@ -93,16 +94,16 @@ def _train(
     data: TaskData,
     run: RunDir,
     to_do: list[int],
-    n_jobs: int,
+    launcher: Launcher,
     device: str,
     word2vec: Path | None,
 ) -> None:
     inputs, test_inputs = (
-        prepare_inputs(config.trained, table.crystals, key, data.cache, n_jobs, word2vec)
+        prepare_inputs(config.trained, table.crystals, key, data.cache, launcher.n_local, word2vec)
         for table, key in ((data.train, data.train_key), (data.test, data.test_key))
     )
     base, test_base = (
-        base_energies(config.target, table.crystals, key, data.cache, n_jobs)
+        base_energies(config.target, table.crystals, key, data.cache, launcher.n_local)
         for table, key in ((data.train, data.train_key), (data.test, data.test_key))
     )
     job = FoldJob(
@@ -111,24 +112,22 @@ def _train(
         fold_of_crystal=load_folds(data, config.folds),
         ids=data.train.ids,
         e_form=data.train.targets,
-        element_counts=data.train.crystals.element_counts,
+        crystals=data.train.crystals,
         base=base,
         inputs=inputs,
         test_ids=data.test.ids,
-        test_element_counts=data.test.crystals.element_counts,
+        test_crystals=data.test.crystals,
         test_base=test_base,
         test_inputs=test_inputs,
         device=device,
         word2vec=word2vec,
     )
     growing = {run.fold(k) / file: n for k in to_do for file, n in histories(config.trained).items()}
-    run_all(partial(run_fold, job), to_do, n_jobs, growing, name)
+    run_all(Work(name, run_fold, job, run.is_finished, growing, to_do), launcher)
 
 
 def run_fold(job: FoldJob, k: int) -> None:
     """Trains fold k on all other folds' crystals, predicts its own and the test crystals, writes its files."""
-    if job.run.fold_metrics(k) is not None:  # another process was faster
-        return
     if isinstance(job.config.trained, GnnConfig) and job.device == "cpu":
         import torch
 
@@ -138,17 +137,22 @@ def run_fold(job: FoldJob, k: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     resumed = bool(job.run.checkpoints(k))
     train, valid = np.flatnonzero(job.fold_of_crystal != k), np.flatnonzero(job.fold_of_crystal == k)
-    counts, base = job.element_counts, job.base
+    counts, base = job.crystals.element_counts, job.base
     normalizer = TargetNormalizer.fit(counts[train], job.e_form[train], job.config.target, base[train])
     write_json(folder / "normalizer.json", normalizer.to_json())
     residual = normalizer.normalize(counts, job.e_form, base)
     learner = make_learner(job.config.trained, job.config.seed + k, job.device, job.word2vec)
     watched = Watched(job.inputs[valid], residual[valid])
-    learner.fit(job.inputs[train], residual[train], folder, watched)
+    try:
+        learner.fit(job.inputs[train], residual[train], folder, watched)
+    except DivergedError as error:
+        raise FloatingPointError(error.describe(job.ids[train][error.rows].tolist())) from error
     learner.save(folder)
     predicted = normalizer.denormalize(counts[valid], learner.predict(job.inputs[valid]), base[valid])
     test_rows = np.arange(len(job.test_ids))
-    test_pred = normalizer.denormalize(job.test_element_counts, learner.predict(job.test_inputs[test_rows]), job.test_base)
+    test_pred = normalizer.denormalize(
+        job.test_crystals.element_counts, learner.predict(job.test_inputs[test_rows]), job.test_base
+    )
     oof = pd.DataFrame(dict(zip(OOF_COLUMNS, (job.ids[valid], k, job.e_form[valid], predicted), strict=True)))
     metrics = {
         **scores(job.e_form[valid], predicted),

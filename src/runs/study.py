@@ -9,6 +9,7 @@ import pandas as pd
 from src.config import StudyConfig
 from src.files import write_csv
 from src.runs.artifacts import OOF_COLUMNS, RunDir, read_csv
+from src.runs.launch import Launcher
 from src.runs.metrics import bootstrap_interval, scores
 from src.runs.pipeline import run_experiment
 from src.runs.task_data import TaskData
@@ -17,7 +18,7 @@ log = logging.getLogger(__name__)
 PREDICTIONS, TABLE, PICTURE = "predictions.csv", "table.csv", "table.png"
 
 
-def run_study(config: StudyConfig, name: str, data: TaskData, folds: list[int] | None, n_jobs: int, device: str) -> None:
+def run_study(config: StudyConfig, name: str, data: TaskData, folds: list[int] | None, launcher: Launcher, device: str) -> None:
     """Trains what is not finished; then writes predictions, table and picture to the study's folder.
 
     folds: of the study's own; None: all of them. Each variant is a run in a folder of its own, as any experiment is.
@@ -27,9 +28,9 @@ def run_study(config: StudyConfig, name: str, data: TaskData, folds: list[int] |
         raise ValueError(f"{name} has no fold {foreign[0]}; its folds are {', '.join(map(str, config.folds))}")
     study = data.folder / name
     for variant, experiment in config.variants:
-        run_experiment(experiment, f"{name}/{variant}", data, list(config.folds if folds is None else folds), n_jobs, device)
+        run_experiment(experiment, f"{name}/{variant}", data, list(config.folds if folds is None else folds), launcher, device)
     runs = {variant: RunDir(study / variant) for variant, _ in config.variants}
-    missing = [f"{v} fold {k}" for v, run in runs.items() for k in config.folds if run.fold_metrics(k) is None]
+    missing = [f"{v} fold {k}" for v, run in runs.items() for k in config.folds if not run.is_finished(k)]
     if missing:
         log.info("%s: still to do: %s", name, ", ".join(missing))
         return

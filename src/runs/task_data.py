@@ -16,7 +16,7 @@ from src.data.folds import assign_folds
 from src.data.store import RaggedStore
 from src.data.table import CrystalTable, read_rows, read_table
 from src.data.task import Task, read_task
-from src.files import write_csv
+from src.files import built_once, write_csv
 from src.runs.artifacts import read_csv
 
 log = logging.getLogger(__name__)
@@ -67,7 +67,9 @@ def _load(task: Task, which: str, has_target: bool, skip: bool, cache: Path, n_j
     key = hashlib.sha256(b"\0".join([path.read_bytes(), *settings, *code])).hexdigest()[:16]
     folder = cache / f"crystals-{key}"
     if not folder.is_dir():
-        read_table(path, task, has_target, skip, n_jobs).to_store().save(folder)
+        with built_once(folder) as is_mine:
+            if is_mine:
+                read_table(path, task, has_target, skip, n_jobs).to_store().save(folder)
     return CrystalTable.from_store(RaggedStore.open(folder)), key
 
 

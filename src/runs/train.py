@@ -2,15 +2,14 @@
 
 import argparse
 import logging
-import sys
 from pathlib import Path
 from typing import get_args
-
-from joblib import cpu_count
 
 from src.config import StudyConfig
 from src.data.task import read_task
 from src.runs.artifacts import DEFAULT_TASK, OUTPUTS, RunDir, load_config
+from src.runs.command import one_message
+from src.runs.launch import Launcher, Where
 from src.runs.pipeline import run_experiment
 from src.runs.study import run_study
 from src.runs.task_data import load_task_data
@@ -23,36 +22,37 @@ def main(folder: Path, argv: list[str] | None = None) -> None:
     """Trains the experiment of a folder exp/expNNN."""
     parser = argparse.ArgumentParser(description=f"Train {folder.name}: its config is {folder / 'config.py'}.")
     parser.add_argument("--folds", type=int, nargs="+", metavar="K", help="train these folds only (default: all)")
-    parser.add_argument("--jobs", type=int, default=cpu_count(), help="folds at once (default: the number of cores)")
+    parser.add_argument("--jobs", type=int, help="folds at once (default: the number of cores, here or of the cluster)")
+    parser.add_argument("--launcher", choices=get_args(Where), default="local", help="where folds run (default: local)")
+    parser.add_argument("--address", metavar="HOST:PORT", help="of the Ray or Dask cluster")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ... (default: cpu)")
     parser.add_argument("--data", type=Path, default=DEFAULT_TASK, help="folder of the task (default: input/flla)")
     parser.add_argument("--outputs", type=Path, default=OUTPUTS, help="where runs go (default: outputs/)")
     parser.add_argument("--skip-bad-rows", action="store_true", help="leave bad training rows out instead of stopping")
     parser.add_argument("--tracker", choices=get_args(Tracker), help="send finished folds to outputs/tracker/ as well")
     args = parser.parse_args(argv)
-    if args.jobs < 1:
+    if args.jobs is not None and args.jobs < 1:
         parser.error(f"--jobs {args.jobs}: at least 1")
-    try:
+    launcher = Launcher(args.launcher, args.jobs, args.address)
+    with one_message(folder.name):
+        launcher.check()
         config = load_config(folder)
         check_device(args.device)
         read_task(args.data)  # a wrong folder leaves nothing behind
         start_log(args.outputs / args.data.resolve().name / folder.name)
-        data = load_task_data(args.data, args.outputs, args.skip_bad_rows, args.jobs)
+        data = load_task_data(args.data, args.outputs, args.skip_bad_rows, launcher.n_local)
         if isinstance(config, StudyConfig):
-            run_study(config, folder.name, data, args.folds, args.jobs, args.device)
+            run_study(config, folder.name, data, args.folds, launcher, args.device)
             return
-        metrics = run_experiment(config, folder.name, data, args.folds, args.jobs, args.device)
+        metrics = run_experiment(config, folder.name, data, args.folds, launcher, args.device)
         if args.tracker:
             track_run(args.tracker, config, RunDir(data.folder / folder.name), metrics, args.outputs / "tracker" / args.tracker)
-    except (ValueError, FileNotFoundError, FloatingPointError) as error:
-        log.debug("stopped", exc_info=True)
-        sys.exit(f"{folder.name}: {error}")
-    if metrics:
-        log.info(
-            "%s: OOF MAE %.4f +- %.4f (sd over folds), RMSE %.4f %s; %d parameters; %.0f CPU seconds",
-            folder.name, metrics["oof_mae"], metrics["fold_mae_sd"], metrics["oof_rmse"], data.task.unit,
-            metrics["n_parameters"], metrics["cpu_seconds"],
-        )  # fmt: skip
+        if metrics:
+            log.info(
+                "%s: OOF MAE %.4f +- %.4f (sd over folds), RMSE %.4f %s; %d parameters; %.0f CPU seconds",
+                folder.name, metrics["oof_mae"], metrics["fold_mae_sd"], metrics["oof_rmse"], data.task.unit,
+                metrics["n_parameters"], metrics["cpu_seconds"],
+            )  # fmt: skip
 
 
 def check_device(device: str) -> None:
@@ -75,6 +75,7 @@ def start_log(run: Path) -> None:
     to_screen = logging.StreamHandler()
     to_screen.setFormatter(logging.Formatter("%(message)s"))
     to_screen.setLevel(logging.INFO)
+    logging.raiseExceptions = False  # a full disk is told of once, not once more for every line of the log
     root = logging.getLogger()
     root.handlers[:] = [to_file, to_screen]
     root.setLevel(logging.INFO)

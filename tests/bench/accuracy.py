@@ -16,6 +16,7 @@ from joblib import Parallel, delayed
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from src.models import fused
 from src.runs.artifacts import DEFAULT_TASK, EXPERIMENTS, RunDir
+from src.runs.launch import Launcher
 from src.runs.pipeline import run_experiment
 from src.runs.task_data import load_task_data
 from src.runs.train import load_config
@@ -29,7 +30,7 @@ def fold_metrics(variant: str, fold: int, outputs: Path) -> dict:
     data = load_task_data(DEFAULT_TASK, outputs, skip_bad_rows=False, n_jobs=1)
     numba, fused.numba = fused.numba, fused.numba if use_fused else None
     fused.available.cache_clear()
-    run_experiment(replace(config, seed=seed), variant, data, [fold], 1, "cpu")
+    run_experiment(replace(config, seed=seed), variant, data, [fold], Launcher(n_jobs=1), "cpu")
     fused.numba = numba
     metrics = RunDir(data.folder / variant).fold_metrics(fold)
     if metrics is None:

@@ -1,0 +1,101 @@
+"""Folds on a Ray or Dask cluster that runs already, through joblib's backends. All nodes see this folder under the same path."""
+
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+from joblib import Parallel, delayed, parallel_config
+
+from src.runs.artifacts import ROOT
+
+Engine = Literal["ray", "dask"]
+TIMEOUT = 30  # seconds, to connect
+
+
+def lost_worker_errors(where: str, local: type[Exception]) -> tuple[type[Exception], ...]:
+    """What is raised where a worker or its node is gone."""
+    if where == "ray":
+        from ray.exceptions import RayError
+
+        return (RayError,)
+    if where == "dask":
+        from distributed import KilledWorker
+        from distributed.comm import CommClosedError
+
+        return (KilledWorker, CommClosedError)
+    return (local,)
+
+
+def check(engine: Engine, address: str | None) -> None:
+    """ValueError where the engine is not installed or no address is given."""
+    if address is None:
+        example = "10.0.0.1:6379, or auto on one of its nodes" if engine == "ray" else "10.0.0.1:8786"
+        raise ValueError(f"--launcher {engine} needs the --address of a cluster that runs: {example}")
+    try:
+        __import__("ray" if engine == "ray" else "distributed")
+    except ImportError as error:
+        raise ValueError(f"{engine} is not installed: pip install -r requirements-cluster.txt, here and on all nodes") from error
+
+
+def run(
+    function: Callable[[Any, int], Any], work: Any, folds: Sequence[int], engine: Engine, address: str | None, n_jobs: int | None
+) -> list:
+    """function(work, k) for every fold, in workers of the cluster; `work` is sent to each of them once.
+
+    n_jobs: folds at once; None: as many as the cluster has cores.
+    """
+    on = _on_ray if engine == "ray" else _on_dask
+    return on(function, work, folds, str(address), -1 if n_jobs is None else n_jobs)
+
+
+def _on_ray(function: Callable[[Any, int], Any], work: Any, folds: Sequence[int], address: str, n_jobs: int) -> list:
+    import ray
+    from ray.util.joblib import register_ray
+
+    try:
+        ray.init(
+            address=address,
+            runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}},
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    except ConnectionError as error:
+        raise ValueError(f"--address {address}: no Ray cluster answers there (ray start --head starts one)") from error
+    try:
+        register_ray()
+        stored = ray.put(work)
+        with parallel_config(backend="ray", n_jobs=n_jobs):
+            return Parallel()(delayed(_from_ray)(function, [stored], k) for k in folds)
+    finally:
+        ray.shutdown()
+
+
+def _from_ray(function: Callable[[Any, int], Any], stored: list, k: int) -> Any:
+    import ray
+
+    return function(ray.get(stored[0]), k)
+
+
+def _on_dask(function: Callable[[Any, int], Any], work: Any, folds: Sequence[int], address: str, n_jobs: int) -> list:
+    from distributed import Client
+
+    try:
+        client = Client(address, timeout=TIMEOUT)
+    except OSError as error:
+        raise ValueError(f"--address {address}: no Dask scheduler answers there (dask scheduler starts one)") from error
+    with client:
+        client.register_plugin(_import_path(str(ROOT)))
+        with parallel_config(backend="dask", scatter=[work], n_jobs=n_jobs):
+            return Parallel()(delayed(function)(work, k) for k in folds)
+
+
+def _import_path(root: str) -> Any:
+    """A plugin that lets every worker of Dask, one that joins later too, import this repository."""
+    from distributed import WorkerPlugin
+
+    class ImportPath(WorkerPlugin):
+        def setup(self, worker: Any) -> None:
+            sys.path.insert(0, root)
+
+    return ImportPath()

@@ -1,0 +1,198 @@
+"""Nothing is lost: whatever ends a run, the next one goes on and ends with the numbers of an undisturbed run."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from faults import ENV, LEARNERS, TinyRun, undisturbed_results
+
+from src.config import TrainingConfig
+from src.files import STALE_SECONDS, built_once, locked, write_atomic
+from src.learners.learner import DivergedError
+from src.learners.training import CHECKPOINT, Training
+from src.runs.launch import MAX_LOSSES, Launcher, Work, run_all
+
+EVERY_LEARNER = pytest.mark.parametrize("learner", LEARNERS)
+NO_SPACE = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))"
+
+
+@pytest.fixture
+def tiny(task_folder: Path, tmp_path: Path) -> TinyRun:
+    return TinyRun(task_folder, "network", tmp_path / "outputs")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
+    """The results of runs that nothing stops."""
+    return undisturbed_results(tmp_path_factory.mktemp("undisturbed"))
+
+
+@EVERY_LEARNER
+def test_a_killed_run_goes_on_to_the_numbers_of_an_undisturbed_one(
+    task_folder: Path, tmp_path: Path, undisturbed: dict, learner: str
+) -> None:
+    killed = TinyRun(task_folder, learner, tmp_path / "killed")
+    for kill_at in (9, 17):
+        assert killed.train(kill_at=kill_at).returncode == -signal.SIGKILL
+    assert killed.train().returncode == 0
+    assert killed.results() == undisturbed[learner]
+
+
+def test_a_fold_is_trained_by_one_process_at_a_time(tiny: TinyRun) -> None:
+    with locked(tiny.run / "fold_1" / ".lock", "held"):
+        second = tiny.train()
+    assert second.returncode == 1 and "Traceback" not in second.stdout
+    assert (
+        f"fold 1 is being trained already: wait for it, or name other folds with --folds (process {os.getpid()}" in second.stdout
+    )
+    assert tiny.train("--folds", "1").returncode == 0  # the lock is gone with its holder
+
+
+def test_a_full_disk_is_named_and_nothing_is_lost(tiny: TinyRun, undisturbed: dict) -> None:
+    assert tiny.train("--folds", "0").returncode == 0
+    code = f"{NO_SPACE}; import runpy, sys; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
+    command = tiny.command("train", str(tiny.folder))
+    full = subprocess.run([command[0], "-c", code, *command[1:]], capture_output=True, text=True, env=ENV)
+    assert full.returncode == 1 and "Traceback" not in full.stderr
+    assert "checkpoint.pt cannot be written" in full.stderr and "the same command: it goes on" in full.stderr
+    assert tiny.train().returncode == 0
+    assert tiny.results() == undisturbed["network"]
+
+
+@pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="no folder here that refuses root too")
+def test_outputs_that_cannot_be_written_are_named(task_folder: Path) -> None:
+    refused = TinyRun(task_folder, "network", Path("/sys/outputs")).train()
+    assert refused.returncode == 1 and "Traceback" not in refused.stdout
+    assert "/sys/outputs" in refused.stdout and "Allow it, or name another folder with --outputs" in refused.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+def test_an_interrupted_run_says_so_and_leaves_no_process(tiny: TinyRun, number: signal.Signals) -> None:
+    run = tiny.start("--jobs", "2")
+    wait_for(lambda: list(tiny.run.glob("fold_*/pretraining/history.csv")) or run.poll() is not None)
+    run.send_signal(number)
+    said, _ = run.communicate(timeout=60)
+    assert run.returncode == 1 and "interrupted. What is finished stays" in said
+    wait_for(lambda: not processes_of_group(run.pid))
+
+
+@pytest.mark.slow
+def test_workers_end_with_their_parent(tiny: TinyRun) -> None:
+    run = tiny.start("--jobs", "2")
+    wait_for(lambda: list(tiny.run.glob("fold_*/pretraining/history.csv")) or run.poll() is not None)
+    run.kill()
+    run.communicate()
+    wait_for(lambda: not processes_of_group(run.pid), seconds=10)
+
+
+def test_the_fold_of_a_dead_worker_is_run_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def run(folder: Path, k: int) -> None:
+        if k == 1 and not (folder / "died").exists():
+            (folder / "died").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        (folder / f"{k}").touch()
+
+    run_all(Work("x", run, tmp_path, lambda k: (tmp_path / f"{k}").exists(), {}, [0, 1, 2]), Launcher(n_jobs=2))
+    assert all((tmp_path / f"{k}").exists() for k in range(3))
+    assert "a worker was lost" in caplog.text
+
+
+def test_workers_that_always_die_end_the_run_with_a_hint(tmp_path: Path) -> None:
+    def run(folder: Path, k: int) -> None:
+        (folder / f"try-{time.monotonic_ns()}").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(ValueError, match=r"4 workers in a row died before a step was done .*--jobs 1"):
+        run_all(Work("x", run, tmp_path, lambda k: False, {}, [0, 1]), Launcher(n_jobs=2))
+    assert len(list(tmp_path.glob("try-*"))) >= MAX_LOSSES
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_a_fold_that_diverges_stops_alone(tmp_path: Path, n_jobs: int) -> None:
+    def run(folder: Path, k: int) -> None:
+        if k == 1:
+            raise FloatingPointError("the loss is nan")
+        (folder / f"{k}").touch()
+
+    with pytest.raises(FloatingPointError, match=r"^fold 1: the loss is nan$"):
+        run_all(Work("x", run, tmp_path, lambda k: (tmp_path / f"{k}").exists(), {}, [0, 1, 2]), Launcher(n_jobs=n_jobs))
+    assert (tmp_path / "0").exists() and (tmp_path / "2").exists()
+
+
+@pytest.mark.parametrize("explodes", ["loss", "gradient"])
+def test_a_training_that_explodes_keeps_the_checkpoint_of_the_epoch_before(tmp_path: Path, explodes: str) -> None:
+    epoch = 0
+
+    def loss(network: torch.nn.Module, batch: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        nonlocal epoch
+        epoch += 1
+        value = (network(batch).squeeze(1) - target).abs().mean()
+        if epoch == 3:  # one batch an epoch
+            return value * (1e6 if explodes == "loss" else 1) if explodes == "loss" else value + (value - value.detach()) / 0
+        return value
+
+    c = TrainingConfig(n_epochs=5, batch_size=8)
+    run = Training(torch.nn.Linear(1, 1), c, 0, 8, loss)
+    with pytest.raises(DivergedError, match=r"in epoch 3, in the batch of .*row 7"):
+        run.run(lambda rows: torch.ones(len(rows), 1), torch.full((8,), 2.0), tmp_path, lambda model: 0.0)
+    state = torch.load(tmp_path / CHECKPOINT, weights_only=True)
+    assert len(state["history"]) == 2 and all(torch.isfinite(p).all() for p in state["model"].values())
+
+
+def test_a_diverged_fold_names_its_crystals(task_folder: Path, tmp_path: Path) -> None:
+    tiny = TinyRun(task_folder, "network", tmp_path / "outputs")
+    config = tiny.folder / "config.py"
+    config.write_text(config.read_text().replace("batch_size=8", "batch_size=8, lr=1e30"))
+    said = tiny.train("--folds", "2")
+    assert said.returncode == 1 and "Traceback" not in said.stdout
+    assert "fold 2: the " in said.stdout and "in the batch of x-" in said.stdout and "try a smaller lr" in said.stdout
+
+
+def test_the_checkpoint_is_whole_or_as_before_when_writing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    write_atomic(path, b"old")
+
+    def fail(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match=r"No space left on device: .*file"):
+        write_atomic(path, b"new")
+    assert path.read_bytes() == b"old" and [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_what_killed_writers_left_is_removed(tmp_path: Path) -> None:
+    left, fresh = tmp_path / ".file-abc", tmp_path / ".file-def"
+    for path in (left, fresh):
+        path.touch()
+    os.utime(left, (0, time.time() - 2 * STALE_SECONDS))
+    write_atomic(tmp_path / "file", b"new")
+    assert not left.exists() and fresh.exists()  # the fresh one may be another process's
+    with built_once(tmp_path / "cache") as is_mine:
+        assert is_mine
+    (tmp_path / ".cache-1").mkdir()
+    with built_once(tmp_path / "cache"):
+        assert not (tmp_path / ".cache-1").exists()
+
+
+def wait_for(condition: object, seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def processes_of_group(group: int) -> list[int]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[2]) == group and fields[0] != "Z":
+            found.append(int(path.parent.name))
+    return found

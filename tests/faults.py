@@ -1,8 +1,12 @@
 """A tiny experiment in a folder of its own, run as a command: what the tests of faults share."""
 
+import contextlib
 import os
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from conftest import small_task
@@ -24,11 +28,13 @@ RESULTS = ("oof.csv", "test.csv")
 class TinyRun:
     """An experiment on a task, by the real command. folder: exp001 below; outputs: where its runs go."""
 
-    def __init__(self, task: Path, learner: str, outputs: Path) -> None:
+    def __init__(self, task: Path, learner: str, outputs: Path, n_epochs: int = 3) -> None:
         self.task, self.outputs = task, outputs
         self.folder = task.parent / learner / "exp001"
         self.folder.mkdir(parents=True, exist_ok=True)
-        config = f"ExperimentConfig(learner={LEARNERS[learner]}, folds=FoldConfig(n_folds=3, n_bins=2))"
+        config = f"ExperimentConfig(learner={LEARNERS[learner]}, folds=FoldConfig(n_folds=3, n_bins=2))".replace(
+            "n_epochs=3", f"n_epochs={n_epochs}"
+        )
         (self.folder / "config.py").write_text(f"from src.config import *\n\nCONFIG = {config}\n")
 
     @property
@@ -75,3 +81,39 @@ def undisturbed_results(folder: Path) -> dict[str, dict[str, str]]:
         assert ended.returncode == 0, ended.stdout
         found[learner] = tiny.results()
     return found
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def processes_of_group(group: int) -> list[int]:
+    """Those that run, zombies aside."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[2]) == group and fields[0] != "Z":
+            found.append(int(path.parent.name))
+    return found
+
+
+def processes(name: str) -> list[int]:
+    """Those whose command line holds a name."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if name in path.read_bytes().replace(b"\0", b" ").decode(errors="replace"):
+                found.append(int(path.parent.name))
+    return found
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from faults import ENV, LEARNERS, TinyRun, undisturbed_results
+from faults import ENV, LEARNERS, TinyRun, processes_of_group, undisturbed_results, wait_for
 
 from src.config import TrainingConfig
 from src.files import STALE_SECONDS, built_once, locked, write_atomic
@@ -177,22 +177,3 @@ def test_what_killed_writers_left_is_removed(tmp_path: Path) -> None:
     (tmp_path / ".cache-1").mkdir()
     with built_once(tmp_path / "cache"):
         assert not (tmp_path / ".cache-1").exists()
-
-
-def wait_for(condition: object, seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
-
-
-def processes_of_group(group: int) -> list[int]:
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = path.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[2]) == group and fields[0] != "Z":
-            found.append(int(path.parent.name))
-    return found

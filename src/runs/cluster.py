@@ -3,6 +3,8 @@
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from socket import gethostname
 from typing import Any, Literal
 
 from joblib import Parallel, delayed, parallel_config
@@ -85,17 +87,24 @@ def _on_dask(function: Callable[[Any, int], Any], work: Any, folds: Sequence[int
     except OSError as error:
         raise ValueError(f"--address {address}: no Dask scheduler answers there (dask scheduler starts one)") from error
     with client:
-        client.register_plugin(_import_path(str(ROOT)))
+        add_path, plugin = _import_path(str(ROOT))
+        client.run_on_scheduler(add_path)  # it unpickles what is submitted; where it cannot, joblib waits for ever
+        client.register_plugin(plugin)
         with parallel_config(backend="dask", scatter=[work], n_jobs=n_jobs):
             return Parallel()(delayed(function)(work, k) for k in folds)
 
 
-def _import_path(root: str) -> Any:
-    """A plugin that lets every worker of Dask, one that joins later too, import this repository."""
+def _import_path(root: str) -> tuple[Callable[[], None], Any]:
+    """A function that lets a process import this repository, and a plugin that calls it in every worker, in later ones too."""
     from distributed import WorkerPlugin
+
+    def add_path() -> None:
+        if not Path(root, "src").is_dir():
+            raise FileNotFoundError(f"{root} is not there on {gethostname()}: all nodes must see this folder under the same path")
+        sys.path.insert(0, root)
 
     class ImportPath(WorkerPlugin):
         def setup(self, worker: Any) -> None:
-            sys.path.insert(0, root)
+            add_path()
 
-    return ImportPath()
+    return add_path, ImportPath()

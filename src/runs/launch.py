@@ -44,7 +44,7 @@ class Launcher:
         return cpu_count() if self.n_jobs is None or self.where != "local" else self.n_jobs
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # Dask looks it up by its hash, which its fields have none of
 class Work(Generic[J]):
     """The folds to train.
 

@@ -1,0 +1,86 @@
+"""Folds on a Ray cluster of two nodes and on a Dask scheduler with two workers, all on this machine: make slow, with
+requirements-cluster.txt installed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from faults import LEARNERS, TinyRun, free_port, processes, wait_for
+
+pytestmark = pytest.mark.slow
+BIN = Path(sys.executable).parent
+ENV = {**os.environ, "OMP_NUM_THREADS": "1", "RAY_DISABLE_USAGE_STATS": "1"}
+
+
+@pytest.fixture(scope="module")
+def ray_cluster() -> Iterator[str]:
+    pytest.importorskip("ray", reason="ray is an optional extra: pip install -r requirements-cluster.txt")
+    port = free_port()
+    small = ["--num-cpus", "1", "--object-store-memory", "100000000", "--disable-usage-stats"]
+    for where in (["--head", "--port", str(port), "--include-dashboard", "false"], ["--address", f"127.0.0.1:{port}"]):
+        subprocess.run([BIN / "ray", "start", *where, *small], check=True, env=ENV, stdout=subprocess.DEVNULL)
+    yield f"127.0.0.1:{port}"
+    subprocess.run([BIN / "ray", "stop", "--force"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+@pytest.fixture(scope="module")
+def dask_cluster() -> Iterator[str]:
+    pytest.importorskip("distributed", reason="dask is an optional extra: pip install -r requirements-cluster.txt")
+    address = f"127.0.0.1:{free_port()}"
+    host, port = address.split(":")
+    worker = ["worker", address, "--nworkers", "1", "--nthreads", "1", "--no-dashboard", "--no-nanny"]
+    commands = [["scheduler", "--host", host, "--port", port, "--no-dashboard"], worker, worker]
+    # elsewhere than in the repository: nodes find it by the path that the driver tells them
+    running = [subprocess.Popen([BIN / "dask", *command], cwd="/", env=ENV, stderr=subprocess.DEVNULL) for command in commands]
+    yield address
+    for process in running:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(params=["ray", "dask"])
+def cluster(request: pytest.FixtureRequest) -> list[str]:
+    """The options that send folds to a cluster of one kind."""
+    return ["--launcher", request.param, "--address", request.getfixturevalue(f"{request.param}_cluster"), "--jobs", "2"]
+
+
+def workers(cluster: list[str]) -> list[int]:
+    return processes("ray::PoolActor.run_batch" if "ray" in cluster else "dask worker")
+
+
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_a_cluster_gives_the_numbers_of_this_process(task_folder: Path, tmp_path: Path, cluster: list[str], learner: str) -> None:
+    here, there = (TinyRun(task_folder, learner, tmp_path / name) for name in ("here", "there"))
+    for run, where in ((here, ["--jobs", "1"]), (there, cluster)):
+        ended = run.train(*where)
+        assert ended.returncode == 0, ended.stdout
+    assert there.results() == here.results()
+
+
+def test_the_fold_of_a_killed_worker_is_run_again(task_folder: Path, tmp_path: Path, cluster: list[str]) -> None:
+    """Last on its cluster: Dask has one worker less from here on."""
+    here, there = (TinyRun(task_folder, "network", tmp_path / name, n_epochs=80) for name in ("here", "there"))
+    assert here.train().returncode == 0
+    run = there.start(*cluster)
+    wait_for(lambda: list(there.run.glob("fold_*/history.csv")) or run.poll() is not None)
+    assert run.poll() is None and not list(there.run.glob("fold_*/metrics.json"))
+    time.sleep(0.5)
+    os.kill(workers(cluster)[0], signal.SIGKILL)
+    said, _ = run.communicate(timeout=600)
+    assert run.returncode == 0, said
+    assert there.results() == here.results()
+
+
+@pytest.mark.parametrize("engine", ["ray", "dask"])
+def test_a_cluster_that_does_not_answer_is_named(task_folder: Path, tmp_path: Path, engine: str) -> None:
+    pytest.importorskip("ray" if engine == "ray" else "distributed")
+    run = TinyRun(task_folder, "lightgbm", tmp_path / "outputs")
+    said = run.train("--launcher", engine, "--address", f"127.0.0.1:{free_port()}", "--jobs", "2")
+    assert said.returncode == 1 and "answers there" in said.stdout and "Traceback" not in said.stdout
+    said = run.train("--launcher", engine, "--jobs", "2")
+    assert "needs the --address of a cluster" in said.stdout

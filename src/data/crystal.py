@@ -1,14 +1,19 @@
 """A crystal: lattice, atoms, and nothing else. It knows neither files nor graphs."""
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from pymatgen.core import Lattice, Structure
-from pymatgen.io.cif import CifParser
+from pymatgen.core import DummySpecies, Lattice, Structure
+
+from src.data.cif import parse_cif
 
 N_ELEMENTS = 119  # atomic numbers are the indices of every per-element table; index 0 stays unused
+MIN_THICKNESS = 0.5  # Angstrom, between opposite faces of a cell; the thinnest primitive cells of elements have 2
+MIN_DISTANCE = 0.2  # Angstrom, between atoms; below half the thickness, so that the nearest image is the rounded one
+CHUNK = 256  # atoms whose distances to all others are in memory at once
+MAX_LENGTH = 1_000.0  # Angstrom, of a lattice vector
+MAX_VOLUME = 20_000.0  # Angstrom^3 per atom: an atom alone in a box of 27 Angstrom
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,28 +50,60 @@ class Crystal:
 
     @classmethod
     def from_structure(cls, structure: Structure) -> "Crystal":
-        """A Crystal from an ordered pymatgen Structure; ValueError for empty, disordered or flat ones."""
+        """A Crystal from an ordered pymatgen Structure; ValueError for empty, disordered, flat, empty-spaced or collapsed ones.
+
+        Deuterium and tritium become hydrogen: nothing here depends on the mass.
+        """
         if len(structure) == 0:
             raise ValueError("no atoms")
         if not structure.is_ordered:
             sites = [site.species_string for site in structure if not site.is_ordered]
             raise ValueError(f"disordered sites: {', '.join(sites[:3])}")
-        lattice = np.array(structure.lattice.matrix, dtype=np.float64)
-        if not np.isfinite(lattice).all() or abs(np.linalg.det(lattice)) < 1e-6:
-            raise ValueError("the cell has no volume")
+        unknown = [site.species_string for site in structure if isinstance(site.specie, DummySpecies)]
+        if unknown:
+            raise ValueError(f"unknown elements: {', '.join(unknown[:3])}")
         numbers = np.array([site.specie.Z for site in structure], dtype=np.int64)
-        return cls(lattice, np.array(structure.frac_coords, dtype=np.float64), numbers)
+        crystal = cls(
+            np.array(structure.lattice.matrix, dtype=np.float64), np.array(structure.frac_coords, dtype=np.float64), numbers
+        )
+        _check_cell(crystal)
+        _check_distances(crystal)
+        return crystal
 
     @classmethod
     def from_cif(cls, cif: str) -> "Crystal":
         """A Crystal from the text of a CIF file, in the cell as written; ValueError if it does not hold just one."""
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Issues encountered while parsing CIF")  # 0.3333 becomes 1/3: as wanted
-            structures = CifParser.from_str(cif).parse_structures(primitive=False, check_occu=True)
-        if len(structures) != 1:
-            raise ValueError(f"the CIF holds {len(structures)} structures, expected one")
-        return cls.from_structure(structures[0])
+        return cls.from_structure(parse_cif(cif))
 
     def to_structure(self) -> Structure:
         """The same crystal for pymatgen."""
         return Structure(Lattice(self.lattice), self.atomic_numbers, self.frac_coords)
+
+
+def _check_cell(crystal: Crystal) -> None:
+    """ValueError for a cell that no crystal has."""
+    if not np.isfinite(crystal.lattice).all() or crystal.volume < 1e-6:
+        raise ValueError("the cell has no volume")
+    thinnest = 1 / np.linalg.norm(np.linalg.inv(crystal.lattice), axis=0).max()
+    if thinnest < MIN_THICKNESS:
+        raise ValueError(f"the cell is {thinnest:.2g} Angstrom thin, at least {MIN_THICKNESS} are expected")
+    longest, room = np.linalg.norm(crystal.lattice, axis=1).max(), crystal.volume / crystal.n_atoms
+    if longest > MAX_LENGTH or room > MAX_VOLUME:
+        raise ValueError(
+            f"the cell has vectors of up to {longest:.4g} Angstrom and {room:.4g} Angstrom^3 per atom, at most "
+            f"{MAX_LENGTH:g} and {MAX_VOLUME:g} are expected"
+        )
+
+
+def _check_distances(crystal: Crystal) -> None:
+    """ValueError where two atoms are at one place, or none is anywhere."""
+    if not np.isfinite(crystal.frac_coords).all():
+        raise ValueError("coordinates are not finite numbers")
+    frac = crystal.frac_coords
+    for start in range(0, crystal.n_atoms, CHUNK):
+        separation = frac[start : start + CHUNK, None] - frac  # (chunk, n_atoms, 3)
+        distance = np.linalg.norm((separation - np.round(separation)) @ crystal.lattice, axis=-1)
+        distance[np.arange(len(distance)), start + np.arange(len(distance))] = np.inf
+        if distance.min() < MIN_DISTANCE:
+            i, j = np.unravel_index(distance.argmin(), distance.shape)
+            raise ValueError(f"coincident atoms: {start + i + 1} and {j + 1} are {distance.min():.2g} Angstrom apart")

@@ -5,13 +5,20 @@ that open the same folder share its pages, and an item costs memory only while i
 """
 
 import json
+import logging
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from src.files import built_once
+
+log = logging.getLogger(__name__)
+LEVELS_FILE = "levels.json"  # field -> level, and a seal of every other file
 
 
 class RaggedStore:
@@ -88,15 +95,61 @@ class RaggedStore:
                 np.save(temporary / f"{name}.npy", array, allow_pickle=False)
             for level, offset in self.offsets.items():
                 np.save(temporary / f"{level}.offsets.npy", offset, allow_pickle=False)
-            (temporary / "levels.json").write_text(json.dumps(self.levels))
+            seals = {path.name: _seal(path) for path in sorted(temporary.iterdir())}
+            (temporary / LEVELS_FILE).write_text(json.dumps({"levels": self.levels, "seals": seals}))
             temporary.rename(folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
     @classmethod
     def open(cls, folder: Path) -> "RaggedStore":
-        """The store of a folder, its fields memory-mapped."""
-        levels = json.loads((folder / "levels.json").read_text())
-        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in levels}
-        offsets = {level: np.load(folder / f"{level}.offsets.npy", allow_pickle=False) for level in set(levels.values())}
+        """The store of a folder, its fields memory-mapped; ValueError where a file of it is missing or damaged."""
+        try:
+            described = json.loads((folder / LEVELS_FILE).read_text())
+            levels = dict(described["levels"])
+            files = {f"{name}.npy" for name in levels} | {f"{level}.offsets.npy" for level in levels.values()}
+            if files != set(described["seals"]):
+                raise ValueError(f"{LEVELS_FILE} was changed")
+            for name, seal in described["seals"].items():
+                _check_seal(folder / name, seal)
+            arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in levels}
+            offsets = {level: np.load(folder / f"{level}.offsets.npy", allow_pickle=False) for level in set(levels.values())}
+            wrong = [name for name, level in levels.items() if len(arrays[name]) != offsets[level][-1]]
+        except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            raise ValueError(f"{folder} is damaged ({error}); remove it, it will be made anew") from error
+        if wrong:
+            raise ValueError(f"{folder} is damaged (the rows of {wrong} are not those of their level); remove it")
         return cls(arrays, offsets, levels, folder)
+
+    @classmethod
+    def cached(cls, folder: Path, build: "Callable[[], RaggedStore]") -> "RaggedStore":
+        """The store of a folder; where it is not there, or damaged, what `build` makes is saved there first.
+
+        The folder's name must say everything that shapes the store: then what is built anew is what was lost.
+        """
+        if folder.is_dir():
+            try:
+                return cls.open(folder)
+            except ValueError as error:
+                log.warning("%s: this is done now", error)
+                shutil.rmtree(folder, ignore_errors=True)
+        with built_once(folder) as is_mine:
+            if is_mine:
+                build().save(folder)
+        return cls.open(folder)
+
+
+def _seal(path: Path) -> list[int]:
+    """Size, time of change in ns, and CRC-32 of a file."""
+    status, checksum = path.stat(), 0
+    with path.open("rb") as file:
+        while part := file.read(1 << 20):
+            checksum = zlib.crc32(part, checksum)
+    return [status.st_size, status.st_mtime_ns, checksum]
+
+
+def _check_seal(path: Path, seal: list[int]) -> None:
+    """ValueError where a file is not the one that was sealed. It is read only where size or time say that it was touched."""
+    status = path.stat()
+    if [status.st_size, status.st_mtime_ns] != seal[:2] and _seal(path)[2] != seal[2]:
+        raise ValueError(f"{path.name} was changed or cut off")

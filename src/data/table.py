@@ -1,12 +1,7 @@
-"""Raw table -> CrystalTable. The only parser of competition files; it refuses bad rows by name."""
+"""Raw table -> CrystalTable. The only parser of crystals; it refuses bad rows by name."""
 
-import csv
-import gzip
-import io
 import logging
 import math
-import warnings
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,14 +13,15 @@ from pymatgen.core import Element
 from tqdm import tqdm
 
 from src.data.crystal import N_ELEMENTS, Crystal
+from src.data.rows import MAX_NAMED, Row, read_rows
 from src.data.store import RaggedStore
 from src.data.task import Task
 
 log = logging.getLogger(__name__)
-Row = dict[str, str]
 LEVELS = {"lattice": "lattice", "frac_coords": "atom", "atomic_numbers": "atom"}
 ROW_FIELDS = ("ids", "e_form")  # of a stored table, one entry a row
-MAX_NAMED = 50  # bad rows that a message names
+MAX_ID = 200  # characters: a table holds its ids at the width of the longest
+MAX_SHOWN = 300  # characters of a reason
 SYMBOLS = {Element.from_Z(z).symbol: z for z in range(1, N_ELEMENTS)}
 
 
@@ -41,6 +37,11 @@ class Crystals:
     def __getitem__(self, i: int) -> Crystal:
         item = self.store.item(i)
         return Crystal(**{name: item[name] for name in LEVELS})
+
+    def name(self, i: int) -> str:
+        """What a message calls crystal i: its id in a stored table, else its number."""
+        ids = self.store.arrays.get("ids")
+        return f"crystal number {i}" if ids is None else f"crystal {str(ids[i])!r}"
 
     @property
     def element_counts(self) -> NDArray[np.int64]:
@@ -85,24 +86,6 @@ class CrystalTable:
         return cls(np.array(store.arrays["ids"]), Crystals(store), None if e_form is None else np.array(e_form))
 
 
-def read_rows(path: Path) -> list[Row]:
-    """The rows of a CSV file (.csv or .csv.gz, UTF-8); ValueError where the file is not one."""
-    try:
-        raw = path.read_bytes()
-        text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode("utf-8-sig")
-        csv.field_size_limit(100_000_000)
-        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-        rows = list(reader)
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path}: not a readable CSV file ({error})") from error
-    if not rows:
-        raise ValueError(f"{path}: the table has no rows")
-    ragged = [i + 2 for i, row in enumerate(rows) if None in row or None in row.values()]
-    if ragged:
-        raise ValueError(f"{path}: records {ragged[:MAX_NAMED]} do not have the {len(rows[0])} columns of the header")
-    return rows
-
-
 def read_table(path: Path, task: Task, has_target: bool, skip_bad_rows: bool = False, n_jobs: int = 1) -> CrystalTable:
     """The crystals of a competition table.
 
@@ -129,7 +112,8 @@ def read_table(path: Path, task: Task, has_target: bool, skip_bad_rows: bool = F
         reasons[i] = "; ".join(filter(None, [reasons[i], "duplicate id"]))
     bad = [i for i, reason in enumerate(reasons) if reason]
     if bad:
-        _refuse(path, [f"{ids[i]!r}: {reasons[i]}" for i in bad], skippable=has_target, skip=skip_bad_rows)
+        messages = [f"record {i + 2}, {ids[i][:MAX_ID]!r}: {reasons[i]}" for i in bad]
+        _refuse(path, messages, skippable=has_target, skip=skip_bad_rows)
     kept = [i for i, reason in enumerate(reasons) if not reason]
     if not kept:
         raise ValueError(f"{path}: no row is left")
@@ -156,25 +140,32 @@ def _parse_rows(rows: list[Row], task: Task, has_target: bool) -> list[tuple[Cry
     for row in rows:
         crystal, target, reasons = None, math.nan, []
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # pymatgen's remarks on rounding, one for each file
-                crystal = Crystal.from_cif(row[task.structure_column])
+            crystal = Crystal.from_cif(row[task.structure_column])
             reasons += _contradictions(crystal, row)
-        except Exception as error:  # pymatgen raises nearly everything on nearly anything: each becomes the row's reason
-            reasons.append(f"unreadable structure in {task.structure_column!r} ({error or type(error).__name__})")
-        if not row[task.id_column]:
-            reasons.append(f"empty {task.id_column!r}")
+        except ValueError as error:
+            reasons.append(f"unreadable structure in {task.structure_column!r} ({error})")
+        reasons += _flaws_of_id(row[task.id_column], task.id_column)
         if has_target:
             target = _number(row[task.target_column])
             if not math.isfinite(target):
-                reasons.append(f"{task.target_column!r} is {row[task.target_column]!r}, not a finite number")
-        parsed.append((crystal, target, "; ".join(reasons).replace("\n", " ")))
+                reasons.append(f"{task.target_column!r} is {row[task.target_column][:MAX_ID]!r}, not a finite number")
+        text = "; ".join(reasons).replace("\n", " ")
+        parsed.append((crystal, target, text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]} ..."))
     return parsed
+
+
+def _flaws_of_id(text: str, column: str) -> list[str]:
+    """What keeps an id from being written, read and compared as it is."""
+    if not text:
+        return [f"empty {column!r}"]
+    if text != text.strip() or not text.isprintable():
+        return [f"{column!r} has spaces around it, line breaks or control characters"]
+    return [f"{column!r} has {len(text)} characters, at most {MAX_ID} are taken"] if len(text) > MAX_ID else []
 
 
 def _number(text: str) -> float:
     try:
-        return float(text)
+        return math.nan if "_" in text else float(text)  # Python reads 1_0 as ten
     except ValueError:
         return math.nan
 

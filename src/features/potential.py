@@ -29,7 +29,6 @@ from src.data import store
 from src.data.crystal import Crystal
 from src.data.store import RaggedStore
 from src.data.table import Crystals
-from src.files import built_once
 
 log = logging.getLogger(__name__)
 WEIGHTS = {  # name here -> file in the package's folder `pretrained`
@@ -61,13 +60,14 @@ def cached_potential(crystals: Crystals, crystals_key: str, folder: Path, n_jobs
     path = folder / f"{name}-{key}"
     if path.is_dir():
         log.info("%s: read from %s", name, path)
-    else:
-        with built_once(path) as is_mine:
-            if is_mine:
-                start = time.perf_counter()
-                compute_potential(crystals, n_jobs, name).save(path)
-                log.info("%s: %d crystals in %.1f s; now in %s", name, len(crystals), time.perf_counter() - start, path)
-    return RaggedStore.open(path)
+    return RaggedStore.cached(path, lambda: _compute_and_log(crystals, n_jobs, name, path))
+
+
+def _compute_and_log(crystals: Crystals, n_jobs: int, name: str, path: Path) -> RaggedStore:
+    start = time.perf_counter()
+    found = compute_potential(crystals, n_jobs, name)
+    log.info("%s: %d crystals in %.1f s; for %s", name, len(crystals), time.perf_counter() - start, path)
+    return found
 
 
 def base_energies(

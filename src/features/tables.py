@@ -4,6 +4,8 @@ import hashlib
 import logging
 import sys
 import time
+import zipfile
+import zlib
 from importlib.metadata import version
 from pathlib import Path
 
@@ -63,13 +65,18 @@ def _cached_group(crystals: Crystals, key: str, group: str, cache: Path, n_jobs:
         return potential.potential_features(store, group).astype(np.float32)
     path = cache / f"features-{group}-{_hash(key, group, word2vec)}.npz"
     if path.is_file():
-        log.info("features: %s read from %s", group, path)
-    else:
-        with built_once(path) as is_mine:
-            if is_mine:
-                _compute_group(path, crystals, group, n_jobs, word2vec)
-    with np.load(path, allow_pickle=False) as stored:
-        return pd.DataFrame(stored["values"], columns=stored["columns"])
+        try:
+            table = _stored_group(path, len(crystals))
+        except ValueError as error:
+            log.warning("%s: it is made anew", error)
+            path.unlink(missing_ok=True)
+        else:
+            log.info("features: %s read from %s", group, path)
+            return table
+    with built_once(path) as is_mine:
+        if is_mine:
+            _compute_group(path, crystals, group, n_jobs, word2vec)
+    return _stored_group(path, len(crystals))
 
 
 def _compute_group(path: Path, crystals: Crystals, group: str, n_jobs: int, word2vec: Path | None) -> None:
@@ -83,6 +90,18 @@ def _compute_group(path: Path, crystals: Crystals, group: str, n_jobs: int, word
     write_atomic(path, to_bytes(lambda file: np.savez(file, values=table.to_numpy(), columns=columns)))
     seconds = time.perf_counter() - start
     log.info("features: %s, %d columns for %d crystals in %.1f s; now in %s", group, table.shape[1], len(table), seconds, path)
+
+
+def _stored_group(path: Path, n_crystals: int) -> pd.DataFrame:
+    """The columns in a cached file; ValueError where it is damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            table = pd.DataFrame(stored["values"], columns=stored["columns"])
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"features: {path} is damaged ({error})") from error
+    if len(table) != n_crystals or (table.dtypes != np.float32).any():
+        raise ValueError(f"features: {path} is damaged (not single precision for {n_crystals} crystals)")
+    return table
 
 
 def _hash(key: str, group: str, word2vec: Path | None) -> str:

@@ -17,7 +17,6 @@ from src.config import GraphConfig, to_dict
 from src.data import store
 from src.data.store import RaggedStore
 from src.data.table import Crystals
-from src.files import built_once
 from src.graphs import graph, neighbors, symmetry, triplets
 
 log = logging.getLogger(__name__)
@@ -41,24 +40,20 @@ def cached_graphs(crystals: Crystals, crystals_key: str, config: GraphConfig, fo
     path = folder / f"graphs-{graph_key(crystals_key, config)}"
     if path.is_dir():
         log.info("graphs: read from %s", path)
-        return RaggedStore.open(path)
-    with built_once(path) as is_mine:
-        if is_mine:
-            _build(path, crystals, config, n_jobs)
-    return RaggedStore.open(path)
+    return RaggedStore.cached(path, lambda: _build_and_log(crystals, config, path, n_jobs))
 
 
-def _build(path: Path, crystals: Crystals, config: GraphConfig, n_jobs: int) -> None:
+def _build_and_log(crystals: Crystals, config: GraphConfig, path: Path, n_jobs: int) -> RaggedStore:
     start = time.perf_counter()
     store = build_store(crystals, config, n_jobs)
-    store.save(path)
     n_atoms, n_orbits = (store.offsets[level][-1] for level in ("atom", "orbit"))
     without = int((np.diff(store.offsets["atom"]) == np.diff(store.offsets["orbit"])).sum())
     log.info(
-        "graphs: %d crystals, %d atoms in %d orbits (%d without symmetry), %d edges, %d lengths, %d triplets, %.1f s; now in %s",
+        "graphs: %d crystals, %d atoms in %d orbits (%d without symmetry), %d edges, %d lengths, %d triplets, %.1f s; for %s",
         len(store), n_atoms, n_orbits, without, *(store.offsets[level][-1] for level in ("edge", "length", "triplet")),
         time.perf_counter() - start, path,
     )  # fmt: skip
+    return store
 
 
 def build_store(crystals: Crystals, config: GraphConfig, n_jobs: int = 1) -> RaggedStore:
@@ -79,7 +74,12 @@ def build_store(crystals: Crystals, config: GraphConfig, n_jobs: int = 1) -> Rag
 def _build_chunk(crystals: Crystals, start: int, config: GraphConfig) -> RaggedStore:
     logging.getLogger("moyo").setLevel(logging.ERROR)
     torch.set_num_threads(1)
-    items = [vars(graph.build_graph(crystals[i], config)) for i in range(start, min(start + CHUNK, len(crystals)))]
+    items = []
+    for i in range(start, min(start + CHUNK, len(crystals))):
+        try:
+            items.append(vars(graph.build_graph(crystals[i], config)))
+        except ValueError as error:
+            raise ValueError(f"{crystals.name(i)}: {error}") from error
     return RaggedStore.from_items(graph.LEVELS_OF_FIELDS, [{k: _compact(v) for k, v in item.items()} for item in items])
 
 

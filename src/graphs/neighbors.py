@@ -15,6 +15,8 @@ from src.data.crystal import Crystal
 from src.graphs.symmetry import Symmetry
 
 SELF_DISTANCE = 1e-8  # Angstrom; nearer than this a point is the centre itself
+MAX_EDGES = 300_000  # of a crystal into its centres; reduced by 48 operations they cost 5 kB each while the graph is made
+MAX_BOXES = 20_000_000  # of the search's grid, which fills the cell and its surroundings with cubes of side r_max
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +38,11 @@ class Edges:
 
 
 def find_edges(crystal: Crystal, centers: NDArray[np.int64], r_max: float) -> Edges:
-    """All edges no longer than r_max whose destination is one of the centres (atom indices, ascending)."""
+    """All edges no longer than r_max whose destination is one of the centres (atom indices, ascending).
+
+    Raises ValueError where the density of atoms, or the size of the cell, would take more memory than the limits above allow.
+    """
+    _check_size(crystal, len(centers), r_max)
     coords = np.ascontiguousarray(crystal.cart_coords)
     center, src, offset, length = find_points_in_spheres(
         coords,
@@ -53,6 +59,21 @@ def find_edges(crystal: Crystal, centers: NDArray[np.int64], r_max: float) -> Ed
     src, dst, cell = src[order], dst[order], cell[order]
     vec = coords[src] + cell @ crystal.lattice - coords[dst]
     return Edges(src, dst, cell, vec, np.ones(len(src), dtype=np.int64))
+
+
+def _check_size(crystal: Crystal, n_centers: int, r_max: float) -> None:
+    n_edges = n_centers * crystal.n_atoms / crystal.volume * 4 / 3 * np.pi * r_max**3
+    if n_edges > MAX_EDGES:
+        raise ValueError(
+            f"about {n_edges:.2g} edges within r_max {r_max:g} Angstrom, at most {MAX_EDGES} are taken: "
+            f"{crystal.n_atoms} atoms in {crystal.volume:.4g} Angstrom^3; correct the cell, or take a smaller r_max in a new experiment"
+        )
+    n_boxes = np.prod(np.abs(crystal.lattice).sum(axis=0) / r_max + 2)
+    if n_boxes > MAX_BOXES:
+        raise ValueError(
+            f"a cell of {crystal.volume:.4g} Angstrom^3 is too large for a neighbour search within r_max {r_max:g} Angstrom; "
+            "correct the cell, or take a larger r_max in a new experiment"
+        )
 
 
 def merge_equivalent(edges: Edges, symmetry: Symmetry) -> tuple[Edges, NDArray[np.int64]]:

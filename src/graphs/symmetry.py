@@ -14,6 +14,8 @@ from scipy.linalg import sqrtm
 
 from src.data.crystal import Crystal
 
+MAX_PAIRS = 30_000_000  # operations times pairs of atoms: some seconds; a larger cell counts as having no symmetry
+
 
 @dataclass(frozen=True, eq=False)
 class Symmetry:
@@ -55,7 +57,7 @@ def find_symmetry(crystal: Crystal, symprec: float) -> Symmetry:
     symprec: Angstrom, how far an image may lie from the atom it stands for.
     """
     operations = _search(crystal, symprec)
-    if operations is None:
+    if operations is None or len(operations[0]) * crystal.n_atoms**2 > MAX_PAIRS:
         return identity(crystal.n_atoms)
     return _verify(crystal, *operations, symprec) or identity(crystal.n_atoms)
 

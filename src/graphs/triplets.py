@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from src.graphs.neighbors import Edges
 from src.graphs.symmetry import Symmetry
 
+MAX_TRIPLETS = 5_000_000  # of a crystal, before those that agree are merged; each costs about 150 bytes meanwhile
 COS_DECIMALS = 6  # cosines of one pair of merged edges that agree to these decimals count as one
 
 
@@ -41,7 +42,7 @@ def find_triplets(
     rotations: NDArray[np.float64],
     r_angle: float,
 ) -> Triplets:
-    """All pairs of edges no longer than r_angle (Angstrom).
+    """All pairs of edges no longer than r_angle (Angstrom); ValueError where they are more than MAX_TRIPLETS.
 
     every_edge: all edges into representatives. merged, stand_in: as merge_equivalent returns them.
     rotations: (n_ops, 3, 3), Cartesian, of the symmetry's operations.
@@ -52,6 +53,11 @@ def find_triplets(
     representative = symmetry.representative[middle]
     start, stop = (np.searchsorted(every_edge.dst[senders], representative, side) for side in ("left", "right"))
     n = stop - start
+    if n.sum() > MAX_TRIPLETS:
+        raise ValueError(
+            f"{n.sum()} pairs of bonds within r_angle {r_angle:g} Angstrom, at most {MAX_TRIPLETS} are taken; correct the "
+            "cell, or take a smaller r_angle in a new experiment"
+        )
     receiver = np.repeat(np.arange(len(receivers)), n)  # (n_pairs,)
     sender = senders[np.arange(n.sum()) + np.repeat(start - (np.cumsum(n) - n), n)]
     to_middle = (symmetry.image[:, representative] == middle).argmax(axis=0)  # an operation: representative onto middle atom

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+from collections import Counter
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -11,12 +12,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from src.config import FoldConfig
-from src.data import crystal, store, table
+from src.data import cif, crystal, rows, store, table
 from src.data.folds import assign_folds
+from src.data.rows import read_rows
 from src.data.store import RaggedStore
-from src.data.table import CrystalTable, read_rows, read_table
+from src.data.table import CrystalTable, read_table
 from src.data.task import Task, read_task
-from src.files import built_once, write_csv
+from src.files import write_csv
 from src.runs.artifacts import read_csv
 
 log = logging.getLogger(__name__)
@@ -52,7 +54,7 @@ def load_task_data(data: Path, outputs: Path, skip_bad_rows: bool, n_jobs: int) 
     for which, has_target in (("train", True), ("test", False)):
         loaded[which] = _load(task, which, has_target, skip_bad_rows, folder / "cache", n_jobs)
     (train, train_key), (test, test_key) = loaded["train"], loaded["test"]
-    left_out = sorted({row[task.id_column] for row in read_rows(task.path("train"))} - set(train.ids)) if skip_bad_rows else []
+    left_out = _left_out(task, train) if skip_bad_rows else []
     if left_out:
         log.warning("%s: %d bad rows are left out: %s", task.path("train"), len(left_out), " ".join(left_out))
     parts = [*(task.path(which).read_bytes() for which in ("train", "test")), repr((_columns(task), left_out)).encode()]
@@ -60,17 +62,19 @@ def load_task_data(data: Path, outputs: Path, skip_bad_rows: bool, n_jobs: int) 
     return TaskData(task, train, test, train_key, test_key, key, folder, left_out)
 
 
+def _left_out(task: Task, train: CrystalTable) -> list[str]:
+    """Ids of the training rows that the table lacks; an id that stands in two rows is named where one of them is left out."""
+    written = Counter(row[task.id_column] for row in read_rows(task.path("train")))
+    return sorted((written - Counter(train.ids.tolist())).elements())
+
+
 def _load(task: Task, which: str, has_target: bool, skip: bool, cache: Path, n_jobs: int) -> tuple[CrystalTable, str]:
     path = task.path(which)
-    code = [Path(str(module.__file__)).read_bytes() for module in (table, crystal, store)]
+    code = [Path(str(module.__file__)).read_bytes() for module in (table, rows, crystal, cif, store)]
     settings = [repr((_columns(task), has_target, skip and has_target, version("pymatgen-core"))).encode()]
     key = hashlib.sha256(b"\0".join([path.read_bytes(), *settings, *code])).hexdigest()[:16]
-    folder = cache / f"crystals-{key}"
-    if not folder.is_dir():
-        with built_once(folder) as is_mine:
-            if is_mine:
-                read_table(path, task, has_target, skip, n_jobs).to_store().save(folder)
-    return CrystalTable.from_store(RaggedStore.open(folder)), key
+    stored = RaggedStore.cached(cache / f"crystals-{key}", lambda: read_table(path, task, has_target, skip, n_jobs).to_store())
+    return CrystalTable.from_store(stored), key
 
 
 def _columns(task: Task) -> tuple[str, str, str]:

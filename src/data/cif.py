@@ -1,0 +1,172 @@
+"""CIF text -> pymatgen Structure: one ordered crystal, or a reason why not.
+
+What a reader would take for something else, or spend hours on, is refused before symmetry is applied: pymatgen drops sites of
+unknown elements or without occupancy, reads a dot as zero, falls back to P1, and its time grows with sites times operations.
+"""
+
+import re
+import warnings
+from typing import Any
+
+import numpy as np
+from pymatgen.core import Element, Structure
+from pymatgen.io.cif import CifParser, str2float
+
+MAX_CHARACTERS = 500_000  # of a text; 2,000 atoms take 150,000
+MAX_LINE = 2048  # characters; CIF 1.1 (International Tables G, 2006, ch. 2.2) allows no more
+MAX_BLOCKS = 50
+MAX_OPERATIONS = 400  # the largest conventional cells have 192
+MAX_IMAGES = 10_000  # sites times operations
+MAX_ATOMS = 2_000  # of a cell, symmetry applied
+MAX_COORDINATE = 1_000.0  # fractional
+FRACTIONS = tuple(f"_atom_site_fract_{axis}" for axis in "xyz")
+CELL = (*(f"_cell_length_{axis}" for axis in "abc"), *(f"_cell_angle_{angle}" for angle in ("alpha", "beta", "gamma")))
+OPERATIONS = re.compile(r"_(symmetry_equiv_pos_as_xyz|space_group_symop_operation_xyz)_?")
+Block = dict[str, Any]
+
+
+def parse_cif(text: str) -> Structure:
+    """The structure that a CIF holds, in the cell as written; ValueError where it is not just one, or beyond the limits above."""
+    lines = _lines(text)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # remarks on rounding, one for each file: 0.3333 becomes 1/3, as wanted
+        parser = _read(lines)
+        block = _only_block(parser)
+        _check_cell_numbers(block)
+        n_sites = _check_sites(block)
+        _check_symmetry(parser, block, n_sites)
+        structure = _expand(parser)
+    _check_operations(parser, block)
+    _check_cell(structure, block)
+    return structure
+
+
+def _lines(text: str) -> str:
+    """The text without blank lines, which pymatgen skips too, only slower; within the limits of size."""
+    if len(text) > MAX_CHARACTERS:
+        raise ValueError(f"the CIF has {len(text)} characters, at most {MAX_CHARACTERS} are read")
+    # a character that CIF does not know becomes a question mark: dropping it, as pymatgen does, can make another number
+    lines = [line for line in text.removeprefix("\ufeff").encode("ascii", "replace").decode().splitlines() if line.strip()]
+    longest = max(map(len, lines), default=0)
+    if longest > MAX_LINE:
+        raise ValueError(f"the CIF has a line of {longest} characters, the format allows {MAX_LINE}")
+    names = [line.split()[0] for line in lines if line.lstrip().startswith("data_")]
+    if len(names) > MAX_BLOCKS or len(set(names)) < len(names):
+        raise ValueError(f"the CIF has {len(names)} data blocks, {len(set(names))} different names; one crystal is expected")
+    return "\n".join(lines) + "\n"
+
+
+def _read(text: str) -> CifParser:
+    try:
+        return CifParser.from_str(text)
+    except Exception as error:  # pymatgen raises nearly everything on nearly anything
+        raise ValueError(f"not a CIF: {type(error).__name__}: {error}") from error
+
+
+def _only_block(parser: CifParser) -> Block:
+    """The data of the one block that has atoms."""
+    blocks = [block for block in parser.as_dict().values() if "_atom_site_label" in block]
+    if len(blocks) != 1:
+        raise ValueError(f"the CIF holds {len(blocks)} structures, expected one (a data_ block with _atom_site_label)")
+    return blocks[0]
+
+
+def _check_cell_numbers(block: Block) -> None:
+    for name in CELL:
+        largest = 180.0 if "angle" in name else np.inf
+        if name in block and not 0 < _number(str(block[name])) < largest:
+            raise ValueError(f"the cell has no volume: {name} is {block[name]}")
+
+
+def _check_sites(block: Block) -> int:
+    """How many sites are written; ValueError that names the first that is not an atom at a place."""
+    symbols = "_atom_site_type_symbol" if "_atom_site_type_symbol" in block else "_atom_site_label"
+    columns = ["_atom_site_label", symbols, *FRACTIONS, *({"_atom_site_occupancy"} & set(block))]
+    missing = [name for name in columns if not isinstance(block.get(name), list)]
+    if missing:
+        raise ValueError(f"the CIF has no loop with {', '.join(missing)}")
+    if len({len(block[name]) for name in columns}) > 1:
+        raise ValueError("columns of _atom_site_ differ in length")
+    occupancies = block.get("_atom_site_occupancy", ["1"] * len(block["_atom_site_label"]))
+    for i, label in enumerate(block["_atom_site_label"]):
+        symbol = re.match("[A-Za-z]*", block[symbols][i])
+        if not symbol or not Element.is_valid_symbol(symbol.group()):
+            raise ValueError(f"site {label!r}: {symbols} {block[symbols][i]!r} does not begin with the symbol of an element")
+        for name in FRACTIONS:
+            if not abs(_number(block[name][i])) <= MAX_COORDINATE:
+                raise ValueError(f"site {label!r}: {name} is {block[name][i]!r}, not a fractional coordinate")
+        if occupancies[i] != "?" and _number(occupancies[i]) != 1:
+            raise ValueError(f"disordered site {label!r}: occupancy {occupancies[i]}, only 1 is taken")
+    return len(block["_atom_site_label"])
+
+
+def _number(text: str) -> float:
+    """A CIF number, its uncertainty in brackets left out; NaN for anything else, a dot included."""
+    try:
+        return float("nan") if text.strip() == "." or "_" in text else float(str2float(text))
+    except ValueError:
+        return float("nan")
+
+
+def _check_symmetry(parser: CifParser, block: Block, n_sites: int) -> None:
+    """ValueError where applying the symmetry would take long."""
+    n_magnetic = [_n_rows(block.get(f"_space_group_symop_magn_{part}", [])) for part in ("operation.xyz", "centering.xyz")]
+    n_written = max([n_magnetic[0] * max(1, n_magnetic[1]), *(_n_rows(block[name]) for name in _operation_names(block))])
+    if n_written > MAX_OPERATIONS:
+        raise ValueError(
+            f"the CIF has {n_written} symmetry operations, at most {MAX_OPERATIONS} are read; no space group has as many"
+        )
+    n_operations = n_written or _n_of_symbols(block)
+    if n_operations > 1 and n_sites * n_operations > MAX_IMAGES:
+        raise ValueError(
+            f"{n_sites} sites times {n_operations} operations are {n_sites * n_operations} images, at most {MAX_IMAGES}"
+        )
+
+
+def _n_of_symbols(block: Block) -> int:
+    """The most operations that the symbols of space groups in the block can stand for, where no operation is written."""
+    names = [name for name in block if re.search("space_group_name|int_tables_number|it_number", name, re.IGNORECASE)]
+    return 1 if all(re.sub(r"[\s_]", "", str(block[name])) in ("P1", "1") for name in names) else 192
+
+
+def _operation_names(block: Block) -> list[str]:
+    return [name for name in block if OPERATIONS.fullmatch(name)]
+
+
+def _n_rows(values: str | list[str]) -> int:
+    return 1 if isinstance(values, str) else len(values)
+
+
+def _expand(parser: CifParser) -> Structure:
+    """The structure with its symmetry applied."""
+    try:
+        structures = parser.parse_structures(primitive=False, check_occu=True, on_error="ignore")
+    except Exception as error:  # as in _read
+        causes = [text.split("\n", 1)[1] for text in parser.warnings if text.startswith("No structure parsed")]
+        reason = causes[0] if causes else f"{type(error).__name__}: {error}"
+        if "occupancies sum to more than 1" in reason or "Occupancy" in reason:
+            reason = f"coincident atoms ({reason})"
+        raise ValueError(f"no crystal in the CIF: {reason}") from error
+    if len(structures) != 1:
+        raise ValueError(f"the CIF holds {len(structures)} structures, expected one")
+    if len(structures[0]) > MAX_ATOMS:
+        raise ValueError(f"the cell has {len(structures[0])} atoms, at most {MAX_ATOMS} are read")
+    return structures[0]
+
+
+def _check_operations(parser: CifParser, block: Block) -> None:
+    """ValueError where an operation was not understood, or is no isometry of a lattice."""
+    for name in _operation_names(block):
+        written = [block[name]] if isinstance(block[name], str) else block[name]
+        if len(parser.symmetry_operations) != len(written):
+            raise ValueError(f"{name}: not all of the {len(written)} operations can be read")
+        for text, operation in zip(written, parser.symmetry_operations, strict=True):
+            if abs(abs(np.linalg.det(operation.rotation_matrix)) - 1) > 1e-3:
+                raise ValueError(f"{name}: {text!r} is not a symmetry operation")
+
+
+def _check_cell(structure: Structure, block: Block) -> None:
+    """ValueError where the cell is not the one that is written: negative lengths, angles that no cell has."""
+    for name, value in zip(CELL, structure.lattice.parameters, strict=True):
+        if name in block and not abs(_number(str(block[name])) - value) <= 1e-3 * max(1.0, abs(value)):
+            raise ValueError(f"{name} {block[name]}: no cell has these lengths and angles")

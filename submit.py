@@ -19,6 +19,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from src.config import BlendMethod
+from src.data.rows import read_rows
 from src.data.task import Task, read_task
 from src.files import write_csv
 from src.runs.artifacts import DEFAULT_TASK, OUTPUTS, Predictions, find_predictions, shown, track_of
@@ -31,14 +32,27 @@ from src.runs.uncertainty import calibrate
 def read_sample(task: Task) -> tuple[pd.DataFrame, str]:
     """The sample submission and the name of its column of predictions."""
     path = task.path("sample_submission")
-    sample = pd.read_csv(path, dtype=str, keep_default_na=False)
+    sample = pd.DataFrame(read_rows(path))
     columns = [column for column in sample if column != task.id_column]
     if task.id_column not in sample or len(columns) != 1:
         raise ValueError(f"{path}: expected the columns {task.id_column!r} and one of predictions, found {list(sample)}")
     ids = sample[task.id_column]
     if ids.duplicated().any():
-        raise ValueError(f"{path}: {task.id_column!r} {ids[ids.duplicated()].iloc[0]!r} stands there twice")
+        raise ValueError(
+            f"{path}: {task.id_column!r} {ids[ids.duplicated()].iloc[0]!r} stands there twice; take the competition's"
+        )
     return sample, columns[0]
+
+
+def check_ids(path: Path, ids: list[str], member: Predictions) -> None:
+    """ValueError where the sample asks for other rows than those that were predicted; their order does not matter."""
+    predicted = set(member.test["id"])
+    unknown, forgotten = [row_id for row_id in ids if row_id not in predicted], sorted(predicted - set(ids))
+    if unknown or forgotten:
+        raise ValueError(
+            f"{path}: {len(unknown)} of its ids are missing in the test predictions of {member.name} {unknown[:5]}, and it lacks "
+            f"{len(forgotten)} of theirs {forgotten[:5]}; take the competition's file, or train on its test table"
+        )
 
 
 def blend_members(args: argparse.Namespace, members: list[Predictions], metric: str) -> Blend:
@@ -117,6 +131,7 @@ def main(argv: list[str] | None = None) -> None:
         sample, column = read_sample(task)
         ids = list(sample[task.id_column])
         members = [find_predictions(number, task.name, args.outputs) for number in args.exps]
+        check_ids(task.path("sample_submission"), ids, members[0])
         without = blend_members(args, members, task.metric)
         baseline = [find_predictions(args.baseline, task.name, args.outputs)] if args.baseline else []
         if baseline and baseline[0].name in [member.name for member in members]:

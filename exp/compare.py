@@ -12,9 +12,11 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from src.data.rows import read_rows
 from src.data.task import Task, read_task
 from src.runs.artifacts import DEFAULT_TASK, EXPERIMENTS, OUTPUTS, Predictions, find_predictions, shown, track_of
 from src.runs.command import one_message
@@ -45,10 +47,21 @@ def chosen(args: argparse.Namespace, task_name: str) -> list[Predictions]:
 def read_labels(task: Task) -> pd.Series:
     """The test labels, id -> target. Nothing else in the project reads them."""
     path = task.path("test_labels")
-    labels = pd.read_csv(path, dtype={task.id_column: str}, keep_default_na=False, float_precision="round_trip")
+    labels = pd.DataFrame(read_rows(path))
     if not {task.id_column, task.target_column} <= set(labels):
         raise ValueError(f"{path}: expected the columns {task.id_column!r} and {task.target_column!r}, found {list(labels)}")
-    return labels.set_index(task.id_column)[task.target_column]
+    ids, targets = labels[task.id_column], labels[task.target_column].map(_number)
+    bad = ids[~np.isfinite(targets) | ids.duplicated()]
+    if len(bad):
+        raise ValueError(f"{path}: {task.target_column!r} of {bad.iloc[0]!r} is not finite, or stands there twice; correct it")
+    return pd.Series(targets.to_numpy(), index=pd.Index(ids, name=task.id_column), name=task.target_column)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
 
 
 def table(rows: list[dict], reference: str) -> pd.DataFrame:

@@ -3,8 +3,14 @@
 A default means "as before": it never changes once an experiment relies on it.
 """
 
-from dataclasses import dataclass, fields
-from typing import Any, Literal, get_args
+import math
+import types
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+MAX_COUNT = 4096  # channels, layers, basis functions: beyond it a typing error is likelier than a network
+MAX_STEPS = 1_000_000  # epochs, trees, crystals of a batch
+MAX_SEED = 2**31 - 1 - 1_000_000  # folds and members add to it
 
 
 def _require(condition: bool, message: str) -> None:
@@ -14,7 +20,13 @@ def _require(condition: bool, message: str) -> None:
 
 def _require_counts(network: Any, *names: str) -> None:
     for name in names:
-        _require(getattr(network, name) >= 1, f"network.{name}={getattr(network, name)}, at least 1")
+        _require(1 <= getattr(network, name) <= MAX_COUNT, f"network.{name}={getattr(network, name)}, 1 to {MAX_COUNT}")
+
+
+def _require_widths(network: Any, *names: str) -> None:
+    for name in names:
+        widths = getattr(network, name)
+        _require(all(1 <= width <= MAX_COUNT for width in widths), f"network.{name}={widths}, each 1 to {MAX_COUNT}")
 
 
 @dataclass(frozen=True)
@@ -34,6 +46,7 @@ class FoldConfig:
         _require(self.scheme in ("stratified", "shuffled", "grouped"), f"unknown folds.scheme={self.scheme!r}")
         _require(self.n_folds >= 2, f"folds.n_folds={self.n_folds}, at least 2")
         _require(self.n_bins >= 1, f"folds.n_bins={self.n_bins}, at least 1")
+        _require(0 <= self.seed <= MAX_SEED, f"folds.seed={self.seed}, 0 to {MAX_SEED}")
 
 
 @dataclass(frozen=True)
@@ -117,7 +130,11 @@ class NequipConfig:
 
     def __post_init__(self) -> None:
         _require_counts(self, "n_channels", "n_layers", "n_bessel")
-        _require(self.n_element_attributes >= 0, f"network.n_element_attributes={self.n_element_attributes}, at least 0")
+        _require_widths(self, "radial_hidden", "head_hidden")
+        _require(
+            0 <= self.n_element_attributes <= MAX_COUNT,
+            f"network.n_element_attributes={self.n_element_attributes}, 0 to {MAX_COUNT}",
+        )
         _require(self.polynomial_cutoff_p >= 2, f"network.polynomial_cutoff_p={self.polynomial_cutoff_p}, at least 2")
 
 
@@ -167,7 +184,7 @@ class SchnetConfig:
 
     def __post_init__(self) -> None:
         _require_counts(self, "n_channels", "n_layers")
-        _require(self.n_gaussians >= 2, f"network.n_gaussians={self.n_gaussians}, at least 2")
+        _require(2 <= self.n_gaussians <= MAX_COUNT, f"network.n_gaussians={self.n_gaussians}, 2 to {MAX_COUNT}")
 
 
 @dataclass(frozen=True)
@@ -189,7 +206,7 @@ class MegnetConfig:
 
     def __post_init__(self) -> None:
         _require_counts(self, "n_channels", "n_hidden", "n_layers", "n_set2set")
-        _require(self.n_gaussians >= 2, f"network.n_gaussians={self.n_gaussians}, at least 2")
+        _require(2 <= self.n_gaussians <= MAX_COUNT, f"network.n_gaussians={self.n_gaussians}, 2 to {MAX_COUNT}")
         _require(self.gaussian_width > 0, f"network.gaussian_width={self.gaussian_width}, above 0 Angstrom")
 
 
@@ -213,7 +230,7 @@ class AlignnConfig:
     def __post_init__(self) -> None:
         _require_counts(self, "n_channels", "n_alignn_layers", "n_gcn_layers", "n_embedding")
         for name in ("n_gaussians", "n_angle_gaussians"):
-            _require(getattr(self, name) >= 2, f"network.{name}={getattr(self, name)}, at least 2")
+            _require(2 <= getattr(self, name) <= MAX_COUNT, f"network.{name}={getattr(self, name)}, 2 to {MAX_COUNT}")
 
 
 NetworkConfig = NequipConfig | EgnnConfig | CgcnnConfig | SchnetConfig | MegnetConfig | AlignnConfig
@@ -244,8 +261,9 @@ class TrainingConfig:
     optimizer: Literal["adamw", "lion"] = "adamw"
 
     def __post_init__(self) -> None:
-        _require(self.n_epochs >= 1, f"training.n_epochs={self.n_epochs}, at least 1")
-        _require(self.batch_size >= 1, f"training.batch_size={self.batch_size}, at least 1")
+        for name in ("n_epochs", "batch_size"):
+            _require(1 <= getattr(self, name) <= MAX_STEPS, f"training.{name}={getattr(self, name)}, 1 to {MAX_STEPS}")
+        _require(self.weight_decay >= 0, f"training.weight_decay={self.weight_decay}, at least 0")
         _require(self.lr > 0, f"training.lr={self.lr}, above 0")
         _require(0 <= self.warmup_fraction < 1, f"training.warmup_fraction={self.warmup_fraction}, 0 to below 1")
         _require(0 <= self.ema_decay < 1, f"training.ema_decay={self.ema_decay}, 0 to below 1")
@@ -269,7 +287,7 @@ class PretrainingConfig:
     virial_weight: float = 0.0
 
     def __post_init__(self) -> None:
-        _require(self.n_epochs >= 1, f"pretraining.n_epochs={self.n_epochs}, at least 1")
+        _require(1 <= self.n_epochs <= MAX_STEPS, f"pretraining.n_epochs={self.n_epochs}, 1 to {MAX_STEPS}")
         for name in ("force_weight", "virial_weight"):
             _require(getattr(self, name) >= 0, f"pretraining.{name}={getattr(self, name)}, at least 0")
 
@@ -315,8 +333,13 @@ class GbdtConfig:
     reg_lambda: float = 1.0
 
     def __post_init__(self) -> None:
-        _require(self.n_trees >= 1, f"learner.n_trees={self.n_trees}, at least 1")
+        _require(1 <= self.n_trees <= MAX_STEPS, f"learner.n_trees={self.n_trees}, 1 to {MAX_STEPS}")
         _require(self.learning_rate > 0, f"learner.learning_rate={self.learning_rate}, above 0")
+        _require(2 <= self.num_leaves <= 131_072, f"learner.num_leaves={self.num_leaves}, 2 to 131072")
+        for name in ("min_child_samples", "reg_lambda"):
+            _require(getattr(self, name) >= 0, f"learner.{name}={getattr(self, name)}, at least 0")
+        for name in ("colsample_bytree", "subsample"):
+            _require(0 < getattr(self, name) <= 1, f"learner.{name}={getattr(self, name)}, above 0, up to 1")
 
 
 BlendMethod = Literal["mean", "weights", "ridge", "hill"]
@@ -390,6 +413,9 @@ class ExperimentConfig:
     folds: FoldConfig = FoldConfig()
     target: TargetConfig = TargetConfig()
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.seed <= MAX_SEED, f"seed={self.seed}, 0 to {MAX_SEED}")
 
     @property
     def trained(self) -> LearnerConfig:
@@ -472,10 +498,42 @@ def to_dict(config: Any) -> Any:
 def from_dict(data: Any) -> Any:
     """The inverse of `to_dict`."""
     if isinstance(data, dict):
-        if data.get("type") not in _TYPES:
+        if not isinstance(data.get("type"), str) or data["type"] not in _TYPES:
             raise ValueError(f"config: unknown type {data.get('type')!r}")
         try:
-            return _TYPES[data["type"]](**{name: from_dict(value) for name, value in data.items() if name != "type"})
+            config = _TYPES[data["type"]](**{name: from_dict(value) for name, value in data.items() if name != "type"})
         except TypeError as error:
-            raise ValueError(f"config: a stored {data['type']} has a knob that this version lacks ({error})") from error
+            raise ValueError(
+                f"config: a stored {data['type']} has a knob, or a kind of value, that this version lacks ({error})"
+            ) from error
+        check_kinds(config)
+        return config
     return tuple(from_dict(value) for value in data) if isinstance(data, list) else data
+
+
+def check_kinds(config: Any) -> None:
+    """ValueError where a knob, of the config or of one inside it, is of another kind than its annotation; numbers are finite."""
+    hints = get_type_hints(type(config))
+    for field in fields(config):
+        value = getattr(config, field.name)
+        kind = str(field.type).replace("typing.", "") if not isinstance(field.type, type) else field.type.__name__
+        _require(_fits(value, hints[field.name]), f"{type(config).__name__}.{field.name}={value!r}, expected {kind}")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return any(_fits(value, argument) for argument in arguments)
+    if origin is Literal:
+        return any(value == argument and type(value) is type(argument) for argument in arguments)
+    if origin is tuple:
+        of_one_kind = len(arguments) == 2 and arguments[1] is Ellipsis
+        kinds = (arguments[0],) * len(value) if of_one_kind and isinstance(value, tuple) else arguments
+        return isinstance(value, tuple) and len(value) == len(kinds) and all(map(_fits, value, kinds))
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        return False
+    if is_dataclass(value):
+        check_kinds(value)
+    return True

@@ -1,4 +1,4 @@
-"""Writing files so that one that exists is whole, and doing a thing in one process at a time."""
+"""Reading and writing files so that one that exists is whole, and doing a thing in one process at a time."""
 
 import contextlib
 import gzip
@@ -9,8 +9,9 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from filelock import FileLock, Timeout
@@ -56,6 +57,24 @@ def write_csv(path: Path, table: pd.DataFrame) -> None:
 def write_json(path: Path, data: object) -> None:
     """Writes data as indented JSON."""
     write_atomic(path, (json.dumps(data, indent=1) + "\n").encode())
+
+
+def read_json(path: Path, kinds: Mapping[str, type | tuple[type, ...]], remedy: str) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    kinds: for each key that it must have, the types of its value. remedy: what to do where the file is damaged.
+    Raises ValueError that names the file where it is not such an object, FileNotFoundError where there is none.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path} is missing; {remedy}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged ({error}); {remedy}") from error
+    wrong = [key for key, kind in kinds.items() if not isinstance(data, dict) or not isinstance(data.get(key), kind)]
+    if wrong:
+        raise ValueError(f"{path} is damaged ({', '.join(wrong)} missing or of another kind); {remedy}")
+    return data
 
 
 @contextlib.contextmanager

@@ -189,7 +189,7 @@ def test_an_ensemble_refuses_other_folds_and_missing_members(run) -> None:
 def test_an_ensemble_refuses_members_of_other_data(run, task_folder: Path) -> None:
     path = task_folder.parent / "outputs" / "small" / "exp902" / "oof.csv"
     oof = pd.read_csv(path)
-    oof.assign(e_form=oof["e_form"] + 1).to_csv(path, index=False)
+    oof.assign(**{name: oof[name] + 1 for name in ("e_form", "e_form_pred")}).to_csv(path, index=False)
     with pytest.raises(ValueError, match=r"exp902 .* other data"):
         run(ENSEMBLE, "exp903")
 

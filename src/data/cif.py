@@ -9,7 +9,7 @@ import warnings
 from typing import Any
 
 import numpy as np
-from pymatgen.core import Element, Structure
+from pymatgen.core import Element, Structure, SymmOp
 from pymatgen.io.cif import CifParser, str2float
 
 MAX_CHARACTERS = 500_000  # of a text; 2,000 atoms take 150,000
@@ -34,9 +34,8 @@ def parse_cif(text: str) -> Structure:
         block = _only_block(parser)
         _check_cell_numbers(block)
         n_sites = _check_sites(block)
-        _check_symmetry(parser, block, n_sites)
+        _check_symmetry(block, n_sites)
         structure = _expand(parser)
-    _check_operations(parser, block)
     _check_cell(structure, block)
     return structure
 
@@ -87,6 +86,8 @@ def _check_sites(block: Block) -> int:
         raise ValueError(f"the CIF has no loop with {', '.join(missing)}")
     if len({len(block[name]) for name in columns}) > 1:
         raise ValueError("columns of _atom_site_ differ in length")
+    if len(block["_atom_site_label"]) > MAX_ATOMS:
+        raise ValueError(f"the CIF has {len(block['_atom_site_label'])} sites, at most {MAX_ATOMS} atoms are read")
     occupancies = block.get("_atom_site_occupancy", ["1"] * len(block["_atom_site_label"]))
     for i, label in enumerate(block["_atom_site_label"]):
         symbol = re.match("[A-Za-z]*", block[symbols][i])
@@ -108,14 +109,18 @@ def _number(text: str) -> float:
         return float("nan")
 
 
-def _check_symmetry(parser: CifParser, block: Block, n_sites: int) -> None:
-    """ValueError where applying the symmetry would take long."""
+def _check_symmetry(block: Block, n_sites: int) -> None:
+    """ValueError where an operation is none, or applying all of them would take long."""
     n_magnetic = [_n_rows(block.get(f"_space_group_symop_magn_{part}", [])) for part in ("operation.xyz", "centering.xyz")]
     n_written = max([n_magnetic[0] * max(1, n_magnetic[1]), *(_n_rows(block[name]) for name in _operation_names(block))])
     if n_written > MAX_OPERATIONS:
         raise ValueError(
             f"the CIF has {n_written} symmetry operations, at most {MAX_OPERATIONS} are read; no space group has as many"
         )
+    for name in _operation_names(block):
+        for text in [block[name]] if isinstance(block[name], str) else block[name]:
+            if not _is_isometry(text):
+                raise ValueError(f"{name}: {text!r} is not a symmetry operation")
     n_operations = n_written or _n_of_symbols(block)
     if n_operations > 1 and n_sites * n_operations > MAX_IMAGES:
         raise ValueError(
@@ -131,6 +136,15 @@ def _n_of_symbols(block: Block) -> int:
 
 def _operation_names(block: Block) -> list[str]:
     return [name for name in block if OPERATIONS.fullmatch(name)]
+
+
+def _is_isometry(text: str) -> bool:
+    """Whether a text is an operation that pymatgen understands (else it would fall back to P1) and that keeps volumes."""
+    try:
+        determinant = np.linalg.det(SymmOp.from_xyz_str(text).rotation_matrix)
+    except (ValueError, ZeroDivisionError, IndexError):
+        return False
+    return bool(abs(abs(determinant) - 1) < 1e-3)
 
 
 def _n_rows(values: str | list[str]) -> int:
@@ -152,17 +166,6 @@ def _expand(parser: CifParser) -> Structure:
     if len(structures[0]) > MAX_ATOMS:
         raise ValueError(f"the cell has {len(structures[0])} atoms, at most {MAX_ATOMS} are read")
     return structures[0]
-
-
-def _check_operations(parser: CifParser, block: Block) -> None:
-    """ValueError where an operation was not understood, or is no isometry of a lattice."""
-    for name in _operation_names(block):
-        written = [block[name]] if isinstance(block[name], str) else block[name]
-        if len(parser.symmetry_operations) != len(written):
-            raise ValueError(f"{name}: not all of the {len(written)} operations can be read")
-        for text, operation in zip(written, parser.symmetry_operations, strict=True):
-            if abs(abs(np.linalg.det(operation.rotation_matrix)) - 1) > 1e-3:
-                raise ValueError(f"{name}: {text!r} is not a symmetry operation")
 
 
 def _check_cell(structure: Structure, block: Block) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 Row = dict[str, str]
 MAX_NAMED = 50  # bad rows that a message names
 MAX_LINE = 1_000_000  # characters of a line, and of a field
-MAX_ROWS = 2_000_000
+MAX_ROWS = 1_000_000
 MAX_COLUMNS = 5_000
 FREE_CHARACTERS = 100_000_000  # that any file may hold; a compressed one of more is refused where it swells by
 MAX_RATIO = 100  # times its size on disk, tables of crystals swell by about ten
@@ -59,6 +59,8 @@ def _records(path: Path, lines: Iterator[str]) -> list[Row]:
                 continue
             if len(record) != len(header):
                 ragged.append(len(rows) + len(ragged) + 2)
+                if len(ragged) == MAX_NAMED:
+                    break
             elif len(rows) == MAX_ROWS:
                 raise ValueError(f"{path}: more than {MAX_ROWS} rows; divide the table")
             else:
@@ -67,7 +69,7 @@ def _records(path: Path, lines: Iterator[str]) -> list[Row]:
         raise ValueError(f"{path}: not a readable CSV file (record {len(rows) + 2}: {error}); is a quote missing?") from error
     if ragged:
         raise ValueError(
-            f"{path}: records {ragged[:MAX_NAMED]} do not have the {len(header)} columns of the header; quote fields that hold "
+            f"{path}: records {ragged} do not have the {len(header)} columns of the header; quote fields that hold "
             "commas or line breaks, and complete what is cut off"
         )
     if not rows:

@@ -5,6 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FILES = ("train", "test", "sample_submission", "test_labels")
+TEXTS = ("id_column", "structure_column", "target_column", "metric", "unit")
+COLUMNS = TEXTS[:3]
+MAX_BYTES = 100_000  # of a description
+MAX_TEXT = 200  # characters of a name in it
 
 
 @dataclass(frozen=True)
@@ -35,25 +39,41 @@ class Task:
 
 
 def read_task(folder: Path) -> Task:
-    """The task of a folder; ValueError where its description is incomplete or leaves the folder."""
+    """The task of a folder; ValueError where its description is incomplete, says what nobody reads, or leaves the folder."""
     path = folder / "task.toml"
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: copy input/flla/task.toml there and name the columns of your table")
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"{path}: {path.stat().st_size} bytes, at most {MAX_BYTES} are read; copy input/flla/task.toml there")
     try:
-        fields = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: {error}") from error
-    wanted = ("id_column", "structure_column", "target_column", "metric", "unit")
-    for name in wanted:
-        if not isinstance(fields.get(name), str) or not fields[name]:
-            raise ValueError(f"{path}: {name} is {fields.get(name)!r}, expected a text")
+        fields = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"{path}: {error}; compare it with input/flla/task.toml") from error
+    for name in TEXTS:
+        if not isinstance(fields.get(name), str) or not 0 < len(fields[name]) <= MAX_TEXT:
+            raise ValueError(
+                f"{path}: {name} is {repr(fields.get(name))[:MAX_TEXT]}, expected a text of 1 to {MAX_TEXT} characters"
+            )
+    if len({fields[name] for name in COLUMNS}) < len(COLUMNS):
+        raise ValueError(
+            f"{path}: {', '.join(COLUMNS)} are {[fields[name] for name in COLUMNS]}, expected three different columns"
+        )
     if fields["metric"] not in ("mae", "rmse"):
         raise ValueError(f"{path}: metric = {fields['metric']!r}, expected 'mae' or 'rmse'")
     files = fields.get("files")
     if not isinstance(files, dict) or set(files) - set(FILES) or not {"train", "test", "sample_submission"} <= set(files):
         raise ValueError(f"{path}: [files] must name train, test and sample_submission (and may name test_labels)")
-    root = folder.resolve()
+    unknown = sorted(set(fields) - {*TEXTS, "files"})
+    if unknown:
+        raise ValueError(f"{path}: unknown {', '.join(unknown)[:MAX_TEXT]}; there are {', '.join(TEXTS)} and [files]")
     for which, name in files.items():
-        if not isinstance(name, str) or root not in (root / name).resolve().parents:
-            raise ValueError(f"{path}: [files] {which} = {name!r} is not a file inside {folder}")
-    return Task(root.name, folder, **{name: fields[name] for name in wanted}, files=files)
+        if not _lies_inside(folder.resolve(), name):
+            raise ValueError(f"{path}: [files] {which} = {str(name)[:MAX_TEXT]!r} is not a file inside {folder}")
+    return Task(folder.resolve().name, folder, **{name: fields[name] for name in TEXTS}, files=files)
+
+
+def _lies_inside(root: Path, name: object) -> bool:
+    """Whether a name, links followed, is a file's inside the folder."""
+    if not isinstance(name, str) or len(name) > MAX_TEXT or not name.isprintable():
+        return False
+    return root in (root / name).resolve().parents

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib.util import find_spec
+from multiprocessing import current_process
 from pathlib import Path
 
 import numpy as np
@@ -48,8 +49,7 @@ def mat2vec(word2vec: Path | None = None) -> KeyedVectors:
     word2vec: a gensim Word2Vec file. It is a pickle: reading one from an untrusted source can run code.
     """
     if word2vec is not None:
-        digest = hashlib.sha256(word2vec.read_bytes()).hexdigest()
-        log.warning("mat2vec: unpickling the Word2Vec file %s, sha256 %s; use only files that you trust", word2vec, digest)
+        _warn_of_pickle(word2vec)
         try:
             return Word2Vec.load(str(word2vec)).wv
         except Exception as error:
@@ -59,6 +59,14 @@ def mat2vec(word2vec: Path | None = None) -> KeyedVectors:
     vectors.add_vectors(list(rows), np.array(list(rows.values()), dtype=np.float32))
     log.info("mat2vec: the table of %d elements in the package ElementEmbeddings", len(rows))
     return vectors
+
+
+@lru_cache
+def _warn_of_pickle(word2vec: Path) -> None:
+    """Says once, in the process that a person started, what is going to be unpickled."""
+    digest = hashlib.sha256(word2vec.read_bytes()).hexdigest()
+    level = logging.WARNING if current_process().name == "MainProcess" else logging.DEBUG
+    log.log(level, "mat2vec: unpickling the Word2Vec file %s, sha256 %s; use only files that you trust", word2vec, digest)
 
 
 def _table(name: str, word2vec: Path | None) -> NDArray[np.float64]:

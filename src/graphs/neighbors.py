@@ -66,7 +66,8 @@ def _check_size(crystal: Crystal, n_centers: int, r_max: float) -> None:
     if n_edges > MAX_EDGES:
         raise ValueError(
             f"about {n_edges:.2g} edges within r_max {r_max:g} Angstrom, at most {MAX_EDGES} are taken: "
-            f"{crystal.n_atoms} atoms in {crystal.volume:.4g} Angstrom^3; correct the cell, or take a smaller r_max in a new experiment"
+            f"{crystal.n_atoms} atoms in {crystal.volume:.4g} Angstrom^3; correct the cell, or take a smaller r_max in a new "
+            "experiment"
         )
     n_boxes = np.prod(np.abs(crystal.lattice).sum(axis=0) / r_max + 2)
     if n_boxes > MAX_BOXES:

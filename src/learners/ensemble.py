@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import KFold
 
-from src.config import GbdtEnsembleConfig, to_dict
-from src.files import write_json
+from src.config import GbdtEnsembleConfig
 from src.learners.gbdt import GbdtLearner, TableInputs
-from src.learners.learner import Values, Watched, read_settings
+from src.learners.learner import Values, Watched, read_settings, write_settings
 
 log = logging.getLogger(__name__)
 MEMBER_SEEDS = 1000  # between members, so that no two folds' members share a seed
@@ -67,11 +66,11 @@ class GbdtEnsembleLearner:
             raise ValueError("save: the learner is not fitted")
         for i, member in enumerate(self.members):
             member.save(_member_folder(folder, i))
-        write_json(folder / "learner.json", {"config": to_dict(self.config), "seed": self.seed})
+        write_settings(folder, self.config, seed=self.seed)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        config, settings = read_settings(folder, GbdtEnsembleConfig)
+        config, settings = read_settings(folder, GbdtEnsembleConfig, seed=int)
         learner = cls(config, settings["seed"])
         learner.members = [GbdtLearner.load(folder / f"member_{i}") for i in range(len(config.members))]
         return learner

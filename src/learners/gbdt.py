@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from src.config import GbdtConfig, to_dict
-from src.files import write_atomic, write_json
-from src.learners.learner import Values, Watched, read_settings
+from src.config import GbdtConfig
+from src.files import write_atomic
+from src.learners.learner import Values, Watched, loading, read_settings, write_settings
 
+WEIGHTS = "model.txt"
 EVERY = 100  # trees between two lines of history
 
 
@@ -82,14 +83,15 @@ class GbdtLearner:
     def save(self, folder: Path) -> None:
         if self.booster is None:
             raise ValueError("save: the learner is not fitted")
-        write_atomic(folder / "model.txt", self.booster.model_to_string().encode())
-        write_json(folder / "learner.json", {"config": to_dict(self.config), "seed": self.seed})
+        write_atomic(folder / WEIGHTS, self.booster.model_to_string().encode())
+        write_settings(folder, self.config, WEIGHTS, seed=self.seed)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        config, settings = read_settings(folder, GbdtConfig)
+        config, settings = read_settings(folder, GbdtConfig, WEIGHTS, seed=int)
         learner = cls(config, settings["seed"])
-        learner.booster = lightgbm.Booster(model_file=str(folder / "model.txt"))
+        with loading(folder / WEIGHTS):
+            learner.booster = lightgbm.Booster(model_file=str(folder / WEIGHTS))
         return learner
 
     @property

@@ -10,16 +10,18 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from src.config import GnnConfig, to_dict
+from src.config import GnnConfig
 from src.data.store import RaggedStore
 from src.features.elements import element_vectors
-from src.files import write_atomic, write_json
+from src.files import write_atomic
 from src.graphs.graph import GraphBatch, batch_from_store
-from src.learners.learner import Values, Watched, read_settings
+from src.learners.learner import Values, Watched, loading, read_settings, write_settings
 from src.learners.pretraining import pretrain
 from src.learners.training import CHECKPOINT, Training, predict, seed_everything
 from src.models.network import make_network
 from src.models.standardise import InputStatistics, statistics_of
+
+WEIGHTS = "model.safetensors"
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,20 +126,20 @@ class GnnLearner:
         if self.model is None:
             raise ValueError("save: the learner is not fitted")
         weights = {name: tensor.cpu().contiguous() for name, tensor in self.model.state_dict().items()}
-        write_atomic(folder / "model.safetensors", save(weights))
-        settings = {"config": to_dict(self.config), "seed": self.seed, "avg_n_neighbors": self.avg_n_neighbors}
-        write_json(folder / "learner.json", settings)
+        write_atomic(folder / WEIGHTS, save(weights))
+        write_settings(folder, self.config, WEIGHTS, seed=self.seed, avg_n_neighbors=self.avg_n_neighbors)
 
     @classmethod
     def load(cls, folder: Path, device: str = "cpu") -> Self:
-        config, settings = read_settings(folder, GnnConfig)
+        config, settings = read_settings(folder, GnnConfig, WEIGHTS, seed=int, avg_n_neighbors=(int, float))
         learner = cls(config, settings["seed"], device)
         learner.avg_n_neighbors = settings["avg_n_neighbors"]
-        weights = load_file(folder / "model.safetensors")
-        vectors, beside = weights["element_vectors"], (f"{name}.statistics" for name in InputStatistics._fields)
-        statistics = InputStatistics(*(weights.get(name) for name in beside))
-        model = make_network(config.network, config.graph, vectors, learner.avg_n_neighbors, statistics)
-        model.load_state_dict(weights)
+        with loading(folder / WEIGHTS):
+            weights = load_file(folder / WEIGHTS)
+            vectors, beside = weights["element_vectors"], (f"{name}.statistics" for name in InputStatistics._fields)
+            statistics = InputStatistics(*(weights.get(name) for name in beside))
+            model = make_network(config.network, config.graph, vectors, learner.avg_n_neighbors, statistics)
+            model.load_state_dict(weights)
         learner.model = model.to(device)
         return learner
 

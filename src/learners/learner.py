@@ -1,15 +1,17 @@
 """What every learner is: inputs and a unitless target in, unitless predictions out."""
 
-import json
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from src.config import GbdtConfig, GbdtEnsembleConfig, GnnConfig, LearnerConfig, SvrConfig, from_dict
+from src.config import GbdtConfig, GbdtEnsembleConfig, GnnConfig, LearnerConfig, SvrConfig, from_dict, to_dict
 from src.data.table import Crystals
+from src.files import read_json, write_json
 
 Values = NDArray[np.float64]
 C = TypeVar("C")
@@ -53,14 +55,45 @@ class DivergedError(FloatingPointError):
         )
 
 
-def read_settings(folder: Path, kind: type[C]) -> tuple[C, dict[str, Any]]:
-    """The config of a saved learner and all else of its learner.json; ValueError where it is of another kind."""
-    path = folder / "learner.json"
-    settings = json.loads(path.read_text())
-    config = from_dict(settings["config"])
+def write_settings(folder: Path, config: Any, weights: str | None = None, **settings: Any) -> None:
+    """Writes learner.json. weights: the file that it goes with, whose SHA-256 it holds, so that neither is taken for another."""
+    checksum = {} if weights is None else {"sha256": hashlib.sha256((folder / weights).read_bytes()).hexdigest()}
+    write_json(folder / "learner.json", {"config": to_dict(config), **settings, **checksum})
+
+
+def read_settings(folder: Path, kind: type[C], weights: str | None = None, **kinds: Any) -> tuple[C, dict[str, Any]]:
+    """The config of a saved learner and all else of its learner.json.
+
+    weights: the file that goes with it. kinds: types of the other settings.
+    Raises ValueError where it is of another kind, or one of both files was changed since they were written.
+    """
+    path, remedy = folder / "learner.json", f"remove the folder {folder} and train that fold again"
+    settings = read_json(path, {"config": dict, **kinds}, remedy)
+    try:
+        config = from_dict(settings["config"])
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; {remedy}") from error
     if not isinstance(config, kind):
         raise ValueError(f"{path}: not the settings of a {kind.__name__}")
+    if weights is not None:
+        if not (folder / weights).is_file():
+            raise FileNotFoundError(f"{folder / weights} is missing; {remedy}")
+        stored, found = settings.get("sha256"), hashlib.sha256((folder / weights).read_bytes()).hexdigest()
+        if stored not in (None, found):  # a learner of before there were checksums has none
+            raise ValueError(f"{folder / weights} is damaged or was changed: its SHA-256 is not that in {path.name}; {remedy}")
     return config, settings
+
+
+@contextmanager
+def loading(path: Path) -> Iterator[None]:
+    """Turns whatever the reader of a file of weights raises into a ValueError that names the file and the remedy."""
+    try:
+        yield
+    except Exception as error:  # each library has errors of its own, and none of them names the file
+        text = f"{type(error).__name__}: {error}"
+        raise ValueError(
+            f"{path} is damaged ({text[:300]}); remove the folder {path.parent} and train that fold again"
+        ) from error
 
 
 class Learner(Protocol):

@@ -10,11 +10,12 @@ from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR
 
-from src.config import SvrConfig, to_dict
-from src.files import to_bytes, write_atomic, write_json
+from src.config import SvrConfig
+from src.files import to_bytes, write_atomic
 from src.learners.gbdt import TableInputs
-from src.learners.learner import Values, Watched, read_settings
+from src.learners.learner import Values, Watched, loading, read_settings, write_settings
 
+WEIGHTS = "model.npz"
 MAX_DEVIATION = 6.0  # standard deviations of a feature
 CHUNK = 1024  # rows of a kernel matrix in memory
 
@@ -54,20 +55,22 @@ class SvrLearner:
             raise ValueError("predict: the learner is not fitted")
         x = self._standardised(inputs.matrix(self.config.features).astype(np.float64))
         support, dual = self.arrays["support"], self.arrays["dual"]
+        if not len(support):  # every training target lay within epsilon
+            return np.full(len(x), self.arrays["intercept"][0])
         parts = [rbf_kernel(x[i : i + CHUNK], support, self._gamma) @ dual for i in range(0, len(x), CHUNK)]
         return np.concatenate(parts) + self.arrays["intercept"]
 
     def save(self, folder: Path) -> None:
         if not self.arrays:
             raise ValueError("save: the learner is not fitted")
-        write_atomic(folder / "model.npz", to_bytes(lambda file: np.savez(file, allow_pickle=False, **self.arrays)))
-        write_json(folder / "learner.json", {"config": to_dict(self.config)})
+        write_atomic(folder / WEIGHTS, to_bytes(lambda file: np.savez(file, allow_pickle=False, **self.arrays)))
+        write_settings(folder, self.config, WEIGHTS)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        config, _ = read_settings(folder, SvrConfig)
+        config, _ = read_settings(folder, SvrConfig, WEIGHTS)
         learner = cls(config)
-        with np.load(folder / "model.npz", allow_pickle=False) as stored:
+        with loading(folder / WEIGHTS), np.load(folder / WEIGHTS, allow_pickle=False) as stored:
             learner.arrays = dict(stored)
         return learner
 

@@ -70,7 +70,7 @@ class Training:
         """
         checkpoint = folder / CHECKPOINT
         if checkpoint.is_file():
-            self.load_state(torch.load(checkpoint, weights_only=True, map_location="cpu"))
+            self.resume(checkpoint)
         for epoch in range(len(self.history), self.config.n_epochs):
             lr = float(self.schedule.get_last_lr()[0])
             loss = self.train_epoch(epoch, make_batch, target)
@@ -118,6 +118,14 @@ class Training:
             "history": self.history,
             "random": torch.get_rng_state(),
         }
+
+    def resume(self, checkpoint: Path) -> None:
+        """Takes up the state of a checkpoint; ValueError where that is damaged or of another network."""
+        try:
+            self.load_state(torch.load(checkpoint, weights_only=True, map_location="cpu"))
+        except Exception as error:  # torch raises nearly everything on a damaged file
+            text = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+            raise ValueError(f"{checkpoint} is damaged ({text}); remove it, and the stage starts over") from error
 
     def load_state(self, state: dict[str, Any]) -> None:
         for name in ("model", "averaged", "optimizer", "schedule"):

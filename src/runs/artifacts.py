@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import importlib.util
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,9 @@ from typing import Literal
 
 import pandas as pd
 
-from src.config import BlendConfig, ExperimentConfig, StudyConfig, from_dict, to_dict, track
-from src.files import locked, write_csv, write_json
+from src.config import BlendConfig, ExperimentConfig, StudyConfig, check_kinds, from_dict, to_dict, track
+from src.files import locked, read_json, write_csv, write_json
+from src.runs.stored import FOLD_METRICS, METRICS, check_score, read_csv, remedy
 
 ROOT = Path(__file__).resolve().parents[2]
 INPUT, OUTPUTS, EXPERIMENTS = ROOT / "input", ROOT / "outputs", ROOT / "exp"
@@ -24,7 +24,7 @@ OOF_COLUMNS = ["id", "fold", "e_form", "e_form_pred"]
 def experiment_name(number: str) -> str:
     """'12' or '012' or 'exp012' -> 'exp012'; ValueError for anything else."""
     digits = number.removeprefix("exp")
-    if not digits.isdigit() or len(digits) > 3:
+    if not digits.isdecimal() or len(digits) > 3:
         raise ValueError(f"{number!r} is not the number of an experiment, 012 for instance")
     return f"exp{int(digits):03d}"
 
@@ -36,10 +36,17 @@ def load_config(folder: Path) -> ExperimentConfig | StudyConfig:
     if spec is None or spec.loader is None or not path.is_file():
         raise FileNotFoundError(f"{path} is missing")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # a config is Python: whatever is wrong with it is its author's to see
+        raise ValueError(f"{path}: {type(error).__name__}: {error}") from error
     config = getattr(module, "CONFIG", None)
     if not isinstance(config, ExperimentConfig | StudyConfig):
         raise ValueError(f"{path}: CONFIG is neither an ExperimentConfig nor a StudyConfig")
+    try:
+        check_kinds(config)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     return config
 
 
@@ -58,16 +65,6 @@ def track_of(number: str) -> Literal["closed", "open"]:
 def shown(path: Path) -> Path:
     """A path for people: relative to the repository where it lies inside."""
     return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
-
-
-def read_csv(path: Path, columns: list[str]) -> pd.DataFrame:
-    """A table of predictions; ValueError where columns are missing."""
-    numbers = {name: ["nan", ""] for name in ("e_form", "e_form_pred")}  # an id may be NaN: sodium nitride
-    table = pd.read_csv(path, dtype={"id": str}, keep_default_na=False, na_values=numbers, float_precision="round_trip")
-    missing = [column for column in columns if column not in table]
-    if missing:
-        raise ValueError(f"{path}: no column {', '.join(missing)}; train the experiment again")
-    return table
 
 
 def word2vec_key(word2vec: Path | None) -> str:
@@ -96,7 +93,7 @@ class RunDir:
     def fold_metrics(self, k: int) -> dict | None:
         """What a finished fold has written last; None where it is not finished."""
         path = self.fold(k) / "metrics.json"
-        return json.loads(path.read_text()) if path.is_file() else None
+        return read_json(path, FOLD_METRICS, remedy(path)) if path.is_file() else None
 
     def is_finished(self, k: int) -> bool:
         return (self.fold(k) / "metrics.json").is_file()
@@ -120,9 +117,14 @@ class RunDir:
         """Writes the run's config, or stops where the folder holds a run of another config, other data or another word2vec."""
         path = self.path / "config.json"
         if path.is_file():
-            stored = json.loads(path.read_text())
+            way_out = f"restore it, or remove {self.path} to run it anew"
+            stored = read_json(path, {"config": dict, "data": str, "word2vec": str}, way_out)
+            try:
+                stored_config = from_dict(stored["config"])
+            except ValueError as error:
+                raise ValueError(f"{path}: {error}; {way_out}") from error
             same = {
-                "config": from_dict(stored["config"]) == config,
+                "config": stored_config == config,
                 "data": stored["data"] == data_key,
                 "word2vec": stored["word2vec"] == word2vec,
             }
@@ -176,13 +178,10 @@ def find_predictions(number: str, task_name: str, outputs: Path = OUTPUTS) -> Pr
         raise FileNotFoundError(f"{name} is not finished on task {task_name} ({done} folds are); run: python exp/{name}/train.py")
     else:
         raise FileNotFoundError(f"there is no experiment {name} in {EXPERIMENTS}")
-    return Predictions(
-        name,
-        source,
-        read_csv(source / f"oof{ending}", OOF_COLUMNS),
-        read_csv(source / f"test{ending}", ["id", "e_form_pred"]),
-        json.loads((source / "metrics.json").read_text()),
-    )
+    metrics = read_json(source / "metrics.json", METRICS, remedy(source / "metrics.json"))
+    oof = read_csv(source / f"oof{ending}", OOF_COLUMNS)
+    check_score(source / f"oof{ending}", oof, metrics["oof_mae"])
+    return Predictions(name, source, oof, read_csv(source / f"test{ending}", ["id", "e_form_pred"]), metrics)
 
 
 def publish(number: str, outputs: Path = OUTPUTS) -> Path:

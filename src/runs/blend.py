@@ -108,6 +108,6 @@ def _test_rows(member: Predictions, ids: Sequence[str], columns: list[str]) -> V
     if missing or len(test) != len(ids):
         raise ValueError(
             f"{member.name} ({member.source}) predicts {len(test)} test rows where {len(ids)} are asked for; "
-            f"{len(missing)} of these are missing {missing[:5]}"
+            f"{len(missing)} of these are missing {missing[:5]}; they belong to different test tables: train it again"
         )
     return test.loc[list(ids), columns].to_numpy(dtype=np.float64)

@@ -17,10 +17,11 @@ from src.data.target import TargetNormalizer
 from src.features.potential import base_energies
 from src.files import write_csv, write_json
 from src.learners.learner import DivergedError, Inputs, Watched, histories, make_learner, prepare_inputs
-from src.runs.artifacts import MAT2VEC, OOF_COLUMNS, RunDir, read_csv, word2vec_key
+from src.runs.artifacts import MAT2VEC, OOF_COLUMNS, RunDir, word2vec_key
 from src.runs.ensemble import write_ensemble
 from src.runs.launch import Launcher, Work, run_all
 from src.runs.metrics import scores
+from src.runs.stored import check_score, read_csv
 from src.runs.task_data import TaskData, load_folds
 
 log = logging.getLogger(__name__)
@@ -170,10 +171,15 @@ def run_fold(job: FoldJob, k: int) -> None:
 def collect(config: ExperimentConfig, run: RunDir, data: TaskData) -> dict:
     """Joins the finished folds into oof.csv (rows as in the training table), test.csv (mean over folds) and metrics.json."""
     n_folds = config.folds.n_folds
-    parts = pd.concat([read_csv(run.fold(k) / "valid.csv", OOF_COLUMNS) for k in range(n_folds)])
-    oof = parts.set_index("id").reindex(data.train.ids).rename_axis("id").reset_index()
-    if len(parts) != len(data.train.ids) or oof.isna().any(axis=None):
-        raise ValueError(f"{run.path}: the folds do not cover the training table just once; remove the folder and train again")
+    per_fold = [metrics for k in range(n_folds) if (metrics := run.fold_metrics(k))]
+    parts = pd.concat([_read_fold(run.fold(k) / "valid.csv", metrics["mae"]) for k, metrics in enumerate(per_fold)])
+    covered = not parts["id"].duplicated().any() and set(parts["id"]) == set(data.train.ids)
+    oof = parts.set_index("id").loc[data.train.ids].rename_axis("id").reset_index() if covered else parts
+    if not covered or not np.allclose(oof["e_form"], data.train.targets, rtol=0, atol=1e-9):
+        raise ValueError(
+            f"{run.path}: valid.csv of the folds do not hold each row of the training table once, with its target; remove the "
+            "fold folders that were edited or exchanged (or all) and train again"
+        )
     test = pd.DataFrame({"id": data.test.ids})
     for k in range(n_folds):
         fold_pred = read_csv(run.fold(k) / "test.csv", ["id", "e_form_pred"])
@@ -185,7 +191,6 @@ def collect(config: ExperimentConfig, run: RunDir, data: TaskData) -> dict:
         if "spread" in fold_pred:  # of an ensemble's members
             test[f"spread_{k}"] = fold_pred["spread"]
     test["e_form_pred"] = test.filter(like="fold_").mean(axis=1)
-    per_fold = [metrics for k in range(n_folds) if (metrics := run.fold_metrics(k))]
     fold_maes = [metrics["mae"] for metrics in per_fold]
     overall = scores(oof["e_form"].to_numpy(), oof["e_form_pred"].to_numpy())
     metrics = {
@@ -206,6 +211,12 @@ def collect(config: ExperimentConfig, run: RunDir, data: TaskData) -> dict:
     write_csv(run.path / "test.csv", test)
     write_json(run.metrics_path, metrics)
     return metrics
+
+
+def _read_fold(path: Path, mae: float) -> pd.DataFrame:
+    table = read_csv(path, OOF_COLUMNS)
+    check_score(path, table, mae)
+    return table
 
 
 def _versions() -> dict[str, str]:

@@ -8,10 +8,11 @@ import pandas as pd
 
 from src.config import StudyConfig
 from src.files import write_csv
-from src.runs.artifacts import OOF_COLUMNS, RunDir, read_csv
+from src.runs.artifacts import OOF_COLUMNS, RunDir
 from src.runs.launch import Launcher
 from src.runs.metrics import bootstrap_interval, scores
 from src.runs.pipeline import run_experiment
+from src.runs.stored import read_csv
 from src.runs.task_data import TaskData
 
 log = logging.getLogger(__name__)
@@ -81,6 +82,6 @@ def publish_study(study: Path, folder: Path) -> None:
     for file in (PREDICTIONS, TABLE, PICTURE):
         if not (study / file).is_file():
             raise FileNotFoundError(f"{study / file} is missing: the study is not finished")
-    write_csv(folder / f"{PREDICTIONS}.gz", pd.read_csv(study / PREDICTIONS, dtype={"id": str}, float_precision="round_trip"))
+    write_csv(folder / f"{PREDICTIONS}.gz", read_csv(study / PREDICTIONS, OOF_COLUMNS[:3]))
     write_csv(folder / TABLE, pd.read_csv(study / TABLE, float_precision="round_trip"))
     (folder / PICTURE).write_bytes((study / PICTURE).read_bytes())

@@ -19,7 +19,7 @@ from src.data.store import RaggedStore
 from src.data.table import CrystalTable, read_table
 from src.data.task import Task, read_task
 from src.files import write_csv
-from src.runs.artifacts import read_csv
+from src.runs.stored import read_csv, remedy
 
 log = logging.getLogger(__name__)
 
@@ -90,5 +90,10 @@ def load_folds(data: TaskData, config: FoldConfig) -> NDArray[np.int64]:
         write_csv(path, pd.DataFrame({"id": data.train.ids, "fold": fold}))
     stored = read_csv(path, ["id", "fold"])
     if list(stored["id"]) != list(data.train.ids):
-        raise ValueError(f"{path}: its ids are not those of the training table; remove it")
-    return stored["fold"].to_numpy(dtype=np.int64)
+        raise ValueError(f"{path}: its ids are not those of the training table; remove it, and train.py writes it anew")
+    fold = stored["fold"].to_numpy()
+    if set(fold) != set(range(config.n_folds)):
+        raise ValueError(
+            f"{path}: it holds the folds {sorted(set(fold.tolist()))[:20]}, not 0 to {config.n_folds - 1}; {remedy(path)}"
+        )
+    return fold.astype(np.int64)

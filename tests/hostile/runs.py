@@ -1,0 +1,290 @@
+"""Configs out of range, and edited or corrupted outputs: what runs left, weights, caches."""
+
+import json
+import pickle
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from entry import Bad
+from place import HEAD, NETWORK, SUPPORT, TREES, Place
+
+FOLD = "remove the folder"
+ANEW = "remove it, and train.py writes it anew"
+Change = Callable[[bytes], bytes]
+
+
+def other_fold(place: Place) -> None:
+    for name in ("valid.csv", "metrics.json"):
+        shutil.copy(place.run() / "fold_0" / name, place.run() / "fold_1")
+
+
+class Malice:
+    """Unpickled, it writes a file beside the task: nobody may do that."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (self.root / "executed",)
+
+
+def config(name: str, text: str, *words: str, experiment: str = TREES) -> Bad:
+    damage = lambda place: place.config(HEAD + text, experiment)
+    return Bad("config", name, damage, ("config.py", *words), partial(Place.train, name=experiment))
+
+
+def trees(settings: str) -> str:
+    return f"ExperimentConfig(learner=GbdtConfig({settings}), folds=FOLDS)"
+
+
+def network(training: str = "n_epochs=1", rest: str = "") -> str:
+    return f"ExperimentConfig(learner=GnnConfig(training=TrainingConfig({training}), {rest}), folds=FOLDS)"
+
+
+def file(kind: str, path: str, name: str, change: Change, *words: str, command: Callable = Place.train, run: str = TREES) -> Bad:
+    """A file of a run, its bytes changed."""
+
+    def damage(place: Place) -> None:
+        target = place.run(run) / path
+        target.write_bytes(change(target.read_bytes()))
+
+    named = Path(path).name
+    return Bad(kind, f"{path} {name}", damage, (named, *words), command)
+
+
+def half(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def flipped(content: bytes) -> bytes:
+    """One bit of it, away from the ends."""
+    at = len(content) * 2 // 3
+    return content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+
+
+def garbage(_: bytes) -> bytes:
+    return b"\x00\xff no such file \xfe" * 10
+
+
+def edited(**values: object) -> Change:
+    """JSON with some values changed, or left out where they are None."""
+
+    def change(content: bytes) -> bytes:
+        data = json.loads(content) | values
+        return json.dumps({key: value for key, value in data.items() if value is not None}).encode()
+
+    return change
+
+
+def replaced(old: str, new: str) -> Change:
+    def change(content: bytes) -> bytes:
+        assert old.encode() in content
+        return content.replace(old.encode(), new.encode(), 1)
+
+    return change
+
+
+def rows(change: Callable[[list[str]], object]) -> Change:
+    def changed(content: bytes) -> bytes:
+        lines = content.decode().splitlines()
+        change(lines)
+        return ("\n".join(lines) + "\n").encode()
+
+    return changed
+
+
+def last(text: str) -> Change:
+    """The last field of the second row is another; `moved`: half an eV/atom more than it was."""
+
+    def change(lines: list[str]) -> None:
+        head, _, number = lines[2].rpartition(",")
+        lines[2] = f"{head},{float(number) + 0.5 if text == 'moved' else text}"
+
+    return rows(change)
+
+
+ROW_TWICE = rows(lambda lines: lines.append(lines[1]))
+ROW_LESS = rows(lambda lines: lines.pop())
+
+
+def folds(name: str, change: Change, *words: str) -> Bad:
+    def damage(place: Place) -> None:
+        (path,) = (place.outputs / "task" / "folds").glob("*.csv")
+        path.write_bytes(change(path.read_bytes()))
+        shutil.rmtree(place.run() / "fold_1")
+
+    return Bad("folds", name, damage, ("folds/stratified-2-1-0", *words))
+
+
+def checkpoint(name: str, write: Callable[[Path, Place], object]) -> Bad:
+    """Of an unfinished fold."""
+
+    def damage(place: Place) -> None:
+        fold = place.run(NETWORK) / "fold_1"
+        (fold / "metrics.json").unlink()
+        write(fold / "checkpoint.pt", place)
+
+    return Bad("checkpoint", name, damage, ("checkpoint.pt is damaged", "remove it"), partial(Place.train, name=NETWORK))
+
+
+def half_a_checkpoint(path: Path, place: Place) -> None:
+    torch.save({"model": {}, "history": [[1.0] * 4] * 1000}, path)
+    path.write_bytes(half(path.read_bytes()))
+
+
+def cache(pattern: str, name: str, change: Callable[[Path, Place], object], command: str = TREES) -> Bad:
+    damage = lambda place: change(place.cached(pattern), place)
+    return Bad(
+        f"cache of {command}", f"{pattern} {name}", damage, ("damaged", "anew"), partial(Place.train, name=command), "remade"
+    )
+
+
+def reader_of(entry: Bad) -> str:
+    """The run that meets a damaged cache."""
+    return entry.kind.split()[-1]
+
+
+def rewritten(change: Change) -> Callable[[Path, Place], object]:
+    return lambda path, place: path.write_bytes(change(path.read_bytes()))
+
+
+def pickled_array(path: Path, place: Place) -> None:
+    np.save(path, np.array([Malice(place.root)], dtype=object), allow_pickle=True)
+
+
+def pickled(path: Path, place: Place) -> None:
+    path.write_bytes(pickle.dumps(Malice(place.root)))
+
+
+def pickled_table(path: Path, place: Place) -> None:
+    np.savez(path, values=np.array([Malice(place.root)], dtype=object), columns=np.array(["a"]))
+
+
+def without_checksum(path: str, name: str, write: Callable[[Path, Place], object], run: str) -> Bad:
+    """Weights of a run of before there were checksums."""
+
+    def damage(place: Place) -> None:
+        settings = place.run(run) / "fold_1" / "learner.json"
+        settings.write_bytes(edited(sha256=None)(settings.read_bytes()))
+        write(place.run(run) / "fold_1" / path, place)
+
+    return Bad("weights", f"{path} {name}", damage, (path, "is damaged", FOLD), partial(Place.load, name=run))
+
+
+CONFIGS = [
+    config("not Python", "ExperimentConfig(", "SyntaxError"),
+    config("without CONFIG", "None", "CONFIG is neither an ExperimentConfig"),
+    config("a knob that is not there", trees("n_tree=5"), "n_tree"),
+    config("no trees", trees("n_trees=0"), "learner.n_trees=0, 1 to"),
+    config("half a tree", trees("n_trees=0.5 + 1"), "GbdtConfig.n_trees=1.5, expected int"),
+    config("a learning rate that is NaN", trees("learning_rate=float('nan')"), "learner.learning_rate=nan, above 0"),
+    config("an infinite learning rate", trees("learning_rate=float('inf')"), "learning_rate=inf, expected float"),
+    config("a share above one", trees("subsample=1.5"), "learner.subsample=1.5, above 0, up to 1"),
+    config("features in a list", trees("features=['fractions']"), "GbdtConfig.features=['fractions'], expected tuple"),
+    config("a negative seed", "ExperimentConfig(learner=GbdtConfig(), folds=FOLDS, seed=-1)", "seed=-1, 0 to"),
+    config("one fold", "ExperimentConfig(learner=GbdtConfig(), folds=FoldConfig(n_folds=1))", "folds.n_folds=1, at least 2"),
+    config("a number of folds in words", "ExperimentConfig(learner=GbdtConfig(), folds=FoldConfig(n_folds='ten'))", "TypeError"),
+    config("a cutoff of 100 Angstrom", network(rest="graph=GraphConfig(r_max=100)"), "graph.r_max=100, 0.5 to 20 Angstrom"),
+    config("a billion channels", network(rest="network=NequipConfig(n_channels=10**9)"), "n_channels=1000000000, 1 to 4096"),
+    config(
+        "a layer of no width", network(rest="network=NequipConfig(head_hidden=(0,))"), "network.head_hidden=(0,), each 1 to 4096"
+    ),
+    config("a negative weight decay", network("n_epochs=1, weight_decay=-1.0"), "training.weight_decay=-1.0, at least 0"),
+    config("a truth for a number", network("n_epochs=True"), "n_epochs=True, expected int"),
+    config("an ensemble of one", "ExperimentConfig(learner=BlendConfig(members=('001',)))", "at least two"),
+    Bad(
+        "config",
+        "another than the run's",
+        lambda place: place.config(HEAD + trees("n_trees=6")),
+        ("config.json", "another config"),
+    ),
+    Bad("config", "missing", lambda place: (place.root / "exp" / TREES / "config.py").unlink(), ("config.py is missing",)),
+]
+RESTORE = "restore it, or remove"
+RUNS = [
+    file("run", "config.json", "cut off", half, "is damaged", RESTORE),
+    file("run", "config.json", "is a list", lambda _: b"[]", "is damaged", RESTORE),
+    file("run", "config.json", "without data", edited(data=None), "data missing", RESTORE),
+    file("run", "config.json", "of unknown type", replaced("GbdtConfig", "TreeConfig"), "unknown type 'TreeConfig'", RESTORE),
+    file("run", "config.json", "out of range", replaced('"n_trees": 5', '"n_trees": -5'), "learner.n_trees=-5", RESTORE),
+    file("run", "config.json", "of another kind", replaced('"n_trees": 5', '"n_trees": "5"'), "this version lacks", RESTORE),
+    file("run", "fold_1/metrics.json", "cut off", half, "is damaged", FOLD, "fold_1"),
+    file("run", "fold_1/metrics.json", "is NUL bytes", lambda content: bytes(len(content)), "is damaged", FOLD, "fold_1"),
+    file("run", "fold_1/metrics.json", "without its MAE", edited(mae=None), "mae missing", FOLD, "fold_1"),
+    file("run", "fold_1/metrics.json", "with an MAE in words", edited(mae="low"), "mae missing or of another", FOLD, "fold_1"),
+    file("run", "fold_1/metrics.json", "with a better MAE", edited(mae=0.001), "valid.csv", "metrics.json says 0.001000", FOLD),
+    file("run", "fold_1/valid.csv", "cut off", lambda content: half(content) + b'"', "fold_1/valid.csv", FOLD),
+    file("run", "fold_1/valid.csv", "garbage", garbage, "is damaged", FOLD, "fold_1"),
+    file("run", "fold_1/valid.csv", "empty", lambda _: b"", "is damaged", FOLD, "fold_1"),
+    file("run", "fold_1/valid.csv", "edited", last("moved"), "its rows have an MAE of", FOLD),
+    file("run", "fold_1/valid.csv", "with NaN", last("nan"), "not finite", FOLD),
+    file("run", "fold_1/valid.csv", "with a row twice", ROW_TWICE, "stands there twice", FOLD),
+    file("run", "fold_1/valid.csv", "without a column", replaced("e_form_pred", "prediction"), "no column e_form_pred", FOLD),
+    Bad("run", "files of another fold", other_fold, ("do not hold each row", "remove the fold folders")),
+    file("run", "fold_1/test.csv", "with a row less", ROW_LESS, "its ids are not those of the test table", "remove"),
+    file("run", "fold_1/test.csv", "garbage", garbage, "is damaged", FOLD, "fold_1"),
+    file("run", "oof.csv", "cut off", lambda c: half(c) + b'"', "oof.csv", ANEW, command=Place.submit),
+    file("run", "oof.csv", "edited", last("moved"), "metrics.json says", ANEW, command=Place.submit),
+    file("run", "oof.csv", "garbage", garbage, "is damaged", ANEW, command=Place.compare),
+    file("run", "test.csv", "with NaN", last("nan"), "'x-13'", "not finite", ANEW,
+         command=Place.submit),
+    file("run", "test.csv", "in words", last("low"), "'x-13'", "not finite", ANEW,
+         command=Place.submit),
+    file("run", "test.csv", "with a row twice", ROW_TWICE, "'x-12' stands there twice", ANEW, command=Place.submit),
+    file("run", "metrics.json", "cut off", half, "is damaged", ANEW, command=Place.submit),
+    file("run", "metrics.json", "without its sd", edited(fold_mae_sd=None), "fold_mae_sd", ANEW, command=Place.compare),
+    file("run", "metrics.json", "a deep nest", lambda _: b"[" * 100_000, "is damaged", ANEW, command=Place.compare),
+    folds("garbage", garbage, "is damaged", ANEW),
+    folds("of other rows", ROW_LESS, "its ids are not those of the training table", "remove it"),
+    folds("beyond the number of folds", replaced(",1\n", ",99\n"), "it holds the folds [0, 1, 99], not 0 to 1", ANEW),
+    folds("in words", replaced(",1\n", ",one\n"), "not finite", ANEW),
+]  # fmt: skip
+CHECKPOINTS = [
+    checkpoint("garbage", lambda path, place: path.write_bytes(garbage(b""))),
+    checkpoint("empty", lambda path, place: path.write_bytes(b"")),
+    checkpoint("cut off", half_a_checkpoint),
+    checkpoint("of another network", lambda path, place: torch.save({"model": {"w": torch.zeros(3)}}, path)),
+    checkpoint("a pickle that runs code", pickled),
+    checkpoint("torch's pickle that runs code", lambda path, place: torch.save({"model": Malice(place.root)}, path)),
+]
+CHANGED = "is damaged or was changed"
+WEIGHTS = [
+    file("weights", f"fold_1/{path}", name, change, CHANGED, FOLD, "fold_1", command=partial(Place.load, name=run), run=run)
+    for run, path in ((TREES, "model.txt"), (NETWORK, "model.safetensors"), (SUPPORT, "model.npz"))
+    for name, change in (("cut off", half), ("with a bit changed", flipped))
+] + [
+    file("weights", "fold_1/learner.json", f"{name}, {run}", change, words, FOLD, command=partial(Place.load, name=run), run=run)
+    for run in (TREES, NETWORK, SUPPORT)
+    for name, change, words in (
+        ("cut off", half, "is damaged"),
+        ("without a config", edited(config=None), "config missing"),
+        ("of unknown type", edited(config={"type": "Nothing"}), "unknown type 'Nothing'"),
+    )
+] + [
+    without_checksum("model.safetensors", "garbage", lambda path, place: path.write_bytes(garbage(b"")), NETWORK),
+    without_checksum("model.safetensors", "a pickle that runs code", pickled, NETWORK),
+    without_checksum("model.npz", "with a pickled array", pickled_table, SUPPORT),
+    without_checksum("model.txt", "garbage", lambda path, place: path.write_bytes(garbage(b"")), TREES),
+    Bad("weights", "model.txt missing", lambda place: (place.run() / "fold_1" / "model.txt").unlink(),
+        ("model.txt is missing", FOLD), partial(Place.load, name=TREES)),
+    file("weights", "fold_1/learner.json", "of another kind of learner", edited(config={"type": "FoldConfig"}),
+         "not the settings of a GbdtConfig", command=partial(Place.load, name=TREES)),
+]  # fmt: skip
+CACHES = [
+    cache("crystals-*/levels.json", "cut off", rewritten(half)),
+    cache("crystals-*/levels.json", "without a field", rewritten(replaced('"ids": "row"', '"ids2": "row"'))),
+    cache("crystals-*/atom.offsets.npy", "missing", lambda path, place: path.unlink()),
+    cache("crystals-*/frac_coords.npy", "with a bit changed", rewritten(flipped)),
+    cache("crystals-*/ids.npy", "a pickle that runs code", pickled_array),
+    cache("features-fractions-*.npz", "cut off", rewritten(half)),
+    cache("features-fractions-*.npz", "with a bit changed", rewritten(flipped)),
+    cache("features-fractions-*.npz", "a pickle that runs code", pickled_table, SUPPORT),
+    cache("graphs-*/edge_vec.npy", "with a bit changed", rewritten(flipped), NETWORK),
+    cache("graphs-*/edge_src_index.npy", "cut off", rewritten(half), NETWORK),
+    cache("graphs-*/edge_dst_index.npy", "empty", rewritten(lambda _: b""), NETWORK),
+]
+ENTRIES = [*CONFIGS, *RUNS, *CHECKPOINTS, *WEIGHTS, *CACHES]

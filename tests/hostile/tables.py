@@ -1,0 +1,175 @@
+"""Bad tables, descriptions of tasks and sample submissions."""
+
+import gzip
+from collections.abc import Callable
+
+from entry import Bad
+from place import Place
+
+TARGET = "formation_energy_per_atom"
+FILE = "train.csv.gz"
+COPY = "Copy or download it again"
+LEAVE_OUT = "correct them, or leave them out with --skip-bad-rows"
+
+
+def table(name: str, change: Callable[[str], str], *words: str, outcome: str = "refused") -> Bad:
+    return Bad("table", name, lambda place: place.edit("train", change), (FILE, *words), outcome=outcome)
+
+
+def raw(name: str, change: Callable[[bytes], bytes], *words: str) -> Bad:
+    """The file as it lies on disk."""
+
+    def damage(place: Place) -> None:
+        path = place.task / FILE
+        path.write_bytes(change(path.read_bytes()))
+
+    return Bad("table", name, damage, (FILE, *words))
+
+
+def row(name: str, change: dict[str, str], *words: str, which: str = "train", remedy: str = LEAVE_OUT) -> Bad:
+    """Some fields of the fourth row."""
+    named = repr(change.get("id", "x-3" if which == "train" else "x-15")[:200])
+    damage = lambda place: place.edit_rows(which, lambda rows: rows[3].update(change))
+    return Bad("row", name, damage, (f"{which}.csv", "record 5", named, *words, remedy))
+
+
+def task(name: str, old: str, new: str, *words: str) -> Bad:
+    """Some text of task.toml."""
+
+    def damage(place: Place) -> None:
+        path = place.task / "task.toml"
+        assert old in path.read_text()
+        path.write_bytes(path.read_text().replace(old, new).encode("latin-1"))
+
+    return Bad("task.toml", name, damage, words)
+
+
+def sample(name: str, change: Callable[[str], str], *words: str, outcome: str = "refused") -> Bad:
+    damage = lambda place: place.edit("sample_submission", change)
+    return Bad("sample submission", name, damage, words, Place.submit, outcome)
+
+
+def lines(change: Callable[[list[str]], object]) -> Callable[[str], str]:
+    def changed(text: str) -> str:
+        split = text.splitlines()
+        change(split)
+        return "\n".join(split) + "\n"
+
+    return changed
+
+
+def a_link_outside(place: Place) -> None:
+    outside = place.root / "outside.csv"
+    outside.write_text("id\n")
+    (place.task / FILE).unlink()
+    (place.task / FILE).symlink_to(outside)
+
+
+def swells(line: bytes, n: int) -> Callable[[bytes], bytes]:
+    """A compressed file that is small on disk and large in memory; members of a gzip file follow each other."""
+    head, part = gzip.compress(b"id,cif,formation_energy_per_atom\n"), gzip.compress(line * 100_000)
+    return lambda _: head + part * (n // 100_000)
+
+
+TABLES = [
+    table("empty", lambda _: "", "the file is empty"),
+    table("header alone", lambda text: text.splitlines()[0] + "\n", "the table has no rows"),
+    raw("no gzip file", lambda _: b"id,cif\n", "not a readable CSV file", COPY),
+    raw("half a gzip file", lambda content: content[: len(content) // 2], "not a readable CSV file", COPY),
+    raw("a byte of gzip changed", lambda c: c[:900] + bytes([c[900] ^ 255]) + c[901:], "not a readable CSV file", COPY),
+    raw("Latin-1", lambda c: gzip.compress(gzip.decompress(c).replace(b"x-3,", b"x-\xe9,")), "not UTF-8", "save it as UTF-8"),
+    raw("UTF-16", lambda c: gzip.compress(gzip.decompress(c).decode().encode("utf-16")), "not UTF-8", "save it as UTF-8"),
+    table("NUL bytes", lambda text: text.replace("x-3,", "x-\0,"), "NUL bytes", "is it a CSV file in UTF-8, and whole?"),
+    table("semicolons", lambda text: text.replace(",", ";"), "one column", "separated by semicolons? Use commas"),
+    table("tabs", lambda text: text.replace(",", "\t"), "one column", "separated by tabs? Use commas"),
+    table("a field too few", lambda text: text.replace("\nx-3,", "\nx-3", 1), "records [5]", "quote fields"),
+    table("a field too many", lambda text: text.replace("\nx-3,", "\nx-3,0,", 1), "records [5]", "quote fields"),
+    table("a quote left open", lambda text: text.rstrip("\n") + '\nx-99,"0', "record 14", "is a quote missing?"),
+    table("cut off in the last row", lambda text: text[: text.rindex("data_")], "record 13", "is a quote missing?"),
+    table("a column twice", lambda text: text.replace("Ac,", "Ag,", 1), "'Ag'", "remove or rename columns"),
+    table("no id column", lambda text: text.replace("id,", "name,", 1), "no column 'id'", "task.toml says so"),
+    table("no structure column", lambda text: text.replace(",cif,", ",structure,", 1), "no column 'cif'", "task.toml says so"),
+    table("no target column", lambda text: text.replace(TARGET, "energy"), f"no column '{TARGET}'", "task.toml says so"),
+    table(
+        "a column that nobody reads is huge", lambda t: t.replace("x-3,", "x-3" + "z" * 2_000_000 + ",", 1), "line", "is it a CSV"
+    ),
+    table("ten thousand columns", lambda t: ",".join(["id", *(f"c{i}" for i in range(10_000))]) + "\n", "at most 5000 are read"),
+    raw("a bomb of one line", swells(b"0" * 1000, 10_000_000), "line 2 has 1000000 characters or more"),
+    raw("a bomb of short lines", swells(b"1,2\n", 100_000_000), "do not have the 3 columns"),
+    raw("a bomb of rows", swells(b"1,2,3\n", 100_000_000), "more than 1000000 rows", "divide the table"),
+    table("BOM", lambda text: "\ufeff" + text, outcome="accepted"),
+    table("line ends of Windows", lambda text: text.replace("\n", "\r\n"), outcome="accepted"),
+    table("blank lines between rows", lambda text: text.replace("\nx-3,", "\n\n\nx-3,"), outcome="accepted"),
+]
+ROWS = [
+    row("empty id", {"id": ""}, "empty 'id'"),
+    row("id twice", {"id": "x-0"}, "duplicate id"),
+    row("space behind the id", {"id": "x-3 "}, "spaces around it"),
+    row("line break in the id", {"id": "x\n3"}, "line breaks"),
+    row("id of 10,000 characters", {"id": "x" * 10_000}, "10000 characters, at most 200"),
+    row("target NaN", {TARGET: "nan"}, "is 'nan', not a finite number"),
+    row("target beyond double precision", {TARGET: "1e999"}, "is '1e999', not a finite number"),
+    row("target in words", {TARGET: "minus one"}, "not a finite number"),
+    row("target with a decimal comma", {TARGET: "-1,5"}, "not a finite number"),
+    row("target with an underscore", {TARGET: "1_0"}, "not a finite number"),
+    row("target missing", {TARGET: ""}, "not a finite number"),
+    row("count of another structure", {"Xe": "1"}, "Xe='1' but 0"),
+    row("count that is no number", {"Xe": "many"}, "Xe='many' but 0"),
+    row("nsites of another structure", {"nsites": "7"}, "nsites='7' but 2 atoms"),
+    row(
+        "bad test row",
+        {"cif": "broken"},
+        "unreadable structure",
+        which="test",
+        remedy="a test row is never left out: correct them",
+    ),
+]
+TASKS = [
+    task("no TOML", "[files]", "files]", "task.toml", "line", "compare it with input/flla/task.toml"),
+    task("Latin-1", "eV/atom", "\xc5", "task.toml", "utf-8", "compare it with"),
+    task("no target column", 'target_column = "', 'target = "', "task.toml: target_column is None", "expected a text"),
+    task("a knob that nobody reads", "[files]", "metrics = 1\n[files]", "task.toml: unknown metrics", "there are id_column"),
+    task("a number for a name", '"id"', "7", "task.toml: id_column is 7", "expected a text"),
+    task("a column for two purposes", '"cif"', '"id"', "task.toml", "three different columns"),
+    task("another metric", '"mae"', '"auc"', "task.toml: metric = 'auc'", "expected 'mae' or 'rmse'"),
+    task("a file outside", f'"{FILE}"', '"../../secret.csv"', "task.toml: [files] train", "not a file inside"),
+    task("an absolute path", f'"{FILE}"', '"/etc/passwd"', "task.toml: [files] train", "not a file inside"),
+    task("a name of 5,000 characters", f'"{FILE}"', f'"{"x" * 5000}"', "task.toml: [files] train", "not a file inside"),
+    task("a file that is not there", f'"{FILE}"', '"traim.csv"', "traim.csv is missing", "names it as the task's train"),
+    task("no sample submission", 'sample_submission = "sample_submission.csv"', "", "task.toml: [files] must name"),
+    task("a megabyte", "[files]", "#" * 1_000_000 + "\n[files]", "task.toml", "at most 100000 are read"),
+    Bad("task.toml", "a link to a file outside", a_link_outside, ("task.toml: [files] train", "not a file inside")),
+    Bad(
+        "task.toml",
+        "missing",
+        lambda place: (place.task / "task.toml").unlink(),
+        ("task.toml is missing", "copy input/flla/task.toml"),
+    ),
+]
+NAME = "sample_submission.csv"
+TAKE = "take the competition's file"
+SAMPLES = [
+    sample("another id", lambda text: text.replace("x-13", "y-13"), NAME, "['y-13']", "['x-13']", TAKE),
+    sample("an id missing", lines(lambda rows: rows.pop(2)), NAME, "lacks 1 of theirs ['x-13']", TAKE),
+    sample("an id twice", lambda text: text.replace("x-13", "x-12"), NAME, "'x-12' stands there twice", TAKE),
+    sample("no id column", lambda text: text.replace("id,", "name,"), NAME, "expected the columns 'id'"),
+    sample(
+        "two columns of predictions", lines(lambda r: r.__setitem__(slice(None), [f"{x},0" for x in r])), NAME, "expected the"
+    ),
+    sample("semicolons", lambda text: text.replace(",", ";"), NAME, "Use commas"),
+    sample("empty", lambda _: "", NAME, "the file is empty"),
+    sample("another order", lines(lambda rows: rows.__setitem__(slice(1, None), rows[:0:-1])), outcome="accepted"),
+    sample("BOM", lambda text: "\ufeff" + text, outcome="accepted"),
+]
+
+
+def labels(name: str, change: Callable[[str], str], *words: str) -> Bad:
+    command = lambda place: place.compare("--score")
+    return Bad("test labels", name, lambda place: place.edit("test_labels", change), ("test_labels.csv.gz", *words), command)
+
+
+LABELS = [
+    labels("in words", lambda text: text.replace("x-13,", "x-13,minus"), "'x-13'", "not finite", "correct it"),
+    labels("an id twice", lambda text: text.replace("x-13,", "x-12,"), "'x-12'", "twice", "correct it"),
+]
+ENTRIES = [*TABLES, *ROWS, *TASKS, *SAMPLES, *LABELS]

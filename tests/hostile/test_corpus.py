@@ -1,0 +1,97 @@
+"""Every bad file gives one clear error, in bounded time and memory, and leaves outputs as they were."""
+
+import logging
+import shutil
+from pathlib import Path
+
+import cifs
+import pytest
+import tables
+from conftest import small_table
+from entry import Bad
+from place import CONFIGS, HEAD, TREES, Place, bounded
+
+import runs
+from src.data.export import write_task
+
+CORPUS = [*tables.ENTRIES, *cifs.ENTRIES, *runs.ENTRIES]
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve training and four test crystals, and finished runs of three kinds of learner."""
+    place = Place(tmp_path_factory.mktemp("hostile"))
+    rows = small_table(16)
+    write_task(place.task, rows[:12], rows[12:])
+    for name, config in CONFIGS.items():
+        place.config(HEAD + config, name)
+        place.train(name)
+    return place.root
+
+
+@pytest.fixture
+def place(finished: Path, tmp_path: Path) -> Place:
+    shutil.copytree(finished, tmp_path / "copy")
+    return Place(tmp_path / "copy")
+
+
+@pytest.mark.parametrize("entry", [entry for entry in CORPUS if entry.outcome == "refused"], ids=str)
+def test_a_bad_file_gives_one_clear_error_and_leaves_outputs_as_they_were(entry: Bad, place: Place) -> None:
+    entry.damage(place)
+    before = place.contents()
+    with bounded(), pytest.raises(SystemExit) as stopped:
+        entry.command(place)
+    message = stopped.value.code
+    assert isinstance(message, str) and "Traceback" not in message and len(message) < 2000, message
+    assert [word for word in entry.words if word not in message] == [], message
+    assert place.contents() == before
+    assert not (place.root / "executed").exists()
+
+
+@pytest.mark.parametrize("entry", [entry for entry in CORPUS if entry.outcome == "accepted"], ids=str)
+def test_an_odd_file_that_is_right_is_taken(entry: Bad, place: Place) -> None:
+    shutil.rmtree(place.outputs / "task")
+    place.train()
+    entry.damage(place)
+    shutil.rmtree(place.run())
+    with bounded():
+        entry.command(place) if entry.command is not Place.submit else place.train()
+    place.submit()
+
+
+@pytest.mark.parametrize("entry", [entry for entry in CORPUS if entry.outcome == "remade"], ids=str)
+def test_a_damaged_cache_is_made_anew_with_a_warning_and_the_same_numbers(
+    entry: Bad, place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = runs.reader_of(entry)
+    before = {path: digest for path, digest in place.contents().items() if path.startswith(f"task/{name}/")}
+    shutil.rmtree(place.run(name))
+    entry.damage(place)
+    with bounded(), caplog.at_level(logging.WARNING):
+        entry.command(place)
+    log = (place.run(name) / "log.txt").read_text()
+    assert "WARNING" in log and [word for word in entry.words if word not in log] == [], log
+    assert not (place.root / "executed").exists()
+    kept = ("valid.csv", "test.csv", "oof.csv", "history.csv")
+    after = place.contents()
+    assert all(after[path] == digest for path, digest in before.items() if path.endswith(kept))
+
+
+def test_the_corpus_holds_at_least_sixty_bad_files_of_every_kind() -> None:
+    refused = [entry for entry in CORPUS if entry.outcome != "accepted"]
+    assert len(refused) >= 60
+    assert len({str(entry) for entry in CORPUS}) == len(CORPUS)
+
+
+def test_the_undamaged_place_is_taken(place: Place) -> None:
+    """Else every entry would be refused for a reason of its own."""
+    before = place.contents()
+    place.train(TREES)
+    place.submit()
+    place.compare()
+    for name in CONFIGS:
+        place.load(name)
+    after = place.contents()
+    assert {path: after[path] for path in before if not path.endswith("metrics.json")} == {
+        path: digest for path, digest in before.items() if not path.endswith("metrics.json")
+    }

@@ -39,7 +39,7 @@ def read_sample(task: Task) -> tuple[pd.DataFrame, str]:
     ids = sample[task.id_column]
     if ids.duplicated().any():
         raise ValueError(
-            f"{path}: {task.id_column!r} {ids[ids.duplicated()].iloc[0]!r} stands there twice; take the competition's"
+            f"{path}: {task.id_column!r} {ids[ids.duplicated()].iloc[0]!r} stands there twice; take the competition's file"
         )
     return sample, columns[0]
 

@@ -44,10 +44,7 @@ REAL = [str(CifWriter(crystal.to_structure(), symprec=symprec)) for crystal in C
 
 @settings(FAST, max_examples=30)
 @given(st.lists(IDS, min_size=1, max_size=8, unique=True))
-@example(
-    ["NaN", "nan", "NA", "None", "", "007", "7", '"', "a,b", "1e5", "\u00fc", "-inf"][:4]
-    + ["007", "7", '"', "a,b", "1e5", "\u00fc"]
-)
+@example(["NaN", "nan", "NA", "None", "007", "7", '"', "a,b", "1e5", "1e+05", "\u00fc", "-inf"])
 def test_ids_of_a_run_come_back_as_they_were_written(tmp_path: Path, ids: list[str]) -> None:
     numbers = np.random.default_rng(0).normal(size=len(ids))
     for name in ("table.csv", "table.csv.gz"):

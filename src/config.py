@@ -236,6 +236,9 @@ class AlignnConfig:
 NetworkConfig = NequipConfig | EgnnConfig | CgcnnConfig | SchnetConfig | MegnetConfig | AlignnConfig
 
 
+Precision = Literal["float32", "tf32", "bf16"]
+
+
 @dataclass(frozen=True)
 class TrainingConfig:
     """The training loop of networks.
@@ -248,6 +251,9 @@ class TrainingConfig:
     clip_norm: largest norm of the gradient.
     optimizer: `adamw`, or `lion` (Chen et al., arXiv:2302.06675), which wants a smaller lr and a larger weight_decay.
     loss: `l1`, or `huber` with a knee at one standard deviation of the target over ten.
+    precision: of the matrix products of training steps, for GPUs: `tf32` rounds their inputs, `bf16` runs linear layers in
+        bfloat16. Predictions are made in float32.
+    compile: training steps through torch.compile.
     """
 
     n_epochs: int
@@ -259,6 +265,8 @@ class TrainingConfig:
     clip_norm: float = 10.0
     loss: Literal["l1", "huber"] = "l1"
     optimizer: Literal["adamw", "lion"] = "adamw"
+    precision: Precision = "float32"
+    compile: bool = False
 
     def __post_init__(self) -> None:
         for name in ("n_epochs", "batch_size"):
@@ -270,6 +278,7 @@ class TrainingConfig:
         _require(self.clip_norm > 0, f"training.clip_norm={self.clip_norm}, above 0")
         _require(self.loss in ("l1", "huber"), f"unknown training.loss={self.loss!r}")
         _require(self.optimizer in ("adamw", "lion"), f"unknown training.optimizer={self.optimizer!r}")
+        _require(self.precision in get_args(Precision), f"unknown training.precision={self.precision!r}")
 
 
 @dataclass(frozen=True)
@@ -312,6 +321,7 @@ class GnnConfig:
     def __post_init__(self) -> None:
         equivariant = isinstance(self.network, NequipConfig | EgnnConfig) and self.graph.l_max >= 1
         _require(equivariant or not self.pretraining, "learner.pretraining needs NequIP or EGNN and graph.l_max of at least 1")
+        _require(not (self.training.compile and self.pretraining), "training.compile has no second derivatives: no pretraining")
         nequip = isinstance(self.network, NequipConfig)
         beside = bool(self.global_features) or self.atom_features != "none"
         _require(nequip or not beside, "learner.global_features and atom_features go into NequIP; this network takes none")

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from src.config import (
     MegnetConfig,
     NequipConfig,
     NetworkConfig,
+    Precision,
     PretrainingConfig,
     SchnetConfig,
     SvrConfig,
@@ -151,19 +153,19 @@ def test_eight_crystals_are_learned_by_heart(inputs: GraphInputs, tmp_path: Path
     assert np.abs(learner.predict(inputs) - TARGET).mean() < 0.05
 
 
-@pytest.mark.parametrize(
-    "network",
-    [
-        replace(config().network, gather_layers=True),
-        replace(config().network, n_element_attributes=3),
-        EgnnConfig(n_channels=16),
-        CgcnnConfig(n_channels=16, n_hidden=16),
-        SchnetConfig(n_channels=16, n_layers=2),
-        MegnetConfig(n_channels=8, n_hidden=16, n_layers=1),
-        AlignnConfig(n_channels=16, n_alignn_layers=1, n_gcn_layers=1),
-    ],
-    ids=["gathered layers", "conditioned self-connection", "egnn", "cgcnn", "schnet", "megnet", "alignn"],
-)
+NETWORKS = {
+    "gathered layers": replace(config().network, gather_layers=True),
+    "conditioned self-connection": replace(config().network, n_element_attributes=3),
+    "egnn": EgnnConfig(n_channels=16),
+    "cgcnn": CgcnnConfig(n_channels=16, n_hidden=16),
+    "schnet": SchnetConfig(n_channels=16, n_layers=2),
+    "megnet": MegnetConfig(n_channels=8, n_hidden=16, n_layers=1),
+    "alignn": AlignnConfig(n_channels=16, n_alignn_layers=1, n_gcn_layers=1),
+}
+EVERY_NETWORK = pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
+
+
+@EVERY_NETWORK
 def test_other_networks_learn_eight_crystals_too_and_are_saved_and_loaded(network: NetworkConfig, tmp_path: Path) -> None:
     c = config(n_epochs=300, batch_size=8, lr=1e-2, ema_decay=0.9)
     c = replace(c, network=network, graph=GraphConfig(r_max=3.5, r_angle=3.0))
@@ -173,6 +175,55 @@ def test_other_networks_learn_eight_crystals_too_and_are_saved_and_loaded(networ
     assert np.abs(learner.predict(inputs) - TARGET).mean() < 0.05
     learner.save(tmp_path)
     np.testing.assert_array_equal(GnnLearner.load(tmp_path).predict(inputs), learner.predict(inputs))
+
+
+def fitted(c: GnnConfig, folder: Path) -> tuple[GnnLearner, GraphInputs]:
+    inputs = prepare_inputs(c, Crystals.from_list(list(CRYSTALS.values())), "test", folder / "cache", 1, None)
+    learner = GnnLearner(c, seed=3)
+    learner.fit(inputs, TARGET, folder)
+    return learner, inputs
+
+
+@EVERY_NETWORK
+def test_bfloat16_rounds_the_training_of_every_network_and_the_prediction_of_none(network: NetworkConfig, tmp_path: Path) -> None:
+    c = replace(config(lr=1e-3), network=network, graph=GraphConfig(r_max=3.5, r_angle=3.0))
+    full, inputs = fitted(c, tmp_path / "float32")
+    short, _ = fitted(replace(c, training=replace(c.training, precision="bf16")), tmp_path / "bf16")
+    difference = np.abs(short.predict(inputs) - full.predict(inputs)).max()
+    assert 0 < difference < 0.1 * full.predict(inputs).std()
+    assert {x.dtype for x in short.model.state_dict().values() if x.is_floating_point()} == {torch.float32}
+
+
+def test_bfloat16_pretrains_with_forces_too(inputs: GraphInputs, tmp_path: Path) -> None:
+    full = pretrained(inputs, tmp_path / "float32").predict(inputs)
+    short = pretrained(inputs, tmp_path / "bf16", precision="bf16").predict(inputs)
+    assert 0 < np.abs(full - short).max() < 0.1 * full.std()
+
+
+def test_tensorfloat32_is_asked_for_during_training_steps_alone(inputs: GraphInputs, tmp_path: Path) -> None:
+    seen = []
+    network_loss = Training.train_epoch
+
+    def seeing(self: Training, *args: Any) -> float:
+        of = self.loss
+        self.loss = lambda *batch: seen.append(torch.get_float32_matmul_precision()) or of(*batch)
+        return network_loss(self, *args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Training, "train_epoch", seeing)
+        trained(inputs, tmp_path / "a", precision="tf32", n_epochs=1)
+    assert set(seen) == {"high"} and torch.get_float32_matmul_precision() == "highest"
+
+
+@pytest.mark.slow
+def test_a_compiled_network_trains_as_it_does_uncompiled(inputs: GraphInputs, tmp_path: Path) -> None:
+    plain, compiled = (trained(inputs, tmp_path / f"{c}", compile=c).predict(inputs) for c in (False, True))
+    np.testing.assert_allclose(plain, compiled, atol=1e-5)
+
+
+def test_compiling_has_no_second_derivatives_and_says_so() -> None:
+    with pytest.raises(ValueError, match="no second derivatives"):
+        replace(config(compile=True), pretraining=PretrainingConfig(n_epochs=1, force_weight=1.0))
 
 
 def test_lion_learns_eight_crystals(inputs: GraphInputs, tmp_path: Path) -> None:
@@ -203,9 +254,10 @@ def test_the_schedule_warms_up_to_the_peak_and_anneals_to_zero() -> None:
 PRETRAINING = PretrainingConfig(n_epochs=3, force_weight=1.0, virial_weight=0.1)
 
 
-def pretrained(inputs: GraphInputs, folder: Path, **pretraining: float) -> GnnLearner:
+def pretrained(inputs: GraphInputs, folder: Path, precision: Precision = "float32", **pretraining: float) -> GnnLearner:
     folder.mkdir(exist_ok=True)
-    learner = GnnLearner(replace(config(), pretraining=replace(PRETRAINING, **pretraining)), seed=3)
+    c = replace(config(precision=precision), pretraining=replace(PRETRAINING, **pretraining))
+    learner = GnnLearner(c, seed=3)
     learner.fit(inputs, TARGET, folder, Watched(inputs, TARGET))
     return learner
 

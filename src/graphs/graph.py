@@ -151,6 +151,11 @@ def _mean_rotations(rotation: NDArray[np.float64], image: NDArray[np.int64], n_a
     return total / np.bincount(image.ravel(), minlength=n_atoms)[:, None]
 
 
+def sum_at(index: Tensor, values: Tensor, n: int) -> Tensor:
+    """(n, ...): sums of the rows of `values` by their `index`, in the values' own precision."""
+    return values.new_zeros(n, *values.shape[1:]).index_add(0, index, values)
+
+
 @dataclass(eq=False)
 class GraphBatch:
     """Several graphs as one: the tensors of CrystalGraph concatenated, indices offset, and the crystal of each orbit."""
@@ -205,8 +210,8 @@ class GraphBatch:
 
     def mean_over_atoms(self, per_orbit: Tensor) -> Tensor:
         """(n_crystals, ...): mean over all atoms of each crystal of values given per orbit, (n_orbits, ...)."""
-        weight = self.orbit_weight.view(-1, *[1] * (per_orbit.dim() - 1))
-        return per_orbit.new_zeros(self.n_crystals, *per_orbit.shape[1:]).index_add(0, self.orbit_batch, per_orbit * weight)
+        weighted = per_orbit * self.orbit_weight.view(-1, *[1] * (per_orbit.dim() - 1))  # in the weights' precision at least
+        return sum_at(self.orbit_batch, weighted, self.n_crystals)
 
 
 def batch_from_store(store: RaggedStore, crystals: NDArray[np.integer]) -> GraphBatch:

@@ -18,7 +18,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from src.config import TrainingConfig
 from src.files import to_bytes, write_atomic
+from src.learners import parallel
 from src.learners.learner import DivergedError, Values
+from src.learners.precision import precision
 
 CHECKPOINT = "checkpoint.pt"
 HISTORY = ("epoch", "lr", "train_loss", "valid_mae")
@@ -55,6 +57,8 @@ class Training:
         self.model, self.config, self.seed, self.n_train = model, config, seed, n_train
         self.n_batches = math.ceil(n_train / config.batch_size)
         self.averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
+        if config.compile:  # behind the copy, which predicts as it is
+            model.compile(dynamic=True)
         self.optimizer = make_optimizer(model, config)
         self.schedule = make_schedule(self.optimizer, config, config.n_epochs * self.n_batches)
         self.history: list[list[float]] = []
@@ -75,9 +79,11 @@ class Training:
             lr = float(self.schedule.get_last_lr()[0])
             loss = self.train_epoch(epoch, make_batch, target)
             self.history.append([epoch + 1, lr, loss, watch(self.averaged.module)])
-            write_atomic(checkpoint, to_bytes(lambda file: torch.save(self.state(), file)))
-            self.write_history(folder)
-        self.write_history(folder)  # where the process ended just ahead of it
+            if parallel.is_main():
+                write_atomic(checkpoint, to_bytes(lambda file: torch.save(self.state(), file)))
+                self.write_history(folder)
+        if parallel.is_main():
+            self.write_history(folder)  # where the process ended just ahead of it
 
     def epoch_order(self, epoch: int) -> Iterator[NDArray[np.integer]]:
         """The batches of an epoch, as numbers of training rows; depends on seed and epoch alone."""
@@ -90,11 +96,15 @@ class Training:
         total = 0.0
         parameters = [p for p in self.model.parameters() if p.requires_grad]
         for rows in self.epoch_order(epoch):
-            loss = self.loss(self.model, make_batch(rows), target[torch.from_numpy(rows)])
+            own, weight = parallel.share(rows)
+            with precision(self.config.precision, target.device):
+                part = weight * self.loss(self.model, make_batch(own), target[torch.from_numpy(own)])
+            loss = parallel.total(part.detach().clone())  # of the whole batch: no number in one process stops all
             if not loss < EXPLODED:
                 raise DivergedError("loss", loss.item(), epoch + 1, rows.tolist())
             self.optimizer.zero_grad()
-            loss.backward()
+            part.backward()
+            parallel.sum_gradients(parameters)
             norm = nn.utils.clip_grad_norm_(parameters, self.config.clip_norm)
             if not torch.isfinite(norm):
                 raise DivergedError("norm of the gradient", norm.item(), epoch + 1, rows.tolist())
@@ -144,5 +154,7 @@ def predict(model: nn.Module, make_batch: MakeBatch, n_rows: int) -> Values:
     """(n_rows,), unitless; batches of neighbouring rows."""
     model.eval()
     rows = np.arange(n_rows)
-    parts = [model(make_batch(rows[i : i + EVAL_BATCH_SIZE])) for i in range(0, n_rows, EVAL_BATCH_SIZE)]
-    return torch.cat(parts).cpu().double().numpy()
+    found = torch.zeros(n_rows, dtype=torch.float64)
+    for i in parallel.mine(range(0, n_rows, EVAL_BATCH_SIZE)):
+        found[i : i + EVAL_BATCH_SIZE] = model(make_batch(rows[i : i + EVAL_BATCH_SIZE]))
+    return parallel.total(found).numpy()

@@ -12,11 +12,10 @@ Layers as in the paper: edge-gated convolutions on the crystal graph and on its 
 - the element vector is the experiment's.
 """
 
-import torch
 from torch import Tensor, nn
 
 from src.config import AlignnConfig, GraphConfig
-from src.graphs.graph import GraphBatch
+from src.graphs.graph import GraphBatch, sum_at
 from src.models.edges import edge_weights, gaussians, orbit_edges
 from src.models.radial import polynomial_cutoff
 
@@ -43,8 +42,8 @@ class EdgeGatedConv(nn.Module):
         src, dst = edge_index
         message = self.gate_src(x).index_select(0, src) + self.gate_dst(x).index_select(0, dst) + self.gate_edge(e)
         gate = message.sigmoid() * weight
-        gates = torch.zeros_like(x).index_add(0, dst, gate)
-        total = torch.zeros_like(x).index_add(0, dst, gate * self.update_src(x).index_select(0, src))
+        gates = sum_at(dst, gate, len(x))
+        total = sum_at(dst, gate * self.update_src(x).index_select(0, src), len(x))
         x = x + nn.functional.silu(self.norm_nodes(self.update_dst(x) + total / (gates + 1)))
         return x, e if self.norm_edges is None else e + nn.functional.silu(self.norm_edges(message))
 

@@ -34,14 +34,15 @@ def energy_and_derivatives(network: nn.Module, batch: GraphBatch) -> Derivatives
     batch.edge_vec.requires_grad_()
     energy = network(batch)
     (h,) = torch.autograd.grad(energy.sum(), batch.edge_vec, create_graph=True)  # of energies per atom: h / n_atoms
-    rotation = batch.atom_rotation[:, :9].view(-1, 3, 3)
-    zero = h.new_zeros(batch.n_orbits, 3)
-    into = torch.einsum("oij,oj->oi", rotation[batch.representative_atom()], zero.index_add(0, batch.edge_dst_index, h))
-    back = torch.einsum("eji,ej->ei", rotation[batch.edge_src_index], h)
-    out = zero.index_add(0, batch.atom_orbit_index[batch.edge_src_index], back)
-    force = (into - out) / batch.orbit_weight[:, None]
-    crystal = batch.orbit_batch[batch.edge_dst_index]
-    tensor = torch.einsum("ei,ej->eij", batch.edge_vec, h).flatten(1)
-    total = h.new_zeros(batch.n_crystals, 9).index_add(0, crystal, tensor)
-    virial = torch.einsum("cij,cj->ci", batch.point_group_mean.view(-1, 9, 9), total).view(-1, 3, 3)
+    with torch.autocast(h.device.type, enabled=False):
+        rotation = batch.atom_rotation[:, :9].view(-1, 3, 3)
+        zero = h.new_zeros(batch.n_orbits, 3)
+        into = torch.einsum("oij,oj->oi", rotation[batch.representative_atom()], zero.index_add(0, batch.edge_dst_index, h))
+        back = torch.einsum("eji,ej->ei", rotation[batch.edge_src_index], h)
+        out = zero.index_add(0, batch.atom_orbit_index[batch.edge_src_index], back)
+        force = (into - out) / batch.orbit_weight[:, None]
+        crystal = batch.orbit_batch[batch.edge_dst_index]
+        tensor = torch.einsum("ei,ej->eij", batch.edge_vec, h).flatten(1)
+        total = h.new_zeros(batch.n_crystals, 9).index_add(0, crystal, tensor)
+        virial = torch.einsum("cij,cj->ci", batch.point_group_mean.view(-1, 9, 9), total).view(-1, 3, 3)
     return Derivatives(energy, force, virial)

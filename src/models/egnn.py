@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from src.config import EgnnConfig, GraphConfig
-from src.graphs.graph import GraphBatch
+from src.graphs.graph import GraphBatch, sum_at
 from src.models.radial import bessel_basis, polynomial_cutoff, unit_linear
 
 
@@ -42,15 +42,16 @@ class EgnnLayer(nn.Module):
         message = self.edge(torch.cat([h[dst], neighbor, basis], dim=-1))  # (n_edges, n_channels)
         weight = (strength * self.scale)[:, None]  # behind every nonlinearity: an edge may stand for several
         step = -vec / (length[:, None] + 1) * self.move(message) * weight
-        displacement = displacement + torch.zeros_like(displacement).index_add(0, dst, step)
-        total = torch.zeros_like(h).index_add(0, dst, message * weight)
+        displacement = displacement + sum_at(dst, step, len(h))
+        total = sum_at(dst, message * weight, len(h))
         return h + self.node(torch.cat([h, total], dim=-1)), displacement
 
 
 def rotate_vectors(vectors: Tensor, batch: GraphBatch) -> Tensor:
     """(n_atoms, 3): vectors of every atom from those of the representatives, (n_orbits, 3)."""
     d = batch.atom_rotation[:, :9].view(-1, 3, 3)
-    return torch.einsum("aij,aj->ai", d, vectors[batch.atom_orbit_index])
+    with torch.autocast(vectors.device.type, enabled=False):  # lengths in bfloat16 would be off by up to 0.4%
+        return torch.einsum("aij,aj->ai", d, vectors[batch.atom_orbit_index])
 
 
 class Egnn(nn.Module):
@@ -75,7 +76,7 @@ class Egnn(nn.Module):
     def forward(self, batch: GraphBatch) -> Tensor:
         """(n_crystals,), unitless."""
         h = self.embedding(self.element_vectors[batch.orbit_z])  # (n_orbits, n_channels)
-        displacement = h.new_zeros(batch.n_orbits, 3)
+        displacement = batch.edge_vec.new_zeros(batch.n_orbits, 3)
         strength = polynomial_cutoff(batch.edge_vec.norm(dim=-1) / self.r_max, self.p) * batch.edge_multiplicity
         for layer in self.layers:
             h, displacement = layer(h, displacement, strength, batch)

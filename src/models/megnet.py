@@ -17,7 +17,7 @@ from torch_geometric.nn.models.schnet import ShiftedSoftplus
 from torch_geometric.utils import softmax
 
 from src.config import GraphConfig, MegnetConfig
-from src.graphs.graph import GraphBatch
+from src.graphs.graph import GraphBatch, sum_at
 from src.models.edges import edge_weights, gaussians, orbit_edges
 from src.models.radial import unit_linear
 
@@ -48,7 +48,7 @@ class WeightedMetaLayer(MetaLayer):
 
 def mean_bond(edge_attr: Tensor, dst: Tensor, x: Tensor, weight: Tensor) -> Tensor:
     """(n_orbits, n): weighted sum of the bonds of each atom."""
-    return torch.zeros_like(x).index_add(0, dst, edge_attr * weight)
+    return sum_at(dst, edge_attr * weight, len(x))
 
 
 class MegnetBlock(nn.Module):
@@ -82,7 +82,7 @@ class WeightedSet2Set(Set2Set):
             query, state = self.lstm(out[None], state)
             logit = (x * query[0][index]).sum(dim=-1) + weight.log()
             attention = softmax(logit, index, num_nodes=dim_size)[:, None]
-            out = torch.cat([query[0], torch.zeros_like(query[0]).index_add(0, index, attention * x)], dim=-1)
+            out = torch.cat([query[0], sum_at(index, attention * x, dim_size)], dim=-1)
         return out
 
 

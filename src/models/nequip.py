@@ -135,7 +135,7 @@ class Nequip(nn.Module):
         super().__init__()
         n, l_max = config.n_channels, graph.l_max
         self.message_scale = avg_n_neighbors**-0.5
-        self.irreps_edge = o3.Irreps.spherical_harmonics(l_max)
+        self.l_max = l_max
         self.element_vectors: Tensor
         self.register_buffer("element_vectors", element_vectors)
         self.atom_features = Standardise(statistics.atom_features, "features of atoms")
@@ -165,7 +165,7 @@ class Nequip(nn.Module):
             attributes = self.attributes(self.element_vectors[elements]), element_index  # (n_elements, n_element_attributes)
         lengths, length_index = edge_lengths(batch)
         basis = self.basis(lengths)  # (n_lengths, n_bessel)
-        edge_sh = o3.spherical_harmonics(self.irreps_edge, batch.edge_vec, normalize=True, normalization="component")
+        edge_sh = edge_harmonics(self.l_max, batch.edge_vec)
         edge_sh = edge_sh * (batch.edge_multiplicity * self.message_scale)[:, None]  # (n_edges, (l_max + 1)^2)
         features = [self.embedding(vectors)[None]]
         scalars = [features[0][0]]
@@ -175,6 +175,12 @@ class Nequip(nn.Module):
         seen = scalars if self.gather_layers else scalars[-1:]
         seen += [x[batch.orbit_batch] for x in self.global_features(batch.global_features)]
         return self.head(torch.cat(seen, dim=-1)).squeeze(-1)
+
+
+@torch.compiler.disable
+def edge_harmonics(l_max: int, edge_vec: Tensor) -> Tensor:
+    """(n_edges, (l_max + 1)^2). torch.compile cannot trace how e3nn checks irreps."""
+    return o3.spherical_harmonics(list(range(l_max + 1)), edge_vec, normalize=True, normalization="component")
 
 
 def edge_lengths(batch: GraphBatch) -> tuple[Tensor, Tensor]:

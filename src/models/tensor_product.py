@@ -126,9 +126,14 @@ def _fused_applies(tensor: Tensor) -> bool:
 def convolve(
     features: Features, weights: Tensor, edge_sh: Tensor, length_index: Tensor, batch: GraphBatch, paths: tuple[Path, ...]
 ) -> Features:
-    """`reference`, by its fused implementation where that applies: CPU, float32, no derivative to the edge vectors."""
-    if _fused_applies(weights) and not edge_sh.requires_grad:
-        from src.models import fused
+    """`reference`, by its fused implementation where that applies: CPU, float32, no derivative to the edge vectors.
 
-        return fused.convolve(features, weights, edge_sh, length_index, batch, paths)
-    return reference(features, weights, edge_sh, length_index, batch, paths)
+    Always in the precision of `edge_sh`: autocast shortens what linear layers give, not the sums over edges.
+    """
+    features, weights = [x.to(edge_sh.dtype) for x in features], weights.to(edge_sh.dtype)
+    with torch.autocast(edge_sh.device.type, enabled=False):
+        if _fused_applies(weights) and not edge_sh.requires_grad:
+            from src.models import fused
+
+            return fused.convolve(features, weights, edge_sh, length_index, batch, paths)
+        return reference(features, weights, edge_sh, length_index, batch, paths)

@@ -13,6 +13,7 @@ from joblib import Parallel, cpu_count, delayed, parallel_config
 from joblib.externals.loky.process_executor import BrokenProcessPool
 from tqdm import tqdm
 
+from src.learners import parallel
 from src.runs import cluster
 
 log = logging.getLogger(__name__)
@@ -94,7 +95,7 @@ def _run(work: Work[J], folds: list[int], launcher: Launcher, at_once: int) -> d
     if launcher.where != "local":
         on_cluster = cluster.run(_guarded, work, folds, launcher.where, launcher.address, launcher.n_jobs)
         return dict(filter(None, on_cluster))
-    if launcher.n_jobs == 1 or len(work.folds) == 1:
+    if launcher.n_jobs == 1 or len(work.folds) == 1 or parallel.world_size() > 1:
         return dict(filter(None, (_guarded(work, k) for k in folds)))
     n_workers = max(2, at_once)  # joblib runs a single one in this process, which is to survive it
     with warnings.catch_warnings(), parallel_config(backend="loky", n_jobs=n_workers, inner_max_num_threads=1):
@@ -134,7 +135,8 @@ class _FollowHistories:
 
     def __init__(self, histories: Mapping[Path, int], name: str) -> None:
         self.histories, self.done = histories, threading.Event()
-        self.bar = tqdm(total=sum(histories.values()), desc=name, unit="step", smoothing=0.05, initial=self.count())
+        n_steps = sum(histories.values())
+        self.bar = tqdm(total=n_steps, desc=name, unit="step", smoothing=0.05, initial=self.count(), disable=not histories)
         self.thread = threading.Thread(target=self._follow, daemon=True)
 
     def count(self) -> int:

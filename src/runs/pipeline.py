@@ -3,6 +3,7 @@
 import logging
 import platform
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,6 +17,7 @@ from src.data.table import Crystals
 from src.data.target import TargetNormalizer
 from src.features.potential import base_energies
 from src.files import write_csv, write_json
+from src.learners import parallel
 from src.learners.learner import DivergedError, Inputs, Watched, histories, make_learner, prepare_inputs
 from src.runs.artifacts import MAT2VEC, OOF_COLUMNS, RunDir, word2vec_key
 from src.runs.ensemble import write_ensemble
@@ -69,7 +71,8 @@ def run_experiment(
     """Trains the folds that are not finished; once all are, writes oof.csv, test.csv, metrics.json and returns the metrics."""
     run = RunDir(data.folder / name)
     word2vec = MAT2VEC if MAT2VEC.is_file() else None
-    run.claim(config, data.key, word2vec_key(word2vec))
+    with parallel.main_first():
+        run.claim(config, data.key, word2vec_key(word2vec))
     if isinstance(config.learner, BlendConfig):
         write_ensemble(config.learner, run, data, load_folds(data, config.folds), _versions())
         return collect(config, run, data)
@@ -80,8 +83,14 @@ def run_experiment(
     to_do = [k for k in wanted if not run.is_finished(k)]
     log.info("%s on %s: folds %s finished, %s to do", name, data.task.name, sorted(set(wanted) - set(to_do)), to_do)
     if to_do:
-        with run.training(to_do):
-            _train(config, name, data, run, to_do, launcher, device, word2vec)
+        with run.training(to_do) if parallel.is_main() else nullcontext():
+            with parallel.main_first():
+                job = _make_job(config, data, run, launcher, device, word2vec)
+            files = histories(config.trained) if parallel.is_main() else {}  # one bar is enough
+            growing = {run.fold(k) / file: n for k in to_do for file, n in files.items()}
+            run_all(Work(name, run_fold, job, run.is_finished, growing, to_do), launcher)
+    if not parallel.is_main():
+        return None
     missing = [k for k in range(config.folds.n_folds) if not run.is_finished(k)]
     if missing:
         log.info("%s: folds %s are still to do; oof.csv and test.csv come after the last", name, missing)
@@ -89,16 +98,9 @@ def run_experiment(
     return collect(config, run, data)
 
 
-def _train(
-    config: ExperimentConfig,
-    name: str,
-    data: TaskData,
-    run: RunDir,
-    to_do: list[int],
-    launcher: Launcher,
-    device: str,
-    word2vec: Path | None,
-) -> None:
+def _make_job(
+    config: ExperimentConfig, data: TaskData, run: RunDir, launcher: Launcher, device: str, word2vec: Path | None
+) -> FoldJob:
     inputs, test_inputs = (
         prepare_inputs(config.trained, table.crystals, key, data.cache, launcher.n_local, word2vec)
         for table, key in ((data.train, data.train_key), (data.test, data.test_key))
@@ -107,7 +109,7 @@ def _train(
         base_energies(config.target, table.crystals, key, data.cache, launcher.n_local)
         for table, key in ((data.train, data.train_key), (data.test, data.test_key))
     )
-    job = FoldJob(
+    return FoldJob(
         config=config,
         run=run,
         fold_of_crystal=load_folds(data, config.folds),
@@ -123,16 +125,17 @@ def _train(
         device=device,
         word2vec=word2vec,
     )
-    growing = {run.fold(k) / file: n for k in to_do for file, n in histories(config.trained).items()}
-    run_all(Work(name, run_fold, job, run.is_finished, growing, to_do), launcher)
 
 
 def run_fold(job: FoldJob, k: int) -> None:
     """Trains fold k on all other folds' crystals, predicts its own and the test crystals, writes its files."""
-    if isinstance(job.config.trained, GnnConfig) and job.device == "cpu":
+    device = job.device
+    if isinstance(job.config.trained, GnnConfig):
         import torch
 
-        torch.set_num_threads(1)  # folds run beside each other, and one thread makes the same numbers everywhere
+        device = parallel.device_of(job.device, k, torch.cuda.device_count())
+        if device == "cpu":
+            torch.set_num_threads(1)  # folds run beside each other, and one thread makes the same numbers everywhere
     wall, cpu = time.perf_counter(), time.process_time()
     folder = job.run.fold(k)
     folder.mkdir(parents=True, exist_ok=True)
@@ -140,20 +143,24 @@ def run_fold(job: FoldJob, k: int) -> None:
     train, valid = np.flatnonzero(job.fold_of_crystal != k), np.flatnonzero(job.fold_of_crystal == k)
     counts, base = job.crystals.element_counts, job.base
     normalizer = TargetNormalizer.fit(counts[train], job.e_form[train], job.config.target, base[train])
-    write_json(folder / "normalizer.json", normalizer.to_json())
     residual = normalizer.normalize(counts, job.e_form, base)
-    learner = make_learner(job.config.trained, job.config.seed + k, job.device, job.word2vec)
+    learner = make_learner(job.config.trained, job.config.seed + k, device, job.word2vec)
     watched = Watched(job.inputs[valid], residual[valid])
     try:
         learner.fit(job.inputs[train], residual[train], folder, watched)
     except DivergedError as error:
         raise FloatingPointError(error.describe(job.ids[train][error.rows].tolist())) from error
-    learner.save(folder)
     predicted = normalizer.denormalize(counts[valid], learner.predict(job.inputs[valid]), base[valid])
     test_rows = np.arange(len(job.test_ids))
     test_pred = normalizer.denormalize(
         job.test_crystals.element_counts, learner.predict(job.test_inputs[test_rows]), job.test_base
     )
+    cpu_seconds = parallel.total_of(time.process_time() - cpu)
+    if not parallel.is_main():
+        parallel.wait()
+        return
+    write_json(folder / "normalizer.json", normalizer.to_json())
+    learner.save(folder)
     oof = pd.DataFrame(dict(zip(OOF_COLUMNS, (job.ids[valid], k, job.e_form[valid], predicted), strict=True)))
     metrics = {
         **scores(job.e_form[valid], predicted),
@@ -161,11 +168,12 @@ def run_fold(job: FoldJob, k: int) -> None:
         "n_valid": len(valid),
         "n_parameters": learner.n_parameters,
         "wall_seconds": time.perf_counter() - wall,
-        "cpu_seconds": time.process_time() - cpu,
+        "cpu_seconds": cpu_seconds,
         "resumed": resumed,  # then the seconds are those behind the interruption only
         "versions": _versions(),
     }
     job.run.write_fold(k, oof, pd.DataFrame({"id": job.test_ids, "e_form_pred": test_pred}), metrics)
+    parallel.wait()
 
 
 def collect(config: ExperimentConfig, run: RunDir, data: TaskData) -> dict:

@@ -5,8 +5,9 @@ import logging
 from pathlib import Path
 from typing import get_args
 
-from src.config import StudyConfig
+from src.config import ExperimentConfig, GnnConfig, StudyConfig
 from src.data.task import read_task
+from src.learners import parallel
 from src.runs.artifacts import DEFAULT_TASK, OUTPUTS, RunDir, load_config
 from src.runs.command import one_message
 from src.runs.launch import Launcher, Where
@@ -25,7 +26,7 @@ def main(folder: Path, argv: list[str] | None = None) -> None:
     parser.add_argument("--jobs", type=int, help="folds at once (default: the number of cores, here or of the cluster)")
     parser.add_argument("--launcher", choices=get_args(Where), default="local", help="where folds run (default: local)")
     parser.add_argument("--address", metavar="HOST:PORT", help="of the Ray or Dask cluster")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ... (default: cpu)")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda (folds take the GPUs in turn), cuda:1, ... (default: cpu)")
     parser.add_argument("--data", type=Path, default=DEFAULT_TASK, help="folder of the task (default: input/flla)")
     parser.add_argument("--outputs", type=Path, default=OUTPUTS, help="where runs go (default: outputs/)")
     parser.add_argument("--skip-bad-rows", action="store_true", help="leave bad training rows out instead of stopping")
@@ -39,13 +40,16 @@ def main(folder: Path, argv: list[str] | None = None) -> None:
         config = load_config(folder)
         check_device(args.device)
         read_task(args.data)  # a wrong folder leaves nothing behind
-        start_log(args.outputs / args.data.resolve().name / folder.name)
-        data = load_task_data(args.data, args.outputs, args.skip_bad_rows, launcher.n_local)
-        if isinstance(config, StudyConfig):
-            run_study(config, folder.name, data, args.folds, launcher, args.device)
-            return
-        metrics = run_experiment(config, folder.name, data, args.folds, launcher, args.device)
-        if args.tracker:
+        check_processes(config, launcher)
+        with parallel.joined(args.device) as device:
+            start_log(args.outputs / args.data.resolve().name / folder.name)
+            with parallel.main_first():
+                data = load_task_data(args.data, args.outputs, args.skip_bad_rows, launcher.n_local)
+            if isinstance(config, StudyConfig):
+                run_study(config, folder.name, data, args.folds, launcher, device)
+                return
+            metrics = run_experiment(config, folder.name, data, args.folds, launcher, device)
+        if args.tracker and parallel.is_main():
             track_run(args.tracker, config, RunDir(data.folder / folder.name), metrics, args.outputs / "tracker" / args.tracker)
         if metrics:
             log.info(
@@ -67,8 +71,20 @@ def check_device(device: str) -> None:
         raise ValueError(f"--device {device}: torch cannot use it here ({str(error).splitlines()[0]})") from error
 
 
+def check_processes(config: ExperimentConfig | StudyConfig, launcher: Launcher) -> None:
+    """ValueError where torchrun has started several processes on what is not the training of one network."""
+    network = isinstance(config, ExperimentConfig) and isinstance(config.learner, GnnConfig)
+    if parallel.world_size() > 1 and not (network and launcher.where == "local"):
+        raise ValueError(
+            "torchrun spreads the training of one network on this machine; this is something else: start it with python"
+        )
+
+
 def start_log(run: Path) -> None:
-    """Sends the log to the screen and to log.txt of the run."""
+    """Sends the log to the screen and to log.txt of the run; where several processes train together, the main one's."""
+    if not parallel.is_main():
+        logging.disable()
+        return
     run.mkdir(parents=True, exist_ok=True)
     to_file = logging.FileHandler(run / "log.txt")
     to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))

@@ -103,8 +103,8 @@ class Place:
         return ["--data", str(self.task), "--outputs", str(self.outputs)]
 
     def contents(self) -> dict[str, str]:
-        """Every file of outputs/ but the logs, with its hash."""
-        files = (path for path in sorted(self.outputs.rglob("*")) if path.is_file() and path.name != "log.txt")
+        """Every file of outputs/ but logs and locks, with its hash."""
+        files = (p for p in sorted(self.outputs.rglob("*")) if p.is_file() and p.name != "log.txt" and p.suffix != ".lock")
         return {str(path.relative_to(self.outputs)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 

@@ -104,7 +104,9 @@ class Place:
 
     def contents(self) -> dict[str, str]:
         """Every file of outputs/ but logs and locks, with its hash."""
-        files = (p for p in sorted(self.outputs.rglob("*")) if p.is_file() and p.name != "log.txt" and p.suffix != ".lock")
+        files = (
+            p for p in sorted(self.outputs.rglob("*")) if p.is_file() and p.name != "log.txt" and not p.name.endswith(".lock")
+        )
         return {str(path.relative_to(self.outputs)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 

@@ -3,6 +3,7 @@
 python exp/compare.py                    # all of the closed track that are finished; --track open: those of the open one
 python exp/compare.py 003 004 005        # differences are to the first
 python exp/compare.py --score            # with the test MAE: the stand-in for a leaderboard, look once
+python exp/compare.py --submission outputs/flla/submission.csv   # the score of a file, likewise
 python exp/compare.py --markdown         # or --json
 """
 
@@ -21,6 +22,7 @@ from src.data.task import Task, read_task
 from src.runs.artifacts import DEFAULT_TASK, EXPERIMENTS, OUTPUTS, Predictions, find_predictions, shown, track_of
 from src.runs.command import one_message
 from src.runs.comparison import Difference, error_correlation, score_rows
+from src.runs.metrics import scores
 
 
 def finished(task_name: str, outputs: Path, track: str) -> list[Predictions]:
@@ -46,15 +48,28 @@ def chosen(args: argparse.Namespace, task_name: str) -> list[Predictions]:
 
 def read_labels(task: Task) -> pd.Series:
     """The test labels, id -> target. Nothing else in the project reads them."""
-    path = task.path("test_labels")
-    labels = pd.DataFrame(read_rows(path))
-    if not {task.id_column, task.target_column} <= set(labels):
-        raise ValueError(f"{path}: expected the columns {task.id_column!r} and {task.target_column!r}, found {list(labels)}")
-    ids, targets = labels[task.id_column], labels[task.target_column].map(_number)
-    bad = ids[~np.isfinite(targets) | ids.duplicated()]
+    return read_numbers(task.path("test_labels"), task.id_column, task.target_column)
+
+
+def read_numbers(path: Path, id_column: str, column: str) -> pd.Series:
+    """id -> a finite number, from a CSV file; ValueError that names what is wrong with it."""
+    rows = pd.DataFrame(read_rows(path))
+    if not {id_column, column} <= set(rows):
+        raise ValueError(f"{path}: expected the columns {id_column!r} and {column!r}, found {list(rows)}")
+    ids, numbers = rows[id_column], rows[column].map(_number)
+    bad = ids[~np.isfinite(numbers) | ids.duplicated()]
     if len(bad):
-        raise ValueError(f"{path}: {task.target_column!r} of {bad.iloc[0]!r} is not finite, or stands there twice; correct it")
-    return pd.Series(targets.to_numpy(), index=pd.Index(ids, name=task.id_column), name=task.target_column)
+        raise ValueError(f"{path}: {column!r} of {bad.iloc[0]!r} is not finite, or stands there twice; correct it")
+    return pd.Series(numbers.to_numpy(), index=pd.Index(ids, name=id_column), name=column)
+
+
+def score_submission(path: Path, task: Task) -> str:
+    """The score of a submission, by the test labels."""
+    labels, submitted = read_labels(task), read_numbers(path, task.id_column, task.target_column)
+    if set(labels.index) != set(submitted.index):
+        raise ValueError(f"{path}: its ids are not those of the test labels; write it anew with submit.py")
+    found = scores(labels.to_numpy(), submitted[labels.index].to_numpy())
+    return f"{shown(path)}: test MAE {found['mae']:.4f}, RMSE {found['rmse']:.4f} {task.unit}, {len(labels)} crystals"
 
 
 def _number(text: str) -> float:
@@ -117,6 +132,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("numbers", nargs="*", help="experiments (default: all that are finished)")
     parser.add_argument("--track", choices=("closed", "open"), default="closed", help="where no experiments are named")
     parser.add_argument("--score", action="store_true", help="add the test scores, from the task's test labels")
+    parser.add_argument("--submission", type=Path, metavar="FILE", help="score this file instead of comparing experiments")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--markdown", action="store_true", help="print Markdown tables")
     form.add_argument("--json", action="store_true", help="print all figures as JSON")
@@ -125,6 +141,9 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     with one_message("compare"):
         task = read_task(args.data)
+        if args.submission:
+            print(score_submission(args.submission, task))
+            return
         members = chosen(args, task.name)
         rows = score_rows(members, read_labels(task) if args.score else None)
         correlation = error_correlation(members)

@@ -212,6 +212,22 @@ def test_a_submission_is_checked_before_it_is_written(task_folder: Path, damage:
     assert not outputs(task_folder, "submission.csv").exists()
 
 
+def test_a_submission_is_scored_by_its_ids(task_folder: Path, capsys: pytest.CaptureFixture) -> None:
+    run(task_folder, GBDT, "exp001")
+    where = ["--data", str(task_folder), "--outputs", str(task_folder.parent / "outputs")]
+    file = outputs(task_folder, "submission.csv")
+    submit.main(["--exps", "001", *where])
+    written = pd.read_csv(file)
+    labels = pd.read_csv(task_folder / "test_labels.csv.gz").set_index("id")["formation_energy_per_atom"]
+    mae = np.abs(written.set_index("id")["formation_energy_per_atom"] - labels).mean()
+    written[::-1].to_csv(file, index=False)
+    compare.main(["--submission", str(file), *where])
+    assert f"test MAE {mae:.4f}" in capsys.readouterr().out
+    written[1:].to_csv(file, index=False)
+    with pytest.raises(SystemExit, match="its ids are not those of the test labels"):
+        compare.main(["--submission", str(file), *where])
+
+
 def test_comparison_is_paired_and_scores_only_when_asked(
     task_folder: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,7 +1,7 @@
 PYTHON ?= python3
 PY = .venv/bin/python
 .DELETE_ON_ERROR:
-.PHONY: run test report slow faithful bench accuracy memory peers clean
+.PHONY: run test report slow soak faithful bench accuracy memory peers clean
 
 run: .venv/installed  ## set-up, exp001 and exp000 on the embedded data, submission, table
 	$(PY) exp/exp001/train.py
@@ -19,7 +19,11 @@ report: .venv/installed  ## one HTML page about all finished experiments: output
 	$(PY) exp/report.py
 
 slow: .venv/installed  ## the laws over the whole data set
-	$(PY) -m pytest -q -m slow
+	$(PY) -m pytest -q -m "slow and not soak"
+
+soak: .venv/installed  ## kills at random points and the corpus of bad files: nothing is lost, nothing is unexplained
+	$(PY) -m pytest -q tests/test_soak.py tests/test_faults.py tests/hostile
+	cat outputs/soak.md
 
 faithful: .venv/bench  ## our NequIP with the weights of an official model gives its energies
 	$(PY) tests/bench/faithful.py

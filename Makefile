@@ -1,7 +1,8 @@
 PYTHON ?= python3
 PY = .venv/bin/python
 .DELETE_ON_ERROR:
-.PHONY: run test report slow soak faithful bench accuracy memory peers clean
+LOCK ?= requirements.lock
+.PHONY: locked lock audit run test report slow soak faithful bench accuracy memory peers clean
 
 run: .venv/installed  ## set-up, exp001 and exp000 on the embedded data, submission, table
 	$(PY) exp/exp001/train.py
@@ -47,6 +48,24 @@ peers: .venv/peers  ## one fold of the reference implementations of MEGNet and A
 	$(PY) -m pip install --quiet -r requirements.txt
 	touch $@
 
+locked:  ## set-up from LOCK, where every file must have a known SHA-256, instead of from requirements.txt
+	$(PYTHON) -m venv .venv
+	$(PY) -m pip install --quiet --require-hashes -r $(LOCK)
+	touch .venv/installed
+
+lock: .venv/lock  ## writes requirements.lock, and with TORCH_CPU=folder-or-page-of-wheels requirements-cpu.lock, from requirements.txt
+	$(RESOLVE) --universal requirements.txt -o .venv/lock/all && (sed -n '/^#/p' requirements.lock; cat .venv/lock/all) > .venv/lock/new
+	mv .venv/lock/new requirements.lock
+ifdef TORCH_CPU
+	sed -n 's/^\(torch==.*\)/\1+cpu/p' requirements.txt > .venv/lock/cpu.txt
+	$(RESOLVE) --python-platform x86_64-manylinux_2_28 --find-links $(TORCH_CPU) --override .venv/lock/cpu.txt requirements.txt -o .venv/lock/cpu
+	(sed -n '/^#/p' requirements-cpu.lock; cat .venv/lock/cpu) > .venv/lock/new
+	mv .venv/lock/new requirements-cpu.lock
+endif
+
+audit: .venv/lock  ## known vulnerabilities of what requirements.lock installs; asks PyPI, fails where it does not answer
+	.venv/lock/bin/pip-audit --strict --disable-pip --require-hashes --requirement requirements.lock
+
 .venv/bench: .venv/installed requirements-bench.txt
 	$(PY) -m pip install --quiet -r requirements.txt -r requirements-bench.txt
 	touch $@
@@ -54,6 +73,12 @@ peers: .venv/peers  ## one fold of the reference implementations of MEGNet and A
 .venv/peers: .venv/installed requirements-peers.txt
 	$(PY) -m pip install --quiet -r requirements.txt -r requirements-peers.txt
 	touch $@
+
+RESOLVE = .venv/lock/bin/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate
+
+.venv/lock:
+	$(PYTHON) -m venv .venv/lock
+	.venv/lock/bin/pip install --quiet uv==0.13.9 pip-audit==2.10.1
 
 clean:
 	rm -rf .venv outputs

@@ -1,5 +1,7 @@
 """Laws of src/data: parsing, folds, target, stores."""
 
+import tracemalloc
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from sklearn.linear_model import LinearRegression
 from src.config import FoldConfig, TargetConfig
 from src.data.crystal import N_ELEMENTS, Crystal
 from src.data.folds import assign_folds
+from src.data.rows import read_rows
 from src.data.store import RaggedStore
 from src.data.table import CrystalTable, read_table
 from src.data.target import TargetNormalizer
@@ -282,6 +285,48 @@ def test_a_store_gives_back_its_items_from_memory_and_from_disk(tmp_path: Path) 
             for name in levels:
                 np.testing.assert_array_equal(one.item(i)[name], item[name])
     assert [path.name for path in tmp_path.iterdir()] == ["store"]  # no temporary folder is left
+
+
+def test_stores_joined_in_files_are_to_the_byte_those_joined_in_memory(tmp_path: Path) -> None:
+    rng, levels = np.random.default_rng(0), {"x": "row", "rotation": "row", "nothing": "triplet"}
+    items = [
+        {"x": rng.integers(9, size=n), "rotation": rng.normal(size=(n, 3)).astype(np.float32), "nothing": np.zeros(0)}
+        for n in (3, 0, 5, 1)
+    ]
+    whole = RaggedStore.from_items(levels, items)
+    joined = RaggedStore.concatenate((RaggedStore.from_items(levels, items[i : i + 2]) for i in (0, 2)), tmp_path)
+    assert not list(tmp_path.iterdir())  # what a killed process leaves behind
+    whole.save(tmp_path / "whole")
+    joined.save(tmp_path / "joined")
+    files = [path.name for path in (tmp_path / "whole").glob("*.npy")]
+    assert len(files) == 5
+    for name in files:
+        assert (tmp_path / "joined" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    with pytest.raises(ValueError, match="rows of float64"):
+        RaggedStore.concatenate([whole, RaggedStore({**whole.arrays, "rotation": np.zeros((9, 3))}, whole.offsets, levels)])
+
+
+def peak_megabytes(work: Callable[[], object]) -> float:
+    tracemalloc.start()
+    work()
+    peak = tracemalloc.get_traced_memory()[1] / 2**20
+    tracemalloc.stop()
+    return peak
+
+
+def test_joining_stores_holds_one_of_them_in_memory() -> None:
+    def stores() -> Iterator[RaggedStore]:
+        for _ in range(30):
+            yield RaggedStore.from_items({"x": "row"}, [{"x": np.zeros(2**17)}])  # 1 MB
+
+    assert peak_megabytes(lambda: RaggedStore.concatenate(stores())) < 6
+
+
+def test_rows_are_read_one_at_a_time(task_folder: Path) -> None:
+    path = read_task(task_folder).path("train")
+    write_csv(path, pd.concat([pd.read_csv(path, dtype=str)] * 100))
+    assert peak_megabytes(lambda: list(read_rows(path))) > 10
+    assert peak_megabytes(lambda: [row["id"] for row in read_rows(path)]) < 3
 
 
 def test_a_store_travels_to_another_process_as_its_path(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from src.data.table import Crystals
 from src.graphs import cache
 from src.graphs.cache import cached_graphs, graph_key
 from src.graphs.graph import LEVELS, batch_from_store, build_graph
+from src.learners import gnn
 from src.learners.gnn import GraphInputs
 
 
@@ -54,6 +55,14 @@ def test_average_number_of_neighbours_does_not_depend_on_symmetry() -> None:
         store = cache.build_store(crystals, GraphConfig(r_max=4.83, symmetry=symmetry))
         averages.append(GraphInputs(store, np.arange(len(store))).avg_n_neighbors)
     assert averages[0] == pytest.approx(averages[1], rel=1e-6)
+
+
+def test_neighbours_counted_some_crystals_at_a_time_are_the_same_to_the_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = cache.build_store(Crystals.from_list(list(CRYSTALS.values())), GraphConfig())
+    inputs = GraphInputs(store, np.array([5, 2, 7, 0, 1]))
+    at_once = inputs.avg_n_neighbors
+    monkeypatch.setattr(gnn, "EDGES_AT_ONCE", 2)
+    assert inputs.avg_n_neighbors == at_once
 
 
 def test_the_cache_gives_back_what_was_built_and_is_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,8 @@ import csv
 import gzip
 import io
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 Row = dict[str, str]
@@ -16,19 +17,28 @@ FREE_CHARACTERS = 100_000_000  # that any file may hold; a compressed one of mor
 MAX_RATIO = 100  # times its size on disk, tables of crystals swell by about ten
 
 
-def read_rows(path: Path) -> list[Row]:
-    """The rows of a CSV file (.csv or .csv.gz, UTF-8, commas), column -> text; ValueError where the file is not one.
+def read_rows(path: Path) -> Iterator[Row]:
+    """The rows of a CSV file (.csv or .csv.gz, UTF-8, commas), one at a time, column -> text.
+
+    Raises ValueError, behind the last row at the latest, where the file is not one.
 
     Records are counted as a spreadsheet does: the header is record 1.
     """
     try:
         with path.open("rb") as raw, gzip.open(raw) if path.suffix == ".gz" else raw as content:
             text = io.TextIOWrapper(content, encoding="utf-8-sig", newline="")
-            return _records(path, _lines(path, text))
+            yield from _records(path, _lines(path, text))
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not a readable CSV file: it is not UTF-8 text ({error}); save it as UTF-8") from error
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{path}: not a readable CSV file ({error}); is it whole? Copy or download it again") from error
+
+
+def batched(rows: Iterable[Row], n: int) -> Iterator[list[Row]]:
+    """Lists of n rows, the last one shorter."""
+    left = iter(rows)
+    while batch := list(islice(left, n)):
+        yield batch
 
 
 def _lines(path: Path, text: io.TextIOWrapper) -> Iterator[str]:
@@ -46,10 +56,10 @@ def _lines(path: Path, text: io.TextIOWrapper) -> Iterator[str]:
         yield line
 
 
-def _records(path: Path, lines: Iterator[str]) -> list[Row]:
+def _records(path: Path, lines: Iterator[str]) -> Iterator[Row]:
     csv.field_size_limit(MAX_LINE)
     reader = csv.reader(lines, strict=True)
-    rows: list[Row] = []
+    n_rows = 0
     ragged: list[int] = []
     try:
         header = next(reader, [])
@@ -58,23 +68,25 @@ def _records(path: Path, lines: Iterator[str]) -> list[Row]:
             if not record:  # a blank line
                 continue
             if len(record) != len(header):
-                ragged.append(len(rows) + len(ragged) + 2)
+                ragged.append(n_rows + len(ragged) + 2)
                 if len(ragged) == MAX_NAMED:
                     break
-            elif len(rows) == MAX_ROWS:
+            elif n_rows == MAX_ROWS:
                 raise ValueError(f"{path}: more than {MAX_ROWS} rows; divide the table")
             else:
-                rows.append(dict(zip(header, record, strict=True)))
+                n_rows += 1
+                yield dict(zip(header, record, strict=True))
     except csv.Error as error:
-        raise ValueError(f"{path}: not a readable CSV file (record {len(rows) + 2}: {error}); is a quote missing?") from error
+        raise ValueError(
+            f"{path}: not a readable CSV file (record {n_rows + len(ragged) + 2}: {error}); is a quote missing?"
+        ) from error
     if ragged:
         raise ValueError(
             f"{path}: records {ragged} do not have the {len(header)} columns of the header; quote fields that hold "
             "commas or line breaks, and complete what is cut off"
         )
-    if not rows:
+    if not n_rows:
         raise ValueError(f"{path}: the table has no rows")
-    return rows
 
 
 def _check_header(path: Path, header: list[str]) -> None:

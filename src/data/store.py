@@ -9,7 +9,7 @@ import logging
 import shutil
 import tempfile
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -76,15 +76,24 @@ class RaggedStore:
         return cls(arrays, offsets, levels)
 
     @classmethod
-    def concatenate(cls, stores: "Sequence[RaggedStore]") -> "RaggedStore":
-        """The items of several stores of the same fields, one store after another."""
-        first = stores[0]
-        arrays = {name: np.concatenate([store.arrays[name] for store in stores]) for name in first.levels}
-        offsets = {}
-        for level in first.offsets:
-            counts = np.concatenate([np.diff(store.offsets[level]) for store in stores])
-            offsets[level] = np.concatenate([[0], np.cumsum(counts)])
-        return cls(arrays, offsets, first.levels)
+    def concatenate(cls, stores: "Iterable[RaggedStore]", scratch: Path | None = None) -> "RaggedStore":
+        """The items of several stores of the same fields, one store after another; no two of them need to be in memory at once.
+
+        scratch: a folder for the fields, which are unnamed files until the store is saved; None: the system's.
+        """
+        fields: dict[str, _GrowingArray] = {}
+        counts: dict[str, list[NDArray]] = {}
+        levels: Mapping[str, str] = {}
+        for store in stores:
+            levels = store.levels
+            for name, array in store.arrays.items():
+                if name not in fields:
+                    fields[name] = _GrowingArray(array, scratch)
+                fields[name].append(array)
+            for level, offset in store.offsets.items():
+                counts.setdefault(level, [np.zeros(1, dtype=np.int64)]).append(np.diff(offset))
+        arrays = {name: field.mapped() for name, field in fields.items()}
+        return cls(arrays, {level: np.cumsum(np.concatenate(parts)) for level, parts in counts.items()}, levels)
 
     def save(self, folder: Path) -> None:
         """Writes the folder: to a temporary name first, then renamed, so that a folder that exists is whole."""
@@ -153,3 +162,23 @@ def _check_seal(path: Path, seal: list[int]) -> None:
     status = path.stat()
     if [status.st_size, status.st_mtime_ns] != seal[:2] and _seal(path)[2] != seal[2]:
         raise ValueError(f"{path.name} was changed or cut off")
+
+
+class _GrowingArray:
+    """An array that grows by rows in an unnamed file, which vanishes with it. like: rows of its kind."""
+
+    def __init__(self, like: NDArray, folder: Path | None) -> None:
+        self.file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115, the array's lifetime is the file's
+        self.like, self.n_rows = like[:0].copy(), 0
+
+    def append(self, rows: NDArray) -> None:
+        if rows.dtype != self.like.dtype or rows.shape[1:] != self.like.shape[1:]:
+            raise ValueError(f"rows of {rows.dtype} {rows.shape[1:]} behind rows of {self.like.dtype} {self.like.shape[1:]}")
+        self.file.write(rows.tobytes())
+        self.n_rows += len(rows)
+
+    def mapped(self) -> NDArray:
+        if self.n_rows * self.like.dtype.itemsize * int(np.prod(self.like.shape[1:])) == 0:  # nothing that could be mapped
+            return np.empty((self.n_rows, *self.like.shape[1:]), self.like.dtype)
+        self.file.flush()
+        return np.memmap(self.file, self.like.dtype, "r", shape=(self.n_rows, *self.like.shape[1:]))

@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from pymatgen.core import Element
 from tqdm import tqdm
 
 from src.data.crystal import N_ELEMENTS, Crystal
-from src.data.rows import MAX_NAMED, Row, read_rows
+from src.data.rows import MAX_NAMED, Row, batched, read_rows
 from src.data.store import RaggedStore
 from src.data.task import Task
 
@@ -22,6 +23,7 @@ LEVELS = {"lattice": "lattice", "frac_coords": "atom", "atomic_numbers": "atom"}
 ROW_FIELDS = ("ids", "e_form")  # of a stored table, one entry a row
 MAX_ID = 200  # characters: a table holds its ids at the width of the longest
 MAX_SHOWN = 300  # characters of a reason
+CHUNK = 64  # rows that a process parses at once
 SYMBOLS = {Element.from_Z(z).symbol: z for z in range(1, N_ELEMENTS)}
 
 
@@ -93,20 +95,20 @@ def read_table(path: Path, task: Task, has_target: bool, skip_bad_rows: bool = F
     skip_bad_rows: leaves bad rows of a training table out, and says how many. A row of a test table is never left out.
     Raises ValueError that lists every bad row by id and reason.
     """
-    rows = read_rows(path)
     needed = [task.id_column, task.structure_column, *([task.target_column] if has_target else [])]
-    missing = [column for column in needed if column not in rows[0]]
-    if missing:
-        raise ValueError(f"{path}: no column {', '.join(map(repr, missing))}; task.toml says so, the header has {list(rows[0])}")
-    bar = tqdm(rows, desc=f"reading {path.name}", mininterval=1, disable=len(rows) < 500)
-    chunk = 64
-    tasks = (delayed(_parse_rows)(rows[i : i + chunk], task, has_target) for i in range(0, len(rows), chunk))
+    ids = []
+    for row in read_rows(path):  # the whole file once before any structure is read
+        missing = [column for column in needed if column not in row]
+        if missing:
+            raise ValueError(f"{path}: no column {', '.join(map(repr, missing))}; task.toml says so, the header has {list(row)}")
+        ids.append(row[task.id_column])
+    bar = tqdm(total=len(ids), desc=f"reading {path.name}", mininterval=1, disable=len(ids) < 500)
+    tasks = (delayed(_parse_rows)(rows, task, has_target) for rows in batched(read_rows(path), CHUNK))
     parsed: list[tuple[Crystal | None, float, str]] = []
-    for part in Parallel(n_jobs=n_jobs if len(rows) >= 500 else 1, return_as="generator")(tasks):
+    for part in Parallel(n_jobs=n_jobs if len(ids) >= 500 else 1, return_as="generator")(tasks):
         parsed += part
         bar.update(len(part))
     bar.close()
-    ids = [row[task.id_column] for row in rows]
     reasons = [reason for _, _, reason in parsed]
     for i in np.flatnonzero(pd.Index(ids).duplicated()):
         reasons[i] = "; ".join(filter(None, [reasons[i], "duplicate id"]))
@@ -134,7 +136,7 @@ def _refuse(path: Path, messages: list[str], skippable: bool, skip: bool) -> Non
     log.warning("%s\nleft out", text)
 
 
-def _parse_rows(rows: list[Row], task: Task, has_target: bool) -> list[tuple[Crystal | None, float, str]]:
+def _parse_rows(rows: Sequence[Row], task: Task, has_target: bool) -> list[tuple[Crystal | None, float, str]]:
     """For each row the crystal, the target (NaN without one) and what is wrong with it ('' where nothing is)."""
     parsed = []
     for row in rows:

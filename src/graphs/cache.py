@@ -5,6 +5,7 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def cached_graphs(crystals: Crystals, crystals_key: str, config: GraphConfig, fo
 
 def _build_and_log(crystals: Crystals, config: GraphConfig, path: Path, n_jobs: int) -> RaggedStore:
     start = time.perf_counter()
-    store = build_store(crystals, config, n_jobs)
+    store = build_store(crystals, config, n_jobs, path.parent)
     n_atoms, n_orbits = (store.offsets[level][-1] for level in ("atom", "orbit"))
     without = int((np.diff(store.offsets["atom"]) == np.diff(store.offsets["orbit"])).sum())
     log.info(
@@ -56,19 +57,21 @@ def _build_and_log(crystals: Crystals, config: GraphConfig, path: Path, n_jobs: 
     return store
 
 
-def build_store(crystals: Crystals, config: GraphConfig, n_jobs: int = 1) -> RaggedStore:
-    """The graphs of all crystals, single precision, in memory."""
+def build_store(crystals: Crystals, config: GraphConfig, n_jobs: int = 1, scratch: Path | None = None) -> RaggedStore:
+    """The graphs of all crystals, single precision, as `RaggedStore.concatenate` leaves them."""
+    return RaggedStore.concatenate(_build_chunks(crystals, config, n_jobs), scratch)
+
+
+def _build_chunks(crystals: Crystals, config: GraphConfig, n_jobs: int) -> Iterator[RaggedStore]:
     starts = range(0, len(crystals), CHUNK)
     bar = tqdm(total=len(crystals), desc="crystals to graphs", mininterval=1, disable=len(crystals) < 500)
-    parts: list[RaggedStore] = []
     jobs = n_jobs if len(crystals) >= 500 else 1
     for part in joblib.Parallel(n_jobs=jobs, return_as="generator")(
         joblib.delayed(_build_chunk)(crystals, start, config) for start in starts
     ):
-        parts.append(part)
         bar.update(len(part))
+        yield part
     bar.close()
-    return RaggedStore.concatenate(parts)
 
 
 def _build_chunk(crystals: Crystals, start: int, config: GraphConfig) -> RaggedStore:

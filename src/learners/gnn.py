@@ -22,6 +22,7 @@ from src.models.network import make_network
 from src.models.standardise import InputStatistics, statistics_of
 
 WEIGHTS = "model.safetensors"
+EDGES_AT_ONCE = 4096  # crystals whose edges are read at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,15 +52,19 @@ class GraphInputs:
     @property
     def avg_n_neighbors(self) -> float:
         """Mean number of neighbours of an atom, over all atoms of these crystals; 1 where there are none."""
-        rows = self.store.rows("edge", self.crystals)
-        per_edge = self.store.arrays["edge_multiplicity"][rows]
         n_orbits, n_atoms = (self.store.counts(level, self.crystals) for level in ("orbit", "atom"))
         weight = self.store.arrays["orbit_weight"][self.store.rows("orbit", self.crystals)]
-        start = np.repeat(np.cumsum(n_orbits) - n_orbits, self.store.counts("edge", self.crystals))
-        destination = self.store.arrays["edge_dst_index"][rows] + start
-        neighbors = np.bincount(destination, per_edge, minlength=n_orbits.sum())
+        parts = np.array_split(self.crystals, -(-len(self) // EDGES_AT_ONCE))
+        neighbors = np.concatenate([self._n_neighbors(part) for part in parts])
         total = float((neighbors * weight * np.repeat(n_atoms, n_orbits)).sum() / n_atoms.sum())
         return total or 1.0
+
+    def _n_neighbors(self, crystals: NDArray[np.integer]) -> NDArray:
+        """(n_orbits,): edges into the representative of each orbit of these crystals."""
+        rows, n_orbits = self.store.rows("edge", crystals), self.store.counts("orbit", crystals)
+        start = np.repeat(np.cumsum(n_orbits) - n_orbits, self.store.counts("edge", crystals))
+        destination = self.store.arrays["edge_dst_index"][rows] + start
+        return np.bincount(destination, self.store.arrays["edge_multiplicity"][rows], minlength=n_orbits.sum())
 
     def features_beside(self) -> tuple[Tensor | None, Tensor | None]:
         """Features of these crystals, (n_crystals, n), and of their atoms, (n_atoms, n), where there are any."""

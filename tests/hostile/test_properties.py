@@ -61,7 +61,7 @@ def test_any_bytes_are_rows_or_one_error_that_names_the_file(tmp_path: Path, con
     path = tmp_path / ("rows.csv.gz" if compressed else "rows.csv")
     path.write_bytes(gzip.compress(content) if compressed and len(content) % 2 else content)
     try:
-        rows = read_rows(path)
+        rows = list(read_rows(path))
     except ValueError as error:
         assert str(path) in str(error)
     else:

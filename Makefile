@@ -2,7 +2,7 @@ PYTHON ?= python3
 PY = .venv/bin/python
 .DELETE_ON_ERROR:
 LOCK ?= requirements.lock
-.PHONY: locked lock audit run test report slow soak faithful bench accuracy memory peers clean
+.PHONY: locked lock audit run test report slow soak faithful bench accuracy memory large peers clean
 
 run: .venv/installed  ## set-up, exp001 and exp000 on the embedded data, submission, table
 	$(PY) exp/exp001/train.py
@@ -37,6 +37,9 @@ accuracy: .venv/installed  ## folds of exp005 with the fused convolution and wit
 
 memory: .venv/installed  ## resident memory of training on 3,000 and on 132,000 crystals
 	$(PY) tests/bench/memory.py
+
+large: .venv/installed  ## memory, seconds and disk of a task of N crystals, one epoch of one fold; N="4000 16000 64000 130000"
+	$(PY) tests/bench/large.py $(N)
 
 peers: .venv/peers  ## one fold of the reference implementations of MEGNet and ALIGNN beside ours; BUDGET=600 CPU seconds each
 	$(PY) tests/bench/peers.py $(if $(BUDGET),--budget $(BUDGET))

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from faults import LEARNERS, TinyRun, free_port, processes, wait_for
 
+from src.runs.launch import Launcher, Work, run_all
+
 pytestmark = pytest.mark.slow
 BIN = Path(sys.executable).parent
 ENV = {**os.environ, "OMP_NUM_THREADS": "1", "RAY_DISABLE_USAGE_STATS": "1"}
@@ -21,7 +23,7 @@ ENV = {**os.environ, "OMP_NUM_THREADS": "1", "RAY_DISABLE_USAGE_STATS": "1"}
 def ray_cluster() -> Iterator[str]:
     pytest.importorskip("ray", reason="ray is an optional extra: pip install -r requirements-cluster.txt")
     port = free_port()
-    small = ["--num-cpus", "1", "--object-store-memory", "100000000", "--disable-usage-stats"]
+    small = ["--num-cpus", "1", "--num-gpus", "1", "--object-store-memory", "100000000", "--disable-usage-stats"]
     for where in (["--head", "--port", str(port), "--include-dashboard", "false"], ["--address", f"127.0.0.1:{port}"]):
         subprocess.run([BIN / "ray", "start", *where, *small], check=True, env=ENV, stdout=subprocess.DEVNULL)
     yield f"127.0.0.1:{port}"
@@ -74,6 +76,18 @@ def test_the_fold_of_a_killed_worker_is_run_again(task_folder: Path, tmp_path: P
     said, _ = run.communicate(timeout=600)
     assert run.returncode == 0, said
     assert there.results() == here.results()
+
+
+def test_ray_gives_each_fold_a_gpu_where_one_is_asked_for(tmp_path: Path, ray_cluster: str) -> None:
+    """The nodes say that they have one each; nothing runs on it."""
+
+    def run(folder: Path, k: int) -> None:
+        (folder / f"{k}").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", "all"))
+
+    for gpu in (True, False):
+        work = Work("x", run, tmp_path, lambda k: (tmp_path / f"{k}").exists(), {}, [int(gpu)])
+        run_all(work, Launcher("ray", 1, ray_cluster, gpu=gpu))
+    assert (tmp_path / "1").read_text() == "0" and (tmp_path / "0").read_text() != "0"
 
 
 @pytest.mark.parametrize("engine", ["ray", "dask"])

@@ -41,17 +41,25 @@ def check(engine: Engine, address: str | None) -> None:
 
 
 def run(
-    function: Callable[[Any, int], Any], work: Any, folds: Sequence[int], engine: Engine, address: str | None, n_jobs: int | None
+    function: Callable[[Any, int], Any],
+    work: Any,
+    folds: Sequence[int],
+    engine: Engine,
+    address: str | None,
+    n_jobs: int | None,
+    gpu: bool = False,
 ) -> list:
     """function(work, k) for every fold, in workers of the cluster; `work` is sent to each of them once.
 
-    n_jobs: folds at once; None: as many as the cluster has cores.
+    n_jobs: folds at once; None: as many as the cluster has cores. gpu: Ray gives each fold a GPU; Dask's workers have the
+    GPUs that they were started with.
     """
-    on = _on_ray if engine == "ray" else _on_dask
-    return on(function, work, folds, str(address), -1 if n_jobs is None else n_jobs)
+    if engine == "dask":
+        return _on_dask(function, work, folds, str(address), n_jobs or -1)
+    return _on_ray(function, work, folds, str(address), n_jobs or -1, gpu)
 
 
-def _on_ray(function: Callable[[Any, int], Any], work: Any, folds: Sequence[int], address: str, n_jobs: int) -> list:
+def _on_ray(function: Callable[[Any, int], Any], work: Any, folds: Sequence[int], address: str, n_jobs: int, gpu: bool) -> list:
     import ray
     from ray.util.joblib import register_ray
 
@@ -67,7 +75,7 @@ def _on_ray(function: Callable[[Any, int], Any], work: Any, folds: Sequence[int]
     try:
         register_ray()
         stored = ray.put(work)
-        with parallel_config(backend="ray", n_jobs=n_jobs):
+        with parallel_config(backend="ray", n_jobs=n_jobs, ray_remote_args={"num_gpus": int(gpu)}):
             return Parallel()(delayed(_from_ray)(function, [stored], k) for k in folds)
     finally:
         ray.shutdown()

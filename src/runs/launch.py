@@ -28,11 +28,13 @@ class Launcher:
     """Where folds run, and how many at once.
 
     n_jobs: folds at once; None: as many as there are cores, here or on the cluster. address: of the cluster, HOST:PORT.
+    gpu: whether each fold takes a GPU of the cluster.
     """
 
     where: Where = "local"
     n_jobs: int | None = None
     address: str | None = None
+    gpu: bool = False
 
     def check(self) -> None:
         """ValueError where the cluster's engine is not installed, or no address is given."""
@@ -93,7 +95,7 @@ def run_all(work: Work[J], launcher: Launcher) -> None:
 def _run(work: Work[J], folds: list[int], launcher: Launcher, at_once: int) -> dict[int, str]:
     """The folds that diverged, and how."""
     if launcher.where != "local":
-        on_cluster = cluster.run(_guarded, work, folds, launcher.where, launcher.address, launcher.n_jobs)
+        on_cluster = cluster.run(_guarded, work, folds, launcher.where, launcher.address, launcher.n_jobs, launcher.gpu)
         return dict(filter(None, on_cluster))
     if launcher.n_jobs == 1 or len(work.folds) == 1 or parallel.world_size() > 1:
         return dict(filter(None, (_guarded(work, k) for k in folds)))

@@ -34,11 +34,12 @@ def main(folder: Path, argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     if args.jobs is not None and args.jobs < 1:
         parser.error(f"--jobs {args.jobs}: at least 1")
-    launcher = Launcher(args.launcher, args.jobs, args.address)
+    launcher = Launcher(args.launcher, args.jobs, args.address, gpu=args.device.startswith("cuda"))
     with one_message(folder.name):
         launcher.check()
         config = load_config(folder)
-        check_device(args.device)
+        if args.launcher == "local":
+            check_device(args.device)
         read_task(args.data)  # a wrong folder leaves nothing behind
         check_processes(config, launcher)
         with parallel.joined(args.device) as device:

@@ -12,6 +12,7 @@ process of its own, with the network and the settings of exp010, and the memory 
 import argparse
 import csv
 import gzip
+import os
 import re
 import shutil
 import subprocess
@@ -122,12 +123,22 @@ def tree(pid: int) -> list[int]:
     return [pid, *(process for child in children for process in tree(child))]
 
 
+def cpu_seconds(process: int) -> float:
+    """Of a process so far; 0 for one that has ended."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 class Stages:
-    """Which stage a run is in, read from what it has written; seconds and peaks of memory of each."""
+    """Which stage a run is in, read from what it has written; seconds, CPU seconds and peaks of memory of each."""
 
     def __init__(self, outputs: Path, name: str) -> None:
         self.cache, self.fold = outputs / "large" / "cache", outputs / "large" / name / "fold_0"
         self.seconds: dict[str, float] = {}
+        self.cpu: dict[str, float] = {}
         self.peaks: dict[str, tuple[int, int, int]] = {}
 
     def now(self) -> str:
@@ -138,9 +149,12 @@ class Stages:
         return "predictions" if (self.fold / "history.csv").is_file() else "epoch"
 
     def sample(self, pid: int, done: threading.Event) -> None:
-        last = time.perf_counter()
+        last, of_process = time.perf_counter(), dict[int, float]()
         while not done.wait(0.2):
-            stage, memory, now = self.now(), memory_of_tree(pid), time.perf_counter()
+            stage, memory, now, before = self.now(), memory_of_tree(pid), time.perf_counter(), sum(of_process.values())
+            for process in tree(pid):  # one that has ended keeps its last figure
+                of_process[process] = max(of_process.get(process, 0.0), cpu_seconds(process))
+            self.cpu[stage] = self.cpu.get(stage, 0) + sum(of_process.values()) - before
             self.seconds[stage] = self.seconds.get(stage, 0) + now - last
             self.peaks[stage] = tuple(map(max, memory, self.peaks.get(stage, memory)))  # type: ignore[assignment]
             last = now
@@ -169,7 +183,7 @@ def measure(n: int, folder: Path, n_jobs: int) -> str:
     cells = [f"{n:,}"]
     for stage in ("tables", "graphs", "epoch", "predictions"):
         private, whole, largest = stages.peaks.get(stage, (0, 0, 0))
-        cells += [f"{stages.seconds.get(stage, 0):.0f}", f"{private} / {largest} / {whole}"]
+        cells += [f"{stages.seconds.get(stage, 0):.0f}", f"{stages.cpu.get(stage, 0):.0f}", f"{private} / {largest} / {whole}"]
     return "| " + " | ".join([*cells, f"{disk['crystals']:.0f}", f"{disk['graphs']:.0f}"]) + " |"
 
 
@@ -185,8 +199,10 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             lines.append(measure(n, Path(folder), args.jobs))
         print(lines[-1], flush=True)
-    stages = "".join(f" {stage} s | MB: all private / largest / with shared |" for stage in ("tables", "graphs", "epoch", "end"))
-    print(f"\n| crystals |{stages} crystals MB | graphs MB |\n|{'---|' * 11}")
+    stages = "".join(
+        f" {stage} s | CPU s | MB: all private / largest / with shared |" for stage in ("tables", "graphs", "epoch", "end")
+    )
+    print(f"\n| crystals |{stages} crystals MB | graphs MB |\n|{'---|' * 15}")
     print("\n".join(lines))
 
 

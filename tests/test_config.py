@@ -1,4 +1,4 @@
-"""Laws of src/config.py."""
+"""Laws of src/config."""
 
 from dataclasses import replace
 

@@ -1,68 +1,26 @@
 """Folds x learner -> out-of-fold predictions, test predictions, metrics."""
 
 import logging
-import platform
-import time
 from contextlib import nullcontext
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from src.config import BlendConfig, ExperimentConfig, GnnConfig
-from src.data.table import Crystals
-from src.data.target import TargetNormalizer
+from src.config import BlendConfig, ExperimentConfig
 from src.features.potential import base_energies
 from src.files import write_csv, write_json
 from src.learners import parallel
-from src.learners.learner import DivergedError, Inputs, Watched, histories, make_learner, prepare_inputs
+from src.learners.learner import histories, prepare_inputs
 from src.runs.artifacts import MAT2VEC, OOF_COLUMNS, RunDir, word2vec_key
 from src.runs.ensemble import write_ensemble
+from src.runs.fold import FoldJob, run_fold, versions
 from src.runs.launch import Launcher, Work, run_all
 from src.runs.metrics import scores
 from src.runs.stored import check_score, read_csv
 from src.runs.task_data import TaskData, load_folds
 
 log = logging.getLogger(__name__)
-LIBRARIES = (
-    "torch",
-    "e3nn",
-    "numba",
-    "numpy",
-    "lightgbm",
-    "scikit-learn",
-    "pymatgen-core",
-    "matminer",
-    "gensim",
-    "ElementEmbeddings",
-    "moyopy",
-    "scipy",
-    "lion-pytorch",
-    "chgnet",
-)
-
-
-@dataclass(frozen=True, eq=False)
-class FoldJob:
-    """Everything that a fold needs, in a form that travels to another process; large arrays travel as paths."""
-
-    config: ExperimentConfig
-    run: RunDir
-    fold_of_crystal: NDArray[np.int64]
-    ids: NDArray[np.str_]
-    e_form: NDArray[np.float64]
-    crystals: Crystals
-    base: NDArray[np.float64]
-    inputs: Inputs
-    test_ids: NDArray[np.str_]
-    test_crystals: Crystals
-    test_base: NDArray[np.float64]
-    test_inputs: Inputs
-    device: str
-    word2vec: Path | None
 
 
 def run_experiment(
@@ -74,7 +32,7 @@ def run_experiment(
     with parallel.main_first():
         run.claim(config, data.key, word2vec_key(word2vec))
     if isinstance(config.learner, BlendConfig):
-        write_ensemble(config.learner, run, data, load_folds(data, config.folds), _versions())
+        write_ensemble(config.learner, run, data, load_folds(data, config.folds), versions())
         return collect(config, run, data)
     wanted = list(range(config.folds.n_folds)) if folds is None else sorted(set(folds))
     for k in wanted:
@@ -127,55 +85,6 @@ def _make_job(
     )
 
 
-def run_fold(job: FoldJob, k: int) -> None:
-    """Trains fold k on all other folds' crystals, predicts its own and the test crystals, writes its files."""
-    device = job.device
-    if isinstance(job.config.trained, GnnConfig):
-        import torch
-
-        device = parallel.device_of(job.device, k, torch.cuda.device_count())
-        if device == "cpu":
-            torch.set_num_threads(1)  # folds run beside each other, and one thread makes the same numbers everywhere
-    wall, cpu = time.perf_counter(), time.process_time()
-    folder = job.run.fold(k)
-    folder.mkdir(parents=True, exist_ok=True)
-    resumed = bool(job.run.checkpoints(k))
-    train, valid = np.flatnonzero(job.fold_of_crystal != k), np.flatnonzero(job.fold_of_crystal == k)
-    counts, base = job.crystals.element_counts, job.base
-    normalizer = TargetNormalizer.fit(counts[train], job.e_form[train], job.config.target, base[train])
-    residual = normalizer.normalize(counts, job.e_form, base)
-    learner = make_learner(job.config.trained, job.config.seed + k, device, job.word2vec)
-    watched = Watched(job.inputs[valid], residual[valid])
-    try:
-        learner.fit(job.inputs[train], residual[train], folder, watched)
-    except DivergedError as error:
-        raise FloatingPointError(error.describe(job.ids[train][error.rows].tolist())) from error
-    predicted = normalizer.denormalize(counts[valid], learner.predict(job.inputs[valid]), base[valid])
-    test_rows = np.arange(len(job.test_ids))
-    test_pred = normalizer.denormalize(
-        job.test_crystals.element_counts, learner.predict(job.test_inputs[test_rows]), job.test_base
-    )
-    cpu_seconds = parallel.total_of(time.process_time() - cpu)
-    if not parallel.is_main():
-        parallel.wait()
-        return
-    write_json(folder / "normalizer.json", normalizer.to_json())
-    learner.save(folder)
-    oof = pd.DataFrame(dict(zip(OOF_COLUMNS, (job.ids[valid], k, job.e_form[valid], predicted), strict=True)))
-    metrics = {
-        **scores(job.e_form[valid], predicted),
-        "n_train": len(train),
-        "n_valid": len(valid),
-        "n_parameters": learner.n_parameters,
-        "wall_seconds": time.perf_counter() - wall,
-        "cpu_seconds": cpu_seconds,
-        "resumed": resumed,  # then the seconds are those behind the interruption only
-        "versions": _versions(),
-    }
-    job.run.write_fold(k, oof, pd.DataFrame({"id": job.test_ids, "e_form_pred": test_pred}), metrics)
-    parallel.wait()
-
-
 def collect(config: ExperimentConfig, run: RunDir, data: TaskData) -> dict:
     """Joins the finished folds into oof.csv (rows as in the training table), test.csv (mean over folds) and metrics.json."""
     n_folds = config.folds.n_folds
@@ -225,13 +134,3 @@ def _read_fold(path: Path, mae: float) -> pd.DataFrame:
     table = read_csv(path, OOF_COLUMNS)
     check_score(path, table, mae)
     return table
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version(), "machine": platform.machine()}
-    for name in LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
-    return found

@@ -35,6 +35,7 @@ from src.learners.gnn import GnnLearner, GraphInputs
 from src.learners.learner import prepare_inputs
 from src.learners.training import Training
 from src.runs.artifacts import ROOT
+from src.runs.launch import Launcher
 from src.runs.train import check_processes
 from src.runs.train import main as train_main
 
@@ -93,7 +94,7 @@ def interrupt_in_second_epoch(run: Callable[[], None]) -> None:
             raise KeyboardInterrupt
         return train_epoch(self, epoch, *args)
 
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit, match="interrupted"):
         patch.setattr(Training, "train_epoch", interrupted)
         run()
 
@@ -207,8 +208,10 @@ def test_folds_take_the_gpus_in_turn_and_a_named_one_stays() -> None:
 
 def test_what_torchrun_cannot_spread_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     as_rank(monkeypatch, 1, 2)
-    check_processes(CONFIG)
+    check_processes(CONFIG, Launcher())
     with pytest.raises(ValueError, match="start it with python"):
-        check_processes(ExperimentConfig(learner=GbdtConfig()))
+        check_processes(ExperimentConfig(learner=GbdtConfig()), Launcher())
+    with pytest.raises(ValueError, match="start it with python"):
+        check_processes(CONFIG, Launcher("ray", address="auto"))
     with pytest.raises(ValueError, match="--device cuda:1: torchrun takes --device cuda"), parallel.joined("cuda:1"):
         pass

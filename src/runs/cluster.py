@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from socket import gethostname
 from typing import Any, Literal
@@ -34,10 +35,8 @@ def check(engine: Engine, address: str | None) -> None:
     if address is None:
         example = "10.0.0.1:6379, or auto on one of its nodes" if engine == "ray" else "10.0.0.1:8786"
         raise ValueError(f"--launcher {engine} needs the --address of a cluster that runs: {example}")
-    try:
-        __import__("ray" if engine == "ray" else "distributed")
-    except ImportError as error:
-        raise ValueError(f"{engine} is not installed: pip install -r requirements-cluster.txt, here and on all nodes") from error
+    if find_spec("ray" if engine == "ray" else "distributed") is None:
+        raise ValueError(f"{engine} is not installed: pip install -r requirements-cluster.txt, here and on all nodes")
 
 
 def run(

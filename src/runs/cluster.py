@@ -23,10 +23,9 @@ def lost_worker_errors(where: str, local: type[Exception]) -> tuple[type[Excepti
 
         return (RayError,)
     if where == "dask":
-        from distributed import KilledWorker
-        from distributed.comm import CommClosedError
+        from distributed import KilledWorker  # Dask itself runs a task again, this says that it gave up
 
-        return (KilledWorker, CommClosedError)
+        return (KilledWorker,)
     return (local,)
 
 

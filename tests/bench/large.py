@@ -31,7 +31,7 @@ from pymatgen.core import Lattice
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from src.data.table import read_rows
+from src.data.rows import read_rows
 from src.data.task import Task, read_task
 from src.runs.artifacts import DEFAULT_TASK, ROOT
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -57,11 +58,15 @@ class TinyRun:
         return subprocess.run(self.command("submit", "--exps", "001", *arguments, kill_at=kill_at), **CAPTURED)
 
     def start(self, *arguments: str) -> subprocess.Popen:
-        """A training in a process group of its own, to be killed from outside."""
+        """A training in a process group of its own, to be killed from outside, with Ctrl-C as a terminal has it."""
         command = self.command("train", str(self.folder), *arguments)
-        return subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True, env=ENV
-        )
+        ignored = signal.signal(signal.SIGINT, signal.default_int_handler)  # where it was ignored, children would ignore it too
+        try:
+            return subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True, env=ENV
+            )
+        finally:
+            signal.signal(signal.SIGINT, ignored)
 
     def command(self, *arguments: str, kill_at: int = 0) -> list[str]:
         jobs = [] if "--jobs" in arguments or arguments[0] == "submit" else ["--jobs", "1"]

@@ -3,6 +3,7 @@
 import logging
 import os
 import threading
+import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -100,10 +101,11 @@ def _run(work: Work[J], folds: list[int], launcher: Launcher, at_once: int) -> d
     if launcher.n_jobs == 1 or len(work.folds) == 1 or parallel.world_size() > 1:
         return dict(filter(None, (_guarded(work, k) for k in folds)))
     n_workers = max(2, at_once)  # joblib runs a single one in this process, which is to survive it
-    with warnings.catch_warnings(), parallel_config(backend="loky", n_jobs=n_workers, inner_max_num_threads=1):
+    loky = {"inner_max_num_threads": 1, "initializer": _end_with, "initargs": (os.getpid(),)}
+    with warnings.catch_warnings(), parallel_config(backend="loky", n_jobs=n_workers, **loky):
         # loky starts a worker anew between folds where the last one left it large: as wanted
         warnings.filterwarnings("ignore", "A worker stopped while some jobs were given to the executor")
-        found = Parallel(pre_dispatch=at_once)(delayed(_as_child)(work, k, os.getpid()) for k in folds)
+        found = Parallel(pre_dispatch=at_once)(delayed(_guarded)(work, k) for k in folds)
     return dict(filter(None, found))
 
 
@@ -116,20 +118,15 @@ def _guarded(work: Work[J], k: int) -> tuple[int, str] | None:
     return None
 
 
-def _as_child(work: Work[J], k: int, parent: int) -> tuple[int, str] | None:
-    """Runs a fold in a process that ends with its parent, so that no orphan trains beside the next run."""
-    done = threading.Event()
+def _end_with(parent: int) -> None:
+    """Ends this worker soon after its parent, so that no orphan trains or waits beside the next run."""
 
     def watch() -> None:
-        while not done.wait(0.2):
-            if os.getppid() != parent:
-                os._exit(1)
+        while os.getppid() == parent:
+            time.sleep(0.2)
+        os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-    try:
-        return _guarded(work, k)
-    finally:
-        done.set()
 
 
 class _FollowHistories:

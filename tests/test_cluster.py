@@ -86,7 +86,7 @@ def test_ray_gives_each_fold_a_gpu_where_one_is_asked_for(tmp_path: Path, ray_cl
 
     for gpu in (True, False):
         work = Work("x", run, tmp_path, lambda k: (tmp_path / f"{k}").exists(), {}, [int(gpu)])
-        run_all(work, Launcher("ray", 1, ray_cluster, gpu=gpu))
+        run_all(work, Launcher("ray", 2, ray_cluster, gpu=gpu))
     assert (tmp_path / "1").read_text() == "0" and (tmp_path / "0").read_text() != "0"
 
 
@@ -98,3 +98,5 @@ def test_a_cluster_that_does_not_answer_is_named(task_folder: Path, tmp_path: Pa
     assert said.returncode == 1 and "answers there" in said.stdout and "Traceback" not in said.stdout
     said = run.train("--launcher", engine, "--jobs", "2")
     assert "needs the --address of a cluster" in said.stdout
+    said = run.train("--launcher", engine, "--address", "127.0.0.1:1", "--jobs", "1")
+    assert "take 2 or more" in said.stdout

@@ -29,8 +29,12 @@ def lost_worker_errors(where: str, local: type[Exception]) -> tuple[type[Excepti
     return (local,)
 
 
-def check(engine: Engine, address: str | None) -> None:
-    """ValueError where the engine is not installed or no address is given."""
+def check(engine: Engine, address: str | None, n_jobs: int | None) -> None:
+    """ValueError where the engine is not installed, no address is given, or nothing would run on the cluster."""
+    if n_jobs == 1:
+        raise ValueError(
+            f"--launcher {engine} --jobs 1: joblib runs a single job in this process; take 2 or more, or no launcher"
+        )
     if address is None:
         example = "10.0.0.1:6379, or auto on one of its nodes" if engine == "ray" else "10.0.0.1:8786"
         raise ValueError(f"--launcher {engine} needs the --address of a cluster that runs: {example}")

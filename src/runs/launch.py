@@ -38,9 +38,9 @@ class Launcher:
     gpu: bool = False
 
     def check(self) -> None:
-        """ValueError where the cluster's engine is not installed, or no address is given."""
+        """ValueError where the folds cannot run on the cluster that is asked for."""
         if self.where != "local":
-            cluster.check(self.where, self.address)
+            cluster.check(self.where, self.address, self.n_jobs)
 
     @property
     def n_local(self) -> int:

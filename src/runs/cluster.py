@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from socket import gethostname
+from socket import create_connection, gethostname
 from typing import Any, Literal
 
 from joblib import Parallel, delayed, parallel_config
@@ -66,13 +66,15 @@ def _on_ray(function: Callable[[Any, int], Any], work: Any, folds: Sequence[int]
     from ray.util.joblib import register_ray
 
     try:
+        if address.rpartition(":")[2].isdigit():  # ray.init would try for minutes
+            create_connection(address.removeprefix("ray://").rsplit(":", 1), timeout=TIMEOUT).close()
         ray.init(
             address=address,
             runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}},
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
-    except ConnectionError as error:
+    except OSError as error:
         raise ValueError(f"--address {address}: no Ray cluster answers there (ray start --head starts one)") from error
     try:
         register_ray()

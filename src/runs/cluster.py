@@ -32,9 +32,7 @@ def lost_worker_errors(where: str, local: type[Exception]) -> tuple[type[Excepti
 def check(engine: Engine, address: str | None, n_jobs: int | None) -> None:
     """ValueError where the engine is not installed, no address is given, or nothing would run on the cluster."""
     if n_jobs == 1:
-        raise ValueError(
-            f"--launcher {engine} --jobs 1: joblib runs a single job in this process; take 2 or more, or no launcher"
-        )
+        raise ValueError(f"--launcher {engine} --jobs 1: joblib runs a single job in this process; take at least 2")
     if address is None:
         example = "10.0.0.1:6379, or auto on one of its nodes" if engine == "ray" else "10.0.0.1:8786"
         raise ValueError(f"--launcher {engine} needs the --address of a cluster that runs: {example}")
@@ -66,8 +64,9 @@ def _on_ray(function: Callable[[Any, int], Any], work: Any, folds: Sequence[int]
     from ray.util.joblib import register_ray
 
     try:
-        if address.rpartition(":")[2].isdigit():  # ray.init would try for minutes
-            create_connection(address.removeprefix("ray://").rsplit(":", 1), timeout=TIMEOUT).close()
+        host, _, port = address.removeprefix("ray://").rpartition(":")
+        if port.isdigit():  # ray.init would try for minutes
+            create_connection((host, int(port)), timeout=TIMEOUT).close()
         ray.init(
             address=address,
             runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}},

@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import io
 import json
+import logging
 import os
 import shutil
 import socket
@@ -11,11 +12,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 from filelock import FileLock, Timeout
 
+log = logging.getLogger(__name__)
+T = TypeVar("T")
 STALE_SECONDS = 3600.0  # a temporary file that old is what a killed process left behind
 
 
@@ -98,6 +101,28 @@ def locked(path: Path, held: str) -> Iterator[None]:
         lock.release()
 
 
+def cached(path: Path, read: Callable[[Path], T], build: Callable[[], object]) -> T:
+    """What `read` makes of a file or folder; where it is not there, or `read` calls it damaged, `build` writes it first.
+
+    The name must say everything that shapes the content: then what is built anew is what was lost.
+    read: raises ValueError, with the remedy of removing it, where it is damaged.
+    """
+    if path.exists():
+        try:
+            return read(path)
+        except ValueError as error:
+            log.warning("%s: this is done now", error)
+            _remove(path)
+    with built_once(path) as is_mine:
+        if is_mine:
+            build()
+    return read(path)
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def built_once(path: Path) -> Iterator[bool]:
     """Gives the block the right to build `path`; False where it is there, another process having built it meanwhile.
@@ -110,5 +135,5 @@ def built_once(path: Path) -> Iterator[bool]:
             yield False
             return
         for left in path.parent.glob(f".{path.name}-*"):
-            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
+            _remove(left)
         yield True

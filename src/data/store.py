@@ -5,7 +5,6 @@ that open the same folder share its pages, and an item costs memory only while i
 """
 
 import json
-import logging
 import shutil
 import tempfile
 import zlib
@@ -15,9 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from src.files import built_once
+from src.files import cached
 
-log = logging.getLogger(__name__)
 LEVELS_FILE = "levels.json"  # field -> level, and a seal of every other file
 
 
@@ -127,25 +125,15 @@ class RaggedStore:
         except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise ValueError(f"{folder} is damaged ({error}); remove it, it will be made anew") from error
         if wrong:
-            raise ValueError(f"{folder} is damaged (the rows of {wrong} are not those of their level); remove it")
+            raise ValueError(
+                f"{folder} is damaged (the rows of {wrong} are not those of their level); remove it, it will be made anew"
+            )
         return cls(arrays, offsets, levels, folder)
 
     @classmethod
     def cached(cls, folder: Path, build: "Callable[[], RaggedStore]") -> "RaggedStore":
-        """The store of a folder; where it is not there, or damaged, what `build` makes is saved there first.
-
-        The folder's name must say everything that shapes the store: then what is built anew is what was lost.
-        """
-        if folder.is_dir():
-            try:
-                return cls.open(folder)
-            except ValueError as error:
-                log.warning("%s: this is done now", error)
-                shutil.rmtree(folder, ignore_errors=True)
-        with built_once(folder) as is_mine:
-            if is_mine:
-                build().save(folder)
-        return cls.open(folder)
+        """The store of a folder; where it is not there, or damaged, what `build` makes is saved there first (src/files.py)."""
+        return cached(folder, cls.open, lambda: build().save(folder))
 
 
 def _seal(path: Path) -> list[int]:

@@ -6,6 +6,7 @@ import sys
 import time
 import zipfile
 import zlib
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from src.data.table import Crystals
 from src.features import charges, composition, elements, geometry, potential, structure, voronoi
 from src.features.composition import composition_features
 from src.features.structure import structure_features
-from src.files import built_once, to_bytes, write_atomic
+from src.files import cached, to_bytes, write_atomic
 
 log = logging.getLogger(__name__)
 GROUPS = (*composition.GROUPS, *structure.GROUPS, *potential.WEIGHTS)
@@ -65,18 +66,9 @@ def _cached_group(crystals: Crystals, key: str, group: str, cache: Path, n_jobs:
         return potential.potential_features(store, group).astype(np.float32)
     path = cache / f"features-{group}-{_hash(key, group, word2vec)}.npz"
     if path.is_file():
-        try:
-            table = _stored_group(path, len(crystals))
-        except ValueError as error:
-            log.warning("%s: it is made anew", error)
-            path.unlink(missing_ok=True)
-        else:
-            log.info("features: %s read from %s", group, path)
-            return table
-    with built_once(path) as is_mine:
-        if is_mine:
-            _compute_group(path, crystals, group, n_jobs, word2vec)
-    return _stored_group(path, len(crystals))
+        log.info("features: %s read from %s", group, path)
+    compute = partial(_compute_group, path, crystals, group, n_jobs, word2vec)
+    return cached(path, partial(_stored_group, n_crystals=len(crystals)), compute)
 
 
 def _compute_group(path: Path, crystals: Crystals, group: str, n_jobs: int, word2vec: Path | None) -> None:
@@ -98,9 +90,11 @@ def _stored_group(path: Path, n_crystals: int) -> pd.DataFrame:
         with np.load(path, allow_pickle=False) as stored:
             table = pd.DataFrame(stored["values"], columns=stored["columns"])
     except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"features: {path} is damaged ({error})") from error
+        raise ValueError(f"features: {path} is damaged ({error}); remove it, it will be made anew") from error
     if len(table) != n_crystals or (table.dtypes != np.float32).any():
-        raise ValueError(f"features: {path} is damaged (not single precision for {n_crystals} crystals)")
+        raise ValueError(
+            f"features: {path} is damaged (not single precision for {n_crystals} crystals); remove it, it will be made anew"
+        )
     return table
 
 

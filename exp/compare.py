@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from src.data.rows import read_rows
+from src.data.rows import number, read_rows
 from src.data.task import Task, read_task
 from src.runs.artifacts import DEFAULT_TASK, EXPERIMENTS, OUTPUTS, Predictions, find_predictions, shown, track_of
 from src.runs.command import one_message
@@ -56,7 +56,7 @@ def read_numbers(path: Path, id_column: str, column: str) -> pd.Series:
     rows = pd.DataFrame(read_rows(path))
     if not {id_column, column} <= set(rows):
         raise ValueError(f"{path}: expected the columns {id_column!r} and {column!r}, found {list(rows)}")
-    ids, numbers = rows[id_column], rows[column].map(_number)
+    ids, numbers = rows[id_column], rows[column].map(number)
     bad = ids[~np.isfinite(numbers) | ids.duplicated()]
     if len(bad):
         raise ValueError(f"{path}: {column!r} of {bad.iloc[0]!r} is not finite, or stands there twice; correct it")
@@ -70,13 +70,6 @@ def score_submission(path: Path, task: Task) -> str:
         raise ValueError(f"{path}: its ids are not those of the test labels; write it anew with submit.py")
     found = scores(labels.to_numpy(), submitted[labels.index].to_numpy())
     return f"{shown(path)}: test MAE {found['mae']:.4f}, RMSE {found['rmse']:.4f} {task.unit}, {len(labels)} crystals"
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")
 
 
 def table(rows: list[dict], reference: str) -> pd.DataFrame:

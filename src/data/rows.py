@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import math
 import zlib
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -39,6 +40,14 @@ def batched(rows: Iterable[Row], n: int) -> Iterator[list[Row]]:
     left = iter(rows)
     while batch := list(islice(left, n)):
         yield batch
+
+
+def number(text: str) -> float:
+    """A number as a table holds it; NaN for anything else."""
+    try:
+        return math.nan if "_" in text else float(text)  # Python reads 1_0 as ten
+    except ValueError:
+        return math.nan
 
 
 def _lines(path: Path, text: io.TextIOWrapper) -> Iterator[str]:

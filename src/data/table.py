@@ -14,7 +14,7 @@ from pymatgen.core import Element
 from tqdm import tqdm
 
 from src.data.crystal import N_ELEMENTS, Crystal
-from src.data.rows import MAX_NAMED, Row, batched, read_rows
+from src.data.rows import MAX_NAMED, Row, batched, number, read_rows
 from src.data.store import RaggedStore
 from src.data.task import Task
 
@@ -148,7 +148,7 @@ def _parse_rows(rows: Sequence[Row], task: Task, has_target: bool) -> list[tuple
             reasons.append(f"unreadable structure in {task.structure_column!r} ({error})")
         reasons += _flaws_of_id(row[task.id_column], task.id_column)
         if has_target:
-            target = _number(row[task.target_column])
+            target = number(row[task.target_column])
             if not math.isfinite(target):
                 reasons.append(f"{task.target_column!r} is {row[task.target_column][:MAX_ID]!r}, not a finite number")
         text = "; ".join(reasons).replace("\n", " ")
@@ -165,21 +165,14 @@ def _flaws_of_id(text: str, column: str) -> list[str]:
     return [f"{column!r} has {len(text)} characters, at most {MAX_ID} are taken"] if len(text) > MAX_ID else []
 
 
-def _number(text: str) -> float:
-    try:
-        return math.nan if "_" in text else float(text)  # Python reads 1_0 as ten
-    except ValueError:
-        return math.nan
-
-
 def _contradictions(crystal: Crystal, row: Row) -> list[str]:
     """Where the count columns (named by element symbols, and nsites) say otherwise than the structure."""
     counts = crystal.element_counts
     listed = {symbol: z for symbol, z in SYMBOLS.items() if symbol in row}
-    wrong = [f"{s}={row[s]!r} but {counts[z]} in the structure" for s, z in listed.items() if _number(row[s]) != counts[z]]
+    wrong = [f"{s}={row[s]!r} but {counts[z]} in the structure" for s, z in listed.items() if number(row[s]) != counts[z]]
     if listed:
         absent = [z for z in np.flatnonzero(counts) if z not in listed.values()]
         wrong += [f"no count column for {Element.from_Z(z).symbol}" for z in absent]
-    if "nsites" in row and _number(row["nsites"]) != crystal.n_atoms:
+    if "nsites" in row and number(row["nsites"]) != crystal.n_atoms:
         wrong.append(f"nsites={row['nsites']!r} but {crystal.n_atoms} atoms in the structure")
     return [f"composition contradicts the counts: {', '.join(wrong)}"] if wrong else []

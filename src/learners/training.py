@@ -75,6 +75,8 @@ class Training:
         checkpoint = folder / CHECKPOINT
         if checkpoint.is_file():
             self.resume(checkpoint)
+            if parallel.is_main():
+                self.write_history(folder)  # the process may have ended between the two
         for epoch in range(len(self.history), self.config.n_epochs):
             lr = float(self.schedule.get_last_lr()[0])
             loss = self.train_epoch(epoch, make_batch, target)
@@ -82,8 +84,6 @@ class Training:
             if parallel.is_main():
                 write_atomic(checkpoint, to_bytes(lambda file: torch.save(self.state(), file)))
                 self.write_history(folder)
-        if parallel.is_main():
-            self.write_history(folder)  # where the process ended just ahead of it
 
     def epoch_order(self, epoch: int) -> Iterator[NDArray[np.integer]]:
         """The batches of an epoch, as numbers of training rows; depends on seed and epoch alone."""

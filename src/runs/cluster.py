@@ -16,17 +16,15 @@ Engine = Literal["ray", "dask"]
 TIMEOUT = 30  # seconds, to connect
 
 
-def lost_worker_errors(where: str, local: type[Exception]) -> tuple[type[Exception], ...]:
+def lost_worker_error(engine: Engine) -> type[Exception]:
     """What is raised where a worker or its node is gone."""
-    if where == "ray":
+    if engine == "ray":
         from ray.exceptions import RayError
 
-        return (RayError,)
-    if where == "dask":
-        from distributed import KilledWorker  # Dask itself runs a task again, this says that it gave up
+        return RayError
+    from distributed import KilledWorker  # Dask itself runs a task again, this says that it gave up
 
-        return (KilledWorker,)
-    return (local,)
+    return KilledWorker
 
 
 def check(engine: Engine, address: str | None, n_jobs: int | None) -> None:

@@ -70,6 +70,7 @@ def run_all(work: Work[J], launcher: Launcher) -> None:
     Raises what a fold raises; ValueError where workers are lost again and again; FloatingPointError for folds that diverged.
     """
     at_once = min(launcher.n_jobs or cpu_count(), len(work.folds))
+    lost = BrokenProcessPool if launcher.where == "local" else cluster.lost_worker_error(launcher.where)
     losses, diverged = 0, dict[int, str]()
     with _FollowHistories(work.histories, work.name) as follower:
         while to_do := [k for k in work.folds if k not in diverged and not work.is_finished(k)]:
@@ -79,7 +80,7 @@ def run_all(work: Work[J], launcher: Launcher) -> None:
                 losses = 0
             except OWN_ERRORS:
                 raise
-            except cluster.lost_worker_errors(launcher.where, BrokenProcessPool) as error:
+            except lost as error:
                 losses = 1 if follower.count() > before else losses + 1
                 if losses > MAX_LOSSES:
                     raise ValueError(

@@ -11,7 +11,7 @@ from sklearn.model_selection import KFold
 
 from src.config import GbdtEnsembleConfig
 from src.learners.gbdt import GbdtLearner, TableInputs
-from src.learners.learner import Values, Watched, read_settings, write_settings
+from src.learners.learner import Values, Watched, read_settings, write_learner
 
 log = logging.getLogger(__name__)
 MEMBER_SEEDS = 1000  # between members, so that no two folds' members share a seed
@@ -66,7 +66,7 @@ class GbdtEnsembleLearner:
             raise ValueError("save: the learner is not fitted")
         for i, member in enumerate(self.members):
             member.save(_member_folder(folder, i))
-        write_settings(folder, self.config, seed=self.seed)
+        write_learner(folder, self.config, seed=self.seed)
 
     @classmethod
     def load(cls, folder: Path) -> Self:

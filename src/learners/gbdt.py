@@ -11,8 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from src.config import GbdtConfig
-from src.files import write_atomic
-from src.learners.learner import Values, Watched, loading, read_settings, write_settings
+from src.learners.learner import Values, Watched, loading, read_settings, write_learner
 
 WEIGHTS = "model.txt"
 EVERY = 100  # trees between two lines of history
@@ -83,8 +82,7 @@ class GbdtLearner:
     def save(self, folder: Path) -> None:
         if self.booster is None:
             raise ValueError("save: the learner is not fitted")
-        write_atomic(folder / WEIGHTS, self.booster.model_to_string().encode())
-        write_settings(folder, self.config, WEIGHTS, seed=self.seed)
+        write_learner(folder, self.config, (WEIGHTS, self.booster.model_to_string().encode()), seed=self.seed)
 
     @classmethod
     def load(cls, folder: Path) -> Self:

@@ -13,9 +13,8 @@ from torch import Tensor
 from src.config import GnnConfig
 from src.data.store import RaggedStore
 from src.features.elements import element_vectors
-from src.files import write_atomic
 from src.graphs.graph import GraphBatch, batch_from_store
-from src.learners.learner import Values, Watched, loading, read_settings, write_settings
+from src.learners.learner import Values, Watched, loading, read_settings, write_learner
 from src.learners.pretraining import pretrain
 from src.learners.training import CHECKPOINT, Training, predict, seed_everything
 from src.models.network import make_network
@@ -131,8 +130,7 @@ class GnnLearner:
         if self.model is None:
             raise ValueError("save: the learner is not fitted")
         weights = {name: tensor.cpu().contiguous() for name, tensor in self.model.state_dict().items()}
-        write_atomic(folder / WEIGHTS, save(weights))
-        write_settings(folder, self.config, WEIGHTS, seed=self.seed, avg_n_neighbors=self.avg_n_neighbors)
+        write_learner(folder, self.config, (WEIGHTS, save(weights)), seed=self.seed, avg_n_neighbors=self.avg_n_neighbors)
 
     @classmethod
     def load(cls, folder: Path, device: str = "cpu") -> Self:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from src.config import GbdtConfig, GbdtEnsembleConfig, GnnConfig, LearnerConfig, SvrConfig, from_dict, to_dict
 from src.data.table import Crystals
-from src.files import read_json, write_json
+from src.files import read_json, write_atomic, write_json
 
 Values = NDArray[np.float64]
 C = TypeVar("C")
@@ -55,9 +55,13 @@ class DivergedError(FloatingPointError):
         )
 
 
-def write_settings(folder: Path, config: Any, weights: str | None = None, **settings: Any) -> None:
-    """Writes learner.json. weights: the file that it goes with, whose SHA-256 it holds, so that neither is taken for another."""
-    checksum = {} if weights is None else {"sha256": hashlib.sha256((folder / weights).read_bytes()).hexdigest()}
+def write_learner(folder: Path, config: Any, weights: tuple[str, bytes] | None = None, **settings: Any) -> None:
+    """Writes the file of weights, name and content, then learner.json with its SHA-256, so that neither is taken for another."""
+    checksum = {}
+    if weights is not None:
+        name, content = weights
+        write_atomic(folder / name, content)
+        checksum = {"sha256": hashlib.sha256(content).hexdigest()}
     write_json(folder / "learner.json", {"config": to_dict(config), **settings, **checksum})
 
 

@@ -11,9 +11,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR
 
 from src.config import SvrConfig
-from src.files import to_bytes, write_atomic
+from src.files import to_bytes
 from src.learners.gbdt import TableInputs
-from src.learners.learner import Values, Watched, loading, read_settings, write_settings
+from src.learners.learner import Values, Watched, loading, read_settings, write_learner
 
 WEIGHTS = "model.npz"
 MAX_DEVIATION = 6.0  # standard deviations of a feature
@@ -63,8 +63,7 @@ class SvrLearner:
     def save(self, folder: Path) -> None:
         if not self.arrays:
             raise ValueError("save: the learner is not fitted")
-        write_atomic(folder / WEIGHTS, to_bytes(lambda file: np.savez(file, allow_pickle=False, **self.arrays)))
-        write_settings(folder, self.config, WEIGHTS)
+        write_learner(folder, self.config, (WEIGHTS, to_bytes(lambda file: np.savez(file, allow_pickle=False, **self.arrays))))
 
     @classmethod
     def load(cls, folder: Path) -> Self:

@@ -18,15 +18,17 @@ import numpy as np
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+from src.command import one_message
 from src.config import BlendMethod
+from src.config.load import track_of
 from src.data.rows import read_rows
 from src.data.task import Task, read_task
-from src.files import write_csv
-from src.runs.artifacts import DEFAULT_TASK, OUTPUTS, Predictions, find_predictions, shown, track_of
-from src.runs.blend import Blend, fit_blend, fixed_blend, normalized_weights, shared_folds, stack_oof, stack_test
-from src.runs.command import one_message
-from src.runs.metrics import bootstrap_interval, scores
-from src.runs.uncertainty import calibrate
+from src.paths import DEFAULT_TASK, OUTPUTS, shown
+from src.results.blend import Blend, fit_blend, fixed_blend, normalized_weights, shared_folds, stack_oof, stack_test
+from src.results.intervals import calibrate
+from src.results.metrics import bootstrap_interval, scores
+from src.results.predictions import Predictions, find_predictions
+from src.storage.files import write_csv
 
 
 def read_sample(task: Task) -> tuple[pd.DataFrame, str]:

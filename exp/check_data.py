@@ -14,12 +14,12 @@ from pathlib import Path
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from src.command import one_message
 from src.config import FoldConfig
+from src.data.audit import adversarial_auc, duplicate_groups, missing_elements, target_by_fold
+from src.data.load import load_folds, load_task_data
 from src.data.task import read_task
-from src.runs.artifacts import DEFAULT_TASK, OUTPUTS
-from src.runs.command import one_message
-from src.runs.data_checks import adversarial_auc, duplicate_groups, missing_elements, target_by_fold
-from src.runs.task_data import load_folds, load_task_data
+from src.paths import DEFAULT_TASK, OUTPUTS
 
 MAX_SHOWN = 10
 

@@ -17,12 +17,14 @@ import numpy as np
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from src.command import one_message
+from src.config.load import track_of
 from src.data.rows import number, read_rows
 from src.data.task import Task, read_task
-from src.runs.artifacts import DEFAULT_TASK, EXPERIMENTS, OUTPUTS, Predictions, find_predictions, shown, track_of
-from src.runs.command import one_message
-from src.runs.comparison import Difference, error_correlation, score_rows
-from src.runs.metrics import scores
+from src.paths import DEFAULT_TASK, EXPERIMENTS, OUTPUTS, shown
+from src.results.comparison import Difference, error_correlation, score_rows
+from src.results.metrics import scores
+from src.results.predictions import Predictions, find_predictions
 
 
 def finished(task_name: str, outputs: Path, track: str) -> list[Predictions]:

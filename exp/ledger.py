@@ -19,18 +19,12 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from exp.compare import read_labels, to_markdown
+from src.command import one_message
+from src.config.load import track_of
 from src.data.task import read_task
-from src.runs.artifacts import (
-    DEFAULT_TASK,
-    EXPERIMENTS,
-    ROOT,
-    Predictions,
-    find_predictions,
-    shown,
-    track_of,
-)
-from src.runs.command import one_message
-from src.runs.comparison import paired_difference, score_rows
+from src.paths import DEFAULT_TASK, EXPERIMENTS, ROOT, shown
+from src.results.comparison import paired_difference, score_rows
+from src.results.predictions import Predictions, find_predictions
 
 README = EXPERIMENTS / "README.md"
 VERDICTS = EXPERIMENTS / "verdicts.toml"

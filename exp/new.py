@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from src.runs.artifacts import EXPERIMENTS, experiment_name, shown
+from src.paths import EXPERIMENTS, experiment_name, shown
 
 MAX_QUESTION = 120  # characters; it is a line of the config
 

@@ -8,10 +8,11 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from src.runs import figures
-from src.runs.artifacts import DEFAULT_TASK, EXPERIMENTS, OUTPUTS, find_predictions
-from src.runs.command import one_message
-from src.runs.task_data import load_task_data
+from src.command import one_message
+from src.data.load import load_task_data
+from src.paths import DEFAULT_TASK, EXPERIMENTS, OUTPUTS
+from src.report import figures
+from src.results.predictions import find_predictions
 
 
 def main(numbers: list[str]) -> None:

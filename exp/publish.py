@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from src.runs.artifacts import DEFAULT_TASK, EXPERIMENTS, OUTPUTS, experiment_name, publish
-from src.runs.command import one_message
-from src.runs.study import TABLE, publish_study
+from src.command import one_message
+from src.paths import DEFAULT_TASK, EXPERIMENTS, OUTPUTS, experiment_name
+from src.results.predictions import publish
+from src.results.study import TABLE, publish_study
 
 if __name__ == "__main__":
     if not sys.argv[1:]:

@@ -16,18 +16,19 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from exp.compare import chosen, leaderboard, read_labels
+from src.command import one_message
 from src.data.crystal import N_ELEMENTS
+from src.data.describe import SYSTEMS, describe
+from src.data.load import TaskData, load_task_data
 from src.data.task import read_task
-from src.files import write_atomic
-from src.runs import figures
-from src.runs.artifacts import DEFAULT_TASK, OUTPUTS, Predictions, shown
-from src.runs.blend import Blend, fit_blend, fixed_blend, shared_folds, stack_oof
-from src.runs.command import one_message
-from src.runs.comparison import error_correlation, score_rows
-from src.runs.crystals import SYSTEMS, describe
-from src.runs.page import html_table, note, page, picture, structure_svg
-from src.runs.task_data import TaskData, load_task_data
-from src.runs.uncertainty import calibrate
+from src.paths import DEFAULT_TASK, OUTPUTS, shown
+from src.report import figures
+from src.report.page import html_table, note, page, picture, structure_svg
+from src.results.blend import Blend, fit_blend, fixed_blend, shared_folds, stack_oof
+from src.results.comparison import error_correlation, score_rows
+from src.results.intervals import calibrate
+from src.results.predictions import Predictions
+from src.storage.files import write_atomic
 
 N_PARITY, N_WORST = 3, 30
 LEVELS = np.array([0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95])

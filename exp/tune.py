@@ -12,12 +12,13 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from src.command import one_message
 from src.config import StudyConfig
-from src.files import write_atomic
-from src.runs.artifacts import DEFAULT_TASK, EXPERIMENTS, OUTPUTS, experiment_name, load_config, shown
-from src.runs.command import one_message
-from src.runs.task_data import load_task_data
-from src.runs.tuning import open_study, proposal, ranges, tune
+from src.config.load import load_config
+from src.data.load import load_task_data
+from src.paths import DEFAULT_TASK, EXPERIMENTS, OUTPUTS, experiment_name, shown
+from src.runs.tune import open_study, proposal, ranges, tune
+from src.storage.files import write_atomic
 
 
 def main(argv: list[str] | None = None) -> None:

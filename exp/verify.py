@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from src.command import one_message
+from src.paths import DEFAULT_TASK, EXPERIMENTS, experiment_name
+from src.results.folder import OOF_COLUMNS, RunDir, read_csv
 from src.runs import train
-from src.runs.artifacts import DEFAULT_TASK, EXPERIMENTS, OOF_COLUMNS, RunDir, experiment_name
-from src.runs.command import one_message
-from src.runs.stored import read_csv
 
 SAME_MACHINE = 1e-5  # eV/atom, largest difference of a row
 OTHER_MACHINE = 0.10  # relative difference of the fold's MAE

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from conftest import small_task
 
-from src.runs.artifacts import ROOT
+from src.paths import ROOT
 
 LEARNERS = {
     "lightgbm": 'GbdtConfig(features=("fractions",), n_trees=300, min_child_samples=2)',

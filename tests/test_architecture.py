@@ -1,4 +1,4 @@
-"""Imports go one way: config -> data -> features, graphs -> models -> learners -> runs -> exp, submit.py."""
+"""Imports go one way: config, storage -> data -> features, graphs -> models -> learners -> runs; data -> results -> report."""
 
 import ast
 import subprocess
@@ -6,19 +6,26 @@ import sys
 from pathlib import Path
 
 import pytest
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
-from src.runs.artifacts import ROOT
+from src.paths import ROOT
 
 ALLOWED = {
-    "config": set(),
-    "files": set(),
-    "data": {"config", "files"},
-    "features": {"config", "files", "data"},
-    "graphs": {"config", "files", "data"},
+    "paths": set(),
+    "command": set(),
+    "config": {"paths"},
+    "storage": {"paths"},
+    "data": {"config", "storage", "paths"},
+    "features": {"config", "storage", "data"},
+    "graphs": {"config", "storage", "data"},
     "models": {"config", "graphs"},
-    "learners": {"config", "files", "data", "features", "graphs", "models"},
-    "runs": {"config", "files", "data", "features", "learners"},
+    "learners": {"config", "storage", "data", "features", "graphs", "models"},
+    "results": {"config", "storage", "paths", "data"},
+    "report": {"config", "storage", "paths", "data", "results"},
+    "runs": {"command", "config", "storage", "paths", "data", "features", "learners", "results", "report"},
 }
+SRC = ROOT / "src"
 PYTHON = [path for path in sorted(ROOT.rglob("*.py")) if not {".venv", "outputs"} & set(path.relative_to(ROOT).parts)]
 
 
@@ -34,14 +41,32 @@ def imports(path: Path) -> list[str]:
     return found
 
 
+def module_of(path: Path, root: Path) -> str:
+    """`src.data.cif` for src/data/cif.py; a package is its __init__.py."""
+    return ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+
+
+def circles(root: Path) -> list[list[str]]:
+    """Groups of modules below root/src that import each other, directly or through others."""
+    files = {module_of(path, root): path for path in (root / "src").rglob("*.py")}
+    graph = {module: {name for name in imports(path) if name in files} - {module} for module, path in files.items()}
+    names = sorted(graph)
+    pairs = [(names.index(a), names.index(b)) for a in names for b in graph[a]]
+    rows, columns = zip(*pairs, strict=True) if pairs else ((), ())
+    matrix = coo_array(([1] * len(pairs), (rows, columns)), shape=(len(names), len(names)))
+    _, label = connected_components(matrix, connection="strong")
+    groups = [[name for name, own in zip(names, label, strict=True) if own == k] for k in set(label)]
+    return [group for group in groups if len(group) > 1]
+
+
 def breaches(path: Path, source_part: str) -> list[str]:
     parts = {name.split(".")[1] for name in imports(path) if name.startswith("src.")}
     return sorted(parts - ALLOWED[source_part] - {source_part})
 
 
-@pytest.mark.parametrize("path", [p for p in PYTHON if p.is_relative_to(ROOT / "src") and p.name != "__init__.py"], ids=str)
+@pytest.mark.parametrize("path", [p for p in PYTHON if p.is_relative_to(SRC) and p.name != "__init__.py"], ids=str)
 def test_imports_go_one_way(path: Path) -> None:
-    part = path.relative_to(ROOT / "src").parts[0].removesuffix(".py")
+    part = path.relative_to(SRC).parts[0].removesuffix(".py")
     assert breaches(path, part) == []
 
 
@@ -51,8 +76,25 @@ def test_the_import_rule_can_fail(tmp_path: Path) -> None:
     assert breaches(bad, "models") == ["learners"]
 
 
-def test_data_never_imports_torch() -> None:
-    for path in (ROOT / "src/data").glob("*.py"):
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Imports inside functions count: a circle that hides there is one all the same."""
+    assert circles(ROOT) == []
+
+
+def test_the_search_for_circles_can_fail(tmp_path: Path) -> None:
+    (tmp_path / "src").mkdir()
+    for name, text in {
+        "a": "import src.b\n",
+        "b": "def late() -> None:\n    from src.c import x\n",
+        "c": "from src import a\n",
+        "d": "import src.a\n",
+    }.items():
+        (tmp_path / "src" / f"{name}.py").write_text(text)
+    assert circles(tmp_path) == [["src.a", "src.b", "src.c"]]
+
+
+def test_neither_data_nor_results_import_torch() -> None:
+    for path in [*(SRC / "data").glob("*.py"), *(SRC / "results").glob("*.py")]:
         assert not [name for name in imports(path) if name.split(".")[0] in ("torch", "e3nn")], path
 
 

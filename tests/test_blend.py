@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 
 from src.config import BlendConfig, ExperimentConfig, FoldConfig, GbdtConfig, from_dict, to_dict
-from src.runs.artifacts import Predictions, find_predictions
-from src.runs.blend import fit_blend, fixed_blend, shared_folds, stack_oof, stack_test_folds
+from src.data.load import load_task_data
+from src.results.blend import fit_blend, fixed_blend, shared_folds, stack_oof, stack_test_folds
+from src.results.intervals import calibrate
+from src.results.predictions import Predictions, find_predictions
+from src.results.weights import fit_weights
+from src.runs.experiment import run_experiment
 from src.runs.launch import Launcher
-from src.runs.pipeline import run_experiment
-from src.runs.task_data import load_task_data
-from src.runs.uncertainty import calibrate
-from src.runs.weights import fit_weights
 
 METHODS = ("mean", "weights", "ridge", "hill")
 N, N_TEST, N_FOLDS = 3000, 5000, 10

@@ -15,11 +15,11 @@ from src.config import FoldConfig, TargetConfig
 from src.data.crystal import N_ELEMENTS, Crystal
 from src.data.folds import assign_folds
 from src.data.rows import read_rows
-from src.data.store import RaggedStore
 from src.data.table import CrystalTable, read_table
 from src.data.target import TargetNormalizer
 from src.data.task import read_task
-from src.files import write_csv
+from src.storage.files import write_csv
+from src.storage.ragged import RaggedStore
 
 TARGET = "formation_energy_per_atom"
 

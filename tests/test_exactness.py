@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from src.data.crystal import Crystal
+from src.data.load import load_task_data
 from src.data.target import TargetNormalizer
-from src.graphs.cache import build_store
+from src.graphs.dataset import build_store
 from src.graphs.graph import batch_from_graphs, build_graph
 from src.learners.gnn import GnnLearner, GraphInputs
-from src.runs.artifacts import DEFAULT_TASK, EXPERIMENTS
-from src.runs.task_data import load_task_data
+from src.paths import DEFAULT_TASK, EXPERIMENTS
 from src.runs.train import load_config
 
 

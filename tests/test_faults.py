@@ -11,10 +11,11 @@ import torch
 from faults import ENV, LEARNERS, TinyRun, processes_of_group, undisturbed_results, wait_for
 
 from src.config import TrainingConfig
-from src.files import STALE_SECONDS, built_once, locked, write_atomic
 from src.learners.learner import DivergedError
 from src.learners.training import CHECKPOINT, Training
 from src.runs.launch import MAX_LOSSES, Launcher, Work, run_all
+from src.storage.cache import built_once
+from src.storage.files import STALE_SECONDS, locked, write_atomic
 
 EVERY_LEARNER = pytest.mark.parametrize("learner", LEARNERS)
 NO_SPACE = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))"

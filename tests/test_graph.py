@@ -1,4 +1,4 @@
-"""Laws of src/graphs/graph.py and src/graphs/cache.py."""
+"""Laws of src/graphs/graph.py and src/graphs/dataset.py."""
 
 from pathlib import Path
 
@@ -9,8 +9,8 @@ from conftest import CRYSTALS, make_batch
 from src.config import GraphConfig
 from src.data.crystal import Crystal
 from src.data.table import Crystals
-from src.graphs import cache
-from src.graphs.cache import cached_graphs, graph_key
+from src.graphs import dataset
+from src.graphs.dataset import cached_graphs, graph_key
 from src.graphs.graph import LEVELS, batch_from_store, build_graph
 from src.learners import gnn
 from src.learners.gnn import GraphInputs
@@ -52,13 +52,13 @@ def test_average_number_of_neighbours_does_not_depend_on_symmetry() -> None:
     crystals = Crystals.from_list(list(CRYSTALS.values()))
     averages = []
     for symmetry in (True, False):
-        store = cache.build_store(crystals, GraphConfig(r_max=4.83, symmetry=symmetry))
+        store = dataset.build_store(crystals, GraphConfig(r_max=4.83, symmetry=symmetry))
         averages.append(GraphInputs(store, np.arange(len(store))).avg_n_neighbors)
     assert averages[0] == pytest.approx(averages[1], rel=1e-6)
 
 
 def test_neighbours_counted_some_crystals_at_a_time_are_the_same_to_the_bit(monkeypatch: pytest.MonkeyPatch) -> None:
-    store = cache.build_store(Crystals.from_list(list(CRYSTALS.values())), GraphConfig())
+    store = dataset.build_store(Crystals.from_list(list(CRYSTALS.values())), GraphConfig())
     inputs = GraphInputs(store, np.array([5, 2, 7, 0, 1]))
     at_once = inputs.avg_n_neighbors
     monkeypatch.setattr(gnn, "EDGES_AT_ONCE", 2)
@@ -67,9 +67,9 @@ def test_neighbours_counted_some_crystals_at_a_time_are_the_same_to_the_bit(monk
 
 def test_the_cache_gives_back_what_was_built_and_is_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     crystals = Crystals.from_list(list(CRYSTALS.values()))
-    built = cache.build_store(crystals, GraphConfig())
+    built = dataset.build_store(crystals, GraphConfig())
     cached_graphs(crystals, "key", GraphConfig(), tmp_path)
-    monkeypatch.setattr(cache, "build_store", lambda *_: pytest.fail("built again"))
+    monkeypatch.setattr(dataset, "build_store", lambda *_: pytest.fail("built again"))
     read = cached_graphs(crystals, "key", GraphConfig(), tmp_path)
     for name in LEVELS:
         np.testing.assert_array_equal(read.arrays[name], built.arrays[name])
@@ -85,8 +85,8 @@ def test_everything_that_shapes_a_graph_is_in_the_key() -> None:
 
 def test_a_batch_from_a_store_does_not_depend_on_the_other_crystals_of_the_store() -> None:
     crystals = list(CRYSTALS.values())
-    many = cache.build_store(Crystals.from_list(crystals), GraphConfig())
-    few = cache.build_store(Crystals.from_list([crystals[5], crystals[2]]), GraphConfig())
+    many = dataset.build_store(Crystals.from_list(crystals), GraphConfig())
+    few = dataset.build_store(Crystals.from_list([crystals[5], crystals[2]]), GraphConfig())
     a, b = batch_from_store(many, np.array([5, 2])), batch_from_store(few, np.array([0, 1]))
     for name in (*LEVELS, "orbit_batch"):
         np.testing.assert_array_equal(getattr(a, name).numpy(), getattr(b, name).numpy())

@@ -10,9 +10,11 @@ import pytest
 
 from exp import compare, ledger
 from exp.new import new_experiment
-from src.runs import artifacts
-from src.runs.artifacts import EXPERIMENTS, ROOT, Predictions, find_predictions, load_config
-from src.runs.comparison import error_correlation, paired_difference
+from src.config import load
+from src.config.load import load_config
+from src.paths import EXPERIMENTS, ROOT
+from src.results.comparison import error_correlation, paired_difference
+from src.results.predictions import Predictions, find_predictions
 
 
 def with_error(member: Predictions, error: np.ndarray | float) -> Predictions:
@@ -30,9 +32,9 @@ def test_the_committed_ledger_is_what_the_command_writes() -> None:
 
 
 def test_every_experiment_names_a_question_and_a_parent_that_is_there() -> None:
-    for folder in sorted(EXPERIMENTS.glob("exp[0-9][0-9][0-9]")):
-        question, parent = ledger.question_and_parent(folder.name)
-        assert question and (parent is None or (EXPERIMENTS / parent).is_dir()), folder.name
+    for path in sorted(EXPERIMENTS.glob("exp[0-9][0-9][0-9]")):
+        question, parent = ledger.question_and_parent(path.name)
+        assert question and (parent is None or (EXPERIMENTS / parent).is_dir()), path.name
 
 
 def test_a_ledger_without_its_marks_is_refused(tmp_path: Path) -> None:
@@ -42,10 +44,10 @@ def test_a_ledger_without_its_marks_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_ensemble_is_of_the_closed_track_where_its_members_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert artifacts.track_of("exp040") == "closed"
+    assert load.track_of("exp040") == "closed"
     open_member = load_config(EXPERIMENTS / "exp010")
-    monkeypatch.setattr(artifacts, "track", lambda config: "open" if config == open_member else "closed")
-    assert artifacts.track_of("exp040") == "open"
+    monkeypatch.setattr(load, "track", lambda config: "open" if config == open_member else "closed")
+    assert load.track_of("exp040") == "open"
 
 
 def test_the_difference_is_paired_and_has_its_sign_from_the_interval(baseline: Predictions) -> None:

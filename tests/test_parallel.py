@@ -30,11 +30,11 @@ from src.config import (
 )
 from src.data.export import write_task
 from src.data.table import Crystals
-from src.learners import parallel
+from src.learners import distributed
 from src.learners.gnn import GnnLearner, GraphInputs
-from src.learners.learner import prepare_inputs
+from src.learners.make import prepare_inputs
 from src.learners.training import Training
-from src.runs.artifacts import ROOT
+from src.paths import ROOT
 from src.runs.launch import Launcher
 from src.runs.train import check_processes
 from src.runs.train import main as train_main
@@ -138,7 +138,7 @@ def as_process(rank: int, n: int, port: int, function: Callable) -> object:
         TORCHELASTIC_RUN_ID="test", RANK=f"{rank}", LOCAL_RANK=f"{rank}", WORLD_SIZE=f"{n}", LOCAL_WORLD_SIZE=f"{n}",
         MASTER_ADDR="localhost", MASTER_PORT=f"{port}",
     )  # fmt: skip
-    with parallel.joined("cpu"):
+    with distributed.joined("cpu"):
         return function()
 
 
@@ -185,7 +185,7 @@ def test_shares_are_the_batch_and_weigh_what_they_hold(monkeypatch: pytest.Monke
     rows, values, mean, seen = np.arange(n_rows) + 5, np.random.default_rng(0).normal(size=n_rows + 5), 0.0, []
     for rank in range(3):
         as_rank(monkeypatch, rank, 3)
-        own, weight = parallel.share(rows)
+        own, weight = distributed.share(rows)
         assert len(own) >= 1
         mean += weight * values[own].mean()
         seen += list(own) if weight else []
@@ -196,14 +196,14 @@ def test_shares_are_the_batch_and_weigh_what_they_hold(monkeypatch: pytest.Monke
 def test_without_torchrun_a_process_is_alone_whatever_its_cluster_sets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "4")
     monkeypatch.setenv("RANK", "3")
-    assert parallel.world_size() == 1 and parallel.is_main()
+    assert distributed.world_size() == 1 and distributed.is_main()
 
 
 def test_folds_take_the_gpus_in_turn_and_a_named_one_stays() -> None:
-    assert [parallel.device_of("cuda", k, 3) for k in range(5)] == ["cuda:0", "cuda:1", "cuda:2", "cuda:0", "cuda:1"]
-    assert {parallel.device_of("cuda:1", k, 3) for k in range(5)} == {"cuda:1"}
-    assert {parallel.device_of("cpu", k, n) for k in range(5) for n in (0, 3)} == {"cpu"}
-    assert parallel.device_of("cuda", 4, 1) == "cuda"
+    assert [distributed.device_of("cuda", k, 3) for k in range(5)] == ["cuda:0", "cuda:1", "cuda:2", "cuda:0", "cuda:1"]
+    assert {distributed.device_of("cuda:1", k, 3) for k in range(5)} == {"cuda:1"}
+    assert {distributed.device_of("cpu", k, n) for k in range(5) for n in (0, 3)} == {"cpu"}
+    assert distributed.device_of("cuda", 4, 1) == "cuda"
 
 
 def test_what_torchrun_cannot_spread_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,5 +213,5 @@ def test_what_torchrun_cannot_spread_is_refused(monkeypatch: pytest.MonkeyPatch)
         check_processes(ExperimentConfig(learner=GbdtConfig()), Launcher())
     with pytest.raises(ValueError, match="start it with python"):
         check_processes(CONFIG, Launcher("ray", address="auto"))
-    with pytest.raises(ValueError, match="--device cuda:1: torchrun takes --device cuda"), parallel.joined("cuda:1"):
+    with pytest.raises(ValueError, match="--device cuda:1: torchrun takes --device cuda"), distributed.joined("cuda:1"):
         pass

@@ -25,13 +25,15 @@ from src.config import (
     TargetConfig,
     TrainingConfig,
 )
+from src.config.load import load_config
 from src.data.export import write_task
+from src.data.load import TaskData, load_folds, load_task_data
 from src.data.target import TargetNormalizer
-from src.runs import pipeline
-from src.runs.artifacts import EXPERIMENTS, ROOT, find_predictions, load_config
+from src.paths import EXPERIMENTS, ROOT
+from src.results.predictions import find_predictions
+from src.runs import experiment
+from src.runs.experiment import run_experiment
 from src.runs.launch import Launcher
-from src.runs.pipeline import run_experiment
-from src.runs.task_data import TaskData, load_folds, load_task_data
 from src.runs.train import main as train_main
 
 sys.path.insert(0, str(ROOT))
@@ -91,7 +93,7 @@ def test_folds_in_any_order_and_in_processes_give_the_same_numbers(task_folder: 
 
 def test_finished_folds_are_not_trained_again(task_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = run(task_folder, GBDT)
-    monkeypatch.setattr(pipeline, "run_fold", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(experiment, "run_fold", lambda *_: pytest.fail("trained again"))
     assert run(task_folder, GBDT) == first
 
 
@@ -139,7 +141,7 @@ def test_with_a_base_nothing_leaks_and_the_residual_alone_is_learned(task_folder
     def energies(config: TargetConfig, crystals: Sized, *_: object) -> np.ndarray:
         return np.resize(rows, len(crystals)) + np.random.default_rng(3).normal(size=len(crystals)) * 1e-3 + 7
 
-    monkeypatch.setattr(pipeline, "base_energies", energies)
+    monkeypatch.setattr(experiment, "base_energies", energies)
     metrics = run(task_folder, OPEN, "exp003")
     assert metrics["oof_mae"] < 0.01
     test_targets_of_scored_rows_change_nothing_that_is_fitted(task_folder, OPEN)
@@ -152,14 +154,14 @@ def test_the_leakage_law_can_fail(task_folder: Path, monkeypatch: pytest.MonkeyP
     def leaking(cls: type, counts: np.ndarray, e_form: np.ndarray, config: object, base: np.ndarray) -> TargetNormalizer:
         return fit(cls, seen["counts"], seen["e_form"], config, seen["base"])
 
-    run_fold = pipeline.run_fold
+    run_fold = experiment.run_fold
 
-    def with_all_rows(job: pipeline.FoldJob, k: int) -> None:
+    def with_all_rows(job: experiment.FoldJob, k: int) -> None:
         seen.update(counts=job.crystals.element_counts, e_form=job.e_form, base=job.base)
         run_fold(job, k)
 
     monkeypatch.setattr(TargetNormalizer, "fit", classmethod(leaking))
-    monkeypatch.setattr(pipeline, "run_fold", with_all_rows)
+    monkeypatch.setattr(experiment, "run_fold", with_all_rows)
     with pytest.raises(AssertionError):
         test_targets_of_scored_rows_change_nothing_that_is_fitted(task_folder, GBDT)
 

@@ -1,4 +1,4 @@
-"""Laws of src/features/potential.py. Those that need chgnet are skipped where it is not installed."""
+"""Laws of src/features/chgnet.py. Those that need chgnet are skipped where it is not installed."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,11 +9,11 @@ from conftest import CRYSTALS, random_rotation
 
 from src.config import TargetConfig
 from src.data.crystal import Crystal
-from src.data.store import RaggedStore
 from src.data.table import Crystals
-from src.features import potential
-from src.features.potential import LEVELS, base_energies, cached_potential, compute_potential, potential_features
+from src.features import chgnet
+from src.features.chgnet import LEVELS, base_energies, cached_potential, compute_potential, potential_features
 from src.features.tables import cached_features
+from src.storage.ragged import RaggedStore
 
 NAMED = Crystals.from_list(list(CRYSTALS.values()))
 
@@ -25,13 +25,13 @@ def computed() -> RaggedStore:
 
 
 def test_without_chgnet_the_message_names_the_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(potential, "find_spec", lambda name: None if name == "chgnet" else find_spec(name))
+    monkeypatch.setattr(chgnet, "find_spec", lambda name: None if name == "chgnet" else find_spec(name))
     with pytest.raises(ValueError, match=r"pip install -r requirements-open\.txt"):
         base_energies(TargetConfig(base="chgnet"), NAMED, "key", tmp_path)
 
 
 def test_without_a_base_the_energies_are_zero_and_chgnet_is_not_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(potential, "find_spec", lambda name: pytest.fail(f"asked for {name}"))
+    monkeypatch.setattr(chgnet, "find_spec", lambda name: pytest.fail(f"asked for {name}"))
     np.testing.assert_array_equal(base_energies(TargetConfig(), NAMED, "key", tmp_path), np.zeros(len(NAMED)))
 
 
@@ -89,9 +89,9 @@ def test_an_atom_without_neighbours_gets_an_energy() -> None:
 def test_what_is_read_from_the_cache_is_what_was_computed_and_nothing_is_printed(
     tmp_path: Path, computed: RaggedStore, capfd: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    potential._model.cache_clear()
+    chgnet._model.cache_clear()
     written = cached_potential(NAMED, "key", tmp_path)
-    monkeypatch.setattr(potential, "compute_potential", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr(chgnet, "compute_potential", lambda *_: pytest.fail("computed again"))
     for store in (written, cached_potential(NAMED, "key", tmp_path)):
         assert all(isinstance(array, np.memmap) for array in store.arrays.values())
         for name in LEVELS:

@@ -13,8 +13,8 @@ from conftest import CRYSTALS
 from src.data.export import COUNT_COLUMNS
 from src.data.table import read_table
 from src.data.task import read_task
-from src.files import write_csv
-from src.runs.artifacts import DEFAULT_TASK, ROOT
+from src.paths import DEFAULT_TASK, ROOT
+from src.storage.files import write_csv
 
 
 def test_a_local_matminer_file_becomes_a_task_that_loads(tmp_path: Path) -> None:

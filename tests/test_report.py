@@ -13,11 +13,11 @@ from conftest import CRYSTALS
 from exp import report
 from src.config import BlendConfig, ExperimentConfig, FoldConfig, GbdtConfig
 from src.data.crystal import Crystal
-from src.runs.crystals import SYSTEMS, describe, space_group_number
+from src.data.describe import SYSTEMS, describe, space_group_number
+from src.data.load import load_task_data
+from src.report.page import html_table, page, structure_svg
+from src.runs.experiment import run_experiment
 from src.runs.launch import Launcher
-from src.runs.page import html_table, page, structure_svg
-from src.runs.pipeline import run_experiment
-from src.runs.task_data import load_task_data
 
 FOLDS = FoldConfig(n_folds=4, n_bins=2)
 GBDT = ExperimentConfig(learner=GbdtConfig(features=("fractions",), n_trees=200, min_child_samples=2), folds=FOLDS)

@@ -17,7 +17,7 @@ import pytest
 from conftest import small_task
 from faults import LEARNERS, TinyRun, processes, processes_of_group, undisturbed_results, wait_for
 
-from src.runs.artifacts import OUTPUTS
+from src.paths import OUTPUTS
 
 pytestmark = [pytest.mark.slow, pytest.mark.soak]
 TABLE = OUTPUTS / "soak.md"

@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 
 from src.config import ExperimentConfig, FoldConfig, GbdtConfig, StudyConfig, from_dict, to_dict
-from src.runs.artifacts import EXPERIMENTS
+from src.data.load import load_task_data
+from src.paths import EXPERIMENTS
+from src.results.study import publish_study, study_table
 from src.runs.launch import Launcher
-from src.runs.study import publish_study, run_study, study_table
-from src.runs.task_data import load_task_data
+from src.runs.study import run_study
 
 BASE = ExperimentConfig(
     learner=GbdtConfig(features=("fractions",), n_trees=20, min_child_samples=1), folds=FoldConfig(n_folds=4, n_bins=2)

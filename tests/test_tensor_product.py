@@ -9,8 +9,9 @@ from torch import Tensor
 
 from src.graphs.graph import GraphBatch
 from src.models import fused
+from src.models.convolution import convolve
 from src.models.nequip import edge_lengths, natural_irreps
-from src.models.tensor_product import convolve, find_paths, paths_into, reference, reference_mix, rotate_to_atoms
+from src.models.tensor_product import find_paths, paths_into, reference, reference_mix, rotate_to_atoms
 
 N_CHANNELS = 5
 
@@ -96,16 +97,3 @@ def test_the_fused_implementation_is_what_runs_on_a_cpu(monkeypatch: pytest.Monk
     assert called == [1]
     convolve(features, weights, sh.requires_grad_(), length_index, batch, find_paths(1, 1, 1))
     assert called == [1]  # derivatives to edge vectors: the reference
-
-
-def test_without_numba_the_reference_runs_and_the_log_says_so_once(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(fused, "numba", None)
-    fused.available.cache_clear()
-    inputs = make_inputs(1, torch.float32)
-    for _ in range(2):
-        out = convolve(*inputs, find_paths(1, 1, 1))
-    fused.available.cache_clear()
-    torch.testing.assert_close(out, reference(*inputs, find_paths(1, 1, 1)))
-    assert caplog.text.count("numba is not installed") == 1

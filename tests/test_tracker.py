@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 
 from src.config import ExperimentConfig, FoldConfig, GbdtConfig
+from src.data.load import load_task_data
+from src.results.folder import RunDir
 from src.runs import tracker
-from src.runs.artifacts import RunDir
+from src.runs.experiment import run_experiment
 from src.runs.launch import Launcher
-from src.runs.pipeline import run_experiment
-from src.runs.task_data import load_task_data
 
 GBDT = ExperimentConfig(
     learner=GbdtConfig(features=("fractions",), n_trees=200, min_child_samples=2), folds=FoldConfig(n_folds=4, n_bins=2)

@@ -30,15 +30,16 @@ from src.config import (
     SvrConfig,
     TrainingConfig,
 )
-from src.data.store import RaggedStore
 from src.data.table import Crystals
 from src.learners.gnn import GnnLearner, GraphInputs
-from src.learners.learner import Watched, histories, make_learner, prepare_inputs
+from src.learners.learner import Watched
+from src.learners.make import histories, make_learner, prepare_inputs
 from src.learners.pretraining import pretrain
 from src.learners.svr import SvrLearner
 from src.learners.training import Training, make_optimizer, make_schedule, seed_everything
 from src.models.derivatives import energy_and_derivatives
 from src.models.network import make_network
+from src.storage.ragged import RaggedStore
 
 EPOCHS = 4
 

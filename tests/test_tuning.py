@@ -1,4 +1,4 @@
-"""Laws of src/runs/tuning.py."""
+"""Laws of src/runs/tune.py."""
 
 import sys
 from dataclasses import replace
@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from src.config import BlendConfig, ExperimentConfig, FoldConfig, GbdtConfig
+from src.config.load import load_config
+from src.data.load import TaskData, load_folds, load_task_data
 from src.data.table import CrystalTable
-from src.runs import tuning
-from src.runs.artifacts import EXPERIMENTS, load_config
-from src.runs.task_data import TaskData, load_folds, load_task_data
-from src.runs.tuning import as_source, class_names, knob, open_study, proposal, ranges, tune, with_knobs
+from src.paths import EXPERIMENTS
+from src.runs import tune as tuning
+from src.runs.tune import as_source, class_names, knob, open_study, proposal, ranges, tune, with_knobs
 
 FOLDS = FoldConfig(n_folds=4, n_bins=2)
 TREES = ExperimentConfig(learner=GbdtConfig(features=("fractions",), n_trees=1000, min_child_samples=5), folds=FOLDS)
@@ -35,7 +36,7 @@ def test_a_study_begins_with_the_experiments_own_settings_and_goes_on_where_it_w
 
 def test_the_left_out_fold_is_not_looked_at(data: TaskData, tmp_path: Path) -> None:
     table, fold = data.train, load_folds(data, FOLDS)
-    changed = CrystalTable(table.ids, table.crystals, table.targets + 5.0 * (fold == tuning.OUTER_FOLD))
+    changed = CrystalTable(table.ids, table.crystals, table.targets + 5.0 * (fold == tune.OUTER_FOLD))
     values = []
     for name, train in [("a", table), ("b", changed)]:
         study = open_study("exp900", tmp_path / name)

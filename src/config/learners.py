@@ -131,7 +131,7 @@ class BlendConfig:
     """An ensemble of finished experiments: nothing is trained, weights are fitted on their out-of-fold predictions.
 
     members: numbers of experiments on the same folds.
-    method: see src/runs/weights.py.
+    method: see src/results/weights.py.
     """
 
     members: tuple[str, ...]

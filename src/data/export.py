@@ -6,7 +6,7 @@ import pandas as pd
 from pymatgen.core import Element, Structure
 from pymatgen.io.cif import CifWriter
 
-from src.files import write_csv
+from src.storage.files import write_csv
 
 # The 89 elements of the Materials Project and of the Nishika competition's columns: Z <= 94 without Po, At, Rn, Fr, Ra.
 COUNT_COLUMNS = sorted(Element.from_Z(z).symbol for z in range(1, 95) if z not in (84, 85, 86, 87, 88))

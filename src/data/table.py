@@ -15,8 +15,8 @@ from tqdm import tqdm
 
 from src.data.crystal import N_ELEMENTS, Crystal
 from src.data.rows import MAX_NAMED, Row, batched, number, read_rows
-from src.data.store import RaggedStore
 from src.data.task import Task
+from src.storage.ragged import RaggedStore
 
 log = logging.getLogger(__name__)
 LEVELS = {"lattice": "lattice", "frac_coords": "atom", "atomic_numbers": "atom"}

@@ -56,7 +56,7 @@ class TargetNormalizer:
     def baseline(self, element_counts: NDArray[np.int64], base: NDArray[np.float64] | float = 0.0) -> NDArray[np.float64]:
         """(n_crystals,), eV/atom: what the atom counts, and the base, predict without a learner."""
         if self.base != "none" and np.ndim(base) == 0:
-            raise ValueError(f"target: the energies of the base {self.base!r} are missing; src/features/potential.py has them")
+            raise ValueError(f"target: the energies of the base {self.base!r} are missing; src/features/chgnet.py has them")
         return base + element_counts @ self.shift / element_counts.sum(axis=1)
 
     def normalize(

@@ -108,3 +108,13 @@ def _packaged(file: str) -> dict[str, NDArray]:
     with path.open(newline="") as lines:
         _, *rows = csv.reader(lines)
     return {symbol: np.array(values, dtype=np.float64) for symbol, *values in rows}
+
+
+def word2vec_key(word2vec: Path | None) -> str:
+    """Identifies the vectors that mat2vec is taken from: a user's file with its side files, or the packaged table."""
+    if word2vec is None:
+        return "packaged"
+    digest = hashlib.sha256()
+    for path in sorted(word2vec.parent.glob(f"{word2vec.name}*")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from src.data import crystal
 from src.data.table import Crystals
-from src.features import charges, composition, elements, geometry, potential, structure, voronoi
+from src.features import charges, chgnet, composition, elements, geometry, structure, voronoi
 from src.features.composition import composition_features
 from src.features.structure import structure_features
-from src.files import cached, to_bytes, write_atomic
+from src.storage.cache import cached
+from src.storage.files import to_bytes, write_atomic
 
 log = logging.getLogger(__name__)
-GROUPS = (*composition.GROUPS, *structure.GROUPS, *potential.WEIGHTS)
+GROUPS = (*composition.GROUPS, *structure.GROUPS, *chgnet.WEIGHTS)
 CODE = {
     "composition": (composition, elements),
     "structure": (crystal, geometry, structure),
@@ -61,9 +62,9 @@ def finite_features(
 
 
 def _cached_group(crystals: Crystals, key: str, group: str, cache: Path, n_jobs: int, word2vec: Path | None) -> pd.DataFrame:
-    if group in potential.WEIGHTS:  # a cache of its own
-        store = potential.cached_potential(crystals, key, cache, n_jobs, group)
-        return potential.potential_features(store, group).astype(np.float32)
+    if group in chgnet.WEIGHTS:  # a cache of its own
+        store = chgnet.cached_potential(crystals, key, cache, n_jobs, group)
+        return chgnet.potential_features(store, group).astype(np.float32)
     path = cache / f"features-{group}-{_hash(key, group, word2vec)}.npz"
     if path.is_file():
         log.info("features: %s read from %s", group, path)

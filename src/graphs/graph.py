@@ -26,10 +26,10 @@ from torch import Tensor
 
 from src.config import GraphConfig
 from src.data.crystal import Crystal
-from src.data.store import RaggedStore
 from src.graphs.neighbors import find_edges, merge_equivalent
 from src.graphs.symmetry import cartesian_rotations, find_symmetry, identity, symmetrize
 from src.graphs.triplets import find_triplets
+from src.storage.ragged import RaggedStore
 
 LENGTH_DECIMALS = 5  # lengths of one crystal that agree to these decimals (Angstrom) count as one
 # field -> (its level, the level its values index)

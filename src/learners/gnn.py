@@ -11,7 +11,6 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from src.config import GnnConfig
-from src.data.store import RaggedStore
 from src.features.elements import element_vectors
 from src.graphs.graph import GraphBatch, batch_from_store
 from src.learners.learner import Values, Watched, loading, read_settings, write_learner
@@ -19,6 +18,7 @@ from src.learners.pretraining import pretrain
 from src.learners.training import CHECKPOINT, Training, predict, seed_everything
 from src.models.network import make_network
 from src.models.standardise import InputStatistics, statistics_of
+from src.storage.ragged import RaggedStore
 
 WEIGHTS = "model.safetensors"
 EDGES_AT_ONCE = 4096  # crystals whose edges are read at once

@@ -11,9 +11,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR
 
 from src.config import SvrConfig
-from src.files import to_bytes
 from src.learners.gbdt import TableInputs
 from src.learners.learner import Values, Watched, loading, read_settings, write_learner
+from src.storage.files import to_bytes
 
 WEIGHTS = "model.npz"
 MAX_DEVIATION = 6.0  # standard deviations of a feature

@@ -17,10 +17,10 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, S
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from src.config import TrainingConfig
-from src.files import to_bytes, write_atomic
-from src.learners import parallel
+from src.learners import distributed
 from src.learners.learner import DivergedError, Values
 from src.learners.precision import precision
+from src.storage.files import to_bytes, write_atomic
 
 CHECKPOINT = "checkpoint.pt"
 HISTORY = ("epoch", "lr", "train_loss", "valid_mae")
@@ -75,13 +75,13 @@ class Training:
         checkpoint = folder / CHECKPOINT
         if checkpoint.is_file():
             self.resume(checkpoint)
-            if parallel.is_main():
+            if distributed.is_main():
                 self.write_history(folder)  # the process may have ended between the two
         for epoch in range(len(self.history), self.config.n_epochs):
             lr = float(self.schedule.get_last_lr()[0])
             loss = self.train_epoch(epoch, make_batch, target)
             self.history.append([epoch + 1, lr, loss, watch(self.averaged.module)])
-            if parallel.is_main():
+            if distributed.is_main():
                 write_atomic(checkpoint, to_bytes(lambda file: torch.save(self.state(), file)))
                 self.write_history(folder)
 
@@ -96,15 +96,15 @@ class Training:
         total = 0.0
         parameters = [p for p in self.model.parameters() if p.requires_grad]
         for rows in self.epoch_order(epoch):
-            own, weight = parallel.share(rows)
+            own, weight = distributed.share(rows)
             with precision(self.config.precision, target.device):
                 part = weight * self.loss(self.model, make_batch(own), target[torch.from_numpy(own)])
-            loss = parallel.total(part.detach().clone())  # of the whole batch: no number in one process stops all
+            loss = distributed.total(part.detach().clone())  # of the whole batch: no number in one process stops all
             if not loss < EXPLODED:
                 raise DivergedError("loss", loss.item(), epoch + 1, rows.tolist())
             self.optimizer.zero_grad()
             part.backward()
-            parallel.sum_gradients(parameters)
+            distributed.sum_gradients(parameters)
             norm = nn.utils.clip_grad_norm_(parameters, self.config.clip_norm)
             if not torch.isfinite(norm):
                 raise DivergedError("norm of the gradient", norm.item(), epoch + 1, rows.tolist())
@@ -155,6 +155,6 @@ def predict(model: nn.Module, make_batch: MakeBatch, n_rows: int) -> Values:
     model.eval()
     rows = np.arange(n_rows)
     found = torch.zeros(n_rows, dtype=torch.float64)
-    for i in parallel.mine(range(0, n_rows, EVAL_BATCH_SIZE)):
+    for i in distributed.mine(range(0, n_rows, EVAL_BATCH_SIZE)):
         found[i : i + EVAL_BATCH_SIZE] = model(make_batch(rows[i : i + EVAL_BATCH_SIZE]))
-    return parallel.total(found).numpy()
+    return distributed.total(found).numpy()

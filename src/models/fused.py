@@ -7,10 +7,10 @@ A path's coefficients for one edge, sum over m2 of C[m1, m2, m3] Y[m2], are few 
 one is a *term*.
 """
 
-import logging
 from functools import lru_cache
 from typing import Any
 
+import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -18,21 +18,6 @@ from torch import Tensor
 
 from src.graphs.graph import GraphBatch
 from src.models.tensor_product import Features, Path, clebsch_gordan, paths_into
-
-try:
-    import numba
-except ImportError:
-    numba = None
-
-log = logging.getLogger(__name__)
-
-
-@lru_cache
-def available() -> bool:
-    """Whether numba is there; says so once where it is not."""
-    if numba is None:
-        log.warning("numba is not installed: the convolution runs in plain torch, exact and several times slower")
-    return numba is not None
 
 
 @lru_cache
@@ -64,7 +49,7 @@ def _tables(paths: tuple[Path, ...]) -> tuple[NDArray[np.int64], NDArray[np.int6
 
 
 def _jit(function: Any) -> Any:
-    return numba.njit(cache=True, fastmath={"contract", "nsz"}, error_model="numpy")(function) if numba else function
+    return numba.njit(cache=True, fastmath={"contract", "nsz"}, error_model="numpy")(function)
 
 
 @_jit

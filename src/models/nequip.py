@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from src.config import GraphConfig, NequipConfig
 from src.graphs.graph import GraphBatch
+from src.models.convolution import convolve, mix
 from src.models.radial import RadialBasis, RadialNetwork, unit_linear
 from src.models.standardise import NO_STATISTICS, InputStatistics, Standardise
-from src.models.tensor_product import Features, Path, convolve, find_paths, mix, paths_into
+from src.models.tensor_product import Features, Path, find_paths, paths_into
 
 
 def natural_irreps(n_channels: int, l_max: int) -> o3.Irreps:

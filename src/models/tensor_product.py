@@ -104,36 +104,3 @@ def reference_mix(x: Tensor, mixing: Tensor, element_index: Tensor) -> Tensor:
     x: (2l+1, n_nodes, n_in). mixing: (n_elements, n_in, n_out). element_index: (n_nodes,).
     """
     return torch.bmm(x.transpose(0, 1), mixing[element_index]).transpose(0, 1)
-
-
-def mix(x: Tensor, mixing: Tensor, element_index: Tensor, twice: bool) -> Tensor:
-    """`reference_mix`, by its fused implementation where that applies. twice: second derivatives are wanted."""
-    if _fused_applies(x) and not twice:
-        from src.models import fused
-
-        return fused.mix(x, mixing, element_index)
-    return reference_mix(x, mixing, element_index)
-
-
-def _fused_applies(tensor: Tensor) -> bool:
-    if tensor.device.type != "cpu" or tensor.dtype != torch.float32:
-        return False
-    from src.models import fused
-
-    return fused.available()
-
-
-def convolve(
-    features: Features, weights: Tensor, edge_sh: Tensor, length_index: Tensor, batch: GraphBatch, paths: tuple[Path, ...]
-) -> Features:
-    """`reference`, by its fused implementation where that applies: CPU, float32, no derivative to the edge vectors.
-
-    Always in the precision of `edge_sh`: autocast shortens what linear layers give, not the sums over edges.
-    """
-    features, weights = [x.to(edge_sh.dtype) for x in features], weights.to(edge_sh.dtype)
-    with torch.autocast(edge_sh.device.type, enabled=False):
-        if _fused_applies(weights) and not edge_sh.requires_grad:
-            from src.models import fused
-
-            return fused.convolve(features, weights, edge_sh, length_index, batch, paths)
-        return reference(features, weights, edge_sh, length_index, batch, paths)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from joblib import Parallel, delayed, parallel_config
 
-from src.runs.artifacts import ROOT
+from src.paths import ROOT
 
 Engine = Literal["ray", "dask"]
 TIMEOUT = 30  # seconds, to connect

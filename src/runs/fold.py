@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from src.config import ExperimentConfig, GnnConfig
 from src.data.table import Crystals
 from src.data.target import TargetNormalizer
-from src.files import write_json
-from src.learners import parallel
-from src.learners.learner import DivergedError, Inputs, Watched, make_learner
-from src.runs.artifacts import OOF_COLUMNS, RunDir
-from src.runs.metrics import scores
+from src.learners import distributed
+from src.learners.learner import DivergedError, Inputs, Watched
+from src.learners.make import make_learner
+from src.results.folder import OOF_COLUMNS, RunDir
+from src.results.metrics import scores
+from src.storage.files import write_json
 
 LIBRARIES = (
     "torch",
@@ -66,7 +67,7 @@ def run_fold(job: FoldJob, k: int) -> None:
     if isinstance(job.config.trained, GnnConfig):
         import torch
 
-        device = parallel.device_of(job.device, k, torch.cuda.device_count())
+        device = distributed.device_of(job.device, k, torch.cuda.device_count())
         if device == "cpu":
             torch.set_num_threads(1)  # folds run beside each other, and one thread makes the same numbers everywhere
     wall, cpu = time.perf_counter(), time.process_time()
@@ -91,16 +92,16 @@ def run_fold(job: FoldJob, k: int) -> None:
         "n_valid": len(valid),
         "n_parameters": learner.n_parameters,
         "wall_seconds": time.perf_counter() - wall,
-        "cpu_seconds": parallel.total_of(time.process_time() - cpu),
+        "cpu_seconds": distributed.total_of(time.process_time() - cpu),
         "resumed": resumed,  # then the seconds are those behind the interruption only
         "versions": versions(),
     }
-    if parallel.is_main():
+    if distributed.is_main():
         write_json(folder / "normalizer.json", normalizer.to_json())
         learner.save(folder)
         oof = pd.DataFrame(dict(zip(OOF_COLUMNS, (job.ids[valid], k, job.e_form[valid], predicted), strict=True)))
         job.run.write_fold(k, oof, pd.DataFrame({"id": job.test_ids, "e_form_pred": test_pred}), metrics)
-    parallel.wait()  # so that no process takes the fold for unfinished
+    distributed.wait()  # so that no process takes the fold for unfinished
 
 
 def versions() -> dict[str, str]:

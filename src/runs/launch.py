@@ -14,7 +14,7 @@ from joblib import Parallel, cpu_count, delayed, parallel_config
 from joblib.externals.loky.process_executor import BrokenProcessPool
 from tqdm import tqdm
 
-from src.learners import parallel
+from src.learners import distributed
 from src.runs import cluster
 
 log = logging.getLogger(__name__)
@@ -99,7 +99,7 @@ def _run(work: Work[J], folds: list[int], launcher: Launcher, at_once: int) -> d
     if launcher.where != "local":
         on_cluster = cluster.run(_guarded, work, folds, launcher.where, launcher.address, launcher.n_jobs, launcher.gpu)
         return dict(filter(None, on_cluster))
-    if launcher.n_jobs == 1 or len(work.folds) == 1 or parallel.world_size() > 1:
+    if launcher.n_jobs == 1 or len(work.folds) == 1 or distributed.world_size() > 1:
         return dict(filter(None, (_guarded(work, k) for k in folds)))
     n_workers = max(2, at_once)  # joblib runs a single one in this process, which is to survive it
     loky = {"inner_max_num_threads": 1, "initializer": _end_with, "initargs": (os.getpid(),)}

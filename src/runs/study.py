@@ -1,22 +1,18 @@
 """A study: variants of one experiment on a few folds, one table and one picture."""
 
 import logging
-from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from src.config import StudyConfig
-from src.files import write_csv
-from src.runs.artifacts import OOF_COLUMNS, RunDir
+from src.data.load import TaskData
+from src.results.folder import OOF_COLUMNS, RunDir, read_csv
+from src.results.study import PICTURE, PREDICTIONS, TABLE, study_table
+from src.runs.experiment import run_experiment
 from src.runs.launch import Launcher
-from src.runs.metrics import bootstrap_interval, scores
-from src.runs.pipeline import run_experiment
-from src.runs.stored import read_csv
-from src.runs.task_data import TaskData
+from src.storage.files import write_csv
 
 log = logging.getLogger(__name__)
-PREDICTIONS, TABLE, PICTURE = "predictions.csv", "table.csv", "table.png"
 
 
 def run_study(config: StudyConfig, name: str, data: TaskData, folds: list[int] | None, launcher: Launcher, device: str) -> None:
@@ -43,7 +39,7 @@ def run_study(config: StudyConfig, name: str, data: TaskData, folds: list[int] |
     table["cpu_seconds"] = [seconds[variant] for variant in table["variant"]]
     write_csv(study / PREDICTIONS, predictions)
     write_csv(study / TABLE, table)
-    from src.runs import figures  # here, so that nothing else waits for matplotlib
+    from src.report import figures  # here, so that nothing else waits for matplotlib
 
     figures.save(figures.study(table, data.task.unit), study / PICTURE)
     log.info("%s", table.round(4).to_string(index=False))
@@ -60,28 +56,3 @@ def _join(runs: dict[str, RunDir], folds: tuple[int, ...]) -> pd.DataFrame:
             raise ValueError(f"{run.path}: its folds are not those of the other variants")
         joined[variant] = parts["e_form_pred"]
     return joined
-
-
-def study_table(predictions: pd.DataFrame, variants: list[str]) -> pd.DataFrame:
-    """One row for each variant: errors, and the paired difference of absolute errors to the first with its 95% interval."""
-    e_form = predictions["e_form"].to_numpy()
-    errors = {variant: np.abs(predictions[variant].to_numpy() - e_form) for variant in variants}
-    rows = []
-    for variant in variants:
-        difference = errors[variant] - errors[variants[0]]
-        low, high = bootstrap_interval(difference)
-        found = scores(e_form, predictions[variant].to_numpy())
-        rows.append(
-            {"variant": variant, "mae": found["mae"], "rmse": found["rmse"], "delta": difference.mean(), "low": low, "high": high}
-        )
-    return pd.DataFrame(rows)
-
-
-def publish_study(study: Path, folder: Path) -> None:
-    """Copies a finished study's predictions, table and picture to `folder`."""
-    for file in (PREDICTIONS, TABLE, PICTURE):
-        if not (study / file).is_file():
-            raise FileNotFoundError(f"{study / file} is missing: the study is not finished")
-    write_csv(folder / f"{PREDICTIONS}.gz", read_csv(study / PREDICTIONS, OOF_COLUMNS[:3]))
-    write_csv(folder / TABLE, pd.read_csv(study / TABLE, float_precision="round_trip"))
-    (folder / PICTURE).write_bytes((study / PICTURE).read_bytes())

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from src.config import ExperimentConfig
-from src.runs.artifacts import RunDir
+from src.results.folder import RunDir
 
 Tracker = Literal["tensorboard", "mlflow"]
 FILES = ("metrics.json", "oof.csv", "test.csv", "config.json")

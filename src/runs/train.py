@@ -5,15 +5,17 @@ import logging
 from pathlib import Path
 from typing import get_args
 
+from src.command import one_message
 from src.config import ExperimentConfig, GnnConfig, StudyConfig
+from src.config.load import load_config
+from src.data.load import load_task_data
 from src.data.task import read_task
-from src.learners import parallel
-from src.runs.artifacts import DEFAULT_TASK, OUTPUTS, RunDir, load_config
-from src.runs.command import one_message
+from src.learners import distributed
+from src.paths import DEFAULT_TASK, OUTPUTS
+from src.results.folder import RunDir
+from src.runs.experiment import run_experiment
 from src.runs.launch import Launcher, Where
-from src.runs.pipeline import run_experiment
 from src.runs.study import run_study
-from src.runs.task_data import load_task_data
 from src.runs.tracker import Tracker, track_run
 
 log = logging.getLogger(__name__)
@@ -42,15 +44,15 @@ def main(folder: Path, argv: list[str] | None = None) -> None:
             check_device(args.device)
         read_task(args.data)  # a wrong folder leaves nothing behind
         check_processes(config, launcher)
-        with parallel.joined(args.device) as device:
+        with distributed.joined(args.device) as device:
             start_log(args.outputs / args.data.resolve().name / folder.name)
-            with parallel.main_first():
+            with distributed.main_first():
                 data = load_task_data(args.data, args.outputs, args.skip_bad_rows, launcher.n_local)
             if isinstance(config, StudyConfig):
                 run_study(config, folder.name, data, args.folds, launcher, device)
                 return
             metrics = run_experiment(config, folder.name, data, args.folds, launcher, device)
-        if args.tracker and parallel.is_main():
+        if args.tracker and distributed.is_main():
             track_run(args.tracker, config, RunDir(data.folder / folder.name), metrics, args.outputs / "tracker" / args.tracker)
         if metrics:
             log.info(
@@ -75,7 +77,7 @@ def check_device(device: str) -> None:
 def check_processes(config: ExperimentConfig | StudyConfig, launcher: Launcher) -> None:
     """ValueError where torchrun has started several processes on what is not the training of one network."""
     network = isinstance(config, ExperimentConfig) and isinstance(config.learner, GnnConfig)
-    if parallel.world_size() > 1 and not (network and launcher.where == "local"):
+    if distributed.world_size() > 1 and not (network and launcher.where == "local"):
         raise ValueError(
             "torchrun spreads the training of one network on this machine; this is something else: start it with python"
         )
@@ -83,7 +85,7 @@ def check_processes(config: ExperimentConfig | StudyConfig, launcher: Launcher) 
 
 def start_log(run: Path) -> None:
     """Sends the log to the screen and to log.txt of the run; where several processes train together, the main one's."""
-    if not parallel.is_main():
+    if not distributed.is_main():
         logging.disable()
         return
     run.mkdir(parents=True, exist_ok=True)

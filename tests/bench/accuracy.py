@@ -14,11 +14,12 @@ import numpy as np
 from joblib import Parallel, delayed
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from src.data.load import load_task_data
 from src.models import fused
-from src.runs.artifacts import DEFAULT_TASK, EXPERIMENTS, RunDir
+from src.paths import DEFAULT_TASK, EXPERIMENTS
+from src.results.folder import RunDir
+from src.runs.experiment import run_experiment
 from src.runs.launch import Launcher
-from src.runs.pipeline import run_experiment
-from src.runs.task_data import load_task_data
 from src.runs.train import load_config
 
 VARIANTS = {"fused": (True, 0), "reference": (False, 0), "fused, another seed": (True, 100)}

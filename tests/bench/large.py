@@ -33,7 +33,7 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from src.data.rows import read_rows
 from src.data.task import Task, read_task
-from src.runs.artifacts import DEFAULT_TASK, ROOT
+from src.paths import DEFAULT_TASK, ROOT
 
 STRAIN = 0.01
 STRAINED_EVERY = 4  # copies
@@ -45,7 +45,7 @@ from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, {root!r})
-from src.runs.artifacts import load_config
+from src.results.folder import load_config
 from src.runs.train import main
 
 CONFIG = load_config(Path({root!r}) / "exp" / "exp010")

@@ -19,12 +19,12 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from src.config import GnnConfig, GraphConfig, TrainingConfig
-from src.data.store import RaggedStore
-from src.graphs.cache import cached_graphs
+from src.data.load import load_task_data
+from src.graphs.dataset import cached_graphs
 from src.graphs.graph import batch_from_store
 from src.models.nequip import Nequip
-from src.runs.artifacts import DEFAULT_TASK, OUTPUTS
-from src.runs.task_data import load_task_data
+from src.paths import DEFAULT_TASK, OUTPUTS
+from src.storage.ragged import RaggedStore
 
 N_BATCHES = 200
 

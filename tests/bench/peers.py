@@ -32,11 +32,12 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from src.config import TrainingConfig
 from src.data.crystal import Crystal
+from src.data.load import TaskData, load_folds, load_task_data
 from src.data.target import TargetNormalizer
-from src.learners.learner import Values, make_learner, prepare_inputs
+from src.learners.learner import Values
+from src.learners.make import make_learner, prepare_inputs
 from src.learners.training import Training, predict, seed_everything
-from src.runs.artifacts import DEFAULT_TASK, EXPERIMENTS, OUTPUTS
-from src.runs.task_data import TaskData, load_folds, load_task_data
+from src.paths import DEFAULT_TASK, EXPERIMENTS, OUTPUTS
 from src.runs.train import load_config
 
 N_TIMED = 8  # batches

@@ -30,13 +30,13 @@ from official import ENERGY, build_official, official_batch, our_network  # noqa
 
 from src.config import GraphConfig, NequipConfig  # noqa: E402
 from src.data.crystal import Crystal  # noqa: E402
-from src.data.store import RaggedStore  # noqa: E402
+from src.data.load import load_task_data  # noqa: E402
 from src.data.table import Crystals, read_table  # noqa: E402
 from src.data.task import read_task  # noqa: E402
-from src.graphs.cache import build_store  # noqa: E402
+from src.graphs.dataset import build_store  # noqa: E402
 from src.graphs.graph import batch_from_store  # noqa: E402
-from src.runs.artifacts import DEFAULT_TASK, OUTPUTS  # noqa: E402
-from src.runs.task_data import load_task_data  # noqa: E402
+from src.paths import DEFAULT_TASK, OUTPUTS  # noqa: E402
+from src.storage.ragged import RaggedStore  # noqa: E402
 
 BATCH_SIZE = 32
 Step = Callable[[], None]

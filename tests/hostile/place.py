@@ -15,7 +15,7 @@ from pathlib import Path
 from src.learners.gbdt import GbdtLearner
 from src.learners.gnn import GnnLearner
 from src.learners.svr import SvrLearner
-from src.runs.artifacts import ROOT
+from src.paths import ROOT
 from src.runs.train import main as train_main
 
 sys.path.insert(0, str(ROOT))

@@ -16,9 +16,9 @@ from pymatgen.core import Lattice, Structure
 from src.config import GraphConfig
 from src.data.crystal import Crystal
 from src.data.export import write_task
-from src.data.store import RaggedStore
 from src.features import elements
 from src.graphs.graph import build_graph
+from src.storage.ragged import RaggedStore
 
 
 @pytest.fixture
@@ -78,12 +78,12 @@ def test_a_pickle_is_announced_once_with_its_sha256(tmp_path: Path, caplog: pyte
 
 
 def test_a_store_is_opened_without_being_read_unless_it_was_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from src.data import store
+    from src.storage import ragged
 
     RaggedStore.from_items({"x": "row"}, [{"x": np.arange(1000)}]).save(tmp_path / "store")
     read = []
-    seal = store._seal
-    monkeypatch.setattr(store, "_seal", lambda path: read.append(path.name) or seal(path))
+    seal = ragged._seal
+    monkeypatch.setattr(ragged, "_seal", lambda path: read.append(path.name) or seal(path))
     RaggedStore.open(tmp_path / "store")
     assert read == []
     shutil.copytree(tmp_path / "store", tmp_path / "copy", copy_function=shutil.copyfile)

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from src.runs.artifacts import ROOT
+from src.paths import ROOT
 
 LOCKS = ("requirements.lock", "requirements-cpu.lock")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from src.runs.artifacts import ROOT
+from src.paths import ROOT
 
 FILES = [path for folder in ("src", "exp", "input") for path in sorted((ROOT / folder).rglob("*.py"))] + [ROOT / "submit.py"]
 MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve", "yaml", "ruamel", "jsonpickle", "commands"}
@@ -15,7 +15,7 @@ METHODS = {"read_pickle", "read_hdf", "unsafe_load", "system", "popen", "full_lo
 NEEDS = {"torch.load": ("weights_only", True), "np.load": ("allow_pickle", False), "np.save": ("allow_pickle", False)}
 ALLOWED = {  # call -> the one file that may make it
     "Word2Vec.load": "src/features/elements.py",  # a gensim file that the user names; warned of, with its hash
-    "loader.exec_module": "src/runs/artifacts.py",  # exp/expNNN/config.py
+    "loader.exec_module": "src/results/folder.py",  # exp/expNNN/config.py
     "joblib.load": "",
 }
 

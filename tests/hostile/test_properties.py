@@ -32,8 +32,8 @@ from src.data.rows import read_rows
 from src.data.table import _flaws_of_id
 from src.data.target import TargetNormalizer
 from src.data.task import COLUMNS, read_task
-from src.files import write_csv
-from src.runs.stored import read_csv
+from src.results.folder import read_csv
+from src.storage.files import write_csv
 
 FAST = settings(
     max_examples=100, deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

@@ -9,8 +9,8 @@ from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Element
 from tqdm import tqdm
 
+from src.data.describe import describe
 from src.data.table import CrystalTable
-from src.runs.crystals import describe
 
 Values = NDArray[np.float64]
 N_TELLING = 5

@@ -12,16 +12,18 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from src.config import FoldConfig
-from src.data import cif, crystal, rows, store, table
+from src.data import cif, crystal, rows, table
 from src.data.folds import assign_folds
 from src.data.rows import read_rows
-from src.data.store import RaggedStore
 from src.data.table import CrystalTable, read_table
 from src.data.task import Task, read_task
-from src.files import write_csv
-from src.runs.stored import read_csv, remedy
+from src.storage import ragged
+from src.storage.files import write_csv
+from src.storage.ragged import RaggedStore
+from src.storage.tables import read_id_table
 
 log = logging.getLogger(__name__)
+REMEDY = "remove it, and train.py writes it anew"
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +72,7 @@ def _left_out(task: Task, train: CrystalTable) -> list[str]:
 
 def _load(task: Task, which: str, has_target: bool, skip: bool, cache: Path, n_jobs: int) -> tuple[CrystalTable, str]:
     path = task.path(which)
-    code = [Path(str(module.__file__)).read_bytes() for module in (table, rows, crystal, cif, store)]
+    code = [Path(str(module.__file__)).read_bytes() for module in (table, rows, crystal, cif, ragged)]
     settings = [repr((_columns(task), has_target, skip and has_target, version("pymatgen-core"))).encode()]
     key = hashlib.sha256(b"\0".join([path.read_bytes(), *settings, *code])).hexdigest()[:16]
     stored = RaggedStore.cached(cache / f"crystals-{key}", lambda: read_table(path, task, has_target, skip, n_jobs).to_store())
@@ -88,12 +90,10 @@ def load_folds(data: TaskData, config: FoldConfig) -> NDArray[np.int64]:
     if not path.is_file():
         fold = assign_folds(data.train.targets, data.train.crystals.element_counts, config)
         write_csv(path, pd.DataFrame({"id": data.train.ids, "fold": fold}))
-    stored = read_csv(path, ["id", "fold"])
+    stored = read_id_table(path, ["id", "fold"], REMEDY)
     if list(stored["id"]) != list(data.train.ids):
-        raise ValueError(f"{path}: its ids are not those of the training table; remove it, and train.py writes it anew")
+        raise ValueError(f"{path}: its ids are not those of the training table; {REMEDY}")
     fold = stored["fold"].to_numpy()
     if set(fold) != set(range(config.n_folds)):
-        raise ValueError(
-            f"{path}: it holds the folds {sorted(set(fold.tolist()))[:20]}, not 0 to {config.n_folds - 1}; {remedy(path)}"
-        )
+        raise ValueError(f"{path}: it holds the folds {sorted(set(fold.tolist()))[:20]}, not 0 to {config.n_folds - 1}; {REMEDY}")
     return fold.astype(np.int64)

@@ -15,10 +15,10 @@ import torch
 from tqdm import tqdm
 
 from src.config import GraphConfig, to_dict
-from src.data import store
-from src.data.store import RaggedStore
 from src.data.table import Crystals
 from src.graphs import graph, neighbors, symmetry, triplets
+from src.storage import ragged
+from src.storage.ragged import RaggedStore
 
 log = logging.getLogger(__name__)
 CHUNK = 64  # crystals
@@ -26,7 +26,7 @@ CHUNK = 64  # crystals
 
 def graph_key(crystals_key: str, config: GraphConfig) -> str:
     """Name of a store: hash of the crystals, the settings, the code that builds graphs, and the libraries it calls."""
-    modules = (graph, neighbors, symmetry, triplets, store, sys.modules[__name__])
+    modules = (graph, neighbors, symmetry, triplets, ragged, sys.modules[__name__])
     code = [Path(str(module.__file__)).read_bytes() for module in modules]
     libraries = [version(name) for name in ("moyopy", "pymatgen-core", "e3nn", "numpy", "scipy", "torch")]
     parts = [crystals_key.encode(), json.dumps(to_dict(config)).encode(), *code, *(v.encode() for v in libraries)]

@@ -8,17 +8,18 @@ import numpy as np
 import pandas as pd
 
 from src.config import BlendConfig, ExperimentConfig
-from src.features.potential import base_energies
-from src.files import write_csv, write_json
-from src.learners import parallel
-from src.learners.learner import histories, prepare_inputs
-from src.runs.artifacts import MAT2VEC, OOF_COLUMNS, RunDir, word2vec_key
-from src.runs.ensemble import write_ensemble
+from src.data.load import TaskData, load_folds
+from src.features.chgnet import base_energies
+from src.features.elements import word2vec_key
+from src.learners import distributed
+from src.learners.make import histories, prepare_inputs
+from src.paths import MAT2VEC
+from src.results.folder import OOF_COLUMNS, RunDir, check_score, read_csv
+from src.results.metrics import scores
+from src.runs.blended import write_ensemble
 from src.runs.fold import FoldJob, run_fold, versions
 from src.runs.launch import Launcher, Work, run_all
-from src.runs.metrics import scores
-from src.runs.stored import check_score, read_csv
-from src.runs.task_data import TaskData, load_folds
+from src.storage.files import write_csv, write_json
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ def run_experiment(
     """Trains the folds that are not finished; once all are, writes oof.csv, test.csv, metrics.json and returns the metrics."""
     run = RunDir(data.folder / name)
     word2vec = MAT2VEC if MAT2VEC.is_file() else None
-    with parallel.main_first():
+    with distributed.main_first():
         run.claim(config, data.key, word2vec_key(word2vec))
     if isinstance(config.learner, BlendConfig):
         write_ensemble(config.learner, run, data, load_folds(data, config.folds), versions())
@@ -41,13 +42,13 @@ def run_experiment(
     to_do = [k for k in wanted if not run.is_finished(k)]
     log.info("%s on %s: folds %s finished, %s to do", name, data.task.name, sorted(set(wanted) - set(to_do)), to_do)
     if to_do:
-        with run.training(to_do) if parallel.is_main() else nullcontext():
-            with parallel.main_first():
+        with run.training(to_do) if distributed.is_main() else nullcontext():
+            with distributed.main_first():
                 job = _make_job(config, data, run, launcher, device, word2vec)
-            files = histories(config.trained) if parallel.is_main() else {}  # one bar is enough
+            files = histories(config.trained) if distributed.is_main() else {}  # one bar is enough
             growing = {run.fold(k) / file: n for k in to_do for file, n in files.items()}
             run_all(Work(name, run_fold, job, run.is_finished, growing, to_do), launcher)
-    if not parallel.is_main():
+    if not distributed.is_main():
         return None
     missing = [k for k in range(config.folds.n_folds) if not run.is_finished(k)]
     if missing:

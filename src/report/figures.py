@@ -11,10 +11,10 @@ from pymatgen.core import Element
 
 from src.config import TargetConfig
 from src.data.crystal import N_ELEMENTS
+from src.data.load import TaskData
 from src.data.target import TargetNormalizer
-from src.files import to_bytes, write_atomic
-from src.runs.artifacts import Predictions
-from src.runs.task_data import TaskData
+from src.results.predictions import Predictions
+from src.storage.files import to_bytes, write_atomic
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt

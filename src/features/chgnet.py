@@ -25,10 +25,10 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from src.config import TargetConfig
-from src.data import store
 from src.data.crystal import Crystal
-from src.data.store import RaggedStore
 from src.data.table import Crystals
+from src.storage import ragged
+from src.storage.ragged import RaggedStore
 
 log = logging.getLogger(__name__)
 WEIGHTS = {  # name here -> file in the package's folder `pretrained`
@@ -54,7 +54,7 @@ def cached_potential(crystals: Crystals, crystals_key: str, folder: Path, n_jobs
     Raises ValueError where chgnet is not installed or does not know an element.
     """
     _require_chgnet()
-    code = [Path(str(module.__file__)).read_bytes() for module in (store, sys.modules[__name__])]
+    code = [Path(str(module.__file__)).read_bytes() for module in (ragged, sys.modules[__name__])]
     libraries = [version(name).encode() for name in ("chgnet", "pymatgen-core", "numpy", "torch")]
     key = hashlib.sha256(b"\0".join([crystals_key.encode(), *code, *libraries])).hexdigest()[:16]
     path = folder / f"{name}-{key}"

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from src.runs.artifacts import Predictions
-from src.runs.blend import fixed_blend, stack_oof, stack_test
-from src.runs.metrics import bootstrap_interval, scores
-from src.runs.uncertainty import calibrate
+from src.results.blend import fixed_blend, stack_oof, stack_test
+from src.results.intervals import calibrate
+from src.results.metrics import bootstrap_interval, scores
+from src.results.predictions import Predictions
 
 
 @dataclass(frozen=True)

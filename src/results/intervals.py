@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from src.runs.artifacts import Predictions
-from src.runs.blend import Blend, shared_folds, stack_oof, stack_test_folds
+from src.results.blend import Blend, shared_folds, stack_oof, stack_test_folds
+from src.results.predictions import Predictions
 
 Values = NDArray[np.float64]
 FLOORS = (0.3, 1.0, 3.0, 10.0)  # in units of the median spread; the one with the narrowest out-of-fold intervals is taken

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.config import BlendMethod
-from src.runs.artifacts import Predictions
-from src.runs.weights import fit_weights
+from src.results.predictions import Predictions
+from src.results.weights import fit_weights
 
 Values = NDArray[np.float64]
 

@@ -7,12 +7,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from src.config import BlendConfig
-from src.files import write_json
-from src.runs.artifacts import OOF_COLUMNS, Predictions, RunDir, find_predictions
-from src.runs.blend import fit_blend, shared_folds, stack_oof
-from src.runs.metrics import scores
-from src.runs.task_data import TaskData
-from src.runs.uncertainty import fold_predictions, member_spread_of_oof, member_spread_of_test
+from src.data.load import TaskData
+from src.results.blend import fit_blend, shared_folds, stack_oof
+from src.results.folder import OOF_COLUMNS, RunDir
+from src.results.intervals import fold_predictions, member_spread_of_oof, member_spread_of_test
+from src.results.metrics import scores
+from src.results.predictions import Predictions, find_predictions
+from src.storage.files import write_json
 
 log = logging.getLogger(__name__)
 

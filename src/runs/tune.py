@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from src.config import ExperimentConfig, GbdtConfig, GnnConfig, NequipConfig
 from src.data.folds import assign_folds
+from src.data.load import TaskData, load_folds
 from src.data.target import TargetNormalizer
-from src.features.potential import base_energies
-from src.learners.learner import Watched, make_learner, prepare_inputs
-from src.runs.artifacts import MAT2VEC
-from src.runs.task_data import TaskData, load_folds
+from src.features.chgnet import base_energies
+from src.learners.learner import Watched
+from src.learners.make import make_learner, prepare_inputs
+from src.paths import MAT2VEC
 
 if TYPE_CHECKING:
     from optuna import Study, Trial

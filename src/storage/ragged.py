@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from src.files import cached
+from src.storage.cache import cached
 
 LEVELS_FILE = "levels.json"  # field -> level, and a seal of every other file
 
@@ -132,7 +132,7 @@ class RaggedStore:
 
     @classmethod
     def cached(cls, folder: Path, build: "Callable[[], RaggedStore]") -> "RaggedStore":
-        """The store of a folder; where it is not there, or damaged, what `build` makes is saved there first (src/files.py)."""
+        """The store of a folder; if it is not there, or damaged, what `build` makes is saved there first."""
         return cached(folder, cls.open, lambda: build().save(folder))
 
 

@@ -1,0 +1,33 @@
+"""Which implementation of the convolution runs: the compiled one (fused.py) or the reference (tensor_product.py)."""
+
+import torch
+from torch import Tensor
+
+from src.graphs.graph import GraphBatch
+from src.models import fused
+from src.models.tensor_product import Features, Path, reference, reference_mix
+
+
+def mix(x: Tensor, mixing: Tensor, element_index: Tensor, twice: bool) -> Tensor:
+    """`reference_mix`, by its fused implementation where that applies. twice: second derivatives are wanted."""
+    if _fused_applies(x) and not twice:
+        return fused.mix(x, mixing, element_index)
+    return reference_mix(x, mixing, element_index)
+
+
+def _fused_applies(tensor: Tensor) -> bool:
+    return tensor.device.type == "cpu" and tensor.dtype == torch.float32
+
+
+def convolve(
+    features: Features, weights: Tensor, edge_sh: Tensor, length_index: Tensor, batch: GraphBatch, paths: tuple[Path, ...]
+) -> Features:
+    """`reference`, by its fused implementation where that applies: CPU, float32, no derivative to the edge vectors.
+
+    Always in the precision of `edge_sh`: autocast shortens what linear layers give, not the sums over edges.
+    """
+    features, weights = [x.to(edge_sh.dtype) for x in features], weights.to(edge_sh.dtype)
+    with torch.autocast(edge_sh.device.type, enabled=False):
+        if _fused_applies(weights) and not edge_sh.requires_grad:
+            return fused.convolve(features, weights, edge_sh, length_index, batch, paths)
+        return reference(features, weights, edge_sh, length_index, batch, paths)

@@ -1,0 +1,129 @@
+"""RunDir: names, formats and guards of everything that a run leaves in outputs/, and of what an experiment publishes."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from src.config import ExperimentConfig, from_dict, to_dict
+from src.storage.files import locked, read_json, write_csv, write_json
+from src.storage.tables import read_id_table
+
+NUMBER = (int, float)
+Kinds = dict[str, type | tuple[type, ...]]
+FOLD_METRICS: Kinds = {
+    "mae": NUMBER,
+    "n_parameters": int,
+    "cpu_seconds": NUMBER,
+    "wall_seconds": NUMBER,
+    "resumed": bool,
+    "versions": dict,
+}
+METRICS: Kinds = {
+    "oof_mae": NUMBER,
+    "fold_maes": list,
+    "fold_mae_sd": NUMBER,
+    "n_parameters": int,
+    "cpu_seconds": NUMBER,
+    "fold_wall_seconds": list,
+}
+SAME = 1e-6  # eV/atom; a stored score and that of the stored rows differ by rounding only
+OOF_COLUMNS = ["id", "fold", "e_form", "e_form_pred"]
+
+
+def remedy(path: Path) -> str:
+    """What to do about a damaged file of a run, or of a published one."""
+    if path.parent.name == "results":
+        return f"restore it: git checkout {path.parent.parent.name}/results"
+    if path.parent.name.startswith("fold_"):
+        return f"remove the folder {path.parent}, and train.py trains that fold again"
+    return "remove it, and train.py writes it anew"
+
+
+def check_score(path: Path, table: pd.DataFrame, mae: float) -> None:
+    """ValueError where the rows of a file do not have the MAE that was stored beside them."""
+    found = float(np.abs(table["e_form"] - table["e_form_pred"]).mean())
+    if not abs(found - mae) <= SAME:
+        raise ValueError(
+            f"{path}: its rows have an MAE of {found:.6f}, metrics.json says {mae:.6f}: one was edited; {remedy(path)}"
+        )
+
+
+def read_csv(path: Path, columns: list[str]) -> pd.DataFrame:
+    """A table of a run, read by `read_id_table` with the remedy that goes with its place."""
+    return read_id_table(path, columns, remedy(path))
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """The folder of one experiment on one task."""
+
+    path: Path
+
+    @property
+    def metrics_path(self) -> Path:
+        return self.path / "metrics.json"
+
+    def fold(self, k: int) -> Path:
+        return self.path / f"fold_{k}"
+
+    def fold_metrics(self, k: int) -> dict | None:
+        """What a finished fold has written last; None where it is not finished."""
+        path = self.fold(k) / "metrics.json"
+        return read_json(path, FOLD_METRICS, remedy(path)) if path.is_file() else None
+
+    def is_finished(self, k: int) -> bool:
+        return (self.fold(k) / "metrics.json").is_file()
+
+    def checkpoints(self, k: int) -> list[Path]:
+        """Where the stages of a network's training keep their state until the fold is finished."""
+        return list(self.fold(k).rglob("checkpoint.pt"))
+
+    @contextlib.contextmanager
+    def training(self, folds: list[int]) -> Iterator[None]:
+        """Keeps other processes from these folds while the block runs, and removes what killed ones left in them."""
+        with contextlib.ExitStack() as stack:
+            for k in folds:
+                held = f"fold {k} is being trained already: wait for it, or name other folds with --folds"
+                stack.enter_context(locked(self.fold(k) / ".lock", held))
+                for left in self.fold(k).rglob(".*-*"):
+                    left.unlink(missing_ok=True)
+            yield
+
+    def claim(self, config: ExperimentConfig, data_key: str, word2vec: str) -> None:
+        """Writes the run's config, or stops where the folder holds a run of another config, other data or another word2vec."""
+        path = self.path / "config.json"
+        if path.is_file():
+            way_out = f"restore it, or remove {self.path} to run it anew"
+            stored = read_json(path, {"config": dict, "data": str, "word2vec": str}, way_out)
+            try:
+                stored_config = from_dict(stored["config"])
+            except ValueError as error:
+                raise ValueError(f"{path}: {error}; {way_out}") from error
+            same = {
+                "config": stored_config == config,
+                "data": stored["data"] == data_key,
+                "word2vec": stored["word2vec"] == word2vec,
+            }
+            for part, is_same in same.items():
+                if not is_same:
+                    raise ValueError(
+                        f"{path} was written with another {part}. An experiment never changes: give the new one a new number, "
+                        f"or remove {self.path} to run it anew"
+                    )
+            return
+        write_json(path, {"config": to_dict(config), "data": data_key, "word2vec": word2vec})
+
+    def write_fold(self, k: int, valid: pd.DataFrame, test: pd.DataFrame, metrics: dict) -> None:
+        """Writes a fold's predictions; its metrics come last and mark it as finished.
+
+        valid: OOF_COLUMNS. test: id, e_form_pred. Both may have `spread`, of an ensemble's members.
+        """
+        write_csv(self.fold(k) / "valid.csv", valid)
+        write_csv(self.fold(k) / "test.csv", test)
+        write_json(self.fold(k) / "metrics.json", metrics)
+        for path in self.checkpoints(k):
+            path.unlink(missing_ok=True)

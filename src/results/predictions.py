@@ -1,0 +1,56 @@
+"""What finished experiments leave behind, read from outputs/ or from what is published in exp/."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from src.paths import DEFAULT_TASK, EXPERIMENTS, OUTPUTS, experiment_name
+from src.results.folder import METRICS, OOF_COLUMNS, check_score, read_csv, remedy
+from src.storage.files import read_json, write_csv, write_json
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a finished experiment leaves behind, and where it was read from.
+
+    oof: columns id, fold, e_form, e_form_pred. test: id, fold_0 ..., e_form_pred. An ensemble adds `spread` and `spread_0` ...:
+    the standard deviation over its members.
+    """
+
+    name: str
+    source: Path
+    oof: pd.DataFrame
+    test: pd.DataFrame
+    metrics: dict
+
+
+def find_predictions(number: str, task_name: str, outputs: Path = OUTPUTS) -> Predictions:
+    """The predictions of a finished experiment: from outputs/ where it is finished there, else from what is published in exp/."""
+    name = experiment_name(number)
+    run = outputs / task_name / name
+    published = EXPERIMENTS / name / "results"
+    if (run / "metrics.json").is_file():
+        source, ending = run, ".csv"
+    elif task_name == DEFAULT_TASK.name and (published / "metrics.json").is_file():
+        source, ending = published, ".csv.gz"
+    elif (EXPERIMENTS / name).is_dir():
+        done = len(list(run.glob("fold_*/metrics.json")))
+        raise FileNotFoundError(f"{name} is not finished on task {task_name} ({done} folds are); run: python exp/{name}/train.py")
+    else:
+        raise FileNotFoundError(f"there is no experiment {name} in {EXPERIMENTS}")
+    metrics = read_json(source / "metrics.json", METRICS, remedy(source / "metrics.json"))
+    oof = read_csv(source / f"oof{ending}", OOF_COLUMNS)
+    check_score(source / f"oof{ending}", oof, metrics["oof_mae"])
+    return Predictions(name, source, oof, read_csv(source / f"test{ending}", ["id", "e_form_pred"]), metrics)
+
+
+def publish(number: str, outputs: Path = OUTPUTS) -> Path:
+    """Copies a finished run of the default task to exp/expNNN/results; returns that folder."""
+    predictions = find_predictions(number, DEFAULT_TASK.name, outputs)
+    folder = EXPERIMENTS / predictions.name / "results"
+    if predictions.source != folder:
+        write_csv(folder / "oof.csv.gz", predictions.oof)
+        write_csv(folder / "test.csv.gz", predictions.test)
+        write_json(folder / "metrics.json", predictions.metrics)
+    return folder

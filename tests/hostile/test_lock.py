@@ -6,7 +6,7 @@ import pytest
 
 from src.paths import ROOT
 
-LOCKS = ("requirements.lock", "requirements-cpu.lock")
+LOCKS = ("requirements/all.lock", "requirements/cpu.lock")
 
 
 def pins(text: str) -> dict[str, str]:

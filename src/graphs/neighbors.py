@@ -1,7 +1,7 @@
-"""Periodic neighbour search into chosen centres, and its reduction by the symmetry of each centre.
+"""Periodic neighbour search around chosen centres, and its reduction by the site symmetry of each centre.
 
-The one place that fixes the direction of an edge: it points from a neighbour (source) to a centre (destination), and its vector
-is the image of the neighbour minus the centre.
+The direction of an edge is fixed here and nowhere else: it points from a neighbour (source) to a centre (destination), and its
+vector is the image of the neighbour minus the centre.
 """
 
 import itertools
@@ -14,9 +14,9 @@ from pymatgen.optimization.neighbors import find_points_in_spheres
 from src.data.crystal import Crystal
 from src.graphs.symmetry import Symmetry
 
-SELF_DISTANCE = 1e-8  # Angstrom; nearer than this a point is the centre itself
-MAX_EDGES = 300_000  # of a crystal into its centres; reduced by 48 operations they cost 5 kB each while the graph is made
-MAX_BOXES = 20_000_000  # of the search's grid, which fills the cell and its surroundings with cubes of side r_max
+SELF_DISTANCE = 1e-8  # Angstrom; a point closer than this is the centre itself
+MAX_EDGES = 300_000  # of a crystal into its centres; each takes 5 kB while a graph is reduced by 48 operations
+MAX_BOXES = 20_000_000  # of the search grid, which fills the cell and its surroundings with cubes of side r_max
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,9 +25,9 @@ class Edges:
 
     src: (n_edges,), atom index of the neighbour.
     dst: (n_edges,), atom index of the centre.
-    cell: (n_edges, 3), integers, the neighbour's cell relative to the centre's.
+    cell: (n_edges, 3), integers, cell of the neighbour relative to that of the centre.
     vec: (n_edges, 3), Angstrom, image of the neighbour minus the centre.
-    multiplicity: (n_edges,), how many edges of the crystal this one stands for.
+    multiplicity: (n_edges,), number of edges of the crystal that this one represents.
     """
 
     src: NDArray[np.int64]
@@ -38,9 +38,9 @@ class Edges:
 
 
 def find_edges(crystal: Crystal, centers: NDArray[np.int64], r_max: float) -> Edges:
-    """All edges no longer than r_max whose destination is one of the centres (atom indices, ascending).
+    """Return all edges of length up to r_max (Angstrom) into the centres (atom indices, ascending).
 
-    Raises ValueError where the density of atoms, or the size of the cell, would take more memory than the limits above allow.
+    Raises ValueError if the density of atoms or the size of the cell exceeds the limits above, which bound the memory.
     """
     _check_size(crystal, len(centers), r_max)
     coords = np.ascontiguousarray(crystal.cart_coords)
@@ -65,24 +65,24 @@ def _check_size(crystal: Crystal, n_centers: int, r_max: float) -> None:
     n_edges = n_centers * crystal.n_atoms / crystal.volume * 4 / 3 * np.pi * r_max**3
     if n_edges > MAX_EDGES:
         raise ValueError(
-            f"about {n_edges:.2g} edges within r_max {r_max:g} Angstrom, at most {MAX_EDGES} are taken: "
-            f"{crystal.n_atoms} atoms in {crystal.volume:.4g} Angstrom^3; correct the cell, or take a smaller r_max in a new "
+            f"about {n_edges:.2g} edges within r_max {r_max:g} Angstrom, more than the limit of {MAX_EDGES}: "
+            f"{crystal.n_atoms} atoms in {crystal.volume:.4g} Angstrom^3; correct the cell, or choose a smaller r_max in a new "
             "experiment"
         )
     n_boxes = np.prod(np.abs(crystal.lattice).sum(axis=0) / r_max + 2)
     if n_boxes > MAX_BOXES:
         raise ValueError(
             f"a cell of {crystal.volume:.4g} Angstrom^3 is too large for a neighbour search within r_max {r_max:g} Angstrom; "
-            "correct the cell, or take a larger r_max in a new experiment"
+            "correct the cell, or choose a larger r_max in a new experiment"
         )
 
 
 def merge_equivalent(edges: Edges, symmetry: Symmetry) -> tuple[Edges, NDArray[np.int64]]:
-    """One edge of each set that the operations leaving its centre in place map onto each other, with the size of the set; and
-    for each edge given, (n_edges,), the number of the one that stands for it.
+    """Merge the edges that are equivalent under the stabiliser of their centre.
 
-    Decided on integers (atom and cell), so no tolerance enters. The size counts the whole set even where the cutoff sphere parts
-    it by rounding: there the messages vanish.
+    Returns one edge per set of equivalent edges, whose multiplicity is the size of the set, and for each given edge the index
+    of the merged edge that represents it, (n_edges,). Equivalence is decided on integers (atom and cell), without a tolerance.
+    A set is counted in full even if rounding at r_max cuts part of it off, because messages vanish there.
     """
     kept, multiplicity, stand_in, n_kept = [], [], [], 0
     bounds = np.searchsorted(edges.dst, [*np.unique(edges.dst), len(symmetry.image[0])])

@@ -1,10 +1,10 @@
 """Pairs of bonds that share an atom, reduced by symmetry: the line graph of ALIGNN.
 
-A triplet k -> j -> i is a pair of edges: the receiver j -> i and a sender k -> j (Choudhary, DeCost 2021, fig. 1); k may be i, as
-in the authors' code. Receivers are the merged edges into representatives. The atom j is in general not a representative: some
-operation maps its representative onto it, and the edges into the representative onto those into j. Edges that the space group
-maps onto each other have equal invariant features, so a sender is the merged edge it comes from, and triplets of one receiver
-that agree in merged sender and cosine are one triplet that stands for several.
+A triplet k -> j -> i is a pair of edges: the receiver j -> i and a sender k -> j (Choudhary, DeCost 2021, fig. 1, see
+src/models/alignn.py); as in the authors' code, k may equal i. Receivers are the merged edges into representatives. The atom j
+is in general not a representative: some operation maps its representative onto j, and the edges into the representative onto
+those into j. Edges related by the space group have equal invariant features, so a sender can be replaced by its merged edge, and
+triplets of one receiver with the same merged sender and cosine become one triplet with a multiplicity.
 """
 
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from src.graphs.neighbors import Edges
 from src.graphs.symmetry import Symmetry
 
-MAX_TRIPLETS = 5_000_000  # of a crystal, before those that agree are merged; each costs about 150 bytes meanwhile
-COS_DECIMALS = 6  # cosines of one pair of merged edges that agree to these decimals count as one
+MAX_TRIPLETS = 5_000_000  # of a crystal before equal ones are merged; each takes about 150 bytes until then
+COS_DECIMALS = 6  # cosines of one pair of merged edges are equal if they agree to this many decimals
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +25,7 @@ class Triplets:
 
     src, dst: (n_triplets,), merged edges k -> j and j -> i.
     cos: (n_triplets,), cosine of the angle at j.
-    multiplicity: (n_triplets,), for how many k of one edge j -> i it stands.
+    multiplicity: (n_triplets,), number of atoms k that it represents for one edge j -> i.
     """
 
     src: NDArray[np.int64]
@@ -42,10 +42,11 @@ def find_triplets(
     rotations: NDArray[np.float64],
     r_angle: float,
 ) -> Triplets:
-    """All pairs of edges no longer than r_angle (Angstrom); ValueError where they are more than MAX_TRIPLETS.
+    """Return all pairs of edges of length up to r_angle (Angstrom).
 
-    every_edge: all edges into representatives. merged, stand_in: as merge_equivalent returns them.
-    rotations: (n_ops, 3, 3), Cartesian, of the symmetry's operations.
+    every_edge: all edges into representatives. merged, stand_in: the result of merge_equivalent.
+    rotations: (n_ops, 3, 3), Cartesian rotations of the symmetry operations.
+    Raises ValueError if there are more than MAX_TRIPLETS.
     """
     senders = np.flatnonzero(np.linalg.norm(every_edge.vec, axis=1) <= r_angle)
     receivers = np.flatnonzero(np.linalg.norm(merged.vec, axis=1) <= r_angle)
@@ -55,13 +56,13 @@ def find_triplets(
     n = stop - start
     if n.sum() > MAX_TRIPLETS:
         raise ValueError(
-            f"{n.sum()} pairs of bonds within r_angle {r_angle:g} Angstrom, at most {MAX_TRIPLETS} are taken; correct the "
-            "cell, or take a smaller r_angle in a new experiment"
+            f"{n.sum()} pairs of bonds within r_angle {r_angle:g} Angstrom, more than the limit of {MAX_TRIPLETS}; correct the "
+            "cell, or choose a smaller r_angle in a new experiment"
         )
     receiver = np.repeat(np.arange(len(receivers)), n)  # (n_pairs,)
     sender = senders[np.arange(n.sum()) + np.repeat(start - (np.cumsum(n) - n), n)]
-    to_middle = (symmetry.image[:, representative] == middle).argmax(axis=0)  # an operation: representative onto middle atom
-    # turned back to the representative: there the senders are as they are found
+    to_middle = (symmetry.image[:, representative] == middle).argmax(axis=0)  # an operation that maps it onto the middle atom
+    # rotated back to the representative, for which the senders were found
     back = -np.einsum("eba,eb->ea", rotations[to_middle], merged.vec[receivers])
     cos = _cosine(every_edge.vec[sender], back[receiver])
     return _merge(stand_in[sender], receivers[receiver], cos, len(merged.src))

@@ -1,15 +1,15 @@
 """ALIGNN: message passing on bonds and on bond angles (Choudhary, DeCost, npj Comput. Mater. 7, 185 (2021),
 doi:10.1038/s41524-021-00650-1).
 
-Layers as in the paper: edge-gated convolutions on the crystal graph and on its line graph. What differs from it:
-- neighbours are all within r_max and bonds of the line graph all within r_angle, as in the authors' newer package (alignn
-  2026.8.11), and both are faded by a smooth cutoff; the twelve nearest of the paper depend on the choice of the cell where
-  several are equally distant;
-- the gates of an atom are normalised by their sum plus one, not plus 1e-6, so that the output is continuous where the last
-  neighbour leaves;
-- layer norm, as in that package, instead of batch norm, whose statistics would differ between reduced and full graphs;
-- angles behind the last convolution on bonds, and bonds behind the last on atoms, are not updated: nothing reads them;
-- the element vector is the experiment's.
+The layers follow the paper: edge-gated convolutions on the crystal graph and on its line graph. The differences:
+- All atoms within r_max are neighbours and all bonds within r_angle enter the line graph, as in the authors' newer package
+  (alignn 2026.8.11); both fade with a smooth cutoff. The paper's twelve nearest neighbours depend on the choice of the cell if
+  several are equidistant.
+- The gates of an atom are normalised by their sum plus one, not plus 1e-6, so that the output stays continuous when the last
+  neighbour leaves.
+- Layer norm, as in that package, replaces batch norm, whose statistics would differ between reduced and full graphs.
+- The last convolution on bonds does not update angles, and the last one on atoms does not update bonds: nothing reads them.
+- The element vectors are those of the experiment.
 """
 
 from torch import Tensor, nn
@@ -21,13 +21,14 @@ from src.models.radial import polynomial_cutoff
 
 
 def dense(n_in: int, n_out: int) -> nn.Sequential:
+    """Return a linear layer followed by layer norm and SiLU."""
     return nn.Sequential(nn.Linear(n_in, n_out), nn.LayerNorm(n_out), nn.SiLU())
 
 
 class EdgeGatedConv(nn.Module):
-    """Edge-gated graph convolution (eqs. 1 to 3; Dwivedi et al., arXiv:2003.00982) of weighted edges.
+    """Edge-gated graph convolution (eqs. 1 to 3; Dwivedi et al., arXiv:2003.00982) with weighted edges.
 
-    updates_edges: False where nothing comes behind that would read them.
+    updates_edges: False if no later layer reads the edge features.
     """
 
     def __init__(self, n: int, updates_edges: bool) -> None:
@@ -38,7 +39,10 @@ class EdgeGatedConv(nn.Module):
         self.norm_edges = nn.LayerNorm(n) if updates_edges else None
 
     def forward(self, x: Tensor, e: Tensor, edge_index: tuple[Tensor, Tensor] | Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """x: (n_nodes, n). e: (n_edges, n). edge_index: source and destination. weight: (n_edges, 1)."""
+        """Return the updated x, (n_nodes, n), and e, (n_edges, n).
+
+        edge_index: source and destination. weight: (n_edges, 1).
+        """
         src, dst = edge_index
         message = self.gate_src(x).index_select(0, src) + self.gate_dst(x).index_select(0, dst) + self.gate_edge(e)
         gate = message.sigmoid() * weight
@@ -49,19 +53,19 @@ class EdgeGatedConv(nn.Module):
 
 
 class Alignn(nn.Module):
-    """Graph batch -> one number for each crystal: the mean over its atoms.
+    """ALIGNN: maps a graph batch to one number per crystal, the mean over its atoms.
 
     element_vectors: (N_ELEMENTS, n_features), by atomic number.
-    avg_n_neighbors: not used, the gates normalise the sums.
+    avg_n_neighbors: unused, because the gates normalise the sums.
     """
 
     def __init__(self, config: AlignnConfig, graph: GraphConfig, element_vectors: Tensor, avg_n_neighbors: float) -> None:
         super().__init__()
         if graph.r_angle == 0:
-            raise ValueError("graph.r_angle=0: ALIGNN needs angles, 3.5 Angstrom for instance")
+            raise ValueError("graph.r_angle=0: ALIGNN needs bond angles; set it to 3.5 Angstrom, for example")
         n, m = config.n_channels, config.n_embedding
         self.r_max, self.r_angle, self.p = graph.r_max, graph.r_angle, config.polynomial_cutoff_p
-        # exponents as in the authors' code: one over the distance of the centres
+        # exponents as in the authors' code: one over the spacing of the centres
         self.lengths = gaussians(0, graph.r_max, config.n_gaussians, (config.n_gaussians - 1) / graph.r_max)
         self.cosines = gaussians(-1, 1, config.n_angle_gaussians, (config.n_angle_gaussians - 1) / 2)
         self.element_vectors: Tensor
@@ -75,7 +79,7 @@ class Alignn(nn.Module):
         self.head = nn.Linear(n, 1)
 
     def forward(self, batch: GraphBatch) -> Tensor:
-        """(n_crystals,), unitless."""
+        """Return one unitless prediction per crystal, (n_crystals,)."""
         edge_index, triplet_index = orbit_edges(batch), (batch.triplet_src_index, batch.triplet_dst_index)
         weight = edge_weights(batch, self.r_max, self.p)[:, None]
         triplet_weight = self.triplet_weights(batch)[:, None]
@@ -89,6 +93,6 @@ class Alignn(nn.Module):
         return batch.mean_over_atoms(self.head(atoms).squeeze(-1))
 
     def triplet_weights(self, batch: GraphBatch) -> Tensor:
-        """(n_triplets,): multiplicity times the cutoffs of both bonds."""
+        """Return the multiplicity of each triplet times the cutoffs of its two bonds, (n_triplets,)."""
         fade = polynomial_cutoff(batch.length / self.r_angle, self.p)[batch.edge_length_index]  # (n_edges,)
         return fade[batch.triplet_src_index] * fade[batch.triplet_dst_index] * batch.triplet_multiplicity

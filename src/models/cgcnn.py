@@ -1,11 +1,12 @@
-"""CGCNN, the crystal graph convolutional network (Xie, Grossman, Phys. Rev. Lett. 120, 145301 (2018), eq. 5).
+"""CGCNN, the crystal graph convolutional network (Xie, Grossman, Phys. Rev. Lett. 120, 145301 (2018), eq. 5,
+doi:10.1103/PhysRevLett.120.145301).
 
-The convolution is torch-geometric's CGConv. What differs from the authors' code:
-- neighbours are all within r_max, faded by a smooth cutoff, not the twelve nearest: which of several equally distant ones are
-  the nearest depends on the choice of the cell;
-- sums of messages are normalised over their channels (layer norm) and not over the batch: batch statistics of a reduced graph
-  would differ from those of the full one;
-- the element vector is the experiment's.
+The convolution is torch-geometric's CGConv. The differences from the authors' code:
+- All atoms within r_max are neighbours and fade with a smooth cutoff. The twelve nearest depend on the choice of the cell if
+  several are equidistant.
+- Sums of messages are normalised over their channels (layer norm), not over the batch: batch statistics of a reduced graph
+  would differ from those of the full one.
+- The element vectors are those of the experiment.
 """
 
 from torch import Tensor, nn
@@ -18,24 +19,28 @@ from src.models.radial import unit_linear
 
 
 class WeightedCGConv(CGConv):
-    """CGConv whose messages are weighted, with the nonlinearity and the normalisation of the paper's code behind the sum."""
+    """CGConv with weighted messages; the sum is normalised, added to the input and passed through softplus."""
 
     def __init__(self, n_channels: int, n_edge_features: int) -> None:
         super().__init__(n_channels, dim=n_edge_features)
         self.norm = nn.LayerNorm(n_channels)
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor, weight: Tensor) -> Tensor:
-        """x: (n_orbits, n_channels). edge_attr: (n_edges, n_edge_features). weight: (n_edges, 1)."""
+        """Return the updated x, (n_orbits, n_channels).
+
+        edge_attr: (n_edges, n_edge_features). weight: (n_edges, 1).
+        """
         # propagate_type: (x: PairTensor, edge_attr: Tensor, weight: Tensor)
         total = self.propagate(edge_index, x=(x, x), edge_attr=edge_attr, weight=weight)
         return nn.functional.softplus(x + self.norm(total))
 
     def message(self, x_i: Tensor, x_j: Tensor, edge_attr: Tensor, weight: Tensor) -> Tensor:
+        """Return the weighted message of each edge, (n_edges, n_channels)."""
         return super().message(x_i, x_j, edge_attr) * weight
 
 
 class Cgcnn(nn.Module):
-    """Graph batch -> one number for each crystal, from the mean of its atoms' features.
+    """CGCNN: maps a graph batch to one number per crystal, from the mean of its atoms' features.
 
     element_vectors: (N_ELEMENTS, n_features), by atomic number.
     avg_n_neighbors: of the training fold.
@@ -55,7 +60,7 @@ class Cgcnn(nn.Module):
         self.head = nn.Sequential(softplus, nn.Linear(n, config.n_hidden), softplus, nn.Linear(config.n_hidden, 1))
 
     def forward(self, batch: GraphBatch) -> Tensor:
-        """(n_crystals,), unitless."""
+        """Return one unitless prediction per crystal, (n_crystals,)."""
         edge_index = orbit_edges(batch)
         weight = edge_weights(batch, self.r_max, self.p)[:, None] * self.scale
         edge_attr = self.expansion(batch.length)[batch.edge_length_index]  # (n_edges, n_gaussians)

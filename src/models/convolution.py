@@ -1,4 +1,4 @@
-"""Which implementation of the convolution runs: the compiled one (fused.py) or the reference (tensor_product.py)."""
+"""Choice between the compiled implementation of the convolution (fused.py) and the reference (tensor_product.py)."""
 
 import torch
 from torch import Tensor
@@ -9,7 +9,10 @@ from src.models.tensor_product import Features, Path, reference, reference_mix
 
 
 def mix(x: Tensor, mixing: Tensor, element_index: Tensor, twice: bool) -> Tensor:
-    """`reference_mix`, by its fused implementation where that applies. twice: second derivatives are wanted."""
+    """Compute `reference_mix`, with the fused implementation if it applies.
+
+    twice: second derivatives will be needed.
+    """
     if _fused_applies(x) and not twice:
         return fused.mix(x, mixing, element_index)
     return reference_mix(x, mixing, element_index)
@@ -22,9 +25,9 @@ def _fused_applies(tensor: Tensor) -> bool:
 def convolve(
     features: Features, weights: Tensor, edge_sh: Tensor, length_index: Tensor, batch: GraphBatch, paths: tuple[Path, ...]
 ) -> Features:
-    """`reference`, by its fused implementation where that applies: CPU, float32, no derivative to the edge vectors.
+    """Compute `reference`, with the fused implementation if it applies: CPU, float32, no derivatives w.r.t. the edge vectors.
 
-    Always in the precision of `edge_sh`: autocast shortens what linear layers give, not the sums over edges.
+    Always runs in the precision of `edge_sh`: autocast lowers the precision of linear layers, not of sums over edges.
     """
     features, weights = [x.to(edge_sh.dtype) for x in features], weights.to(edge_sh.dtype)
     with torch.autocast(edge_sh.device.type, enabled=False):

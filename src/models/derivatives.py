@@ -1,13 +1,13 @@
-"""Forces and virial of a network: derivatives to the edge vectors, themselves differentiable.
+"""Forces and virial of a network: differentiable derivatives with respect to the edge vectors.
 
-They hold on graphs reduced by symmetry. With h = dE/d(edge vector) for an edge of the reduced graph, E being the energy of
-the cell, each of the n edges that it stands for carries the gradient h / n, rotated. Summing those at the representative i of
-an orbit of n_i atoms,
+They are exact on graphs reduced by symmetry. Let h = dE/d(edge vector) for an edge of the reduced graph, where E is the energy
+of the cell. Each of the n equivalent edges that it represents has the gradient h / n, rotated. Summed at the representative i
+of an orbit of n_i atoms, this gives
 
     F_i = ( A_i sum over edges into i of h  -  sum over edges out of atoms a of i's orbit of R_a^T h ) / n_i
 
-with R_a the mean rotation that takes i to a, and A_i the one that takes i to itself (`atom_rotation`, see graph.py). The
-virial is the mean over the point group of the sum of edge vector (x) h.
+where R_a is the mean rotation that takes i to a, and A_i the one that takes i to itself (`atom_rotation`, see graph.py). The
+virial is the sum of edge vector (x) h, averaged over the point group.
 """
 
 from typing import NamedTuple
@@ -19,9 +19,11 @@ from src.graphs.graph import GraphBatch
 
 
 class Derivatives(NamedTuple):
-    """energy: (n_crystals,), per atom.
+    """Energies with the forces and virials derived from them.
 
-    force: (n_orbits, 3), on the representatives, per Angstrom. virial: (n_crystals, 3, 3), per atom.
+    energy: (n_crystals,), per atom.
+    force: (n_orbits, 3), on the representatives, per Angstrom.
+    virial: (n_crystals, 3, 3), per atom.
     """
 
     energy: Tensor
@@ -30,7 +32,7 @@ class Derivatives(NamedTuple):
 
 
 def energy_and_derivatives(network: nn.Module, batch: GraphBatch) -> Derivatives:
-    """The network's outputs, and their derivatives with a graph of their own, so that a loss may hold them."""
+    """Return the network's energies, forces and virials, all differentiable so that a loss can contain them."""
     batch.edge_vec.requires_grad_()
     energy = network(batch)
     (h,) = torch.autograd.grad(energy.sum(), batch.edge_vec, create_graph=True)  # of energies per atom: h / n_atoms

@@ -1,9 +1,9 @@
-"""Edges as invariant networks see them: between orbits, each with its length and a weight.
+"""Edges as invariant networks see them: between orbits, each with a length and a weight.
 
-The features of an invariant network are equal on all atoms of an orbit, and so are the messages of all edges that one merged
-edge stands for. So the reduction by symmetry is exact where a sum over edges is weighted by their multiplicity, and a sum over
-atoms by the weight of their orbit. Weights also hold the cutoff, which makes sums continuous where a neighbour enters, and the
-normalisation of the sum.
+In an invariant network all atoms of an orbit have equal features, and all edges that one merged edge represents carry equal
+messages. The reduction by symmetry is therefore exact if sums over edges are weighted by multiplicity, and sums over atoms by
+the weight of their orbit. The weights also include the cutoff, which keeps sums continuous as neighbours enter or leave, and
+the normalisation of the sum.
 """
 
 import torch
@@ -15,17 +15,17 @@ from src.models.radial import polynomial_cutoff
 
 
 def orbit_edges(batch: GraphBatch) -> Tensor:
-    """(2, n_edges): orbits of the neighbour and of the centre of each edge."""
+    """Return the orbits of the neighbour and the centre of each edge, (2, n_edges)."""
     return torch.stack([batch.atom_orbit_index[batch.edge_src_index], batch.edge_dst_index])
 
 
 def edge_weights(batch: GraphBatch, r_max: float, p: float) -> Tensor:
-    """(n_edges,): multiplicity times the polynomial cutoff of exponent p."""
+    """Return the multiplicity of each edge times its polynomial cutoff with exponent p, (n_edges,)."""
     return polynomial_cutoff(batch.length / r_max, p)[batch.edge_length_index] * batch.edge_multiplicity
 
 
 def gaussians(start: float, stop: float, n: int, exponent: float) -> GaussianSmearing:
-    """x -> (len(x), n): exp(-exponent (x - centre)^2), centres at equal distances from start to stop."""
+    """Return the expansion x -> exp(-exponent (x - centre)^2), (len(x), n), with n centres evenly spaced from start to stop."""
     expansion = GaussianSmearing(start, stop, n)
     expansion.coeff = -exponent
     return expansion

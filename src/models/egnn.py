@@ -1,9 +1,8 @@
 """EGNN: an equivariant network without spherical harmonics, for periodic crystals (Satorras et al., arXiv:2102.09844).
 
-Invariant features and one displacement for each atom; messages see distances between displaced atoms. Edges are those of the
-undisplaced crystal, and messages vanish at the cutoff radius. Displacements are vectors, so the reduction by symmetry holds
-as it stands in graph.py; a centre's own displacement is averaged over its stabiliser, which is what the rotation of a
-representative to itself does.
+Each atom has invariant features and one displacement, and messages depend on the distances between displaced atoms. Edges are
+those of the undisplaced crystal, and messages vanish at the cutoff radius. Displacements are vectors, so the symmetry reduction
+of graph.py applies unchanged: rotating a representative to itself averages its displacement over its stabiliser.
 """
 
 import torch
@@ -15,11 +14,12 @@ from src.models.radial import bessel_basis, polynomial_cutoff, unit_linear
 
 
 def dense(n_in: int, n_hidden: int, n_out: int) -> nn.Sequential:
+    """Return two linear layers with a SiLU between them."""
     return nn.Sequential(nn.Linear(n_in, n_hidden), nn.SiLU(), nn.Linear(n_hidden, n_out))
 
 
 class EgnnLayer(nn.Module):
-    """Equations 3 to 6 of the paper, distances through a Bessel basis, sums scaled by avg_n_neighbors."""
+    """Equations 3 to 6 of the paper, with distances expanded in a Bessel basis and sums scaled by avg_n_neighbors."""
 
     def __init__(self, config: EgnnConfig, r_max: float, avg_n_neighbors: float) -> None:
         super().__init__()
@@ -32,7 +32,10 @@ class EgnnLayer(nn.Module):
         self.node = dense(2 * n, n, n)
 
     def forward(self, h: Tensor, displacement: Tensor, strength: Tensor, batch: GraphBatch) -> tuple[Tensor, Tensor]:
-        """h: (n_orbits, n_channels). displacement: (n_orbits, 3), Angstrom. strength: (n_edges,), cutoff times multiplicity."""
+        """Return the updated h, (n_orbits, n_channels), and displacement, (n_orbits, 3), Angstrom.
+
+        strength: (n_edges,), cutoff times multiplicity.
+        """
         on_atoms = rotate_vectors(displacement, batch)  # (n_atoms, 3)
         src, dst = batch.edge_src_index, batch.edge_dst_index
         vec = batch.edge_vec + on_atoms[src] - on_atoms[batch.representative_atom()][dst]
@@ -40,7 +43,7 @@ class EgnnLayer(nn.Module):
         basis = bessel_basis(length / self.r_max, self.r_max, self.n_bessel)  # (n_edges, n_bessel)
         neighbor = h[batch.atom_orbit_index[src]]
         message = self.edge(torch.cat([h[dst], neighbor, basis], dim=-1))  # (n_edges, n_channels)
-        weight = (strength * self.scale)[:, None]  # behind every nonlinearity: an edge may stand for several
+        weight = (strength * self.scale)[:, None]  # after every nonlinearity: an edge may represent several
         step = -vec / (length[:, None] + 1) * self.move(message) * weight
         displacement = displacement + sum_at(dst, step, len(h))
         total = sum_at(dst, message * weight, len(h))
@@ -48,14 +51,14 @@ class EgnnLayer(nn.Module):
 
 
 def rotate_vectors(vectors: Tensor, batch: GraphBatch) -> Tensor:
-    """(n_atoms, 3): vectors of every atom from those of the representatives, (n_orbits, 3)."""
+    """Rotate the vectors of the representatives, (n_orbits, 3), to every atom, (n_atoms, 3)."""
     d = batch.atom_rotation[:, :9].view(-1, 3, 3)
     with torch.autocast(vectors.device.type, enabled=False):  # lengths in bfloat16 would be off by up to 0.4%
         return torch.einsum("aij,aj->ai", d, vectors[batch.atom_orbit_index])
 
 
 class Egnn(nn.Module):
-    """Graph batch -> one number for each crystal: the mean over its atoms.
+    """EGNN: maps a graph batch to one number per crystal, the mean over its atoms.
 
     element_vectors: (N_ELEMENTS, n_features), by atomic number.
     avg_n_neighbors: of the training fold.
@@ -64,7 +67,7 @@ class Egnn(nn.Module):
     def __init__(self, config: EgnnConfig, graph: GraphConfig, element_vectors: Tensor, avg_n_neighbors: float) -> None:
         super().__init__()
         if graph.l_max < 1:
-            raise ValueError(f"graph.l_max={graph.l_max}: EGNN rotates vectors, it needs at least 1")
+            raise ValueError(f"graph.l_max={graph.l_max}: EGNN rotates vectors and needs at least 1")
         n = config.n_channels
         self.r_max, self.p = graph.r_max, config.polynomial_cutoff_p
         self.element_vectors: Tensor
@@ -74,7 +77,7 @@ class Egnn(nn.Module):
         self.head = dense(n, n, 1)
 
     def forward(self, batch: GraphBatch) -> Tensor:
-        """(n_crystals,), unitless."""
+        """Return one unitless prediction per crystal, (n_crystals,)."""
         h = self.embedding(self.element_vectors[batch.orbit_z])  # (n_orbits, n_channels)
         displacement = batch.edge_vec.new_zeros(batch.n_orbits, 3)
         strength = polynomial_cutoff(batch.edge_vec.norm(dim=-1) / self.r_max, self.p) * batch.edge_multiplicity

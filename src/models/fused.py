@@ -1,10 +1,10 @@
-"""The convolution of tensor_product.py as one loop over centres and their edges, compiled by numba for CPUs.
+"""The convolution of tensor_product.py as a single loop over centres and their edges, compiled for CPUs by numba.
 
-Nothing is materialised per edge: for each centre the messages of its edges are summed in a buffer that fits the first-level
-cache. The innermost loops run over channels, which are contiguous. One row of a feature block is (n_channels,) long.
+Nothing is materialised per edge: the messages into a centre are summed in a buffer that fits in the L1 cache. The innermost
+loops run over channels, which are contiguous: a row of a feature block has shape (n_channels,).
 
-A path's coefficients for one edge, sum over m2 of C[m1, m2, m3] Y[m2], are few numbers: each pair (m1, m3) with a non-zero
-one is a *term*.
+A path has few coefficients per edge, sum over m2 of C[m1, m2, m3] Y[m2]; each pair (m1, m3) for which C has a non-zero entry
+is a *term*.
 """
 
 from functools import lru_cache
@@ -22,11 +22,11 @@ from src.models.tensor_product import Features, Path, clebsch_gordan, paths_into
 
 @lru_cache
 def _tables(paths: tuple[Path, ...]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
-    """(terms, entries, coefficients, slots) of a set of paths.
+    """Return the tables (terms, entries, coefficients, slots) of a set of paths.
 
-    terms: (n_terms, 3): path, row of the node feature (l^2 + m1), slot of the output.
-    entries: (n_entries, 2): term, m2 (row of the spherical harmonics); coefficients: (n_entries,).
-    slots: (n_slots, 3): l_out, m3, number of the path among those into l_out. Slots are sorted in this order.
+    terms: (n_terms, 3): path, row of the node feature (l^2 + m1), output slot.
+    entries: (n_entries, 2): term, row of the spherical harmonics (l^2 + m2); coefficients: (n_entries,).
+    slots: (n_slots, 3): l_out, m3, position of the path among those into l_out; sorted in this order.
     """
     slots: list[tuple[int, int, int]] = []
     slot_of: dict[tuple[int, int], int] = {}
@@ -54,7 +54,7 @@ def _jit(function: Any) -> Any:
 
 @_jit
 def _rotate_to_atoms(features, orbit, rotation, on_atoms):  # type: ignore[no-untyped-def]
-    """on_atoms[j, l^2 + a, c] = sum over b of rotation[j, l; a, b] * features[l][b, orbit[j], c]."""
+    """Set on_atoms[j, l^2 + a, c] to the sum over b of rotation[j, l; a, b] * features[l][b, orbit[j], c]."""
     n_channels = on_atoms.shape[2]
     for j in range(len(orbit)):
         i = orbit[j]
@@ -77,7 +77,7 @@ def _rotate_to_atoms(features, orbit, rotation, on_atoms):  # type: ignore[no-un
 
 @_jit
 def _rotate_back(grad_on_atoms, orbit, rotation, grads):  # type: ignore[no-untyped-def]
-    """The adjoint of `_rotate_to_atoms`, added to `grads`."""
+    """Add the adjoint of `_rotate_to_atoms` to `grads`."""
     n_channels = grad_on_atoms.shape[2]
     for j in range(len(orbit)):
         i = orbit[j]
@@ -99,6 +99,7 @@ def _rotate_back(grad_on_atoms, orbit, rotation, grads):  # type: ignore[no-unty
 
 @_jit
 def _term_values(sh, entries, coefficients, values):  # type: ignore[no-untyped-def]
+    """Set values[t] to the coefficient of term t for one edge."""
     values[:] = 0
     for k in range(len(coefficients)):
         values[entries[k, 0]] += coefficients[k] * sh[entries[k, 1]]
@@ -106,6 +107,7 @@ def _term_values(sh, entries, coefficients, values):  # type: ignore[no-untyped-
 
 @_jit
 def _forward(on_atoms, weights, sh, src, first_edge, length_index, terms, entries, coefficients, slots, outs):  # type: ignore[no-untyped-def]
+    """Write the sums of messages into each centre to `outs`, one array per l_out as in `tensor_product.reference`."""
     n_channels = on_atoms.shape[2]
     values = np.empty(len(terms), dtype=np.float32)
     total = np.empty((len(slots), n_channels), dtype=np.float32)
@@ -141,6 +143,7 @@ def _backward(  # type: ignore[no-untyped-def]
     grad_on_atoms,
     grad_weights,
 ):
+    """Add the gradients w.r.t. `on_atoms` and `weights` to `grad_on_atoms` and `grad_weights`."""
     n_channels = on_atoms.shape[2]
     values = np.empty(len(terms), dtype=np.float32)
     grad = np.empty((len(slots), n_channels), dtype=np.float32)
@@ -165,7 +168,7 @@ def _backward(  # type: ignore[no-untyped-def]
 
 @_jit
 def _mix(x, mixing, element, out):  # type: ignore[no-untyped-def]
-    """out[m, n] = x[m, n] @ mixing[element[n]]; out starts as zeros."""
+    """Add x[m, n] @ mixing[element[n]] to out[m, n]."""
     n_m, n_nodes, n_in = x.shape
     n_out = out.shape[2]
     for n in range(n_nodes):
@@ -180,7 +183,7 @@ def _mix(x, mixing, element, out):  # type: ignore[no-untyped-def]
 
 @_jit
 def _mix_weights_grad(x, grad_out, element, grad_mixing):  # type: ignore[no-untyped-def]
-    """grad_mixing[element[n]] += x[m, n] (outer) grad_out[m, n]."""
+    """Add x[m, n] (outer) grad_out[m, n] to grad_mixing[element[n]]."""
     n_m, n_nodes, n_in = x.shape
     n_out = grad_out.shape[2]
     for n in range(n_nodes):
@@ -194,6 +197,8 @@ def _mix_weights_grad(x, grad_out, element, grad_mixing):  # type: ignore[no-unt
 
 
 class _Mixing(torch.autograd.Function):
+    """`_mix` and its derivatives w.r.t. x and mixing."""
+
     @staticmethod
     def forward(ctx, x, mixing, element_index):  # type: ignore[no-untyped-def]
         ctx.kept = _numpy(x), _numpy(mixing), _numpy(element_index)
@@ -211,9 +216,9 @@ class _Mixing(torch.autograd.Function):
         return torch.from_numpy(grad_x), torch.from_numpy(grad_mixing), None
 
 
-@torch.compiler.disable  # numba's code is compiled already
+@torch.compiler.disable  # numba has already compiled this
 def mix(x: Tensor, mixing: Tensor, element_index: Tensor) -> Tensor:
-    """`tensor_product.reference_mix` for float32 tensors on a CPU, differentiable once."""
+    """Compute `tensor_product.reference_mix` for float32 tensors on a CPU; differentiable once."""
     return _Mixing.apply(x, mixing, element_index)
 
 
@@ -222,6 +227,8 @@ def _numpy(tensor: Tensor) -> NDArray:
 
 
 class _Convolution(torch.autograd.Function):
+    """The convolution and its derivatives w.r.t. weights and features."""
+
     @staticmethod
     def forward(ctx, weights, graph, paths, *features):  # type: ignore[no-untyped-def]
         orbit, rotation, *edges = graph
@@ -254,11 +261,11 @@ class _Convolution(torch.autograd.Function):
         )
 
 
-@torch.compiler.disable  # numba's code is compiled already
+@torch.compiler.disable  # numba has already compiled this
 def convolve(
     features: Features, weights: Tensor, edge_sh: Tensor, length_index: Tensor, batch: GraphBatch, paths: tuple[Path, ...]
 ) -> Features:
-    """`tensor_product.reference` for float32 tensors on a CPU, differentiable once by features and weights."""
+    """Compute `tensor_product.reference` for float32 tensors on a CPU; differentiable once w.r.t. features and weights."""
     first_edge = np.searchsorted(_numpy(batch.edge_dst_index), np.arange(batch.n_orbits + 1))
     graph = (
         _numpy(batch.atom_orbit_index),

@@ -1,10 +1,10 @@
 """MEGNet: states of atoms, bonds and the crystal (Chen et al., Chem. Mater. 31, 3564 (2019), doi:10.1021/acs.chemmater.9b01294).
 
-The block is torch-geometric's MetaLayer, the readout its Set2Set, both with weights. What differs from the paper:
-- the mean over an atom's bonds is their sum over avg_n_neighbors, faded by a smooth cutoff, so that it is continuous where a
-  neighbour enters; the mean over all bonds likewise;
-- Set2Set reads atoms, each with its mean bond beside it, where the authors read atoms and bonds apart;
-- r_max is the experiment's (authors: 4 Angstrom), as is the element vector.
+The block is torch-geometric's MetaLayer and the readout its Set2Set, both with weights added. The differences from the paper:
+- The mean over an atom's bonds is their sum, with a smooth cutoff, divided by avg_n_neighbors, so that it stays continuous as
+  neighbours enter; likewise the mean over all bonds.
+- Set2Set reads each atom concatenated with its mean bond; the authors read atoms and bonds separately.
+- r_max (4 Angstrom in the paper) and the element vectors are those of the experiment.
 """
 
 from itertools import pairwise
@@ -23,12 +23,12 @@ from src.models.radial import unit_linear
 
 
 def dense(*widths: int) -> nn.Sequential:
-    """Linear layers with a shifted softplus behind each."""
+    """Return linear layers, each followed by a shifted softplus."""
     return nn.Sequential(*(layer for a, b in pairwise(widths) for layer in (nn.Linear(a, b), ShiftedSoftplus())))
 
 
 class WeightedMetaLayer(MetaLayer):
-    """MetaLayer with the paper's sums (eqs. 4 to 9), weighted so that a reduced graph gives what the full one does."""
+    """MetaLayer with the paper's sums (eqs. 4 to 9), weighted so that a reduced graph gives the same result as the full one."""
 
     def __init__(self, n: int, n_hidden: int) -> None:
         super().__init__(*(dense(n_parts * n, n_hidden, n_hidden, n) for n_parts in (4, 3, 3)))
@@ -36,7 +36,10 @@ class WeightedMetaLayer(MetaLayer):
     def forward(
         self, x: Tensor, edge_index: Tensor, edge_attr: Tensor, u: Tensor, batch: GraphBatch, weight: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """x: (n_orbits, n). edge_attr: (n_edges, n). u: (n_crystals, n). weight: (n_edges, 1), its sums are means over bonds."""
+        """Return the updated x, (n_orbits, n), edge_attr, (n_edges, n), and u, (n_crystals, n).
+
+        weight: (n_edges, 1), such that weighted sums are means over bonds.
+        """
         src, dst = edge_index
         of_orbit = u[batch.orbit_batch]  # (n_orbits, n)
         edge_attr = self.edge_model(torch.cat([x[src], x[dst], edge_attr, of_orbit[dst]], dim=-1))
@@ -47,12 +50,12 @@ class WeightedMetaLayer(MetaLayer):
 
 
 def mean_bond(edge_attr: Tensor, dst: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-    """(n_orbits, n): weighted sum of the bonds of each atom."""
+    """Return the weighted sum of the bonds of each atom, (n_orbits, n)."""
     return sum_at(dst, edge_attr * weight, len(x))
 
 
 class MegnetBlock(nn.Module):
-    """Dense layers, a graph network layer, and its input added."""
+    """Dense layers and a graph network layer with a skip connection."""
 
     def __init__(self, n: int, n_hidden: int) -> None:
         super().__init__()
@@ -62,19 +65,20 @@ class MegnetBlock(nn.Module):
     def forward(
         self, states: tuple[Tensor, Tensor, Tensor], edge_index: Tensor, batch: GraphBatch, weight: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """states: of atoms, bonds and crystals."""
+        """Return the updated states of atoms, bonds and crystals."""
         x, edge_attr, u = (layer(state) for layer, state in zip(self.dense, states, strict=True))
         x, edge_attr, u = self.layer(x, edge_index, edge_attr, u, batch, weight)
         return states[0] + x, states[1] + edge_attr, states[2] + u
 
 
 class WeightedSet2Set(Set2Set):
-    """Set2Set (Vinyals et al., arXiv:1511.06391) of sets in which an element stands for several."""
+    """Set2Set (Vinyals et al., arXiv:1511.06391) for sets in which one element may represent several equal ones."""
 
     def forward(self, x: Tensor, index: Tensor, ptr: None, dim_size: int, dim: int, weight: Tensor) -> Tensor:
-        """(n_sets, 2 n_features). x: (n_rows, n_features). index, weight: (n_rows,), set of each row, number of equal elements.
+        """Return one vector per set, (n_sets, 2 n_features).
 
-        The other arguments are those of every aggregation of torch-geometric; dim_size is n_sets.
+        x: (n_rows, n_features). index: (n_rows,), set of each row. weight: (n_rows,), proportional to the number of equal
+        elements. The other arguments belong to torch-geometric's interface of aggregations; dim_size is n_sets.
         """
         out = x.new_zeros(dim_size, self.out_channels)
         state = tuple(x.new_zeros(self.lstm.num_layers, dim_size, self.in_channels) for _ in range(2))
@@ -87,7 +91,7 @@ class WeightedSet2Set(Set2Set):
 
 
 class Megnet(nn.Module):
-    """Graph batch -> one number for each crystal, from states that do not grow with it.
+    """MEGNet: maps a graph batch to one number per crystal, from intensive states.
 
     element_vectors: (N_ELEMENTS, n_features), by atomic number.
     avg_n_neighbors: of the training fold.
@@ -108,7 +112,7 @@ class Megnet(nn.Module):
         self.head = nn.Sequential(dense(5 * n, n, max(1, n // 2)), nn.Linear(max(1, n // 2), 1))
 
     def forward(self, batch: GraphBatch) -> Tensor:
-        """(n_crystals,), unitless."""
+        """Return one unitless prediction per crystal, (n_crystals,)."""
         edge_index = orbit_edges(batch)
         weight = edge_weights(batch, self.r_max, self.p)[:, None] * self.scale
         bonds = self.edge_embedding(self.expansion(batch.length))[batch.edge_length_index]  # (n_edges, n)

@@ -1,8 +1,9 @@
-"""NequIP: E(3)-equivariant message passing on crystals (Batzner et al., Nat. Commun. 13, 2453 (2022)).
+"""NequIP: E(3)-equivariant message passing on crystals (Batzner et al., Nat. Commun. 13, 2453 (2022),
+doi:10.1038/s41467-022-29939-5).
 
-Irreps are Cx0e + Cx1o + Cx2e + ... up to l_max, C channels each. Features are kept as a list over l of (2l+1, n_orbits, C)
-blocks, so that a linear layer is one matrix product for each l and the convolution reads contiguous channels. Everything
-between two convolutions lives on the representatives of the orbits.
+Irreps are Cx0e + Cx1o + Cx2e + ... up to l_max, with C channels each. Features are a list over l of (2l+1, n_orbits, C) blocks,
+so that a linear layer is one matrix product per l and the convolution reads contiguous channels. Everything between two
+convolutions is computed on the representatives of the orbits only.
 """
 
 import itertools
@@ -22,26 +23,30 @@ from src.models.tensor_product import Features, Path, find_paths, paths_into
 
 
 def natural_irreps(n_channels: int, l_max: int) -> o3.Irreps:
-    """n_channels of each irrep 0e, 1o, 2e, ... up to l_max."""
+    """Return n_channels of each irrep 0e, 1o, 2e, ... up to l_max."""
     return o3.Irreps([(n_channels, (l, (-1) ** l)) for l in range(l_max + 1)])
 
 
 class EquivariantLinear(nn.Module):
-    """Mixes the channels of each degree; its weights carry the normalisation 1 / sqrt(inputs) of o3.Linear."""
+    """Linear layer on the channels of each degree; its weights include the normalisation 1 / sqrt(n_in) of o3.Linear.
+
+    n_in, n_out: number of channels of each degree.
+    """
 
     def __init__(self, n_in: list[int], n_out: list[int]) -> None:
         super().__init__()
         self.weights = nn.ParameterList(torch.randn(a, b) / math.sqrt(a) for a, b in zip(n_in, n_out, strict=True))
 
     def forward(self, features: Features) -> Features:
+        """Return the features with mixed channels, for each l a (2l+1, n_orbits, n_out[l])."""
         return [x @ w for x, w in zip(features, self.weights, strict=True)]
 
 
 class SelfConnection(nn.Module):
-    """Tensor product of node features with invariant attributes of the atom's element (o3.FullyConnectedTensorProduct).
+    """Tensor product of node features with invariant attributes of each atom's element (o3.FullyConnectedTensorProduct).
 
-    The attributes are those of the batch's elements, few beside its atoms: so first the channel mixing of each element is
-    made, then applied to its atoms. Weights carry the normalisation 1 / sqrt(n_in * n_attributes).
+    A batch has far fewer elements than atoms, so the mixing matrix of each element is computed first and then applied to its
+    atoms. The weights include the normalisation 1 / sqrt(n_in * n_attributes).
     """
 
     def __init__(self, n_in: int, n_attributes: int, n_out: list[int]) -> None:
@@ -50,9 +55,10 @@ class SelfConnection(nn.Module):
         self.weights = nn.ParameterList(torch.randn(n_attributes, n_in * m) * scale for m in n_out)
 
     def forward(self, features: Features, attributes: Tensor, element_index: Tensor, twice: bool) -> Features:
-        """attributes: (n_elements, n_attributes). element_index: (n_orbits,), row of `attributes` of each orbit.
+        """Return the mixed features, for each l a (2l+1, n_orbits, n_out[l]).
 
-        twice: second derivatives are wanted.
+        attributes: (n_elements, n_attributes). element_index: (n_orbits,), row of `attributes` for each orbit.
+        twice: second derivatives will be needed.
         """
         out = []
         for x, weight in zip(features, self.weights, strict=True):
@@ -62,7 +68,7 @@ class SelfConnection(nn.Module):
 
 
 class Gate(nn.Module):
-    """Scalars through SiLU; features of l > 0 times a gate, itself a scalar through SiLU (e3nn.nn.Gate)."""
+    """Gated nonlinearity (e3nn.nn.Gate): SiLU on scalars; features of l > 0 are multiplied by gates, SiLU of further scalars."""
 
     def __init__(self, n_channels: int) -> None:
         super().__init__()
@@ -70,20 +76,23 @@ class Gate(nn.Module):
         self.scale = normalize2mom(torch.nn.functional.silu).cst
 
     def forward(self, features: Features) -> Features:
-        """features[0]: (1, n_orbits, n_channels * (1 + number of gated blocks)), scalars first, then a gate for each l > 0."""
+        """Return the gated features, n_channels of each degree.
+
+        features[0]: (1, n_orbits, n_channels * (1 + number of gated blocks)): the scalars, then the gates for each l > 0.
+        """
         scalars, *gates = (nn.functional.silu(features[0]) * self.scale).split(self.n_channels, dim=-1)
         return [scalars, *(x * gate for x, gate in zip(features[1:], gates, strict=True))]
 
 
 class Interaction(nn.Module):
-    """Linear, convolution, linear, plus self-connection, gate: one layer (Batzner et al. 2022, fig. 1d)."""
+    """Interaction layer (fig. 1d): linear, convolution, linear, addition of the self-connection, gate."""
 
     def __init__(self, config: NequipConfig, l_in: int, l_edge: int, l_out: int) -> None:
         super().__init__()
         n = config.n_channels
         self.irreps_in, self.irreps_out = natural_irreps(n, l_in), natural_irreps(n, l_out)
         self.paths: tuple[Path, ...] = find_paths(l_in, l_edge, l_out)
-        n_out = [n * (1 + l_out)] + [n] * l_out  # scalars and gates; then the gated
+        n_out = [n * (1 + l_out)] + [n] * l_out  # scalars and gates, then the gated features
         self.linear_in = EquivariantLinear([n] * (l_in + 1), [n] * (l_in + 1))
         self.radial = RadialNetwork(config.n_bessel, config.radial_hidden, len(self.paths) * n)
         self.linear_out = EquivariantLinear([n * len(paths_into(self.paths, l)) for l in range(l_out + 1)], n_out)
@@ -105,6 +114,11 @@ class Interaction(nn.Module):
         length_index: Tensor,
         batch: GraphBatch,
     ) -> Features:
+        """Return the updated features of the representatives.
+
+        attributes: element attributes and each orbit's row of them; None if the self-connection is the same for all elements.
+        basis: (n_lengths, n_bessel). edge_sh: (n_edges, (l_edge + 1)^2), scaled. length_index: (n_edges,), row of `basis`.
+        """
         weights = self.radial(basis)
         messages = convolve(self.linear_in(features), weights, edge_sh, length_index, batch, self.paths)
         out = self.linear_out(messages)
@@ -118,11 +132,11 @@ class Interaction(nn.Module):
 
 
 class Nequip(nn.Module):
-    """Graph batch -> one number for each crystal: the mean over its atoms.
+    """NequIP: maps a graph batch to one number per crystal, the mean over its atoms.
 
     element_vectors: (N_ELEMENTS, n_features), by atomic number.
     avg_n_neighbors: of the training fold.
-    statistics: of features beside the graph. Those of atoms join the element vectors, those of crystals the head's input.
+    statistics: of additional features. Those of atoms are appended to the element vectors, those of crystals to the head's input.
     """
 
     def __init__(
@@ -154,11 +168,11 @@ class Nequip(nn.Module):
         self.head = nn.Sequential(*hidden, nn.Linear(widths[-1], 1))
 
     def forward(self, batch: GraphBatch) -> Tensor:
-        """(n_crystals,), unitless."""
+        """Return one unitless prediction per crystal, (n_crystals,)."""
         return batch.mean_over_atoms(self.per_orbit(batch))
 
     def per_orbit(self, batch: GraphBatch) -> Tensor:
-        """(n_orbits,): the output of each representative atom."""
+        """Return the output of each representative atom, (n_orbits,)."""
         vectors = torch.cat([self.element_vectors[batch.orbit_z], *self.atom_features(batch.orbit_features())], dim=-1)
         attributes = None
         if self.attributes is not None:
@@ -178,14 +192,17 @@ class Nequip(nn.Module):
         return self.head(torch.cat(seen, dim=-1)).squeeze(-1)
 
 
-@torch.compiler.disable
+@torch.compiler.disable  # it cannot trace how e3nn checks irreps
 def edge_harmonics(l_max: int, edge_vec: Tensor) -> Tensor:
-    """(n_edges, (l_max + 1)^2). torch.compile cannot trace how e3nn checks irreps."""
+    """Return the spherical harmonics of the edge vectors, (n_edges, (l_max + 1)^2)."""
     return o3.spherical_harmonics(list(range(l_max + 1)), edge_vec, normalize=True, normalization="component")
 
 
 def edge_lengths(batch: GraphBatch) -> tuple[Tensor, Tensor]:
-    """Different lengths and each edge's entry among them; every edge its own where derivatives to the edge vectors are wanted."""
+    """Return the distinct lengths, (n_lengths,), and the index of each edge's length, (n_edges,).
+
+    Each edge has a length of its own if derivatives w.r.t. the edge vectors are needed.
+    """
     if batch.edge_vec.requires_grad:
         return batch.edge_vec.norm(dim=-1), torch.arange(len(batch.edge_vec), device=batch.edge_vec.device)
     return batch.length, batch.edge_length_index

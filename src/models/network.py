@@ -1,4 +1,4 @@
-"""A network for each kind of config: graph batch -> one number for each crystal."""
+"""The network for each type of config; a network maps a graph batch to one number per crystal."""
 
 from importlib import import_module
 
@@ -16,7 +16,7 @@ from src.config import (
 )
 from src.models.standardise import NO_STATISTICS, InputStatistics
 
-# config -> module and class; imported when asked for: torch-geometric takes seconds to import, and NequIP does without
+# config -> module and class; imported on demand: torch-geometric takes seconds to import, and NequIP does not need it
 NETWORKS: dict[type, tuple[str, str]] = {
     NequipConfig: ("nequip", "Nequip"),
     EgnnConfig: ("egnn", "Egnn"),
@@ -34,8 +34,11 @@ def make_network(
     avg_n_neighbors: float,
     statistics: InputStatistics = NO_STATISTICS,
 ) -> nn.Module:
-    """element_vectors: (N_ELEMENTS, n_features), by atomic number. avg_n_neighbors, statistics: of the training fold."""
+    """Return the untrained network that the config describes.
+
+    element_vectors: (N_ELEMENTS, n_features), by atomic number. avg_n_neighbors, statistics: of the training fold.
+    """
     module, name = NETWORKS[type(config)]
     network = getattr(import_module(f"src.models.{module}"), name)
-    beside = {"statistics": statistics} if any(x is not None for x in statistics) else {}  # NequIP alone takes them
+    beside = {"statistics": statistics} if any(x is not None for x in statistics) else {}  # only NequIP takes them
     return network(config, graph, element_vectors, avg_n_neighbors, **beside)

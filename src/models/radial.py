@@ -1,4 +1,4 @@
-"""Radial basis and cutoff of NequIP, and the dense network on top of them."""
+"""Radial basis, cutoff and radial network of NequIP."""
 
 import math
 from itertools import pairwise
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 def polynomial_cutoff(x: Tensor, p: float) -> Tensor:
-    """Smooth cutoff: 1 at x = 0, zero with its first two derivatives at x = 1, zero beyond.
+    """Return the smooth cutoff: 1 at x = 0, zero from x = 1 on, where its first two derivatives vanish as well.
 
     x: (...), distance over r_max. p: exponent. Source: Gasteiger et al., arXiv:2003.03123, eq. 8.
     """
@@ -17,29 +17,29 @@ def polynomial_cutoff(x: Tensor, p: float) -> Tensor:
 
 
 def bessel_basis(x: Tensor, r_max: float, n_bessel: int) -> Tensor:
-    """(..., n_bessel): sin(n pi x) / x times 2 / r_max^2, finite at zero.
+    """Return 2 / r_max^2 * sin(n pi x) / x for n = 1 ... n_bessel, (..., n_bessel), finite at x = 0.
 
-    x: (...), distance over r_max. Source: Gasteiger et al., arXiv:2003.03123, eq. 7; Batzner et al. 2022, eq. 8.
+    x: (...), distance over r_max. Source: Gasteiger et al., eq. 7, scaled as in Batzner et al. 2022, eq. 8.
     """
     n = torch.arange(1, n_bessel + 1, dtype=x.dtype, device=x.device)
     return torch.sinc(x[..., None] * n) * (n * (2 * math.pi / r_max**2))
 
 
 class RadialBasis(nn.Module):
-    """Distance -> Bessel functions times cutoff."""
+    """Bessel functions of the distance, times the cutoff."""
 
     def __init__(self, r_max: float, n_bessel: int, polynomial_cutoff_p: float) -> None:
         super().__init__()
         self.r_max, self.n_bessel, self.p = r_max, n_bessel, polynomial_cutoff_p
 
     def forward(self, length: Tensor) -> Tensor:
-        """length: (n_lengths,), Angstrom."""
+        """Return the basis functions, (n_lengths, n_bessel). length: (n_lengths,), Angstrom."""
         x = length / self.r_max
-        return bessel_basis(x, self.r_max, self.n_bessel) * polynomial_cutoff(x, self.p)[:, None]  # (n_lengths, n_bessel)
+        return bessel_basis(x, self.r_max, self.n_bessel) * polynomial_cutoff(x, self.p)[:, None]
 
 
 class RadialNetwork(nn.Sequential):
-    """Dense network without biases, so that it is zero where its input, the radial basis, is."""
+    """Dense network without biases, so that its output vanishes with its input, the radial basis, at the cutoff."""
 
     def __init__(self, n_in: int, hidden: tuple[int, ...], n_out: int) -> None:
         widths = (n_in, *hidden, n_out)
@@ -47,14 +47,14 @@ class RadialNetwork(nn.Sequential):
         for i, (a, b) in enumerate(pairwise(widths)):
             linear = nn.Linear(a, b, bias=False)
             nn.init.uniform_(linear.weight, -1, 1)
-            with torch.no_grad():  # variance 1 / a, doubled behind a nonlinearity, as in nequip
+            with torch.no_grad():  # variance 1 / a, doubled after a nonlinearity, as in nequip
                 linear.weight.mul_(math.sqrt((3.0 if i == 0 else 6.0) / a))
             layers += [linear, nn.SiLU()]
         super().__init__(*layers[:-1])
 
 
 def unit_linear(n_in: int, n_out: int) -> nn.Linear:
-    """A linear layer without bias whose outputs have unit variance where its inputs do."""
+    """Return a linear layer without bias whose outputs have unit variance if its inputs do."""
     linear = nn.Linear(n_in, n_out, bias=False)
     nn.init.normal_(linear.weight, std=n_in**-0.5)
     return linear

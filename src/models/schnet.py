@@ -1,8 +1,8 @@
 """SchNet (Schuett et al., NeurIPS 2017, arXiv:1706.08566; J. Chem. Phys. 148, 241722 (2018), doi:10.1063/1.5019779).
 
-The layers are torch-geometric's InteractionBlock and CFConv, with its cosine cutoff. What differs from the paper: sums over
-neighbours are scaled by avg_n_neighbors; atoms begin as a linear map of the experiment's element vector. Filters are computed
-once for each different length of a crystal.
+The layers are torch-geometric's InteractionBlock and CFConv, with its cosine cutoff. The differences from the paper: sums over
+neighbours are scaled by avg_n_neighbors, and the initial node features are a linear map of the experiment's element vectors.
+Filters are computed once per distinct bond length of a crystal.
 """
 
 import math
@@ -17,29 +17,32 @@ from src.models.radial import unit_linear
 
 
 class WeightedCFConv(CFConv):
-    """CFConv whose messages are weighted."""
+    """CFConv with weighted messages."""
 
     def forward(self, x: Tensor, edge_index: Tensor, filters: Tensor, weight: Tensor) -> Tensor:
-        """x: (n_orbits, n_channels). filters: (n_edges, n_channels). weight: (n_edges, 1)."""
+        """Return the convolved x, (n_orbits, n_channels). filters: (n_edges, n_channels). weight: (n_edges, 1)."""
         total = self.propagate(edge_index, x=self.lin1(x), W=filters * weight)
         return self.lin2(total)
 
 
 class WeightedInteraction(InteractionBlock):
-    """InteractionBlock on weighted edges, its filters made for each length."""
+    """InteractionBlock with weighted edges and one filter per distinct length."""
 
     def __init__(self, n_channels: int, n_gaussians: int, r_max: float) -> None:
         super().__init__(n_channels, n_gaussians, n_channels, r_max)
-        self.conv = WeightedCFConv(n_channels, n_channels, n_channels, nn.Identity(), r_max)  # `mlp` makes its filters
+        self.conv = WeightedCFConv(n_channels, n_channels, n_channels, nn.Identity(), r_max)  # `self.mlp` computes the filters
 
     def forward(self, x: Tensor, edge_index: Tensor, basis: Tensor, length_index: Tensor, weight: Tensor) -> Tensor:
-        """basis: (n_lengths, n_gaussians). length_index: (n_edges,). weight: (n_edges, 1)."""
+        """Return the update of x, (n_orbits, n_channels).
+
+        basis: (n_lengths, n_gaussians). length_index: (n_edges,). weight: (n_edges, 1).
+        """
         filters = self.mlp(basis)[length_index]  # (n_edges, n_channels)
         return self.lin(self.act(self.conv(x, edge_index, filters, weight)))
 
 
 class Schnet(nn.Module):
-    """Graph batch -> one number for each crystal: the mean over its atoms.
+    """SchNet: maps a graph batch to one number per crystal, the mean over its atoms.
 
     element_vectors: (N_ELEMENTS, n_features), by atomic number.
     avg_n_neighbors: of the training fold.
@@ -57,7 +60,7 @@ class Schnet(nn.Module):
         self.head = nn.Sequential(nn.Linear(n, max(1, n // 2)), ShiftedSoftplus(), nn.Linear(max(1, n // 2), 1))
 
     def forward(self, batch: GraphBatch) -> Tensor:
-        """(n_crystals,), unitless."""
+        """Return one unitless prediction per crystal, (n_crystals,)."""
         edge_index = orbit_edges(batch)
         fade = 0.5 * ((batch.length * (math.pi / self.r_max)).cos() + 1) * (batch.length < self.r_max)  # (n_lengths,)
         weight = (fade[batch.edge_length_index] * batch.edge_multiplicity * self.scale)[:, None]

@@ -1,15 +1,15 @@
-"""Features of crystals and of atoms that come beside the graph, standardised with statistics of the training fold."""
+"""Standardisation of the additional features of crystals and atoms with statistics of the training fold."""
 
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-MAX_DEVIATION = 5.0  # standard deviations: a freak must not dominate
+MAX_DEVIATION = 5.0  # standard deviations: an outlier must not dominate
 
 
 class InputStatistics(NamedTuple):
-    """(2, n_features) each: mean and standard deviation over the training fold; None: there are no such features."""
+    """Mean and standard deviation over the training fold, (2, n_features) each; None if there are no such features."""
 
     global_features: Tensor | None = None
     atom_features: Tensor | None = None
@@ -19,7 +19,10 @@ NO_STATISTICS = InputStatistics()
 
 
 class Standardise(nn.Module):
-    """Values in standard deviations, bounded. statistics: as in InputStatistics; None: it gives nothing, n_features is 0."""
+    """Standardise features and clip them.
+
+    statistics: as in InputStatistics; None if there are no features: n_features is then 0 and the output an empty list.
+    """
 
     def __init__(self, statistics: Tensor | None, name: str) -> None:
         super().__init__()
@@ -29,16 +32,19 @@ class Standardise(nn.Module):
         self.register_buffer("statistics", statistics)
 
     def forward(self, values: Tensor | None) -> list[Tensor]:
-        """A list to join with others: of one (n_rows, n_features), or empty. Raises ValueError where the values are missing."""
+        """Return a list of one (n_rows, n_features), or an empty one, to concatenate with other inputs.
+
+        Raises ValueError if the values are missing.
+        """
         if self.statistics is None:
             return []
         if values is None:
-            raise ValueError(f"the network was trained with {self.name}: the batch lacks them")
+            raise ValueError(f"the network was trained with {self.name}, but the batch has none")
         mean, spread = self.statistics
         return [((values - mean) / spread).clamp(-MAX_DEVIATION, MAX_DEVIATION)]
 
 
 def statistics_of(values: Tensor) -> Tensor:
-    """(2, n_features): mean and standard deviation of each column, 1 for a deviation of 0. values: (n_rows, n_features)."""
+    """Return the mean and standard deviation of each column of values, (2, n_features); a deviation of 0 is replaced by 1."""
     spread = values.double().std(dim=0, correction=0)
     return torch.stack([values.double().mean(dim=0), torch.where(spread > 1e-9, spread, 1.0)]).float()

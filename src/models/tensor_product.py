@@ -3,9 +3,10 @@
     out[i, path, m3, c] = sum over edges e into i, m1, m2 of  C[m1, m2, m3] * w[length(e), path, c] * Y[e, m2] * h[src(e), m1, c]
 
 where h are the node features of the representatives rotated to each atom, Y the spherical harmonics of the edge (times its
-multiplicity), and C the Clebsch-Gordan coefficients of e3nn in its `component` normalisation: o3.TensorProduct with "uvu" paths
-(Batzner et al. 2022, eq. 5 to 7). `reference` is plain torch: any device, any precision, any number of derivatives.
-`src/models/fused.py` is the same on a CPU in single precision with first derivatives to h and w.
+multiplicity), and C the Clebsch-Gordan coefficients of e3nn (Geiger, Smidt, arXiv:2207.09453) in `component` normalisation.
+This is o3.TensorProduct with "uvu" paths (Batzner et al. 2022, see nequip.py, eqs. 5 to 7). `reference` is plain torch: any
+device, any precision, derivatives of any order. `src/models/fused.py` computes the same on a CPU in single precision, with
+first derivatives w.r.t. h and w.
 
 Features are a list over the degree l: features[l] has shape (2l+1, n_nodes, n_channels). Parity is natural: 0e, 1o, 2e, 3o.
 """
@@ -26,7 +27,7 @@ Features = list[Tensor]
 
 @dataclass(frozen=True)
 class Path:
-    """Degree of the node feature, of the edge's spherical harmonics, and of the message."""
+    """Degrees of the node feature, of the edge's spherical harmonics, and of the message."""
 
     l_in: int
     l_edge: int
@@ -35,7 +36,7 @@ class Path:
 
 @lru_cache
 def find_paths(l_in_max: int, l_edge_max: int, l_out_max: int) -> tuple[Path, ...]:
-    """All paths that conserve parity, sorted by l_out, then l_in, then l_edge."""
+    """Return all paths that conserve parity, sorted by l_out, then l_in, then l_edge."""
     return tuple(
         Path(l_in, l_edge, l_out)
         for l_out in range(l_out_max + 1)
@@ -47,18 +48,21 @@ def find_paths(l_in_max: int, l_edge_max: int, l_out_max: int) -> tuple[Path, ..
 
 @lru_cache
 def clebsch_gordan(path: Path) -> NDArray[np.float64]:
-    """(2 l_in + 1, 2 l_edge + 1, 2 l_out + 1), normalised so that a message has components of unit variance."""
+    """Return the coefficients of a path, (2 l_in + 1, 2 l_edge + 1, 2 l_out + 1).
+
+    They are normalised such that the components of a message have unit variance.
+    """
     wigner_3j = o3.wigner_3j(path.l_in, path.l_edge, path.l_out, dtype=torch.float64)
     return wigner_3j.numpy() * (2 * path.l_out + 1) ** 0.5
 
 
 def paths_into(paths: tuple[Path, ...], l_out: int) -> list[int]:
-    """Numbers of the paths of one output degree, consecutive."""
+    """Return the indices of the paths of one output degree, which are consecutive."""
     return [i for i, path in enumerate(paths) if path.l_out == l_out]
 
 
 def rotate_to_atoms(features: Features, batch: GraphBatch) -> Features:
-    """Features of every atom, (2l+1, n_atoms, n_channels), from those of the representatives."""
+    """Rotate the features of the representatives to every atom, for each l a (2l+1, n_atoms, n_channels)."""
     on_atoms, start = [], 0
     for l, x in enumerate(features):
         x = x[:, batch.atom_orbit_index]
@@ -73,12 +77,12 @@ def rotate_to_atoms(features: Features, batch: GraphBatch) -> Features:
 def reference(
     features: Features, weights: Tensor, edge_sh: Tensor, length_index: Tensor, batch: GraphBatch, paths: tuple[Path, ...]
 ) -> Features:
-    """Sums of messages at the representatives; for each l_out a (2 l_out + 1, n_orbits, n_paths(l_out) * n_channels).
+    """Return the sums of messages at the representatives; for each l_out a (2 l_out + 1, n_orbits, n_paths(l_out) * n_channels).
 
-    features: on the representatives.
+    features: of the representatives.
     weights: (n_lengths, n_paths * n_channels), the radial network's output.
     edge_sh: (n_edges, (l_edge_max + 1)^2), spherical harmonics times multiplicity.
-    length_index: (n_edges,), row of `weights` of each edge.
+    length_index: (n_edges,), row of `weights` for each edge.
     """
     on_atoms = rotate_to_atoms(features, batch)
     n_channels = features[0].shape[-1]
@@ -99,7 +103,7 @@ def reference(
 
 
 def reference_mix(x: Tensor, mixing: Tensor, element_index: Tensor) -> Tensor:
-    """(2l+1, n_nodes, n_out): the channels of each node mixed by the matrix of its element.
+    """Mix the channels of each node with the matrix of its element, giving (2l+1, n_nodes, n_out).
 
     x: (2l+1, n_nodes, n_in). mixing: (n_elements, n_in, n_out). element_index: (n_nodes,).
     """

@@ -1,6 +1,6 @@
-"""Writes input/flla/ from the FLLA data set, as it lies in the source archive of matminer 0.3.9.
+"""Write input/flla/ from the FLLA data set in the source archive of matminer 0.3.9.
 
-    pip download --no-deps --no-binary :all: matminer==0.3.9     # the download is what matters; its build may fail
+    pip download --no-deps --no-binary :all: matminer==0.3.9     # only the download is needed; the build may fail
     python input/prepare_flla.py matminer-0.3.9.tar.gz
 
 Source: Faber, Lindmaa, von Lilienfeld, Armiento, Int. J. Quantum Chem. 115, 1094 (2015), doi:10.1002/qua.24917.
@@ -29,7 +29,7 @@ SPLIT_SEED = 2015
 
 
 def read_archive(path: Path) -> pd.DataFrame:
-    """The table of the archive; refuses a file other than the published one."""
+    """Return the table in the archive; raise ValueError if it is not the published file."""
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if digest != ARCHIVE_SHA256:
         raise ValueError(f"{path}: sha256 is {digest}, expected {ARCHIVE_SHA256}; download matminer==0.3.9 again")
@@ -41,7 +41,7 @@ def read_archive(path: Path) -> pd.DataFrame:
 
 
 def parse_structure(literal: str) -> Structure:
-    """The pymatgen Structure written as a Python literal, without running it."""
+    """Return the pymatgen Structure written as a Python literal, without executing it."""
     fields = ast.literal_eval(literal)
     sites = fields["sites"]
     species = [{part["element"]: part["occu"] for part in site["species"]} for site in sites]
@@ -49,6 +49,7 @@ def parse_structure(literal: str) -> Structure:
 
 
 def main() -> None:
+    """Parse the command line and write the task."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("archive", type=Path, help="matminer-0.3.9.tar.gz")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "flla")

@@ -1,10 +1,10 @@
-"""Writes input/NAME/ from any matminer data set that has a structure column.
+"""Write input/NAME/ from any matminer data set that has a structure column.
 
     python input/prepare_matminer.py matbench_mp_e_form --target e_form
     python input/prepare_matminer.py matbench_perovskites --target e_form --test-size 0.2
-    python input/prepare_matminer.py mine --target e_form --file mine.json.gz     # a local file of the same format
+    python input/prepare_matminer.py mine --target e_form --file mine.json.gz     # a local file in the same format
 
-The data sets are listed in https://hackingmaterials.lbl.gov/matminer/dataset_summary.html; the first use of one downloads it.
+The data sets are listed at https://hackingmaterials.lbl.gov/matminer/dataset_summary.html; each is downloaded on first use.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from src.data.export import competition_row, write_task
 
 
 def read_dataset(name: str, file: Path | None) -> pd.DataFrame:
-    """The data set as a table; from matminer's download (or its cache), or from a local file of matminer's format."""
+    """Return the data set as a table, from matminer's download (or its cache) or from a local file in matminer's format."""
     if file is None:
         from matminer.datasets import load_dataset
 
@@ -32,10 +32,10 @@ def read_dataset(name: str, file: Path | None) -> pd.DataFrame:
 
 
 def to_rows(data: pd.DataFrame, structure: str, target: str, id_column: str | None) -> pd.DataFrame:
-    """The data set in the competition's columns; disordered structures are left out and counted."""
+    """Return the data set in the competition's columns; disordered structures are left out and counted."""
     for column in (structure, target, *([id_column] if id_column else [])):
         if column not in data:
-            raise ValueError(f"no column {column!r}; there are {sorted(data.columns)}")
+            raise ValueError(f"no column {column!r}; the data set has {sorted(data.columns)}")
     ids = data[id_column].astype(str) if id_column else [f"row-{i}" for i in range(len(data))]
     rows, n_disordered = [], 0
     for row_id, crystal, value in tqdm(
@@ -52,15 +52,16 @@ def to_rows(data: pd.DataFrame, structure: str, target: str, id_column: str | No
 
 
 def main() -> None:
+    """Parse the command line and write the task."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", help="the data set, and the name of the new folder in input/")
+    parser.add_argument("name", help="name of the data set and of the new folder in input/")
     parser.add_argument("--target", required=True, help="column to predict")
-    parser.add_argument("--structure", default="structure", help="column of structures")
-    parser.add_argument("--id", dest="id_column", help="column of ids (default: row-0, row-1, ...)")
+    parser.add_argument("--structure", default="structure", help="column with the structures")
+    parser.add_argument("--id", dest="id_column", help="column with the ids (default: row-0, row-1, ...)")
     parser.add_argument("--file", type=Path, help="a local file instead of matminer's download")
-    parser.add_argument("--test-size", type=float, default=0.2, help="share of rows that become the test set")
-    parser.add_argument("--seed", type=int, default=0, help="of the split")
-    parser.add_argument("--unit", default="eV/atom")
+    parser.add_argument("--test-size", type=float, default=0.2, help="fraction of rows in the test set")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the split")
+    parser.add_argument("--unit", default="eV/atom", help="unit of the target")
     parser.add_argument("--out", type=Path, help="folder (default: input/NAME)")
     args = parser.parse_args()
     rows = to_rows(read_dataset(args.name, args.file), args.structure, args.target, args.id_column)

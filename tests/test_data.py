@@ -25,7 +25,7 @@ TARGET = "formation_energy_per_atom"
 
 
 def read_changed(folder: Path, change: dict, row: int = 3, which: str = "train", **options: object) -> CrystalTable:
-    """The table with some fields of one row replaced."""
+    """Return the table after replacing some fields of one row."""
     task = read_task(folder)
     path = task.path(which)
     rows = pd.read_csv(path, dtype=str, keep_default_na=False)

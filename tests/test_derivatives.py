@@ -70,7 +70,7 @@ def test_derivatives_on_the_reduced_graph_are_those_of_the_full_one(model: torch
 
 
 def test_a_crystal_with_free_positions_has_forces_and_every_crystal_a_virial(model: torch.nn.Module, crystal: Crystal) -> None:
-    """The laws above do not hold by zeros alone."""
+    """The laws above are not satisfied by zeros alone."""
     found = derivatives(model, crystal, symmetry=True)
     assert found.virial.abs().max() > 1e-4
     if crystal in (CRYSTALS["quartz"], CRYSTALS["rutile"], CRYSTALS["triclinic"]):

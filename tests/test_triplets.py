@@ -11,7 +11,7 @@ from src.graphs.neighbors import find_edges
 
 
 def angles_per_atom(graph: CrystalGraph) -> dict[int, float]:
-    """Angle in degrees -> ordered pairs of bonds k -> j -> i that make it, mean over the atoms i."""
+    """Return the number of ordered pairs of bonds k -> j -> i per angle in degrees, averaged over the atoms i."""
     receiver = graph.triplet_dst_index
     share = graph.orbit_weight[graph.edge_dst_index[receiver]] * graph.edge_multiplicity[receiver] * graph.triplet_multiplicity
     degrees = np.degrees(np.arccos(graph.triplet_cos)).round().astype(int)
@@ -41,7 +41,7 @@ def test_the_reduced_graph_has_the_angles_of_the_full_one(crystal: Crystal) -> N
 
 
 def test_triplets_are_all_pairs_of_bonds_by_brute_force() -> None:
-    """Where the middle atom is told by the atoms and cells of both edges."""
+    """The reference finds the middle atom from the atoms and cells of both edges."""
     crystal = CRYSTALS["quartz"]
     graph = build_graph(crystal, GraphConfig(r_max=3.5, r_angle=3.2, symmetry=False))
     edges = find_edges(crystal, np.arange(crystal.n_atoms), 3.5)

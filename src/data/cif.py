@@ -1,7 +1,7 @@
-"""CIF text -> pymatgen Structure: one ordered crystal, or a reason why not.
+"""CIF text -> pymatgen Structure: one ordered crystal, or the reason why there is none.
 
-What a reader would take for something else, or spend hours on, is refused before symmetry is applied: pymatgen drops sites of
-unknown elements or without occupancy, reads a dot as zero, falls back to P1, and its time grows with sites times operations.
+Input that pymatgen would misread, or spend hours on, is rejected before symmetry is applied: pymatgen drops sites with unknown
+elements or zero occupancy, reads a dot as zero, falls back to P1, and takes time proportional to sites times operations.
 """
 
 import re
@@ -12,12 +12,12 @@ import numpy as np
 from pymatgen.core import Element, Structure, SymmOp
 from pymatgen.io.cif import CifParser, str2float
 
-MAX_CHARACTERS = 500_000  # of a text; 2,000 atoms take 150,000
+MAX_CHARACTERS = 500_000  # of a CIF; 2,000 atoms take 150,000
 MAX_LINE = 2048  # characters; CIF 1.1 (International Tables G, 2006, ch. 2.2) allows no more
 MAX_BLOCKS = 50
 MAX_OPERATIONS = 400  # the largest conventional cells have 192
 MAX_IMAGES = 10_000  # sites times operations
-MAX_ATOMS = 2_000  # of a cell, symmetry applied
+MAX_ATOMS = 2_000  # of a cell, after symmetry is applied
 MAX_COORDINATE = 1_000.0  # fractional
 FRACTIONS = tuple(f"_atom_site_fract_{axis}" for axis in "xyz")
 CELL = (*(f"_cell_length_{axis}" for axis in "abc"), *(f"_cell_angle_{angle}" for angle in ("alpha", "beta", "gamma")))
@@ -26,10 +26,13 @@ Block = dict[str, Any]
 
 
 def parse_cif(text: str) -> Structure:
-    """The structure that a CIF holds, in the cell as written; ValueError where it is not just one, or beyond the limits above."""
+    """Return the structure in a CIF, in the cell as written.
+
+    Raises ValueError if the CIF does not contain exactly one ordered structure or exceeds the limits above.
+    """
     lines = _lines(text)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # remarks on rounding, one for each file: 0.3333 becomes 1/3, as wanted
+        warnings.simplefilter("ignore")  # one per file about rounding: 0.3333 becomes 1/3, as intended
         parser = _read(lines)
         block = _only_block(parser)
         _check_cell_numbers(block)
@@ -41,32 +44,32 @@ def parse_cif(text: str) -> Structure:
 
 
 def _lines(text: str) -> str:
-    """The text without blank lines, which pymatgen skips too, only slower; within the limits of size."""
+    """Return the text without blank lines, which pymatgen skips more slowly, after checking its size."""
     if len(text) > MAX_CHARACTERS:
-        raise ValueError(f"the CIF has {len(text)} characters, at most {MAX_CHARACTERS} are read")
-    # a character that CIF does not know becomes a question mark: dropping it, as pymatgen does, can make another number
+        raise ValueError(f"the CIF has {len(text)} characters; the limit is {MAX_CHARACTERS}")
+    # characters outside ASCII become question marks: dropping them, as pymatgen does, could turn one number into another
     lines = [line for line in text.removeprefix("\ufeff").encode("ascii", "replace").decode().splitlines() if line.strip()]
     longest = max(map(len, lines), default=0)
     if longest > MAX_LINE:
-        raise ValueError(f"the CIF has a line of {longest} characters, the format allows {MAX_LINE}")
+        raise ValueError(f"the CIF has a line of {longest} characters; the format allows {MAX_LINE}")
     names = [line.split()[0] for line in lines if line.lstrip().startswith("data_")]
     if len(names) > MAX_BLOCKS or len(set(names)) < len(names):
-        raise ValueError(f"the CIF has {len(names)} data blocks, {len(set(names))} different names; one crystal is expected")
+        raise ValueError(f"the CIF has {len(names)} data blocks with {len(set(names))} different names, expected one crystal")
     return "\n".join(lines) + "\n"
 
 
 def _read(text: str) -> CifParser:
     try:
         return CifParser.from_str(text)
-    except Exception as error:  # pymatgen raises nearly everything on nearly anything
+    except Exception as error:  # pymatgen raises exceptions of nearly any type
         raise ValueError(f"not a CIF: {type(error).__name__}: {error}") from error
 
 
 def _only_block(parser: CifParser) -> Block:
-    """The data of the one block that has atoms."""
+    """Return the only data block that has atoms."""
     blocks = [block for block in parser.as_dict().values() if "_atom_site_label" in block]
     if len(blocks) != 1:
-        raise ValueError(f"the CIF holds {len(blocks)} structures, expected one (a data_ block with _atom_site_label)")
+        raise ValueError(f"the CIF contains {len(blocks)} structures, expected one (a data_ block with _atom_site_label)")
     return blocks[0]
 
 
@@ -78,31 +81,31 @@ def _check_cell_numbers(block: Block) -> None:
 
 
 def _check_sites(block: Block) -> int:
-    """How many sites are written; ValueError that names the first that is not an atom at a place."""
+    """Return the number of listed sites; raise ValueError naming the first that is not one whole atom at one position."""
     symbols = "_atom_site_type_symbol" if "_atom_site_type_symbol" in block else "_atom_site_label"
     columns = ["_atom_site_label", symbols, *FRACTIONS, *({"_atom_site_occupancy"} & set(block))]
     missing = [name for name in columns if not isinstance(block.get(name), list)]
     if missing:
         raise ValueError(f"the CIF has no loop with {', '.join(missing)}")
     if len({len(block[name]) for name in columns}) > 1:
-        raise ValueError("columns of _atom_site_ differ in length")
+        raise ValueError("the _atom_site_ columns differ in length")
     if len(block["_atom_site_label"]) > MAX_ATOMS:
-        raise ValueError(f"the CIF has {len(block['_atom_site_label'])} sites, at most {MAX_ATOMS} atoms are read")
+        raise ValueError(f"the CIF has {len(block['_atom_site_label'])} sites; the limit is {MAX_ATOMS} atoms")
     occupancies = block.get("_atom_site_occupancy", ["1"] * len(block["_atom_site_label"]))
     for i, label in enumerate(block["_atom_site_label"]):
         symbol = re.match("[A-Za-z]*", block[symbols][i])
         if not symbol or not Element.is_valid_symbol(symbol.group()):
-            raise ValueError(f"site {label!r}: {symbols} {block[symbols][i]!r} does not begin with the symbol of an element")
+            raise ValueError(f"site {label!r}: {symbols} {block[symbols][i]!r} does not start with an element symbol")
         for name in FRACTIONS:
             if not abs(_number(block[name][i])) <= MAX_COORDINATE:
                 raise ValueError(f"site {label!r}: {name} is {block[name][i]!r}, not a fractional coordinate")
         if occupancies[i] != "?" and _number(occupancies[i]) != 1:
-            raise ValueError(f"disordered site {label!r}: occupancy {occupancies[i]}, only 1 is taken")
+            raise ValueError(f"disordered site {label!r}: occupancy {occupancies[i]}, must be 1")
     return len(block["_atom_site_label"])
 
 
 def _number(text: str) -> float:
-    """A CIF number, its uncertainty in brackets left out; NaN for anything else, a dot included."""
+    """Return a CIF number without its uncertainty in parentheses; NaN for anything else, including a dot."""
     try:
         return float("nan") if text.strip() == "." or "_" in text else float(str2float(text))
     except ValueError:
@@ -110,12 +113,12 @@ def _number(text: str) -> float:
 
 
 def _check_symmetry(block: Block, n_sites: int) -> None:
-    """ValueError where an operation is none, or applying all of them would take long."""
+    """Raise ValueError if an operation is invalid, or if applying all of them would take too long."""
     n_magnetic = [_n_rows(block.get(f"_space_group_symop_magn_{part}", [])) for part in ("operation.xyz", "centering.xyz")]
     n_written = max([n_magnetic[0] * max(1, n_magnetic[1]), *(_n_rows(block[name]) for name in _operation_names(block))])
     if n_written > MAX_OPERATIONS:
         raise ValueError(
-            f"the CIF has {n_written} symmetry operations, at most {MAX_OPERATIONS} are read; no space group has as many"
+            f"the CIF has {n_written} symmetry operations; the limit is {MAX_OPERATIONS}, more than any space group has"
         )
     for name in _operation_names(block):
         for text in [block[name]] if isinstance(block[name], str) else block[name]:
@@ -124,12 +127,12 @@ def _check_symmetry(block: Block, n_sites: int) -> None:
     n_operations = n_written or _n_of_symbols(block)
     if n_operations > 1 and n_sites * n_operations > MAX_IMAGES:
         raise ValueError(
-            f"{n_sites} sites times {n_operations} operations are {n_sites * n_operations} images, at most {MAX_IMAGES}"
+            f"{n_sites} sites times {n_operations} operations give {n_sites * n_operations} images; the limit is {MAX_IMAGES}"
         )
 
 
 def _n_of_symbols(block: Block) -> int:
-    """The most operations that the symbols of space groups in the block can stand for, where no operation is written."""
+    """Return an upper bound on the number of operations implied by the block's space-group symbols, if no operation is listed."""
     names = [name for name in block if re.search("space_group_name|int_tables_number|it_number", name, re.IGNORECASE)]
     return 1 if all(re.sub(r"[\s_]", "", str(block[name])) in ("P1", "1") for name in names) else 192
 
@@ -139,7 +142,7 @@ def _operation_names(block: Block) -> list[str]:
 
 
 def _is_isometry(text: str) -> bool:
-    """Whether a text is an operation that pymatgen understands (else it would fall back to P1) and that keeps volumes."""
+    """Return True if pymatgen can parse the operation (otherwise it would fall back to P1) and it preserves volumes."""
     try:
         determinant = np.linalg.det(SymmOp.from_xyz_str(text).rotation_matrix)
     except (ValueError, ZeroDivisionError, IndexError):
@@ -152,7 +155,7 @@ def _n_rows(values: str | list[str]) -> int:
 
 
 def _expand(parser: CifParser) -> Structure:
-    """The structure with its symmetry applied."""
+    """Return the structure after applying its symmetry."""
     try:
         structures = parser.parse_structures(primitive=False, check_occu=True, on_error="ignore")
     except Exception as error:  # as in _read
@@ -162,14 +165,14 @@ def _expand(parser: CifParser) -> Structure:
             reason = f"coincident atoms ({reason})"
         raise ValueError(f"no crystal in the CIF: {reason}") from error
     if len(structures) != 1:
-        raise ValueError(f"the CIF holds {len(structures)} structures, expected one")
+        raise ValueError(f"the CIF contains {len(structures)} structures, expected one")
     if len(structures[0]) > MAX_ATOMS:
-        raise ValueError(f"the cell has {len(structures[0])} atoms, at most {MAX_ATOMS} are read")
+        raise ValueError(f"the cell has {len(structures[0])} atoms; the limit is {MAX_ATOMS}")
     return structures[0]
 
 
 def _check_cell(structure: Structure, block: Block) -> None:
-    """ValueError where the cell is not the one that is written: negative lengths, angles that no cell has."""
+    """Raise ValueError if the cell differs from the one written: negative lengths, or angles that no cell has."""
     for name, value in zip(CELL, structure.lattice.parameters, strict=True):
         if name in block and not abs(_number(str(block[name])) - value) <= 1e-3 * max(1.0, abs(value)):
             raise ValueError(f"{name} {block[name]}: no cell has these lengths and angles")

@@ -1,4 +1,4 @@
-"""A crystal: lattice, atoms, and nothing else. It knows neither files nor graphs."""
+"""Crystal: a lattice and its atoms, independent of files and graphs."""
 
 from dataclasses import dataclass
 
@@ -8,12 +8,12 @@ from pymatgen.core import DummySpecies, Lattice, Structure
 
 from src.data.cif import parse_cif
 
-N_ELEMENTS = 119  # atomic numbers are the indices of every per-element table; index 0 stays unused
+N_ELEMENTS = 119  # every per-element table is indexed by atomic number; index 0 is unused
 MIN_THICKNESS = 0.5  # Angstrom, between opposite faces of a cell; the thinnest primitive cells of elements have 2
 MIN_DISTANCE = 0.2  # Angstrom, between atoms; below half the thickness, so that the nearest image is the rounded one
-CHUNK = 256  # atoms whose distances to all others are in memory at once
+CHUNK = 256  # atoms whose distances to all others are held in memory at once
 MAX_LENGTH = 1_000.0  # Angstrom, of a lattice vector
-MAX_VOLUME = 20_000.0  # Angstrom^3 per atom: an atom alone in a box of 27 Angstrom
+MAX_VOLUME = 20_000.0  # Angstrom^3 per atom: one atom in a cube with a side of 27 Angstrom
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,28 +31,30 @@ class Crystal:
 
     @property
     def n_atoms(self) -> int:
+        """Number of atoms in the cell."""
         return len(self.atomic_numbers)
 
     @property
     def cart_coords(self) -> NDArray[np.float64]:
-        """(n_atoms, 3), Angstrom."""
+        """Cartesian coordinates, (n_atoms, 3), Angstrom."""
         return self.frac_coords @ self.lattice
 
     @property
     def volume(self) -> float:
-        """Angstrom^3."""
+        """Volume of the cell, Angstrom^3."""
         return abs(float(np.linalg.det(self.lattice)))
 
     @property
     def element_counts(self) -> NDArray[np.int64]:
-        """(N_ELEMENTS,): how many atoms of each atomic number the cell holds."""
+        """Number of atoms of each element in the cell, (N_ELEMENTS,), by atomic number."""
         return np.bincount(self.atomic_numbers, minlength=N_ELEMENTS)
 
     @classmethod
     def from_structure(cls, structure: Structure) -> "Crystal":
-        """A Crystal from an ordered pymatgen Structure; ValueError for empty, disordered, flat, empty-spaced or collapsed ones.
+        """Return the Crystal of an ordered pymatgen Structure.
 
-        Deuterium and tritium become hydrogen: nothing here depends on the mass.
+        Deuterium and tritium become hydrogen, because nothing here depends on the mass.
+        Raises ValueError for no atoms, disorder, unknown elements, or a cell or distances beyond the limits above.
         """
         if len(structure) == 0:
             raise ValueError("no atoms")
@@ -72,31 +74,31 @@ class Crystal:
 
     @classmethod
     def from_cif(cls, cif: str) -> "Crystal":
-        """A Crystal from the text of a CIF file, in the cell as written; ValueError if it does not hold just one."""
+        """Return the Crystal in the text of a CIF, in the cell as written; raise ValueError as `parse_cif` does."""
         return cls.from_structure(parse_cif(cif))
 
     def to_structure(self) -> Structure:
-        """The same crystal for pymatgen."""
+        """Return the crystal as a pymatgen Structure."""
         return Structure(Lattice(self.lattice), self.atomic_numbers, self.frac_coords)
 
 
 def _check_cell(crystal: Crystal) -> None:
-    """ValueError for a cell that no crystal has."""
+    """Raise ValueError for an unphysical cell."""
     if not np.isfinite(crystal.lattice).all() or crystal.volume < 1e-6:
         raise ValueError("the cell has no volume")
     thinnest = 1 / np.linalg.norm(np.linalg.inv(crystal.lattice), axis=0).max()
     if thinnest < MIN_THICKNESS:
-        raise ValueError(f"the cell is {thinnest:.2g} Angstrom thin, at least {MIN_THICKNESS} are expected")
+        raise ValueError(f"the cell is only {thinnest:.2g} Angstrom thick; the minimum is {MIN_THICKNESS}")
     longest, room = np.linalg.norm(crystal.lattice, axis=1).max(), crystal.volume / crystal.n_atoms
     if longest > MAX_LENGTH or room > MAX_VOLUME:
         raise ValueError(
-            f"the cell has vectors of up to {longest:.4g} Angstrom and {room:.4g} Angstrom^3 per atom, at most "
-            f"{MAX_LENGTH:g} and {MAX_VOLUME:g} are expected"
+            f"the cell has vectors of up to {longest:.4g} Angstrom and {room:.4g} Angstrom^3 per atom; the limits are "
+            f"{MAX_LENGTH:g} and {MAX_VOLUME:g}"
         )
 
 
 def _check_distances(crystal: Crystal) -> None:
-    """ValueError where two atoms are at one place, or none is anywhere."""
+    """Raise ValueError if two atoms coincide, or if a coordinate is not finite."""
     if not np.isfinite(crystal.frac_coords).all():
         raise ValueError("coordinates are not finite numbers")
     frac = crystal.frac_coords

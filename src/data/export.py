@@ -1,4 +1,4 @@
-"""Writes a task's folder in the competition's columns: the inverse of `table.py`, for the scripts in input/."""
+"""Export of a task folder with the competition's columns: the inverse of `table.py`, for the scripts in input/."""
 
 from pathlib import Path
 
@@ -29,9 +29,9 @@ test_labels = "test_labels.csv.gz"
 
 
 def competition_row(row_id: str, structure: Structure, target: float) -> dict:
-    """One crystal in the competition's columns.
+    """Return one crystal in the competition's columns.
 
-    structure: written as a CIF without symmetry, 8 decimals.
+    structure: written as a CIF without symmetry, with 8 decimals.
     target: in the task's unit.
     """
     counts = structure.composition.get_el_amt_dict()
@@ -50,7 +50,7 @@ def competition_row(row_id: str, structure: Structure, target: float) -> dict:
 
 
 def write_task(folder: Path, train: pd.DataFrame, test: pd.DataFrame, unit: str = "eV/atom") -> None:
-    """Writes train, test, sample submission, test labels and task.toml into the folder."""
+    """Write train and test tables, sample submission, test labels and task.toml to the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     write_csv(folder / "train.csv.gz", train)
     write_csv(folder / "test.csv.gz", test.drop(columns=TARGET))

@@ -1,4 +1,4 @@
-"""Fold number of each crystal, the same for every experiment."""
+"""Assignment of crystals to folds, identical for experiments with the same fold config."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,10 +8,10 @@ from src.config import FoldConfig
 
 
 def assign_folds(e_form: NDArray[np.float64], element_counts: NDArray[np.int64], config: FoldConfig) -> NDArray[np.int64]:
-    """(n_crystals,): the fold each crystal is scored in.
+    """Return the fold in which each crystal is scored, (n_crystals,).
 
-    e_form: (n_crystals,), for `stratified`: its quantile bins are spread evenly over the folds.
-    element_counts: (n_crystals, N_ELEMENTS), for `grouped`: crystals of one reduced formula share a fold.
+    e_form: (n_crystals,), used by `stratified`: its quantile bins are spread evenly over the folds.
+    element_counts: (n_crystals, N_ELEMENTS), used by `grouped`: crystals with the same reduced formula share a fold.
     """
     n = len(e_form)
     if n < config.n_folds:
@@ -22,7 +22,7 @@ def assign_folds(e_form: NDArray[np.float64], element_counts: NDArray[np.int64],
         _, group = np.unique(reduced, axis=0, return_inverse=True)
         splits = GroupKFold(config.n_folds, shuffle=True, random_state=config.seed).split(x, groups=group)
     elif config.scheme == "stratified":
-        n_bins = min(config.n_bins, n // config.n_folds)  # each bin has a crystal for every fold
+        n_bins = min(config.n_bins, n // config.n_folds)  # so that each bin has a crystal for every fold
         edges = np.quantile(e_form, np.linspace(0, 1, n_bins + 1)[1:-1])
         bins = np.searchsorted(edges, e_form)
         splits = StratifiedKFold(config.n_folds, shuffle=True, random_state=config.seed).split(x, bins)

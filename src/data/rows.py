@@ -1,4 +1,4 @@
-"""CSV file -> rows of text, within bounded memory. The only reader of files that people bring."""
+"""CSV file -> rows of text in bounded memory. All user-supplied tables are read here."""
 
 import csv
 import gzip
@@ -10,20 +10,19 @@ from itertools import islice
 from pathlib import Path
 
 Row = dict[str, str]
-MAX_NAMED = 50  # bad rows that a message names
+MAX_NAMED = 50  # bad rows listed in a message
 MAX_LINE = 1_000_000  # characters of a line, and of a field
 MAX_ROWS = 1_000_000
 MAX_COLUMNS = 5_000
-FREE_CHARACTERS = 100_000_000  # that any file may hold; a compressed one of more is refused where it swells by
-MAX_RATIO = 100  # times its size on disk, tables of crystals swell by about ten
+FREE_CHARACTERS = 100_000_000  # allowed in any file; a larger one is rejected if it has more than
+MAX_RATIO = 100  # times as many characters as bytes on disk; tables of crystals have about ten times as many
 
 
 def read_rows(path: Path) -> Iterator[Row]:
-    """The rows of a CSV file (.csv or .csv.gz, UTF-8, commas), one at a time, column -> text.
+    """Yield the rows of a CSV file (.csv or .csv.gz, UTF-8, commas) one at a time, as column -> text.
 
-    Raises ValueError, behind the last row at the latest, where the file is not one.
-
-    Records are counted as a spreadsheet does: the header is record 1.
+    Raises ValueError, after the last row at the latest, if the file is not a valid table. Records are numbered as in a
+    spreadsheet: the header is record 1.
     """
     try:
         with path.open("rb") as raw, gzip.open(raw) if path.suffix == ".gz" else raw as content:
@@ -32,18 +31,18 @@ def read_rows(path: Path) -> Iterator[Row]:
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not a readable CSV file: it is not UTF-8 text ({error}); save it as UTF-8") from error
     except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{path}: not a readable CSV file ({error}); is it whole? Copy or download it again") from error
+        raise ValueError(f"{path}: not a readable CSV file ({error}); is it complete? Copy or download it again") from error
 
 
 def batched(rows: Iterable[Row], n: int) -> Iterator[list[Row]]:
-    """Lists of n rows, the last one shorter."""
+    """Yield lists of n rows; the last one may be shorter."""
     left = iter(rows)
     while batch := list(islice(left, n)):
         yield batch
 
 
 def number(text: str) -> float:
-    """A number as a table holds it; NaN for anything else."""
+    """Return the number in a table's field; NaN if it is not one."""
     try:
         return math.nan if "_" in text else float(text)  # Python reads 1_0 as ten
     except ValueError:
@@ -51,7 +50,7 @@ def number(text: str) -> float:
 
 
 def _lines(path: Path, text: io.TextIOWrapper) -> Iterator[str]:
-    """The lines of a text; ValueError for one that no table has."""
+    """Yield the lines of a text; raise ValueError if a line, or the whole text, cannot belong to a table."""
     most, n_characters, number = max(FREE_CHARACTERS, MAX_RATIO * path.stat().st_size), 0, 0
     while line := text.readline(MAX_LINE):
         number += 1
@@ -59,9 +58,9 @@ def _lines(path: Path, text: io.TextIOWrapper) -> Iterator[str]:
         if len(line) == MAX_LINE:
             raise ValueError(f"{path}: line {number} has {MAX_LINE} characters or more; is it a CSV file?")
         if "\0" in line:
-            raise ValueError(f"{path}: line {number} holds NUL bytes; is it a CSV file in UTF-8, and whole?")
+            raise ValueError(f"{path}: line {number} contains NUL bytes; is it a complete CSV file in UTF-8?")
         if n_characters > most:
-            raise ValueError(f"{path}: more than {most} characters in a file of {path.stat().st_size} bytes; no table swells so")
+            raise ValueError(f"{path}: more than {most} characters compressed to {path.stat().st_size} bytes; is it a table?")
         yield line
 
 
@@ -81,7 +80,7 @@ def _records(path: Path, lines: Iterator[str]) -> Iterator[Row]:
                 if len(ragged) == MAX_NAMED:
                     break
             elif n_rows == MAX_ROWS:
-                raise ValueError(f"{path}: more than {MAX_ROWS} rows; divide the table")
+                raise ValueError(f"{path}: more than {MAX_ROWS} rows; split the table")
             else:
                 n_rows += 1
                 yield dict(zip(header, record, strict=True))
@@ -91,8 +90,8 @@ def _records(path: Path, lines: Iterator[str]) -> Iterator[Row]:
         ) from error
     if ragged:
         raise ValueError(
-            f"{path}: records {ragged} do not have the {len(header)} columns of the header; quote fields that hold "
-            "commas or line breaks, and complete what is cut off"
+            f"{path}: records {ragged} do not have the {len(header)} columns of the header; quote fields that contain "
+            "commas or line breaks, and complete truncated records"
         )
     if not n_rows:
         raise ValueError(f"{path}: the table has no rows")
@@ -105,7 +104,7 @@ def _check_header(path: Path, header: list[str]) -> None:
     if len(header) == 1 and separators:
         raise ValueError(f"{path}: the header has one column, {header[0][:60]!r}; is it separated by {separators[0]}? Use commas")
     if len(header) > MAX_COLUMNS:
-        raise ValueError(f"{path}: the header has {len(header)} columns, at most {MAX_COLUMNS} are read")
+        raise ValueError(f"{path}: the header has {len(header)} columns; the limit is {MAX_COLUMNS}")
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
-        raise ValueError(f"{path}: the header names {twice[:5]} more than once; remove or rename columns")
+        raise ValueError(f"{path}: the header has duplicate columns {twice[:5]}; remove or rename them")

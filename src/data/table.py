@@ -1,4 +1,4 @@
-"""Raw table -> CrystalTable. The only parser of crystals; it refuses bad rows by name."""
+"""Raw table -> CrystalTable. Crystals are parsed only here; a bad row is rejected with its id and the reason."""
 
 import logging
 import math
@@ -20,15 +20,15 @@ from src.storage.ragged import RaggedStore
 
 log = logging.getLogger(__name__)
 LEVELS = {"lattice": "lattice", "frac_coords": "atom", "atomic_numbers": "atom"}
-ROW_FIELDS = ("ids", "e_form")  # of a stored table, one entry a row
-MAX_ID = 200  # characters: a table holds its ids at the width of the longest
+ROW_FIELDS = ("ids", "e_form")  # of a stored table, one entry per row
+MAX_ID = 200  # characters; ids are stored at the width of the longest
 MAX_SHOWN = 300  # characters of a reason
-CHUNK = 64  # rows that a process parses at once
+CHUNK = 64  # rows that a process parses per task
 SYMBOLS = {Element.from_Z(z).symbol: z for z in range(1, N_ELEMENTS)}
 
 
 class Crystals:
-    """A sequence of crystals that lie in a RaggedStore; one is made where it is asked for."""
+    """Sequence of crystals in a RaggedStore, each created on access."""
 
     def __init__(self, store: RaggedStore) -> None:
         self.store = store
@@ -41,25 +41,26 @@ class Crystals:
         return Crystal(**{name: item[name] for name in LEVELS})
 
     def name(self, i: int) -> str:
-        """What a message calls crystal i: its id in a stored table, else its number."""
+        """Return the name of crystal i in messages: its id if the table has one, otherwise its number."""
         ids = self.store.arrays.get("ids")
         return f"crystal number {i}" if ids is None else f"crystal {str(ids[i])!r}"
 
     @property
     def element_counts(self) -> NDArray[np.int64]:
-        """(n_crystals, N_ELEMENTS): atoms of each atomic number."""
+        """Number of atoms of each element, (n_crystals, N_ELEMENTS), by atomic number."""
         crystal = np.repeat(np.arange(len(self)), np.diff(self.store.offsets["atom"]))
         key = crystal * N_ELEMENTS + self.store.arrays["atomic_numbers"]
         return np.bincount(key, minlength=len(self) * N_ELEMENTS).reshape(-1, N_ELEMENTS)
 
     @classmethod
     def from_list(cls, crystals: list[Crystal]) -> "Crystals":
+        """Return the sequence of the given crystals, stored in memory."""
         return cls(RaggedStore.from_items(LEVELS, [vars(crystal) for crystal in crystals]))
 
 
 @dataclass(frozen=True, eq=False)
 class CrystalTable:
-    """The rows of a table.
+    """Parsed rows of a training or test table.
 
     ids: (n_crystals,).
     e_form: (n_crystals,), eV/atom or the task's unit; None in a test table.
@@ -71,36 +72,37 @@ class CrystalTable:
 
     @property
     def targets(self) -> NDArray[np.float64]:
-        """e_form of a training table; ValueError for a test table, which has none."""
+        """e_form of a training table, (n_crystals,); raises ValueError for a test table, which has none."""
         if self.e_form is None:
             raise ValueError("a test table has no targets")
         return self.e_form
 
     def to_store(self) -> RaggedStore:
-        """The table as a store, which can be saved; `from_store` is the inverse."""
+        """Return the table as a store, which can be saved; `from_store` is the inverse."""
         store, rows = self.crystals.store, {name: values for name in ROW_FIELDS if (values := getattr(self, name)) is not None}
         offsets = {**store.offsets, "row": np.arange(len(self.ids) + 1)}
         return RaggedStore({**store.arrays, **rows}, offsets, {**store.levels, **dict.fromkeys(rows, "row")})
 
     @classmethod
     def from_store(cls, store: RaggedStore) -> "CrystalTable":
+        """Return the table that `to_store` wrote."""
         e_form = store.arrays.get("e_form")
         return cls(np.array(store.arrays["ids"]), Crystals(store), None if e_form is None else np.array(e_form))
 
 
 def read_table(path: Path, task: Task, has_target: bool, skip_bad_rows: bool = False, n_jobs: int = 1) -> CrystalTable:
-    """The crystals of a competition table.
+    """Read a competition table.
 
-    has_target: a training table; its target must be a finite number in every row.
-    skip_bad_rows: leaves bad rows of a training table out, and says how many. A row of a test table is never left out.
-    Raises ValueError that lists every bad row by id and reason.
+    has_target: True for a training table, whose target must be a finite number in every row.
+    skip_bad_rows: leave out the bad rows of a training table and log them; rows of a test table are never left out.
+    Raises ValueError listing the bad rows with ids and reasons.
     """
     needed = [task.id_column, task.structure_column, *([task.target_column] if has_target else [])]
     ids = []
-    for row in read_rows(path):  # the whole file once before any structure is read
+    for row in read_rows(path):  # one pass over the whole file before any structure is parsed
         missing = [column for column in needed if column not in row]
         if missing:
-            raise ValueError(f"{path}: no column {', '.join(map(repr, missing))}; task.toml says so, the header has {list(row)}")
+            raise ValueError(f"{path}: no column {', '.join(map(repr, missing))}, named in task.toml; the header has {list(row)}")
         ids.append(row[task.id_column])
     bar = tqdm(total=len(ids), desc=f"reading {path.name}", mininterval=1, disable=len(ids) < 500)
     tasks = (delayed(_parse_rows)(rows, task, has_target) for rows in batched(read_rows(path), CHUNK))
@@ -118,7 +120,7 @@ def read_table(path: Path, task: Task, has_target: bool, skip_bad_rows: bool = F
         _refuse(path, messages, skippable=has_target, skip=skip_bad_rows)
     kept = [i for i, reason in enumerate(reasons) if not reason]
     if not kept:
-        raise ValueError(f"{path}: no row is left")
+        raise ValueError(f"{path}: no rows are left")
     crystals = Crystals.from_list([crystal for i in kept if (crystal := parsed[i][0]) is not None])
     e_form = np.array([parsed[i][1] for i in kept]) if has_target else None
     return CrystalTable(np.array([ids[i] for i in kept]), crystals, e_form)
@@ -133,11 +135,11 @@ def _refuse(path: Path, messages: list[str], skippable: bool, skip: bool) -> Non
             "correct them, or leave them out with --skip-bad-rows" if skippable else "a test row is never left out: correct them"
         )
         raise ValueError(f"{text}\n{remedy}")
-    log.warning("%s\nleft out", text)
+    log.warning("%s\nthese rows are left out", text)
 
 
 def _parse_rows(rows: Sequence[Row], task: Task, has_target: bool) -> list[tuple[Crystal | None, float, str]]:
-    """For each row the crystal, the target (NaN without one) and what is wrong with it ('' where nothing is)."""
+    """Return for each row the crystal, the target (NaN if there is none) and what is wrong with it ('' if nothing is)."""
     parsed = []
     for row in rows:
         crystal, target, reasons = None, math.nan, []
@@ -157,16 +159,16 @@ def _parse_rows(rows: Sequence[Row], task: Task, has_target: bool) -> list[tuple
 
 
 def _flaws_of_id(text: str, column: str) -> list[str]:
-    """What keeps an id from being written, read and compared as it is."""
+    """Return the reasons why an id cannot be written, read and compared unchanged."""
     if not text:
         return [f"empty {column!r}"]
     if text != text.strip() or not text.isprintable():
-        return [f"{column!r} has spaces around it, line breaks or control characters"]
-    return [f"{column!r} has {len(text)} characters, at most {MAX_ID} are taken"] if len(text) > MAX_ID else []
+        return [f"{column!r} has leading or trailing spaces, line breaks or control characters"]
+    return [f"{column!r} has {len(text)} characters; the limit is {MAX_ID}"] if len(text) > MAX_ID else []
 
 
 def _contradictions(crystal: Crystal, row: Row) -> list[str]:
-    """Where the count columns (named by element symbols, and nsites) say otherwise than the structure."""
+    """Return the contradictions between the structure and the count columns (element symbols and nsites)."""
     counts = crystal.element_counts
     listed = {symbol: z for symbol, z in SYMBOLS.items() if symbol in row}
     wrong = [f"{s}={row[s]!r} but {counts[z]} in the structure" for s, z in listed.items() if number(row[s]) != counts[z]]

@@ -1,7 +1,7 @@
 """Charges of a crystal: electronegativity, guessed oxidation states, their Ewald energy and bond valences.
 
-Where a quantity is undefined (no electronegativity, no charge-balanced guess, no bond-valence parameters) its columns are 0 and
-its `has_` column is 0 too, so every column is finite and a model can tell 0 from undefined.
+If a quantity is undefined (no electronegativity, no charge-balanced guess, no bond-valence parameters), its columns and its
+`has_` column are 0. Every column is thus finite, and a model can tell zero from undefined.
 """
 
 import math
@@ -16,9 +16,9 @@ from pymatgen.core import Composition, Element, IStructure, Structure
 
 from src.features.geometry import PrimitiveCrystal
 
-MAX_COMBINATIONS = 1_000_000  # of oxidation states that a guess may try, about ten seconds
+MAX_COMBINATIONS = 1_000_000  # of oxidation states tried in a guess; takes about ten seconds
 BOND_RADIUS = 5.0  # Angstrom; a bond of this length has a valence below 1e-3
-GGA_SCALE = 1.015  # of calculated distances, as in pymatgen's BVAnalyzer
+GGA_SCALE = 1.015  # factor on calculated distances, as in pymatgen's BVAnalyzer
 CHARGES = (
     *("has_electronegativity", "electronegativity_mean", "electronegativity_sd", "electronegativity_range"),
     *("has_charges", "log_n_guesses", "charge_max", "charge_min", "charge_mean_abs", "ewald_energy_per_atom"),
@@ -27,7 +27,7 @@ CHARGES = (
 
 
 def charges(crystal: PrimitiveCrystal) -> list[float]:
-    """CHARGES; Pauling's scale, elementary charges, eV/atom, valence units."""
+    """Return the features CHARGES: Pauling electronegativities, charges in e, energies in eV/atom, valences in valence units."""
     structure = crystal.structure
     guess, n_guesses = _guess_charges(tuple(sorted(structure.atomic_numbers)))
     charge = np.array([guess[site.specie.symbol] for site in structure]) if guess else None
@@ -36,15 +36,16 @@ def charges(crystal: PrimitiveCrystal) -> list[float]:
 
 def _electronegativity(structure: IStructure) -> list[float]:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pymatgen's remark on elements without one, which has_electronegativity says
+        warnings.simplefilter("ignore")  # pymatgen's on elements without one, which has_electronegativity encodes
         x = np.array([float(site.specie.X) for site in structure])
     return [1.0, x.mean(), x.std(), np.ptp(x)] if np.isfinite(x).all() else [0.0] * 4
 
 
 @lru_cache(maxsize=1024)
 def _guess_charges(atomic_numbers: tuple[int, ...]) -> tuple[dict[str, float] | None, int]:
-    """Mean oxidation state of each element in the likeliest balanced guess, and how many guesses there are; None without one.
+    """Return the mean oxidation state of each element in the likeliest charge-balanced guess, and the number of such guesses.
 
+    Returns (None, 0) if there is none.
     atomic_numbers: sorted, so that ties between guesses do not depend on the order of the atoms.
     """
     composition = Composition({Element.from_Z(z): atomic_numbers.count(z) for z in sorted(set(atomic_numbers))})
@@ -58,7 +59,7 @@ def _guess_charges(atomic_numbers: tuple[int, ...]) -> tuple[dict[str, float] | 
 
 
 def _ewald(structure: IStructure, charge: NDArray[np.float64] | None, n_guesses: int) -> list[float]:
-    """Statistics of the charges and the electrostatic energy of point charges, eV/atom."""
+    """Return statistics of the charges and the electrostatic energy of point charges, eV/atom."""
     if charge is None:
         return [0.0] * 6
     energy = 0.0
@@ -70,7 +71,7 @@ def _ewald(structure: IStructure, charge: NDArray[np.float64] | None, n_guesses:
 
 
 def _bond_valence(structure: IStructure, charge: NDArray[np.float64] | None) -> list[float]:
-    """Bond-valence sums, and how far they are from the charges: root mean square (the global instability index) and mean.
+    """Return the mean bond-valence sum and its deviation from the charges: rms (the global instability index) and mean.
 
     Source: O'Keeffe, Brese, J. Am. Chem. Soc. 113, 3226 (1991), doi:10.1021/ja00009a002; Salinas-Sanchez et al., J. Solid State
     Chem. 100, 201 (1992), doi:10.1016/0022-4596(92)90094-C.

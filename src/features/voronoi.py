@@ -1,7 +1,7 @@
-"""Statistics of Voronoi cells: coordination, bond lengths, ordering, differences between neighbours, weighted by faces.
+"""Statistics of Voronoi cells, weighted by face area: coordination, bond lengths, ordering, differences between neighbours.
 
-Formulas: Ward et al., Phys. Rev. B 96, 024104 (2017), doi:10.1103/PhysRevB.96.024104. matminer has the same ones, on a
-tessellation out to 13 Angstrom that takes 0.2 s a crystal; here a crystal is tessellated once, no further than needed.
+Formulas: Ward et al., Phys. Rev. B 96, 024104 (2017), doi:10.1103/PhysRevB.96.024104. matminer implements them with
+tessellations out to 13 Angstrom, 0.2 s per crystal; here a crystal is tessellated once, no further out than needed.
 """
 
 from functools import lru_cache
@@ -29,13 +29,16 @@ VORONOI = (
 
 
 def voronoi(crystal: PrimitiveCrystal) -> list[float]:
-    """VORONOI; lengths and volumes over their means. ValueError where no tessellation fills the cell."""
+    """Return the features VORONOI, with lengths and volumes divided by their means.
+
+    Raises ValueError if no tessellation fills the cell.
+    """
     structure = crystal.structure
     centre, neighbor, area, length, volume = tessellate(structure)
     n, z = len(structure), np.array(structure.atomic_numbers)
 
     def at_each_atom(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Sums over each atom's faces."""
+        """Return sums over the faces of each atom, (n_atoms, n_columns)."""
         return np.stack([np.bincount(centre, column, n) for column in np.atleast_2d(values.T)], axis=-1)
 
     weight = area / at_each_atom(area)[centre, 0]
@@ -57,27 +60,28 @@ def voronoi(crystal: PrimitiveCrystal) -> list[float]:
 
 
 def tessellate(structure: IStructure) -> tuple[NDArray, NDArray, NDArray, NDArray, NDArray]:
-    """The faces of all Voronoi cells: atom, neighbour, area (Angstrom^2), distance of the neighbour (Angstrom), volume below it.
+    """Return the faces of all Voronoi cells, (n_faces,) each.
 
-    Neighbours are sought within growing cutoffs until the cells fill the crystal's volume, which says that none is missing.
+    These are the atom, its neighbour, the area (Angstrom^2), the neighbour's distance (Angstrom) and the volume of the pyramid
+    between atom and face (Angstrom^3). The cutoff grows until the cells fill the crystal's volume: then no neighbour is missing.
     """
     for cutoff in CUTOFFS:
         centre, neighbor, area, distance = _faces(structure, cutoff)
         volume = area * distance / 6
         if abs(volume.sum() - structure.volume) < 1e-6 * structure.volume:
             return centre, neighbor, area, distance, volume
-    raise ValueError(f"the Voronoi cells do not fill the volume with neighbours within {CUTOFFS[-1]} Angstrom")
+    raise ValueError(f"the Voronoi cells do not fill the volume, even with neighbours within {CUTOFFS[-1]} Angstrom")
 
 
 def _faces(structure: IStructure, cutoff: float) -> tuple[NDArray, NDArray, NDArray, NDArray]:
-    """The bounded faces between an atom and those within the cutoff: atom, neighbour, area, distance."""
+    """Return the bounded faces between atoms and neighbours within the cutoff: atom, neighbour, area, distance."""
     _, near, shift, _ = structure.get_neighbor_list(cutoff)
     images = np.unique(np.column_stack([near, shift.astype(np.int64)]), axis=0)
     images = images[images[:, 1:].any(axis=1)]
     atom = np.concatenate([np.arange(len(structure)), images[:, 0]])
     home = np.array(structure.cart_coords)
     points = np.concatenate([home, home[images[:, 0]] + images[:, 1:] @ structure.lattice.matrix])
-    if len(points) < 5:  # what a tessellation of space needs
+    if len(points) < 5:  # the minimum for a tessellation in 3D
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(0)
     cells = Voronoi(points)
     centre, neighbor, area, distance = [], [], [], []
@@ -96,9 +100,9 @@ def _faces(structure: IStructure, cutoff: float) -> tuple[NDArray, NDArray, NDAr
 
 
 def _ordering(z: NDArray[np.int64], share: NDArray[np.float64]) -> float:
-    """Warren-Cowley parameter of the first shell, mean magnitude over atoms and elements; 0 in an elemental solid.
+    """Return the mean magnitude of the first-shell Warren-Cowley parameter over atoms and elements; 0 in an elemental solid.
 
-    z: (n_atoms,). share: (n_atoms, n_elements), of each element in an atom's faces.
+    z: (n_atoms,). share: (n_atoms, n_elements), fraction of each atom's face area shared with each element.
     """
     _, counts = np.unique(z, return_counts=True)
     return float(np.abs(1 - share * len(z) / counts).mean()) if len(counts) > 1 else 0.0
@@ -114,7 +118,7 @@ def _average_deviation(values: NDArray[np.float64]) -> float:
 
 @lru_cache
 def _property_table() -> NDArray[np.float64]:
-    """(N_ELEMENTS, n_properties): Magpie's; NaN where it has none."""
+    """Return Magpie's PROPERTIES, (N_ELEMENTS, n_properties), with missing values imputed by matminer; row 0 is NaN."""
     from matminer.utils.data import MagpieData
 
     source = MagpieData(impute_nan=True)

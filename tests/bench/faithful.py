@@ -1,4 +1,4 @@
-"""NequIP is NequIP: an official model's weights in our network give its energies, on full and on reduced graphs.
+"""Our NequIP is NequIP: with the weights of an official model it gives the same energies, on full and on reduced graphs.
 
 make faithful
 """
@@ -23,7 +23,7 @@ N_CRYSTALS = 5
 
 
 def largest_difference(crystals: list[Crystal], l_max: int, symmetry: bool) -> float:
-    """Largest relative difference of the total energies."""
+    """Return the largest relative difference of the total energies."""
     config = NequipConfig(n_channels=16, n_element_attributes=16, radial_hidden=(32, 32), head_hidden=(16,))
     graph = GraphConfig(r_max=5.0, l_max=l_max, symmetry=symmetry)
     official = build_official(config, graph, 40.0, "eager", "float64")
@@ -36,6 +36,7 @@ def largest_difference(crystals: list[Crystal], l_max: int, symmetry: bool) -> f
 
 
 def main() -> None:
+    """Compare the energies for each l_max, on full and on reduced graphs."""
     data = load_task_data(DEFAULT_TASK, OUTPUTS, skip_bad_rows=False, n_jobs=1)
     rows = np.random.default_rng(0).choice(len(data.train.crystals), N_CRYSTALS, replace=False)
     crystals = [data.train.crystals[int(i)] for i in rows]

@@ -1,12 +1,12 @@
-"""Peak memory, seconds and disk of a task of N crystals: prepared, cached and trained for one epoch of one fold.
+"""Peak memory, seconds and disk space of a task of N crystals: prepared, cached and trained for one epoch of one fold.
 
     make large                        # 4,000 and 16,000 crystals
     make large N="4000 64000 130000"
 
-The task is FLLA, written again and again with perturbed cells until it has N crystals, a tenth of them the test table. Three
-copies of four are scaled alike in all directions (standard deviation 1%), which keeps their symmetry; the fourth is strained at
-random (1%), which breaks it: such a graph has every atom and every edge. The command line of an experiment then runs on it in a
-process of its own, with the network and the settings of exp010, and the memory of its whole tree of processes is sampled.
+The task consists of copies of FLLA with perturbed cells, N crystals in total, a tenth of them in the test table. Three copies in
+four are scaled isotropically (standard deviation 1%), which keeps their symmetry; the fourth is strained at random (1%), which
+breaks it, so that its graphs contain every atom and every edge. The command line of an experiment then runs on the task in a
+separate process, with the network and settings of exp010, while the memory of its whole process tree is sampled.
 """
 
 import argparse
@@ -45,7 +45,7 @@ from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, {root!r})
-from src.results.folder import load_config
+from src.config.load import load_config
 from src.runs.train import main
 
 CONFIG = load_config(Path({root!r}) / "exp" / "exp010")
@@ -56,7 +56,7 @@ if __name__ == "__main__":
 
 
 def strained(cif: str, strain: NDArray[np.float64]) -> str:
-    """The same CIF in a strained cell. strain: (3, 3), symmetric."""
+    """Return the CIF with a strained cell. strain: (3, 3), symmetric."""
     cell = {match[2]: float(match[3]) for match in CELL.finditer(cif)}
     names = ("length_a", "length_b", "length_c", "angle_alpha", "angle_beta", "angle_gamma")
     lattice = Lattice(Lattice.from_parameters(*(cell[name] for name in names)).matrix @ (np.eye(3) + strain))
@@ -65,7 +65,7 @@ def strained(cif: str, strain: NDArray[np.float64]) -> str:
 
 
 def perturbed_rows(rows: list[dict[str, str]], task: Task, n: int) -> Iterator[dict[str, str]]:
-    """n rows; those of the first copy are as they are."""
+    """Yield n rows; those of the first copy are unperturbed."""
     rng = np.random.default_rng(0)
     for i in range(n):
         copy, row = i // len(rows), dict(rows[i % len(rows)])
@@ -79,7 +79,7 @@ def perturbed_rows(rows: list[dict[str, str]], task: Task, n: int) -> Iterator[d
 
 
 def write_large_task(folder: Path, n: int) -> None:
-    """A task's folder of n crystals, written row by row."""
+    """Write a task folder of n crystals, row by row."""
     task = read_task(DEFAULT_TASK)
     rows = list(read_rows(task.path("train")))
     folder.mkdir()
@@ -100,7 +100,7 @@ def write_large_task(folder: Path, n: int) -> None:
 
 
 def memory_of_tree(pid: int) -> tuple[int, int, int]:
-    """MB of a process and all below it: private (anonymous), all with shared pages counted once, the same of the largest."""
+    """Return the memory of a process and its descendants, MB: private, with shared pages counted once, private of the largest."""
     anonymous = proportional = largest = 0
     for process in tree(pid):
         try:
@@ -115,7 +115,7 @@ def memory_of_tree(pid: int) -> tuple[int, int, int]:
 
 
 def tree(pid: int) -> list[int]:
-    """A process and all that descend from it."""
+    """Return the ids of a process and its descendants."""
     try:
         children = [int(c) for path in Path(f"/proc/{pid}/task").glob("*/children") for c in path.read_text().split()]
     except (FileNotFoundError, ProcessLookupError):
@@ -124,7 +124,7 @@ def tree(pid: int) -> list[int]:
 
 
 def cpu_seconds(process: int) -> float:
-    """Of a process so far; 0 for one that has ended."""
+    """Return the CPU seconds that a process has used; 0 if it has ended."""
     try:
         fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
@@ -133,7 +133,7 @@ def cpu_seconds(process: int) -> float:
 
 
 class Stages:
-    """Which stage a run is in, read from what it has written; seconds, CPU seconds and peaks of memory of each."""
+    """Seconds, CPU seconds and peak memory of each stage of a run; the stage is inferred from the files written so far."""
 
     def __init__(self, outputs: Path, name: str) -> None:
         self.cache, self.fold = outputs / "large" / "cache", outputs / "large" / name / "fold_0"
@@ -142,6 +142,7 @@ class Stages:
         self.peaks: dict[str, tuple[int, int, int]] = {}
 
     def now(self) -> str:
+        """Return the current stage."""
         if len(list(self.cache.glob("crystals-*"))) < 2:
             return "tables"
         if len(list(self.cache.glob("graphs-*"))) < 2:
@@ -149,6 +150,7 @@ class Stages:
         return "predictions" if (self.fold / "history.csv").is_file() else "epoch"
 
     def sample(self, pid: int, done: threading.Event) -> None:
+        """Sample the process tree until the event is set."""
         last, of_process = time.perf_counter(), dict[int, float]()
         while not done.wait(0.2):
             stage, memory, now, before = self.now(), memory_of_tree(pid), time.perf_counter(), sum(of_process.values())
@@ -161,7 +163,7 @@ class Stages:
 
 
 def measure(n: int, folder: Path, n_jobs: int) -> str:
-    """A line of the table."""
+    """Train on n crystals and return a line of the table."""
     write_large_task(folder / "large", n)
     experiment = folder / "exp999"
     experiment.mkdir()
@@ -188,12 +190,13 @@ def measure(n: int, folder: Path, n_jobs: int) -> str:
 
 
 def main() -> None:
+    """Measure every size and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("n", type=int, nargs="*", default=[4000, 16000], help="crystals of each run")
+    parser.add_argument("n", type=int, nargs="*", default=[4000, 16000], help="number of crystals of each run")
     parser.add_argument("--jobs", type=int, default=2, help="processes that read CIFs and build graphs")
     args = parser.parse_args()
     if not Path("/proc/self/smaps_rollup").is_file():
-        sys.exit("large: needs Linux, where /proc says what memory a process holds")
+        sys.exit("large: needs Linux, because the memory of a process is read from /proc")
     lines = []
     for n in args.n:
         with tempfile.TemporaryDirectory() as folder:

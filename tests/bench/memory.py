@@ -1,9 +1,9 @@
-"""Resident memory of a training process against the number of crystals: FLLA once, and repeated to 130,000.
+"""Resident memory of a training process for two numbers of crystals: FLLA once, and repeated to give 132,000.
 
     make memory
 
-Each size runs in a process of its own: it opens the memory-mapped store and trains 200 random batches. Private memory is
-what the process itself holds; mapped pages of the store are the system's cache, shared and given back when memory is short.
+Each size runs in a separate process, which opens the memory-mapped store and trains on 200 random batches. Private memory
+belongs to the process alone; mapped pages of the store are in the page cache, shared and reclaimed when memory is short.
 """
 
 import argparse
@@ -30,14 +30,14 @@ N_BATCHES = 200
 
 
 def private_mb() -> float:
-    """NaN where the system has no /proc."""
+    """Return the private memory of this process, MB; NaN if the system has no /proc."""
     if not Path("/proc/self/status").is_file():
         return float("nan")
     return int(re.search(r"RssAnon:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1024
 
 
 def train_some(folder: Path) -> None:
-    """Prints the private memory before and after opening the store, and behind training."""
+    """Train on some batches and print the private memory that opening the store adds, and that after training."""
     torch.set_num_threads(1)
     config = GnnConfig(training=TrainingConfig(n_epochs=1))
     model = Nequip(config.network, config.graph, torch.eye(119), 50.0)
@@ -50,10 +50,11 @@ def train_some(folder: Path) -> None:
     ms = 1000 * (time.perf_counter() - start) / N_BATCHES
     size = sum(path.stat().st_size for path in folder.iterdir()) / 2**20
     print(f"{len(store):>8} crystals, {size:6.0f} MB on disk: private memory +{opened - before:.1f} MB when opened, ", end="")
-    print(f"{private_mb():.0f} MB behind {N_BATCHES} batches, {ms:.1f} ms a batch", flush=True)
+    print(f"{private_mb():.0f} MB after {N_BATCHES} batches, {ms:.1f} ms per batch", flush=True)
 
 
 def main() -> None:
+    """Measure FLLA and 44 copies of it, each in a separate process."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()

@@ -1,4 +1,4 @@
-"""The official nequip package on our crystals: its model, its batches, and its weights in our network."""
+"""The official nequip package applied to our crystals: its model, its batches, and its weights in our network."""
 
 import math
 
@@ -18,9 +18,9 @@ ENERGY = AtomicDataDict.TOTAL_ENERGY_KEY
 
 
 def build_official(config: NequipConfig, graph: GraphConfig, avg_n_neighbors: float, mode: str, dtype: str) -> nn.Module:
-    """An energy model of nequip with our hyper-parameters: natural parity, learned type embedding, self-connection on it.
+    """Return nequip's energy model with our hyperparameters: natural parity, and a learned type embedding for self-connections.
 
-    mode: `eager` or `compile`. The radial networks and the head must have hidden layers of one width.
+    mode: `eager` or `compile`. Hidden layers of the radial networks must have equal widths, and so must those of the head.
     """
     set_global_state()
     return NequIPGNNModel(
@@ -47,7 +47,7 @@ def build_official(config: NequipConfig, graph: GraphConfig, avg_n_neighbors: fl
 
 
 def official_batch(crystals: list[Crystal], r_max: float) -> AtomicDataDict.Type:
-    """Full cells as nequip takes them: row 0 of the edge index is the centre, row 1 the neighbour."""
+    """Return full cells as a nequip batch: row 0 of the edge index is the centre, row 1 the neighbour."""
     frames = []
     for crystal in crystals:
         edges = find_edges(crystal, np.arange(crystal.n_atoms), r_max)
@@ -66,15 +66,15 @@ def official_batch(crystals: list[Crystal], r_max: float) -> AtomicDataDict.Type
 
 
 def our_network(config: NequipConfig, graph: GraphConfig, avg_n_neighbors: float) -> Nequip:
-    """Ours with one-hot elements, whose linear embedding is nequip's type embedding."""
+    """Return our network with one-hot elements, whose linear embedding corresponds to nequip's type embedding."""
     return Nequip(config, graph, torch.eye(N_ELEMENTS), avg_n_neighbors)
 
 
 @torch.no_grad()
 def copy_weights(official: nn.Module, ours: Nequip) -> None:
-    """Puts the official model's weights into ours; its normalisation factors become part of our weights.
+    """Copy the official model's weights to ours, with its normalisation factors multiplied into them.
 
-    nequip has no self-connection in its first layer: ours is zero there. Its head has no biases: ours are zero.
+    nequip has no self-connection in its first layer and no biases in its head; ours are set to zero.
     """
     theirs = {name.removeprefix("model.func."): tensor for name, tensor in official.state_dict().items()}
     n = ours.embedding.out_features
@@ -112,7 +112,7 @@ def _copy_linear(flat: Tensor, weights: nn.ParameterList) -> None:
 
 
 def _sort_radial_outputs(layer: Interaction) -> None:
-    """nequip's radial network lists the paths by l_in, l_edge, l_out; ours by l_out first."""
+    """Reorder the paths in the radial network's outputs: nequip sorts by l_in, l_edge, l_out; we sort by l_out first."""
     theirs = sorted(layer.paths, key=lambda path: (path.l_in, path.l_edge, path.l_out))
     last = layer.radial[-1]
     blocks = last.weight.view(len(theirs), -1, last.in_features)

@@ -1,10 +1,10 @@
-"""Reference implementations of MEGNet (matgl) and ALIGNN (alignn) beside ours, on one fold.
+"""Reference implementations of MEGNet (matgl) and ALIGNN (alignn) compared with ours on one fold.
 
     make peers BUDGET=600
 
-Theirs: the package's own graphs and default sizes, full cells, in our training loop (AdamW, lr 1e-3, L1, cosine, averaged
-weights) on our residual target; as many epochs as fit into the budget of CPU seconds on one thread, measured on a few batches
-first. Ours: the committed experiment, with its own number of epochs. Seconds are of training, graphs not counted.
+Theirs use the package's own graphs and default sizes, with full cells, in our training loop (AdamW, lr 1e-3, L1, cosine,
+averaged weights) on our residual target, for as many epochs as fit in a budget of CPU seconds on one thread, estimated from a few
+batches. Ours are the committed experiments with their own number of epochs. Seconds are those of training, without graphs.
 """
 
 import argparse
@@ -31,6 +31,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from src.config import TrainingConfig
+from src.config.load import load_config
 from src.data.crystal import Crystal
 from src.data.load import TaskData, load_folds, load_task_data
 from src.data.target import TargetNormalizer
@@ -38,15 +39,14 @@ from src.learners.learner import Values
 from src.learners.make import make_learner, prepare_inputs
 from src.learners.training import Training, predict, seed_everything
 from src.paths import DEFAULT_TASK, EXPERIMENTS, OUTPUTS
-from src.runs.train import load_config
 
-N_TIMED = 8  # batches
+N_TIMED = 8  # batches, to estimate the seconds per epoch
 BATCH_SIZE = 32
 Row = tuple[str, Values, float, int, int]  # name, predictions of the fold, CPU seconds, epochs, parameters
 
 
 class Megnet(nn.Module):
-    """matgl's MEGNet at its defaults (Chen et al. 2019)."""
+    """matgl's MEGNet with its defaults (Chen et al. 2019, see src/models/megnet.py)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,18 +54,20 @@ class Megnet(nn.Module):
         self.converter = Structure2Graph(DEFAULT_ELEMENTS, self.network.cutoff)
 
     def graph(self, crystal: Crystal) -> object:
+        """Return the graph of a crystal as matgl builds it."""
         graph, lattice, _ = self.converter.get_graph(crystal.to_structure())
         graph.pos, graph.pbc_offshift = graph.frac_coords @ lattice[0], graph.pbc_offset @ lattice[0]
         return graph
 
     def forward(self, graphs: list) -> Tensor:
+        """Return one prediction per graph, (n_crystals,)."""
         out = self.network(Batch.from_data_list(graphs), torch.zeros(len(graphs), 2)).view(-1)
-        self.network.feature_dict = {}  # it keeps its activations, and with them the network cannot be copied
+        self.network.feature_dict = {}  # it keeps its activations, which would prevent copying the network
         return out
 
 
 class Alignn(nn.Module):
-    """The alignn package's model without DGL at its defaults: 2 + 2 layers, 64 channels, cutoffs 5 and 3.5 Angstrom."""
+    """The alignn package's DGL-free model with its defaults: 2 + 2 layers, 64 channels, cutoffs 5 and 3.5 Angstrom."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,16 +77,19 @@ class Alignn(nn.Module):
         self.network, self.three_body_cutoff = ALIGNNAtomWisePure(settings), settings.three_body_cutoff
 
     def graph(self, crystal: Crystal) -> object:
+        """Return the crystal graph and its line graph as the package builds them."""
         elements = [site.specie.symbol for site in crystal.to_structure()]
         atoms = Atoms(lattice_mat=crystal.lattice, coords=crystal.frac_coords, elements=elements, cartesian=False)
         return build_pure_torch_graph(atoms, two_body_cutoff=5.0, three_body_cutoff=self.three_body_cutoff)
 
     def forward(self, graphs: list) -> Tensor:
+        """Return one prediction per pair of graphs, (n_crystals,)."""
         edges, line_graph = batch_torch_graph_pairs(graphs)
         return self.network((edges, line_graph, None))["out"].view(-1)
 
 
 def train_peer(make: Callable[[], Megnet | Alignn], data: TaskData, target: Values, valid: np.ndarray, budget: float) -> Row:
+    """Train a package's model within the budget of CPU seconds and return its row of the table."""
     seed_everything(0)
     model, crystals = make(), data.train.crystals
     graphs = [model.graph(crystals[i]) for i in tqdm(range(len(crystals)), desc=f"graphs of {make.__name__}")]
@@ -93,7 +98,7 @@ def train_peer(make: Callable[[], Megnet | Alignn], data: TaskData, target: Valu
     def batches(of: np.ndarray) -> Callable[[np.ndarray], list]:
         return lambda numbers: [graphs[i] for i in of[numbers]]
 
-    model(batches(rows)(np.arange(2)))  # matgl makes some weights at the first call
+    model(batches(rows)(np.arange(2)))  # matgl creates some weights in the first call
     n_batches = math.ceil(len(rows) / BATCH_SIZE)
     n_epochs = max(1, int(budget / (n_batches * seconds_a_batch(model, batches(rows)))))
     config = TrainingConfig(n_epochs=n_epochs, batch_size=BATCH_SIZE, lr=1e-3)
@@ -108,6 +113,7 @@ def train_peer(make: Callable[[], Megnet | Alignn], data: TaskData, target: Valu
 
 
 def seconds_a_batch(model: nn.Module, make_batch: Callable[[np.ndarray], list]) -> float:
+    """Return the CPU seconds of a forward and backward pass, averaged over N_TIMED batches."""
     trial, order = copy.deepcopy(model), np.random.default_rng(0).permutation(N_TIMED * BATCH_SIZE)
     start = time.process_time()
     for numbers in order.reshape(N_TIMED, BATCH_SIZE):
@@ -116,6 +122,7 @@ def seconds_a_batch(model: nn.Module, make_batch: Callable[[np.ndarray], list]) 
 
 
 def train_ours(number: str, data: TaskData, target: Values, valid: np.ndarray) -> Row:
+    """Train an experiment's network and return its row of the table."""
     config = load_config(EXPERIMENTS / f"exp{number}").learner
     inputs = prepare_inputs(config, data.train.crystals, data.train_key, data.cache, 1, None)
     learner, start = make_learner(config, 0, "cpu", None), time.process_time()
@@ -127,8 +134,9 @@ def train_ours(number: str, data: TaskData, target: Values, valid: np.ndarray) -
 
 
 def main() -> None:
+    """Train all four networks and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--budget", type=float, default=600, help="CPU seconds of training for each package (default: 600)")
+    parser.add_argument("--budget", type=float, default=600, help="CPU seconds of training per package (default: 600)")
     parser.add_argument("--fold", type=int, default=0)
     args = parser.parse_args()
     warnings.filterwarnings("ignore")
@@ -141,7 +149,9 @@ def main() -> None:
     target = normalizer.normalize(counts, truth)
     rows = [train_peer(make, data, target, valid, args.budget) for make in (Megnet, Alignn)]
     rows += [train_ours(number, data, target, valid) for number in ("015", "017")]
-    print(f"| network | MAE of fold {args.fold} (eV/atom) | RMSE | CPU s | epochs | CPU s an epoch | parameters |\n|{'---|' * 7}")
+    print(
+        f"| network | MAE of fold {args.fold} (eV/atom) | RMSE | CPU s | epochs | CPU s per epoch | parameters |\n|{'---|' * 7}"
+    )
     for name, predicted, used, n_epochs, n_parameters in rows:
         error = normalizer.scale * (predicted - target[valid])
         mae, rmse = np.abs(error).mean(), math.sqrt((error**2).mean())

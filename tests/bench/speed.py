@@ -1,11 +1,11 @@
-"""Training steps side by side with the official nequip package, and the cost of building graphs.
+"""Training steps timed side by side with the official nequip package, and the cost of building graphs.
 
     make bench
     make bench COMPILED=1
 
-One process, one thread, alternating: a step of theirs, a step of ours, on the same crystals, with the same hyper-parameters
-and the same self-connection (a tensor product with as many element attributes as channels). A step is forward, L1 loss,
-backward, AdamW; batches are made beforehand. Peak memory is that of the tensors and arrays that a step makes.
+Their steps and ours alternate in one process on one thread, on the same crystals, with the same hyperparameters and the same
+self-connection (a tensor product with as many element attributes as channels). A step is forward, L1 loss, backward, AdamW;
+batches are built beforehand. Peak memory is that of the tensors and arrays that a step allocates.
 """
 
 import argparse
@@ -43,6 +43,7 @@ Step = Callable[[], None]
 
 
 def make_step(model: nn.Module, forward: Callable[[], Tensor]) -> Step:
+    """Return a function that does one training step with a new optimiser."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
 
     def step() -> None:
@@ -54,13 +55,14 @@ def make_step(model: nn.Module, forward: Callable[[], Tensor]) -> Step:
 
 
 def seconds(step: Step) -> float:
+    """Return the duration of a step."""
     start = time.perf_counter()
     step()
     return time.perf_counter() - start
 
 
 def peak_memory(step: Step) -> float:
-    """MB of tensors and arrays that a step holds at its peak, beside weights, batch and optimiser: torch's peak plus numpy's."""
+    """Return the peak MB that a step allocates on top of weights, batch and optimiser: torch's peak plus numpy's."""
     tracemalloc.start()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
         step()
@@ -71,13 +73,13 @@ def peak_memory(step: Step) -> float:
 
 
 def compare(crystals: list[Crystal], l_max: int, r_max: float, n_channels: int, modes: list[str], n_rounds: int) -> str:
-    """One line of the table."""
+    """Time all implementations with one set of hyperparameters and return a line of the table."""
     config = NequipConfig(n_channels=n_channels, n_element_attributes=n_channels, head_hidden=(n_channels,))
     graph = GraphConfig(r_max=r_max, l_max=l_max)
     store = build_store(Crystals.from_list(crystals), graph)
     batch = batch_from_store(store, np.arange(len(crystals)))
     full = official_batch(crystals, r_max)
-    ours = our_network(config, graph, 50.0).float()  # nequip makes double precision the default
+    ours = our_network(config, graph, 50.0).float()  # nequip sets double precision as the default
     steps: dict[str, Step] = {"ours": make_step(ours, lambda: ours(batch))}
     n_atoms = torch.tensor([crystal.n_atoms for crystal in crystals])
     for mode in modes:
@@ -101,7 +103,7 @@ def compare(crystals: list[Crystal], l_max: int, r_max: float, n_channels: int, 
 
 
 def graph_cost() -> str:
-    """Seconds from CIF files to a store of graphs on all cores, its size, and seconds to open it."""
+    """Return a sentence with the seconds from CIFs to a store of graphs on all cores, its size, and the time to open it."""
     task, n_jobs = read_task(DEFAULT_TASK), os.cpu_count() or 1
     start = time.perf_counter()
     tables = [read_table(task.path(which), task, has_target=which == "train", n_jobs=n_jobs) for which in ("train", "test")]
@@ -116,15 +118,16 @@ def graph_cost() -> str:
         opened = time.perf_counter() - start_open
     n = sum(len(table.ids) for table in tables)
     return (
-        f"graphs of {n} crystals (r_max 5, l_max 1) on {n_jobs} cores: {parsed - start:.1f} s to read the CIFs, "
+        f"graphs of {n} crystals (r_max 5, l_max 1) on {n_jobs} cores: {parsed - start:.1f} s to parse the CIFs, "
         f"{built - parsed:.1f} s to build; {size / 2**20:.0f} MB for {len(stores[0])}; opened in {1000 * opened:.0f} ms"
     )
 
 
 def main() -> None:
+    """Time the grid of hyperparameters and the graphs, and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--compiled", action="store_true", help="also nequip's compile mode (minutes for each line)")
-    parser.add_argument("--rounds", type=int, default=15, help="steps of each, the median counts")
+    parser.add_argument("--compiled", action="store_true", help="add nequip's compile mode (minutes per line)")
+    parser.add_argument("--rounds", type=int, default=15, help="timed steps of each implementation; their median is shown")
     parser.add_argument("--quick", action="store_true", help="32 channels, r_max 5 only")
     args = parser.parse_args()
     warnings.filterwarnings("ignore")

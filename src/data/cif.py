@@ -26,10 +26,7 @@ Block = dict[str, Any]
 
 
 def parse_cif(text: str) -> Structure:
-    """Return the structure in a CIF, in the cell as written.
-
-    Raises ValueError if the CIF does not contain exactly one ordered structure or exceeds the limits above.
-    """
+    """Return the structure in a CIF, in the cell as written; raise ValueError if it is not just one or beyond the limits."""
     lines = _lines(text)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # one per file about rounding: 0.3333 becomes 1/3, as intended

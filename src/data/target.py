@@ -12,11 +12,9 @@ from src.data.crystal import N_ELEMENTS
 
 @dataclass(frozen=True, eq=False)
 class TargetNormalizer:
-    """Linear map from the formation energy to the residual and back.
+    """Affine map: residual = (e_form - base - mean over the crystal's atoms of shift[element]) / scale.
 
-    residual = (e_form - base - mean over the crystal's atoms of shift[element]) / scale,
-    so the MAE in eV/atom is scale x MAE of the residual.
-
+    The MAE in eV/atom is scale x MAE of the residual.
     shift: (N_ELEMENTS,), eV/atom.
     scale: eV/atom.
     base: name of the model whose energies are the `base` argument of every method, (n_crystals,), eV/atom; `none`: zeros.
@@ -40,7 +38,6 @@ class TargetNormalizer:
         2023): the structure's energy, e_form x n_atoms, is regressed on the atom counts without intercept. With a base the
         shifts minimise the absolute error per atom instead: a potential is far off for a few crystals, and these must not
         affect the reference of the others. Elements absent from these rows get the mean shift.
-
         element_counts: (n_crystals, N_ELEMENTS). e_form: (n_crystals,), eV/atom.
         """
         without = cls(np.zeros(N_ELEMENTS), 1.0, config.base)

@@ -29,10 +29,7 @@ VORONOI = (
 
 
 def voronoi(crystal: PrimitiveCrystal) -> list[float]:
-    """Return the features VORONOI, with lengths and volumes divided by their means.
-
-    Raises ValueError if no tessellation fills the cell.
-    """
+    """Return VORONOI, with lengths and volumes divided by their means; raise ValueError if no tessellation fills the cell."""
     structure = crystal.structure
     centre, neighbor, area, length, volume = tessellate(structure)
     n, z = len(structure), np.array(structure.atomic_numbers)

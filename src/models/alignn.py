@@ -39,10 +39,7 @@ class EdgeGatedConv(nn.Module):
         self.norm_edges = nn.LayerNorm(n) if updates_edges else None
 
     def forward(self, x: Tensor, e: Tensor, edge_index: tuple[Tensor, Tensor] | Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the updated x, (n_nodes, n), and e, (n_edges, n).
-
-        edge_index: source and destination. weight: (n_edges, 1).
-        """
+        """Return the updated x, (n_nodes, n), and e, (n_edges, n). edge_index: source, destination. weight: (n_edges, 1)."""
         src, dst = edge_index
         message = self.gate_src(x).index_select(0, src) + self.gate_dst(x).index_select(0, dst) + self.gate_edge(e)
         gate = message.sigmoid() * weight

@@ -26,10 +26,7 @@ class WeightedCGConv(CGConv):
         self.norm = nn.LayerNorm(n_channels)
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor, weight: Tensor) -> Tensor:
-        """Return the updated x, (n_orbits, n_channels).
-
-        edge_attr: (n_edges, n_edge_features). weight: (n_edges, 1).
-        """
+        """Return the updated x, (n_orbits, n_channels). edge_attr: (n_edges, n_edge_features). weight: (n_edges, 1)."""
         # propagate_type: (x: PairTensor, edge_attr: Tensor, weight: Tensor)
         total = self.propagate(edge_index, x=(x, x), edge_attr=edge_attr, weight=weight)
         return nn.functional.softplus(x + self.norm(total))

@@ -9,10 +9,7 @@ from src.models.tensor_product import Features, Path, reference, reference_mix
 
 
 def mix(x: Tensor, mixing: Tensor, element_index: Tensor, twice: bool) -> Tensor:
-    """Compute `reference_mix`, with the fused implementation if it applies.
-
-    twice: second derivatives will be needed.
-    """
+    """Compute `reference_mix`, with the fused implementation if it applies. twice: second derivatives will be needed."""
     if _fused_applies(x) and not twice:
         return fused.mix(x, mixing, element_index)
     return reference_mix(x, mixing, element_index)

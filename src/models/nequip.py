@@ -28,10 +28,7 @@ def natural_irreps(n_channels: int, l_max: int) -> o3.Irreps:
 
 
 class EquivariantLinear(nn.Module):
-    """Linear layer on the channels of each degree; its weights include the normalisation 1 / sqrt(n_in) of o3.Linear.
-
-    n_in, n_out: number of channels of each degree.
-    """
+    """Linear layer on the channels of each degree; its weights include the normalisation 1 / sqrt(n_in) of o3.Linear."""
 
     def __init__(self, n_in: list[int], n_out: list[int]) -> None:
         super().__init__()
@@ -76,10 +73,7 @@ class Gate(nn.Module):
         self.scale = normalize2mom(torch.nn.functional.silu).cst
 
     def forward(self, features: Features) -> Features:
-        """Return the gated features, n_channels of each degree.
-
-        features[0]: (1, n_orbits, n_channels * (1 + number of gated blocks)): the scalars, then the gates for each l > 0.
-        """
+        """Return the gated features. features[0]: scalars, then gates for each l > 0, n_channels each: (1, n_orbits, ...)."""
         scalars, *gates = (nn.functional.silu(features[0]) * self.scale).split(self.n_channels, dim=-1)
         return [scalars, *(x * gate for x, gate in zip(features[1:], gates, strict=True))]
 
@@ -199,10 +193,7 @@ def edge_harmonics(l_max: int, edge_vec: Tensor) -> Tensor:
 
 
 def edge_lengths(batch: GraphBatch) -> tuple[Tensor, Tensor]:
-    """Return the distinct lengths, (n_lengths,), and the index of each edge's length, (n_edges,).
-
-    Each edge has a length of its own if derivatives w.r.t. the edge vectors are needed.
-    """
+    """Return the distinct lengths and the index of each edge's length; one length per edge if derivatives are needed."""
     if batch.edge_vec.requires_grad:
         return batch.edge_vec.norm(dim=-1), torch.arange(len(batch.edge_vec), device=batch.edge_vec.device)
     return batch.length, batch.edge_length_index

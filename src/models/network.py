@@ -34,10 +34,7 @@ def make_network(
     avg_n_neighbors: float,
     statistics: InputStatistics = NO_STATISTICS,
 ) -> nn.Module:
-    """Return the untrained network that the config describes.
-
-    element_vectors: (N_ELEMENTS, n_features), by atomic number. avg_n_neighbors, statistics: of the training fold.
-    """
+    """Return an untrained network. element_vectors: (N_ELEMENTS, n_features). The statistics are those of the training fold."""
     module, name = NETWORKS[type(config)]
     network = getattr(import_module(f"src.models.{module}"), name)
     beside = {"statistics": statistics} if any(x is not None for x in statistics) else {}  # only NequIP takes them

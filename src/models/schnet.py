@@ -33,10 +33,7 @@ class WeightedInteraction(InteractionBlock):
         self.conv = WeightedCFConv(n_channels, n_channels, n_channels, nn.Identity(), r_max)  # `self.mlp` computes the filters
 
     def forward(self, x: Tensor, edge_index: Tensor, basis: Tensor, length_index: Tensor, weight: Tensor) -> Tensor:
-        """Return the update of x, (n_orbits, n_channels).
-
-        basis: (n_lengths, n_gaussians). length_index: (n_edges,). weight: (n_edges, 1).
-        """
+        """Return the update of x, (n_orbits, n_channels). basis: (n_lengths, n_gaussians). weight: (n_edges, 1)."""
         filters = self.mlp(basis)[length_index]  # (n_edges, n_channels)
         return self.lin(self.act(self.conv(x, edge_index, filters, weight)))
 

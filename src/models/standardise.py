@@ -19,10 +19,7 @@ NO_STATISTICS = InputStatistics()
 
 
 class Standardise(nn.Module):
-    """Standardise features and clip them.
-
-    statistics: as in InputStatistics; None if there are no features: n_features is then 0 and the output an empty list.
-    """
+    """Standardised and clipped features; if statistics is None (see InputStatistics), no features: n_features is 0."""
 
     def __init__(self, statistics: Tensor | None, name: str) -> None:
         super().__init__()
@@ -32,10 +29,7 @@ class Standardise(nn.Module):
         self.register_buffer("statistics", statistics)
 
     def forward(self, values: Tensor | None) -> list[Tensor]:
-        """Return a list of one (n_rows, n_features), or an empty one, to concatenate with other inputs.
-
-        Raises ValueError if the values are missing.
-        """
+        """Return a list of one (n_rows, n_features), empty without statistics; raise ValueError if the values are missing."""
         if self.statistics is None:
             return []
         if values is None:

@@ -48,10 +48,7 @@ def find_paths(l_in_max: int, l_edge_max: int, l_out_max: int) -> tuple[Path, ..
 
 @lru_cache
 def clebsch_gordan(path: Path) -> NDArray[np.float64]:
-    """Return the coefficients of a path, (2 l_in + 1, 2 l_edge + 1, 2 l_out + 1).
-
-    They are normalised such that the components of a message have unit variance.
-    """
+    """Return the coefficients, (2 l_in + 1, 2 l_edge + 1, 2 l_out + 1), normalised to message components of unit variance."""
     wigner_3j = o3.wigner_3j(path.l_in, path.l_edge, path.l_out, dtype=torch.float64)
     return wigner_3j.numpy() * (2 * path.l_out + 1) ** 0.5
 

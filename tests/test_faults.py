@@ -14,7 +14,7 @@ from src.config import TrainingConfig
 from src.learners.learner import DivergedError
 from src.learners.training import CHECKPOINT, Training
 from src.runs.launch import MAX_LOSSES, Launcher, Work, run_all
-from src.storage.cache import built_once
+from src.storage.cache import cached
 from src.storage.files import STALE_SECONDS, locked, write_atomic
 
 EVERY_LEARNER = pytest.mark.parametrize("learner", LEARNERS)
@@ -174,8 +174,6 @@ def test_what_killed_writers_left_is_removed(tmp_path: Path) -> None:
     os.utime(left, (0, time.time() - 2 * STALE_SECONDS))
     write_atomic(tmp_path / "file", b"new")
     assert not left.exists() and fresh.exists()  # the fresh one may be another process's
-    with built_once(tmp_path / "cache") as is_mine:
-        assert is_mine
     (tmp_path / ".cache-1").mkdir()
-    with built_once(tmp_path / "cache"):
-        assert not (tmp_path / ".cache-1").exists()
+    assert cached(tmp_path / "cache", Path.read_text, lambda: (tmp_path / "cache").write_text("built")) == "built"
+    assert not (tmp_path / ".cache-1").exists()

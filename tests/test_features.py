@@ -8,10 +8,12 @@ import pytest
 from gensim.models import KeyedVectors, Word2Vec
 
 from src.config import ElementConfig
-from src.data.crystal import N_ELEMENTS
+from src.data.crystal import N_ELEMENTS, Crystal
+from src.data.table import Crystals
 from src.features import elements
 from src.features.composition import composition_features
-from src.features.elements import TABLES, element_vectors, mat2vec
+from src.features.elements import TABLES, element_vectors, mat2vec, word2vec_key
+from src.features.tables import cached_features
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -31,6 +33,29 @@ def test_tables_are_concatenated_in_order() -> None:
     both = element_vectors(ElementConfig(("mat2vec", "magpie")))
     np.testing.assert_array_equal(both[:, :200], element_vectors(ElementConfig(("mat2vec",))))
     np.testing.assert_array_equal(both[:, 200:], element_vectors(ElementConfig(("magpie",))))
+
+
+def word2vec_file(folder: Path, seed: int) -> Path:
+    """A gensim Word2Vec file whose vectors are in a side file of their own, as gensim writes those of a large model."""
+    corpus = [["Fe", "oxide", "is", "rust"], ["Na", "Cl", "is", "salt"], ["Fe", "Cl", "melts"]] * 20
+    model = Word2Vec(corpus, vector_size=24, min_count=1, seed=seed, workers=1, epochs=2)
+    path = folder / "pretrained_embeddings"
+    model.save(str(path), sep_limit=0)
+    return path
+
+
+def test_changed_side_files_of_the_users_vectors_change_the_cached_features_and_the_key_of_runs(tmp_path: Path) -> None:
+    path = word2vec_file(tmp_path, seed=1)
+    (side_file,) = tmp_path.glob("pretrained_embeddings*vectors.npy")
+    iron = Crystals.from_list([Crystal(np.eye(3) * 2.87, np.zeros((1, 3)), np.array([26]))])
+    before, key = cached_features(iron, "key", ("mat2vec",), tmp_path / "cache", word2vec=path), word2vec_key(path)
+    (tmp_path / "other").mkdir()
+    other = word2vec_file(tmp_path / "other", seed=2)
+    side_file.write_bytes((other.parent / side_file.name).read_bytes())
+    element_vectors.cache_clear()  # as in the next process
+    after = cached_features(iron, "key", ("mat2vec",), tmp_path / "cache", word2vec=path)
+    assert word2vec_key(path) != key
+    assert not np.allclose(after, before)
 
 
 def test_a_users_word2vec_file_takes_precedence_and_lacking_elements_are_listed(

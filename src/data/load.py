@@ -4,7 +4,6 @@ import hashlib
 import logging
 from collections import Counter
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -18,20 +17,22 @@ from src.data.rows import read_rows
 from src.data.table import CrystalTable, read_table
 from src.data.task import Task, read_task
 from src.storage import ragged
+from src.storage.cache import cache_key
 from src.storage.files import write_csv
 from src.storage.ragged import RaggedStore
 from src.storage.tables import read_id_table
 
 log = logging.getLogger(__name__)
-REMEDY = "remove it, and train.py writes it anew"
+REMEDY = "remove it, and train.py will write it again"
+CODE = (table.__file__, rows.__file__, crystal.__file__, cif.__file__, ragged.__file__)  # what parses and stores a table
 
 
 @dataclass(frozen=True, eq=False)
 class TaskData:
     """Both tables of a task.
 
-    key: hash of the data themselves. train_key, test_key: of all that shaped the tables in memory, the parser included.
-    folder: the task's place in outputs/. left_out: ids of bad training rows.
+    key: hash of the data themselves. train_key, test_key: hashes of all that shaped the tables in memory, parser included.
+    folder: the task's folder in outputs/. left_out: ids of the bad training rows.
     """
 
     task: Task
@@ -45,11 +46,12 @@ class TaskData:
 
     @property
     def cache(self) -> Path:
+        """Folder of the stores that are built from the tables."""
         return self.folder / "cache"
 
 
 def load_task_data(data: Path, outputs: Path, skip_bad_rows: bool, n_jobs: int) -> TaskData:
-    """The tables of the task's folder `data`; its runs and its cache go to outputs/<task>."""
+    """Return the tables of the task in the folder `data`; its runs and its cache go to outputs/<task>."""
     task = read_task(data)
     folder = outputs / task.name
     loaded = {}
@@ -65,16 +67,15 @@ def load_task_data(data: Path, outputs: Path, skip_bad_rows: bool, n_jobs: int) 
 
 
 def _left_out(task: Task, train: CrystalTable) -> list[str]:
-    """Ids of the training rows that the table lacks; an id that stands in two rows is named where one of them is left out."""
+    """Return the ids of the training rows that the table lacks; a duplicated id counts if one of its rows is left out."""
     written = Counter(row[task.id_column] for row in read_rows(task.path("train")))
     return sorted((written - Counter(train.ids.tolist())).elements())
 
 
 def _load(task: Task, which: str, has_target: bool, skip: bool, cache: Path, n_jobs: int) -> tuple[CrystalTable, str]:
     path = task.path(which)
-    code = [Path(str(module.__file__)).read_bytes() for module in (table, rows, crystal, cif, ragged)]
-    settings = [repr((_columns(task), has_target, skip and has_target, version("pymatgen-core"))).encode()]
-    key = hashlib.sha256(b"\0".join([path.read_bytes(), *settings, *code])).hexdigest()[:16]
+    content = hashlib.sha256(path.read_bytes()).hexdigest()
+    key = cache_key(content, [_columns(task), has_target, skip and has_target], CODE, ["pymatgen-core"])
     stored = RaggedStore.cached(cache / f"crystals-{key}", lambda: read_table(path, task, has_target, skip, n_jobs).to_store())
     return CrystalTable.from_store(stored), key
 
@@ -84,7 +85,7 @@ def _columns(task: Task) -> tuple[str, str, str]:
 
 
 def load_folds(data: TaskData, config: FoldConfig) -> NDArray[np.int64]:
-    """(n_train,): the fold of each training crystal; stored once for each task and scheme, and read from then on."""
+    """Return the fold of each training crystal, (n_train,); it is written once for each task and scheme, then read."""
     name = f"{config.scheme}-{config.n_folds}-{config.n_bins}-{config.seed}-{data.train_key}"
     path = data.folder / "folds" / f"{name}.csv"
     if not path.is_file():

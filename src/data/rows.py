@@ -5,8 +5,7 @@ import gzip
 import io
 import math
 import zlib
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterator
 from pathlib import Path
 
 Row = dict[str, str]
@@ -32,13 +31,6 @@ def read_rows(path: Path) -> Iterator[Row]:
         raise ValueError(f"{path}: not a readable CSV file: it is not UTF-8 text ({error}); save it as UTF-8") from error
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{path}: not a readable CSV file ({error}); is it complete? Copy or download it again") from error
-
-
-def batched(rows: Iterable[Row], n: int) -> Iterator[list[Row]]:
-    """Yield lists of n rows; the last one may be shorter."""
-    left = iter(rows)
-    while batch := list(islice(left, n)):
-        yield batch
 
 
 def number(text: str) -> float:

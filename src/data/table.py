@@ -4,18 +4,18 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from pymatgen.core import Element
-from tqdm import tqdm
 
 from src.data.crystal import N_ELEMENTS, Crystal
-from src.data.rows import MAX_NAMED, Row, batched, number, read_rows
+from src.data.rows import MAX_NAMED, Row, number, read_rows
 from src.data.task import Task
+from src.storage.cache import in_chunks
 from src.storage.ragged import RaggedStore
 
 log = logging.getLogger(__name__)
@@ -104,13 +104,9 @@ def read_table(path: Path, task: Task, has_target: bool, skip_bad_rows: bool = F
         if missing:
             raise ValueError(f"{path}: no column {', '.join(map(repr, missing))}, named in task.toml; the header has {list(row)}")
         ids.append(row[task.id_column])
-    bar = tqdm(total=len(ids), desc=f"reading {path.name}", mininterval=1, disable=len(ids) < 500)
-    tasks = (delayed(_parse_rows)(rows, task, has_target) for rows in batched(read_rows(path), CHUNK))
-    parsed: list[tuple[Crystal | None, float, str]] = []
-    for part in Parallel(n_jobs=n_jobs if len(ids) >= 500 else 1, return_as="generator")(tasks):
-        parsed += part
-        bar.update(len(part))
-    bar.close()
+    parse = partial(_parse_rows, task=task, has_target=has_target)
+    chunks = in_chunks(parse, read_rows(path), len(ids), CHUNK, f"reading {path.name}", n_jobs)
+    parsed = [row for chunk in chunks for row in chunk]
     reasons = [reason for _, _, reason in parsed]
     for i in np.flatnonzero(pd.Index(ids).duplicated()):
         reasons[i] = "; ".join(filter(None, [reasons[i], "duplicate id"]))

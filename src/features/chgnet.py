@@ -1,105 +1,79 @@
-"""What a pretrained potential, CHGNet, says of crystals: energies, and the vectors that it computes them from.
+"""Energies of crystals by a pretrained potential, CHGNet, and the vectors that it computes them from.
 
 Source: Deng et al., Nat. Mach. Intell. 5, 1031 (2023), doi:10.1038/s42256-023-00716-3. It was trained on relaxations of the
-Materials Project (MPtrj), which hold most crystals of FLLA and their energies: on them its errors are those of a fit and not of
+Materials Project (MPtrj), which contain most crystals of FLLA and their energies: on them its errors are those of a fit, not of
 a generalisation. Only the open track uses it. An optional extra: requirements-open.txt.
 """
 
 import contextlib
-import hashlib
 import io
-import logging
-import sys
-import time
 import warnings
-from functools import lru_cache
-from importlib.metadata import version
+from functools import lru_cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from src.config import TargetConfig
 from src.data.crystal import Crystal
 from src.data.table import Crystals
 from src.storage import ragged
+from src.storage.cache import cache_key, in_chunks
 from src.storage.ragged import RaggedStore
 
-log = logging.getLogger(__name__)
-WEIGHTS = {  # name here -> file in the package's folder `pretrained`
+PRETRAINED = {  # name here -> file in the package's folder `pretrained`
     "chgnet": "0.3.0/chgnet_0.3.0_e29f68s314m37.pth.tar",
-    "chgnet_0.2.0": "0.2.0/chgnet_0.2.0_e30f77s348m32.pth.tar",  # an earlier training, whose errors are partly others
+    "chgnet_0.2.0": "0.2.0/chgnet_0.2.0_e30f77s348m32.pth.tar",  # an earlier training, whose errors differ in part
 }
-BASES: dict[str, tuple[str, ...]] = {"none": (), "chgnet": ("chgnet",), "chgnet_mean": tuple(WEIGHTS)}
+BASES: dict[str, tuple[str, ...]] = {"none": (), "chgnet": ("chgnet",), "chgnet_mean": tuple(PRETRAINED)}
 MAX_Z = 94  # the heaviest element of its tables, Pu
 CHUNK = 32  # crystals; also a batch, so that numbers do not depend on the number of processes
 LEVELS = {
-    "energy": "crystal",  # (1,), eV/atom, over the reference of the elements that CHGNet was trained with
-    "crystal_features": "crystal",  # (1, 64): mean over the atoms of what the energy is read from
-    "atom_features": "atom",  # (n_atoms, 64): before the last layer; magnetic moments are read from them
+    "energy": "crystal",  # (1,), eV/atom, relative to the reference energies of the elements that CHGNet was trained with
+    "crystal_features": "crystal",  # (1, 64): mean over the atoms of the vectors that give the energy
+    "atom_features": "atom",  # (n_atoms, 64): before the last layer; they give the magnetic moments
     "site_energies": "atom",  # (n_atoms,), eV, their mean is `energy`
     "magmoms": "atom",  # (n_atoms,), Bohr magnetons, without sign
 }
 
 
 def cached_potential(crystals: Crystals, crystals_key: str, folder: Path, n_jobs: int = 1, name: str = "chgnet") -> RaggedStore:
-    """The store of LEVELS for all crystals in `folder`, memory-mapped; computed where it is not there yet.
+    """Return the store of LEVELS for all crystals in `folder`, memory-mapped; it is computed if it is missing.
 
-    crystals_key: identifies the crystals, their hash for instance. name: of WEIGHTS.
-    Raises ValueError where chgnet is not installed or does not know an element.
+    crystals_key: identifies the crystals, for instance by their hash. name: one of PRETRAINED.
+    Raises ValueError if chgnet is not installed or does not know an element.
     """
     _require_chgnet()
-    code = [Path(str(module.__file__)).read_bytes() for module in (ragged, sys.modules[__name__])]
-    libraries = [version(name).encode() for name in ("chgnet", "pymatgen-core", "numpy", "torch")]
-    key = hashlib.sha256(b"\0".join([crystals_key.encode(), *code, *libraries])).hexdigest()[:16]
-    path = folder / f"{name}-{key}"
-    if path.is_dir():
-        log.info("%s: read from %s", name, path)
-    return RaggedStore.cached(path, lambda: _compute_and_log(crystals, n_jobs, name, path))
-
-
-def _compute_and_log(crystals: Crystals, n_jobs: int, name: str, path: Path) -> RaggedStore:
-    start = time.perf_counter()
-    found = compute_potential(crystals, n_jobs, name)
-    log.info("%s: %d crystals in %.1f s; for %s", name, len(crystals), time.perf_counter() - start, path)
-    return found
+    key = cache_key(crystals_key, name, (__file__, ragged.__file__), ("chgnet", "pymatgen-core", "numpy", "torch"))
+    return RaggedStore.cached(folder / f"{name}-{key}", lambda: compute_potential(crystals, n_jobs, name))
 
 
 def base_energies(
     config: TargetConfig, crystals: Crystals, crystals_key: str, folder: Path, n_jobs: int = 1
 ) -> NDArray[np.float64]:
-    """(n_crystals,), eV/atom: the mean of the energies that the target's base names; zeros where it names none."""
+    """Return (n_crystals,), eV/atom: the mean of the energies that the target's base names, zeros if it names none."""
     names = BASES[config.base]
     energies = [cached_potential(crystals, crystals_key, folder, n_jobs, name).arrays["energy"] for name in names]
     return np.mean(energies, axis=0, dtype=np.float64) if names else np.zeros(len(crystals))
 
 
 def compute_potential(crystals: Crystals, n_jobs: int = 1, name: str = "chgnet") -> RaggedStore:
-    """The store of LEVELS for all crystals, single precision, in memory. name: of WEIGHTS."""
+    """Return the store of LEVELS for all crystals in single precision. name: one of PRETRAINED."""
     _require_chgnet()
     heavy = np.flatnonzero(crystals.element_counts[:, MAX_Z + 1 :].any(axis=1))
     if len(heavy):
         raise ValueError(f"CHGNet knows elements up to Z = {MAX_Z}; rows {heavy[:5].tolist()} hold heavier ones: leave them out")
-    bar = tqdm(total=len(crystals), desc=name, unit="crystal", mininterval=1, disable=len(crystals) < 100)
-    parts: list[RaggedStore] = []
-    for part in joblib.Parallel(n_jobs=n_jobs if len(crystals) >= 100 else 1, return_as="generator")(
-        joblib.delayed(_compute_chunk)(crystals, start, name) for start in range(0, len(crystals), CHUNK)
-    ):
-        parts.append(part)
-        bar.update(len(part))
-    bar.close()
-    return RaggedStore.concatenate(parts)
+    compute, n = partial(_compute_chunk, crystals, name), len(crystals)
+    return RaggedStore.concatenate(in_chunks(compute, range(n), n, CHUNK, name, n_jobs, worth_workers=100))
 
 
 def potential_features(potential: RaggedStore, prefix: str = "chgnet") -> pd.DataFrame:
-    """One row for each crystal: energy, crystal features, spread of site energies, magnetic moments.
+    """Return one row for each crystal: energy, crystal features, spread and maximum of site energies and magnetic moments.
 
-    potential: of `cached_potential`.
+    potential: a store of `cached_potential`.
     """
     arrays, offsets = potential.arrays, potential.offsets["atom"]
     n_atoms = np.diff(offsets)
@@ -120,39 +94,38 @@ def _require_chgnet() -> None:
 
 @lru_cache
 def _model(name: str) -> Any:
-    """CHGNet as CHGNet.load gives it, without its reference of the elements; nothing in its checkpoint is executed."""
+    """Return CHGNet as CHGNet.load does, without its reference energies of the elements, executing nothing in its checkpoint."""
     import torch
     from chgnet.model import CHGNet
 
     package = find_spec("chgnet")
-    path = Path(str(package.origin)).parent / "pretrained" / WEIGHTS[name] if package else Path(WEIGHTS[name])
-    release = WEIGHTS[name].partition("/")[0]
+    path = Path(str(package.origin)).parent / "pretrained" / PRETRAINED[name] if package else Path(PRETRAINED[name])
+    release = PRETRAINED[name].partition("/")[0]
     weights = torch.load(path, map_location="cpu", weights_only=True)["model"]
     with contextlib.redirect_stdout(io.StringIO()):  # it prints its number of parameters
         model: Any = CHGNet.from_dict(weights, mlp_out_bias=release == "0.2.0", version=release)
-    model.composition_model = None  # energies over its elements' reference
+    model.composition_model = None  # energies relative to its references
     model.graph_converter.set_isolated_atom_response("ignore")  # an atom without neighbours is legal
     return model
 
 
-def _compute_chunk(crystals: Crystals, start: int, name: str) -> RaggedStore:
+def _compute_chunk(crystals: Crystals, name: str, chunk: list[int]) -> RaggedStore:
     import torch
 
     torch.set_num_threads(1)
-    chunk = [crystals[i] for i in range(start, min(start + CHUNK, len(crystals)))]
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # remarks on noble gases without an electronegativity, on tensors made scalars
-        predicted = _predict(chunk, name)
+        warnings.simplefilter("ignore")  # of noble gases without an electronegativity, of tensors turned into scalars
+        predicted = _predict([crystals[i] for i in chunk], name)
     return RaggedStore.from_items(LEVELS, predicted)
 
 
 def _predict(crystals: list[Crystal], name: str) -> list[dict[str, NDArray[np.float32]]]:
-    """The fields of LEVELS for each crystal."""
+    """Return the fields of LEVELS for each crystal."""
     model = _model(name)
     graphs = [model.graph_converter(crystal.to_structure()) for crystal in crystals]
     wanted = {"return_site_energies": True, "return_atom_feas": True, "return_crystal_feas": True}
     found = model.predict_graph(graphs, task="em", batch_size=CHUNK, **wanted)
-    found = [found] if len(crystals) == 1 else found  # of one graph it returns no list
+    found = [found] if len(crystals) == 1 else found  # for one graph it returns no list
     return [
         {
             "energy": one["e"].reshape(1),

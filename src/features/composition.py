@@ -6,26 +6,26 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from pymatgen.core import Composition, Element
-from tqdm import tqdm
 
 from src.config import ElementConfig
 from src.data.crystal import N_ELEMENTS
 from src.features.elements import element_vectors
+from src.storage.cache import in_chunks
 
 Counts = NDArray[np.int64]
+CHUNK = 64  # compositions
 
 
 def composition_features(
     element_counts: Counts, groups: tuple[str, ...], n_jobs: int = 1, word2vec: Path | None = None
 ) -> pd.DataFrame:
-    """One row for each crystal, the columns of the named groups side by side.
+    """Return one row for each crystal, the columns of the named groups side by side.
 
     element_counts: (n_crystals, N_ELEMENTS).
-    groups: of GROUPS.
-    word2vec: a gensim file to take mat2vec from.
+    groups: names in GROUPS.
+    word2vec: a gensim file with the vectors of mat2vec; None: the packaged table.
     """
     unknown = set(groups) - set(GROUPS)
     if unknown:
@@ -34,13 +34,13 @@ def composition_features(
 
 
 def fractions(element_counts: Counts, n_jobs: int, word2vec: Path | None) -> pd.DataFrame:
-    """Atomic fraction of each element."""
+    """Return the atomic fraction of each element."""
     columns = [f"x_{Element.from_Z(z).symbol}" for z in range(1, N_ELEMENTS)]
     return pd.DataFrame((element_counts / element_counts.sum(axis=1, keepdims=True))[:, 1:], columns=columns)
 
 
 def mat2vec_statistics(element_counts: Counts, n_jobs: int, word2vec: Path | None) -> pd.DataFrame:
-    """Mean and standard deviation over the atoms of each component of mat2vec."""
+    """Return mean and standard deviation of each component of mat2vec over the atoms."""
     vectors = element_vectors(ElementConfig(("mat2vec",)), word2vec)
     x = element_counts / element_counts.sum(axis=1, keepdims=True)
     mean = x @ vectors
@@ -50,28 +50,20 @@ def mat2vec_statistics(element_counts: Counts, n_jobs: int, word2vec: Path | Non
 
 
 def magpie(element_counts: Counts, n_jobs: int, word2vec: Path | None) -> pd.DataFrame:
-    """Magpie statistics, stoichiometry norms and valence orbitals by matminer.
+    """Return Magpie statistics, stoichiometry norms and valence orbitals, computed by matminer.
 
     Source: Ward et al., npj Comput. Mater. 2, 16028 (2016), doi:10.1038/npjcompumats.2016.28.
     """
     different, row = np.unique(element_counts, axis=0, return_inverse=True)
-    bar = tqdm(total=len(different), desc="Magpie statistics", mininterval=1, disable=len(different) < 500)
-    chunks = np.array_split(different, max(1, len(different) // 64))
-    parts = []
-    for part in Parallel(n_jobs=n_jobs if len(different) >= 500 else 1, return_as="generator")(
-        delayed(_magpie_rows)(chunk) for chunk in chunks
-    ):
-        parts.append(part)
-        bar.update(len(part))
-    bar.close()
+    parts = in_chunks(_magpie_rows, different, len(different), CHUNK, "Magpie statistics", n_jobs)
     return pd.concat(parts, ignore_index=True).iloc[row].reset_index(drop=True)
 
 
-def _magpie_rows(element_counts: Counts) -> pd.DataFrame:
+def _magpie_rows(element_counts: list[Counts]) -> pd.DataFrame:
     from matminer.featurizers.composition import ElementProperty, Stoichiometry, ValenceOrbital
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # remarks on noble gases without an electronegativity
+        warnings.simplefilter("ignore")  # noble gases have no electronegativity
         featurizers = [ElementProperty.from_preset("magpie", impute_nan=True), Stoichiometry(), ValenceOrbital(impute_nan=True)]
         compositions = [Composition({int(z): int(row[z]) for z in np.flatnonzero(row)}) for row in element_counts]
         values = [[v for f in featurizers for v in f.featurize(composition)] for composition in compositions]

@@ -1,7 +1,7 @@
 """Element vectors by atomic number: mat2vec through gensim, one-hot, and other published tables.
 
 The tables ship in the package ElementEmbeddings (input/README.md has their papers). The original mat2vec model, a gensim
-Word2Vec file, takes precedence where the user has put it at input/mat2vec/pretrained_embeddings.
+Word2Vec file, takes precedence if the user has put it at input/mat2vec/pretrained_embeddings.
 """
 
 import csv
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from src.config import ElementConfig
 from src.data.crystal import N_ELEMENTS
 from src.data.table import SYMBOLS
+from src.storage.cache import file_key
 
 log = logging.getLogger(__name__)
 EMBEDDINGS = {  # learned vectors: each row is scaled to norm sqrt(n_features)
@@ -29,24 +30,25 @@ EMBEDDINGS = {  # learned vectors: each row is scaled to norm sqrt(n_features)
     "matscholar": "matscholar-embedding.json",
     "megnet16": "megnet16.json",
 }
-PROPERTIES = {"magpie": "magpie.csv", "oliynyk": "oliynyk_preprocessed.csv"}  # measured ones: each column is standardised
+PROPERTIES = {"magpie": "magpie.csv", "oliynyk": "oliynyk_preprocessed.csv"}  # measured: each column is standardised
 TABLES = ("one_hot", *EMBEDDINGS, *PROPERTIES)
 
 
 @lru_cache
 def element_vectors(config: ElementConfig, word2vec: Path | None = None) -> NDArray[np.float64]:
-    """(N_ELEMENTS, n_features): the tables of the config side by side, entries of about unit variance.
+    """Return the tables of the config side by side, (N_ELEMENTS, n_features), with entries of about unit variance.
 
-    Elements that a table lacks get the mean of its vectors, and are listed in the log.
-    word2vec: a gensim Word2Vec file to take mat2vec from.
+    Elements that a table lacks get the mean of its vectors; the log lists them.
+    word2vec: a gensim Word2Vec file with the vectors of mat2vec; None: the packaged table.
     """
     return np.concatenate([_table(name, word2vec) for name in config.tables], axis=1)
 
 
 def mat2vec(word2vec: Path | None = None) -> KeyedVectors:
-    """mat2vec as gensim KeyedVectors, element symbols among its keys (Tshitoyan et al. 2019, doi:10.1038/s41586-019-1335-8).
+    """Return mat2vec, element symbols among its keys (Tshitoyan et al. 2019, doi:10.1038/s41586-019-1335-8).
 
     word2vec: a gensim Word2Vec file. It is a pickle: reading one from an untrusted source can run code.
+    Raises ValueError if gensim cannot read it.
     """
     if word2vec is not None:
         _warn_of_pickle(word2vec)
@@ -63,14 +65,14 @@ def mat2vec(word2vec: Path | None = None) -> KeyedVectors:
 
 @lru_cache
 def _warn_of_pickle(word2vec: Path) -> None:
-    """Says once, in the process that a person started, what is going to be unpickled."""
+    """Warn once, in the process that the user started, of the file that will be unpickled."""
     digest = hashlib.sha256(word2vec.read_bytes()).hexdigest()
     level = logging.WARNING if current_process().name == "MainProcess" else logging.DEBUG
     log.log(level, "mat2vec: unpickling the Word2Vec file %s, sha256 %s; use only files that you trust", word2vec, digest)
 
 
 def _table(name: str, word2vec: Path | None) -> NDArray[np.float64]:
-    """(N_ELEMENTS, n_features) of one table."""
+    """Return one table, (N_ELEMENTS, n_features)."""
     if name == "one_hot":
         return np.eye(N_ELEMENTS) * np.sqrt(N_ELEMENTS)
     if name == "mat2vec":
@@ -98,7 +100,7 @@ def _by_atomic_number(rows: Mapping[str, NDArray], name: str) -> NDArray[np.floa
 
 
 def _packaged(file: str) -> dict[str, NDArray]:
-    """A table of ElementEmbeddings, symbol -> vector, without importing that package (which takes many seconds)."""
+    """Return a table of ElementEmbeddings, symbol -> vector, without importing that package, which takes many seconds."""
     spec = find_spec("elementembeddings")
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError("ElementEmbeddings is not installed: pip install -r requirements.txt")
@@ -111,10 +113,5 @@ def _packaged(file: str) -> dict[str, NDArray]:
 
 
 def word2vec_key(word2vec: Path | None) -> str:
-    """Identifies the vectors that mat2vec is taken from: a user's file with its side files, or the packaged table."""
-    if word2vec is None:
-        return "packaged"
-    digest = hashlib.sha256()
-    for path in sorted(word2vec.parent.glob(f"{word2vec.name}*")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+    """Return what identifies the vectors of mat2vec: the hash of a user's file and its side files, or `packaged`."""
+    return file_key(word2vec) if word2vec else "packaged"

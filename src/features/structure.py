@@ -4,25 +4,25 @@ import logging
 import warnings
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from src.data.table import Crystals
 from src.features.charges import CHARGES, charges
 from src.features.geometry import GEOMETRY, SYMMETRY, PrimitiveCrystal, geometry, primitive_crystal, symmetry
 from src.features.voronoi import VORONOI, voronoi
+from src.storage.cache import in_chunks
 
 log = logging.getLogger(__name__)
 CHUNK = 32  # crystals
 
 
 class Group(NamedTuple):
-    """A named group of columns. is_finite: defined for every crystal, so fit for networks; else NaN where it is not."""
+    """A named group of columns. is_finite: defined for every crystal, hence fit for networks; otherwise NaN if undefined."""
 
     columns: tuple[str, ...]
     compute: Callable[[PrimitiveCrystal], list[float]]
@@ -38,41 +38,31 @@ GROUPS = {
 
 
 def structure_features(crystals: Crystals, groups: tuple[str, ...], n_jobs: int = 1) -> pd.DataFrame:
-    """One row for each crystal, the columns of the named groups side by side; the same for every cell of a crystal.
+    """Return one row for each crystal, the columns of the named groups side by side; no choice of cell changes them.
 
-    Where a group that is not finite cannot be computed its columns are NaN; how often and why is in the log.
-    groups: of GROUPS.
+    If a group that is not finite cannot be computed, its columns are NaN; the log says how often and why.
+    groups: names in GROUPS.
     """
     unknown = set(groups) - set(GROUPS)
     if unknown:
         raise ValueError(f"features: unknown {sorted(unknown)}; there are {', '.join(GROUPS)}")
-    bar = tqdm(total=len(crystals), desc=f"features: {', '.join(groups)}", mininterval=1, disable=len(crystals) < 100)
-    rows: list[NDArray[np.float64]] = []
-    problems: Counter[str] = Counter()
-    for part, found in Parallel(n_jobs=n_jobs if len(crystals) >= 100 else 1, return_as="generator")(
-        delayed(_rows)(crystals, start, groups) for start in range(0, len(crystals), CHUNK)
-    ):
-        rows.append(part)
-        problems.update(found)
-        bar.update(len(part))
-    bar.close()
-    for problem, n in problems.items():
-        log.warning("features: %d of %d crystals: %s", n, len(crystals), problem)
-    return pd.DataFrame(np.concatenate(rows), columns=[column for name in groups for column in GROUPS[name].columns])
+    compute, n = partial(_rows, crystals, groups), len(crystals)
+    found = list(in_chunks(compute, range(n), n, CHUNK, f"features: {', '.join(groups)}", n_jobs, worth_workers=100))
+    for problem, n_times in sum((problems for _, problems in found), Counter[str]()).items():
+        log.warning("features: %d of %d crystals: %s", n_times, n, problem)
+    columns = [column for name in groups for column in GROUPS[name].columns]
+    return pd.DataFrame(np.concatenate([rows for rows, _ in found]), columns=columns)
 
 
-def _rows(crystals: Crystals, start: int, groups: tuple[str, ...]) -> tuple[NDArray[np.float64], Counter[str]]:
-    """The rows of a chunk, and what went wrong how often."""
+def _rows(crystals: Crystals, groups: tuple[str, ...], chunk: list[int]) -> tuple[NDArray[np.float64], Counter[str]]:
+    """Return the rows of a chunk, and how often each problem occurred."""
     logging.getLogger("moyo").setLevel(logging.ERROR)
     rows, problems = [], Counter[str]()
-    for i in range(start, min(start + CHUNK, len(crystals))):
+    for i in chunk:
         crystal = primitive_crystal(crystals[i])
         if not crystal.symmetry_found:
             problems["no symmetry found, taken as P1"] += 1
-        row: list[float] = []
-        for name in groups:
-            row += _values(name, crystal, problems)
-        rows.append(row)
+        rows.append([value for name in groups for value in _values(name, crystal, problems)])
     return np.array(rows, dtype=np.float64), problems
 
 
@@ -80,7 +70,7 @@ def _values(name: str, crystal: PrimitiveCrystal, problems: Counter[str]) -> lis
     group = GROUPS[name]
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # pymatgen's and matminer's remarks on elements that lack a property
+            warnings.simplefilter("ignore")  # pymatgen and matminer warn of elements that lack a property
             values = group.compute(crystal)
     except ValueError as error:
         if group.is_finite:

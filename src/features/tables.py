@@ -1,13 +1,5 @@
-"""Tables of features, one cached file for each group, which experiments share."""
+"""Tables of features, one cached store for each group, which experiments share."""
 
-import hashlib
-import logging
-import sys
-import time
-import zipfile
-import zlib
-from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -18,29 +10,31 @@ from src.data import crystal
 from src.data.table import Crystals
 from src.features import charges, chgnet, composition, elements, geometry, structure, voronoi
 from src.features.composition import composition_features
+from src.features.elements import word2vec_key
 from src.features.structure import structure_features
-from src.storage.cache import cached
-from src.storage.files import to_bytes, write_atomic
+from src.storage import ragged
+from src.storage.cache import cache_key
+from src.storage.ragged import RaggedStore
 
-log = logging.getLogger(__name__)
-GROUPS = (*composition.GROUPS, *structure.GROUPS, *chgnet.WEIGHTS)
-CODE = {
-    "composition": (composition, elements),
-    "structure": (crystal, geometry, structure),
-    "charges": (charges,),
-    "voronoi": (voronoi,),
+OF_STRUCTURE = (crystal.__file__, geometry.__file__, structure.__file__)
+CODE = {  # group -> the source that computes it
+    **dict.fromkeys(composition.GROUPS, (composition.__file__, elements.__file__)),
+    **dict.fromkeys(structure.GROUPS, OF_STRUCTURE),
+    "charges": (*OF_STRUCTURE, charges.__file__),
+    "voronoi": (*OF_STRUCTURE, voronoi.__file__),
 }
+GROUPS = (*CODE, *chgnet.PRETRAINED)
 LIBRARIES = ("matminer", "pymatgen-core", "ElementEmbeddings", "moyopy", "numpy", "scipy")
 
 
 def cached_features(
     crystals: Crystals, key: str, groups: tuple[str, ...], cache: Path, n_jobs: int = 1, word2vec: Path | None = None
 ) -> pd.DataFrame:
-    """The columns of the groups for all crystals, single precision, from files in `cache` where they are there already.
+    """Return the columns of the groups for all crystals in single precision, from `cache` if they are there already.
 
-    key: identifies the crystals, their hash for instance.
-    groups: of GROUPS: those of composition.py and structure.py, and CHGNet's crystal features (open track).
-    word2vec: a gensim file to take mat2vec from.
+    key: identifies the crystals, for instance by their hash.
+    groups: names in GROUPS: those of composition.py and structure.py, and CHGNet's features of crystals (open track).
+    word2vec: a gensim file with the vectors of mat2vec; None: the packaged table.
     """
     unknown = [name for name in groups if name not in GROUPS]
     if unknown or not groups:
@@ -51,7 +45,10 @@ def cached_features(
 def finite_features(
     crystals: Crystals, key: str, groups: tuple[str, ...], cache: Path, n_jobs: int = 1, word2vec: Path | None = None
 ) -> NDArray[np.float32]:
-    """(n_crystals, n_features): `cached_features` for those who need every value; ValueError where one is undefined."""
+    """Return `cached_features` as (n_crystals, n_features) for models that need every value.
+
+    Raises ValueError if a value is undefined.
+    """
     table = cached_features(crystals, key, groups, cache, n_jobs, word2vec)
     undefined = ~np.isfinite(table.to_numpy())
     if undefined.any():
@@ -62,48 +59,20 @@ def finite_features(
 
 
 def _cached_group(crystals: Crystals, key: str, group: str, cache: Path, n_jobs: int, word2vec: Path | None) -> pd.DataFrame:
-    if group in chgnet.WEIGHTS:  # a cache of its own
+    if group in chgnet.PRETRAINED:  # a cache of its own
         store = chgnet.cached_potential(crystals, key, cache, n_jobs, group)
         return chgnet.potential_features(store, group).astype(np.float32)
-    path = cache / f"features-{group}-{_hash(key, group, word2vec)}.npz"
-    if path.is_file():
-        log.info("features: %s read from %s", group, path)
-    compute = partial(_compute_group, path, crystals, group, n_jobs, word2vec)
-    return cached(path, partial(_stored_group, n_crystals=len(crystals)), compute)
+    settings = [group, word2vec_key(word2vec) if group == "mat2vec" else None]
+    path = cache / f"features-{group}-{cache_key(key, settings, (__file__, ragged.__file__, *CODE[group]), LIBRARIES)}"
+    store = RaggedStore.cached(path, lambda: _computed_group(crystals, group, n_jobs, word2vec))
+    return pd.DataFrame(np.array(store.arrays["values"]), columns=np.array(store.arrays["columns"]))
 
 
-def _compute_group(path: Path, crystals: Crystals, group: str, n_jobs: int, word2vec: Path | None) -> None:
-    start = time.perf_counter()
+def _computed_group(crystals: Crystals, group: str, n_jobs: int, word2vec: Path | None) -> RaggedStore:
+    """Return a store whose one item is the table of a group."""
     if group in composition.GROUPS:
         table = composition_features(crystals.element_counts, (group,), n_jobs, word2vec)
     else:
         table = structure_features(crystals, (group,), n_jobs)
-    table = table.astype(np.float32)
-    columns = np.array(table.columns, dtype=str)
-    write_atomic(path, to_bytes(lambda file: np.savez(file, values=table.to_numpy(), columns=columns)))
-    seconds = time.perf_counter() - start
-    log.info("features: %s, %d columns for %d crystals in %.1f s; now in %s", group, table.shape[1], len(table), seconds, path)
-
-
-def _stored_group(path: Path, n_crystals: int) -> pd.DataFrame:
-    """The columns in a cached file; ValueError where it is damaged."""
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            table = pd.DataFrame(stored["values"], columns=stored["columns"])
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"features: {path} is damaged ({error}); remove it, it will be made anew") from error
-    if len(table) != n_crystals or (table.dtypes != np.float32).any():
-        raise ValueError(
-            f"features: {path} is damaged (not single precision for {n_crystals} crystals); remove it, it will be made anew"
-        )
-    return table
-
-
-def _hash(key: str, group: str, word2vec: Path | None) -> str:
-    """Of everything that shapes the columns of a group: crystals, code, libraries, the user's vectors."""
-    kind = "composition" if group in composition.GROUPS else "structure"
-    modules = (*CODE[kind], *CODE.get(group, ()), sys.modules[__name__])
-    code = [Path(str(module.__file__)).read_bytes() for module in modules]
-    libraries = [f"{name} {version(name)}".encode() for name in LIBRARIES]
-    own_vectors = word2vec.read_bytes() if word2vec and group == "mat2vec" else b""
-    return hashlib.sha256(b"\0".join([key.encode(), group.encode(), own_vectors, *code, *libraries])).hexdigest()[:16]
+    item = {"values": table.to_numpy(np.float32), "columns": np.array(table.columns, dtype=str)}
+    return RaggedStore.from_items({"values": "crystal", "columns": "column"}, [item])

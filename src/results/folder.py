@@ -40,7 +40,7 @@ def remedy(path: Path) -> str:
         return f"restore it: git checkout {path.parent.parent.name}/results"
     if path.parent.name.startswith("fold_"):
         return f"remove the folder {path.parent}, and train.py trains that fold again"
-    return "remove it, and train.py writes it anew"
+    return "remove it, and train.py will write it again"
 
 
 def check_score(path: Path, table: pd.DataFrame, mae: float) -> None:

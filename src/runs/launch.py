@@ -3,7 +3,6 @@
 import logging
 import os
 import threading
-import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from tqdm import tqdm
 
 from src.learners import distributed
 from src.runs import cluster
+from src.storage.cache import end_with
 
 log = logging.getLogger(__name__)
 Where = Literal["local", "ray", "dask"]
@@ -102,7 +102,7 @@ def _run(work: Work[J], folds: list[int], launcher: Launcher, at_once: int) -> d
     if launcher.n_jobs == 1 or len(work.folds) == 1 or distributed.world_size() > 1:
         return dict(filter(None, (_guarded(work, k) for k in folds)))
     n_workers = max(2, at_once)  # joblib runs a single one in this process, which is to survive it
-    loky = {"inner_max_num_threads": 1, "initializer": _end_with, "initargs": (os.getpid(),)}
+    loky = {"inner_max_num_threads": 1, "initializer": end_with, "initargs": (os.getpid(),)}
     with warnings.catch_warnings(), parallel_config(backend="loky", n_jobs=n_workers, **loky):
         # loky starts a worker anew between folds where the last one left it large: as wanted
         warnings.filterwarnings("ignore", "A worker stopped while some jobs were given to the executor")
@@ -117,17 +117,6 @@ def _guarded(work: Work[J], k: int) -> tuple[int, str] | None:
     except FloatingPointError as error:
         return k, str(error)
     return None
-
-
-def _end_with(parent: int) -> None:
-    """Ends this worker soon after its parent, so that no orphan trains or waits beside the next run."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.2)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 class _FollowHistories:

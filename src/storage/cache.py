@@ -1,51 +1,108 @@
-"""Files and folders that are built once and read from then on."""
+"""The caches in outputs/: what names them, how they are opened, refused and rebuilt, and the parallel loop that fills them."""
 
-import contextlib
+import hashlib
+import json
 import logging
+import os
 import shutil
-from collections.abc import Callable, Iterator
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
 from filelock import FileLock
+from joblib import Parallel, delayed
+from tqdm import tqdm
 
 log = logging.getLogger(__name__)
+Item = TypeVar("Item")
 T = TypeVar("T")
 
 
-def cached(path: Path, read: Callable[[Path], T], build: Callable[[], object]) -> T:
-    """What `read` makes of a file or folder; where it is not there, or `read` calls it damaged, `build` writes it first.
+def cache_key(data: str, settings: object, code: Iterable[str], libraries: Iterable[str]) -> str:
+    """Return the hash of everything that shapes what is cached.
 
-    The name must say everything that shapes the content: then what is built anew is what was lost.
-    read: raises ValueError, with the remedy of removing it, where it is damaged.
+    data: identifies what it is made from. settings: as JSON holds them; a user's file appears in them by its `file_key`.
+    code: source files of the modules that make it. libraries: installed packages that they call.
     """
-    if path.exists():
-        try:
-            return read(path)
-        except ValueError as error:
-            log.warning("%s: this is done now", error)
-            _remove(path)
-    with built_once(path) as is_mine:
-        if is_mine:
+    digest = hashlib.sha256(json.dumps([data, settings, [(name, version(name)) for name in libraries]]).encode())
+    for path in code:
+        digest.update(hashlib.sha256(Path(path).read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
+def file_key(path: Path) -> str:
+    """Return the hash of a user's file and its side files, whose names begin with its own."""
+    digest = hashlib.sha256()
+    for part in sorted(path.parent.glob(f"{path.name}*")):
+        digest.update(part.read_bytes())
+    return digest.hexdigest()
+
+
+def cached(path: Path, read: Callable[[Path], T], build: Callable[[], object]) -> T:
+    """Return what `read` makes of a file or folder; if it is missing or damaged, one process lets `build` write it first.
+
+    path: its name holds the `cache_key`, so what is rebuilt equals what was lost.
+    read: raises ValueError, which says to remove it, if it is damaged.
+    """
+    if (found := _read_undamaged(path, read, logging.DEBUG)) is not None:
+        log.info("%s: read", path)
+        return found
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.parent / f".{path.name}.lock"):
+        if _read_undamaged(path, read, logging.WARNING) is None:  # no other process has built it meanwhile
+            for left in (path, *path.parent.glob(f".{path.name}-*")):  # by killed processes
+                shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
+            start = time.perf_counter()
             build()
+            log.info("%s: built in %.1f s", path, time.perf_counter() - start)
     return read(path)
 
 
-def _remove(path: Path) -> None:
-    shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+def _read_undamaged(path: Path, read: Callable[[Path], T], level: int) -> T | None:
+    try:
+        return read(path) if path.exists() else None
+    except ValueError as error:
+        log.log(level, "%s; this is done now", error)
+        return None
 
 
-@contextlib.contextmanager
-def built_once(path: Path) -> Iterator[bool]:
-    """Gives the block the right to build `path`; False where it is there, another process having built it meanwhile.
+def in_chunks(
+    function: Callable[[list[Item]], T],
+    items: Iterable[Item],
+    n_items: int,
+    size: int,
+    name: str,
+    n_jobs: int,
+    worth_workers: int = 500,
+) -> Iterator[T]:
+    """Yield what `function` returns for each chunk of `size` items, in order, from n_jobs processes, while a bar shows progress.
 
-    What a killed process left of it is removed first.
+    name: title of the bar. worth_workers: fewer items are computed in this process, without a bar.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.parent / f".{path.name}.lock"):
-        if path.exists():
-            yield False
-            return
-        for left in path.parent.glob(f".{path.name}-*"):
-            _remove(left)
-        yield True
+    few = n_items < worth_workers
+    parallel = Parallel(1 if few else n_jobs, return_as="generator", initializer=end_with, initargs=(os.getpid(),))
+    with tqdm(total=n_items, desc=name, mininterval=1, disable=few) as bar:
+        for result in parallel(delayed(function)(chunk) for chunk in _batched(items, size)):
+            bar.update(min(size, n_items - bar.n))
+            yield result
+
+
+def _batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    left = iter(items)
+    while batch := list(islice(left, size)):
+        yield batch
+
+
+def end_with(parent: int) -> None:
+    """End this worker soon after its parent, so that no orphan computes or waits beside the next run."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.2)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,4 +1,4 @@
-"""Reading and writing files so that one that exists is whole, and doing a thing in one process at a time."""
+"""Files that are whole if they exist, and locks that one process holds at a time."""
 
 import contextlib
 import gzip
@@ -15,11 +15,11 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock, Timeout
 
-STALE_SECONDS = 3600.0  # a temporary file that old is what a killed process left behind
+STALE_SECONDS = 3600.0  # a temporary file this old was left by a killed process
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Writes to a temporary name and renames that: whoever reads `path` finds all of the old content or all of the new."""
+    """Write to a temporary name and rename it: a reader of `path` finds either the old content or the new, whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in path.parent.glob(f".{path.name}-*"):
         with contextlib.suppress(FileNotFoundError):
@@ -31,7 +31,7 @@ def write_atomic(path: Path, content: bytes) -> None:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())  # on the disk before the name is: a power failure leaves no empty file
+            os.fsync(file.fileno())  # on the disk before its name: a power failure leaves no empty file
         temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:
@@ -41,28 +41,28 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 
 def to_bytes(write: Callable[[io.BytesIO], object]) -> bytes:
-    """What `write` writes to a file that is open for it."""
+    """Return what `write` writes to the binary file that it is given."""
     buffer = io.BytesIO()
     write(buffer)
     return buffer.getvalue()
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:
-    """Writes a CSV (.csv or .csv.gz) whose bytes depend on the table alone."""
+    """Write a CSV (.csv or .csv.gz) whose bytes depend on the table alone."""
     text = table.to_csv(index=False, lineterminator="\n").encode()
     write_atomic(path, gzip.compress(text, compresslevel=9, mtime=0) if path.suffix == ".gz" else text)
 
 
 def write_json(path: Path, data: object) -> None:
-    """Writes data as indented JSON."""
+    """Write data as indented JSON."""
     write_atomic(path, (json.dumps(data, indent=1) + "\n").encode())
 
 
 def read_json(path: Path, kinds: Mapping[str, type | tuple[type, ...]], remedy: str) -> dict[str, Any]:
-    """The object in a JSON file.
+    """Return the object in a JSON file.
 
-    kinds: for each key that it must have, the types of its value. remedy: what to do where the file is damaged.
-    Raises ValueError that names the file where it is not such an object, FileNotFoundError where there is none.
+    kinds: for each key that it must have, the types of its value. remedy: what to do if the file is damaged.
+    Raises ValueError, which names the file, if it is not such an object, and FileNotFoundError if it is missing.
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
@@ -78,9 +78,9 @@ def read_json(path: Path, kinds: Mapping[str, type | tuple[type, ...]], remedy: 
 
 @contextlib.contextmanager
 def locked(path: Path, held: str) -> Iterator[None]:
-    """Holds the lock file `path` while the block runs; the system frees it when the process ends, however it ends.
+    """Hold the lock file `path` while the block runs; the system frees it when the process ends, however it ends.
 
-    Raises ValueError, `held` and the holder's process and machine, where another process has it.
+    Raises ValueError with `held`, the holder's process and its machine if another process holds it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock, holder = FileLock(path), path.with_name(f"{path.name}.holder")

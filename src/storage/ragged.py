@@ -1,7 +1,7 @@
 """RaggedStore: flat arrays of many items of different sizes, in memory or memory-mapped from a folder.
 
-A folder holds one .npy file for each field and one of offsets for each level; nothing in it is ever unpickled. Processes
-that open the same folder share its pages, and an item costs memory only while it is in use.
+A folder holds a .npy file for each field and one of offsets for each level; nothing in it is ever unpickled. Processes that
+open the same folder share its pages, and an item takes memory only while it is in use.
 """
 
 import json
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from src.storage.cache import cached
 
-LEVELS_FILE = "levels.json"  # field -> level, and a seal of every other file
+LEVELS_FILE = "levels.json"  # field -> level, and a seal for every other file
+REMEDY = "remove it, and it will be rebuilt"
 
 
 class RaggedStore:
@@ -39,30 +40,31 @@ class RaggedStore:
     def __len__(self) -> int:
         return len(next(iter(self.offsets.values()))) - 1
 
-    def __reduce__(self) -> tuple:  # another process maps the same files instead of receiving a copy
+    def __reduce__(self) -> tuple:
+        """Let another process map the same files instead of sending it a copy."""
         if self.folder is None:
             return RaggedStore, (self.arrays, self.offsets, self.levels)
         return RaggedStore.open, (self.folder,)
 
     def counts(self, level: str, items: NDArray[np.integer]) -> NDArray[np.int64]:
-        """(n,): rows of each of the items."""
+        """Return the number of rows of each item, (n_items,)."""
         offsets = self.offsets[level]
         return offsets[items + 1] - offsets[items]
 
     def rows(self, level: str, items: NDArray[np.integer]) -> NDArray[np.int64]:
-        """All rows of the items, one item after another."""
+        """Return the numbers of all rows of the items, one item after another."""
         counts = self.counts(level, items)
         return np.arange(counts.sum()) + np.repeat(self.offsets[level][items] - (np.cumsum(counts) - counts), counts)
 
     def item(self, i: int) -> dict[str, NDArray]:
-        """Every field of item i."""
+        """Return every field of item i."""
         return {
             name: self.arrays[name][self.offsets[level][i] : self.offsets[level][i + 1]] for name, level in self.levels.items()
         }
 
     @classmethod
     def from_items(cls, levels: Mapping[str, str], items: Sequence[Mapping[str, NDArray]]) -> "RaggedStore":
-        """A store in memory; every item maps each field of `levels` to its array."""
+        """Return a store in memory; every item maps each field of `levels` to its array."""
         arrays = {name: np.concatenate([item[name] for item in items]) for name in levels}
         offsets: dict[str, NDArray[np.int64]] = {}
         for name, level in levels.items():
@@ -75,9 +77,9 @@ class RaggedStore:
 
     @classmethod
     def concatenate(cls, stores: "Iterable[RaggedStore]", scratch: Path | None = None) -> "RaggedStore":
-        """The items of several stores of the same fields, one store after another; no two of them need to be in memory at once.
+        """Return the items of several stores with the same fields, in order; they need not be in memory at the same time.
 
-        scratch: a folder for the fields, which are unnamed files until the store is saved; None: the system's.
+        scratch: folder of the fields, which are unnamed files until the store is saved; None: the system's.
         """
         fields: dict[str, _GrowingArray] = {}
         counts: dict[str, list[NDArray]] = {}
@@ -94,7 +96,7 @@ class RaggedStore:
         return cls(arrays, {level: np.cumsum(np.concatenate(parts)) for level, parts in counts.items()}, levels)
 
     def save(self, folder: Path) -> None:
-        """Writes the folder: to a temporary name first, then renamed, so that a folder that exists is whole."""
+        """Write the folder under a temporary name and rename it, so that a folder that exists is whole."""
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
         try:
@@ -110,7 +112,7 @@ class RaggedStore:
 
     @classmethod
     def open(cls, folder: Path) -> "RaggedStore":
-        """The store of a folder, its fields memory-mapped; ValueError where a file of it is missing or damaged."""
+        """Return the store of a folder, its fields memory-mapped. Raises ValueError if a file is missing or damaged."""
         try:
             described = json.loads((folder / LEVELS_FILE).read_text())
             levels = dict(described["levels"])
@@ -123,21 +125,19 @@ class RaggedStore:
             offsets = {level: np.load(folder / f"{level}.offsets.npy", allow_pickle=False) for level in set(levels.values())}
             wrong = [name for name, level in levels.items() if len(arrays[name]) != offsets[level][-1]]
         except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-            raise ValueError(f"{folder} is damaged ({error}); remove it, it will be made anew") from error
+            raise ValueError(f"{folder} is damaged ({error}); {REMEDY}") from error
         if wrong:
-            raise ValueError(
-                f"{folder} is damaged (the rows of {wrong} are not those of their level); remove it, it will be made anew"
-            )
+            raise ValueError(f"{folder} is damaged (the rows of {wrong} are not those of their level); {REMEDY}")
         return cls(arrays, offsets, levels, folder)
 
     @classmethod
     def cached(cls, folder: Path, build: "Callable[[], RaggedStore]") -> "RaggedStore":
-        """The store of a folder; if it is not there, or damaged, what `build` makes is saved there first."""
+        """Return the store of a folder; if it is missing or damaged, what `build` returns is saved there first."""
         return cached(folder, cls.open, lambda: build().save(folder))
 
 
 def _seal(path: Path) -> list[int]:
-    """Size, time of change in ns, and CRC-32 of a file."""
+    """Return size, modification time in ns, and CRC-32 of a file."""
     status, checksum = path.stat(), 0
     with path.open("rb") as file:
         while part := file.read(1 << 20):
@@ -146,14 +146,14 @@ def _seal(path: Path) -> list[int]:
 
 
 def _check_seal(path: Path, seal: list[int]) -> None:
-    """ValueError where a file is not the one that was sealed. It is read only where size or time say that it was touched."""
+    """Raise ValueError if a file is not the one that was sealed. It is read only if its size or time differ."""
     status = path.stat()
     if [status.st_size, status.st_mtime_ns] != seal[:2] and _seal(path)[2] != seal[2]:
         raise ValueError(f"{path.name} was changed or cut off")
 
 
 class _GrowingArray:
-    """An array that grows by rows in an unnamed file, which vanishes with it. like: rows of its kind."""
+    """An array that grows by rows in an unnamed file, which vanishes with it. like: rows of the same kind."""
 
     def __init__(self, like: NDArray, folder: Path | None) -> None:
         self.file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115, the array's lifetime is the file's
@@ -161,12 +161,12 @@ class _GrowingArray:
 
     def append(self, rows: NDArray) -> None:
         if rows.dtype != self.like.dtype or rows.shape[1:] != self.like.shape[1:]:
-            raise ValueError(f"rows of {rows.dtype} {rows.shape[1:]} behind rows of {self.like.dtype} {self.like.shape[1:]}")
+            raise ValueError(f"rows of {rows.dtype} {rows.shape[1:]} after rows of {self.like.dtype} {self.like.shape[1:]}")
         self.file.write(rows.tobytes())
         self.n_rows += len(rows)
 
     def mapped(self) -> NDArray:
-        if self.n_rows * self.like.dtype.itemsize * int(np.prod(self.like.shape[1:])) == 0:  # nothing that could be mapped
+        if self.n_rows * self.like.dtype.itemsize * int(np.prod(self.like.shape[1:])) == 0:  # nothing can be mapped
             return np.empty((self.n_rows, *self.like.shape[1:]), self.like.dtype)
         self.file.flush()
         return np.memmap(self.file, self.like.dtype, "r", shape=(self.n_rows, *self.like.shape[1:]))

@@ -13,7 +13,7 @@ from entry import Bad
 from place import HEAD, NETWORK, SUPPORT, TREES, Place
 
 FOLD = "remove the folder"
-ANEW = "remove it, and train.py writes it anew"
+AGAIN = "remove it, and train.py will write it again"
 Change = Callable[[bytes], bytes]
 
 
@@ -139,7 +139,12 @@ def half_a_checkpoint(path: Path, place: Place) -> None:
 def cache(pattern: str, name: str, change: Callable[[Path, Place], object], command: str = TREES) -> Bad:
     damage = lambda place: change(place.cached(pattern), place)
     return Bad(
-        f"cache of {command}", f"{pattern} {name}", damage, ("damaged", "anew"), partial(Place.train, name=command), "remade"
+        f"cache of {command}",
+        f"{pattern} {name}",
+        damage,
+        ("damaged", "it will be rebuilt"),
+        partial(Place.train, name=command),
+        "remade",
     )
 
 
@@ -160,8 +165,8 @@ def pickled(path: Path, place: Place) -> None:
     path.write_bytes(pickle.dumps(Malice(place.root)))
 
 
-def pickled_table(path: Path, place: Place) -> None:
-    np.savez(path, values=np.array([Malice(place.root)], dtype=object), columns=np.array(["a"]))
+def pickled_archive(path: Path, place: Place) -> None:
+    np.savez(path, values=np.array([Malice(place.root)], dtype=object))
 
 
 def without_checksum(path: str, name: str, write: Callable[[Path, Place], object], run: str) -> Bad:
@@ -222,26 +227,26 @@ RUNS = [
     file("run", "fold_1/valid.csv", "empty", lambda _: b"", "is damaged", FOLD, "fold_1"),
     file("run", "fold_1/valid.csv", "edited", last("moved"), "its rows have an MAE of", FOLD),
     file("run", "fold_1/valid.csv", "with NaN", last("nan"), "not finite", FOLD),
-    file("run", "fold_1/valid.csv", "with a row twice", ROW_TWICE, "stands there twice", FOLD),
+    file("run", "fold_1/valid.csv", "with a row twice", ROW_TWICE, "is duplicated", FOLD),
     file("run", "fold_1/valid.csv", "without a column", replaced("e_form_pred", "prediction"), "no column e_form_pred", FOLD),
     Bad("run", "files of another fold", other_fold, ("do not hold each row", "remove the fold folders")),
     file("run", "fold_1/test.csv", "with a row less", ROW_LESS, "its ids are not those of the test table", "remove"),
     file("run", "fold_1/test.csv", "garbage", garbage, "is damaged", FOLD, "fold_1"),
-    file("run", "oof.csv", "cut off", lambda c: half(c) + b'"', "oof.csv", ANEW, command=Place.submit),
-    file("run", "oof.csv", "edited", last("moved"), "metrics.json says", ANEW, command=Place.submit),
-    file("run", "oof.csv", "garbage", garbage, "is damaged", ANEW, command=Place.compare),
-    file("run", "test.csv", "with NaN", last("nan"), "'x-13'", "not finite", ANEW,
+    file("run", "oof.csv", "cut off", lambda c: half(c) + b'"', "oof.csv", AGAIN, command=Place.submit),
+    file("run", "oof.csv", "edited", last("moved"), "metrics.json says", AGAIN, command=Place.submit),
+    file("run", "oof.csv", "garbage", garbage, "is damaged", AGAIN, command=Place.compare),
+    file("run", "test.csv", "with NaN", last("nan"), "'x-13'", "not finite", AGAIN,
          command=Place.submit),
-    file("run", "test.csv", "in words", last("low"), "'x-13'", "not finite", ANEW,
+    file("run", "test.csv", "in words", last("low"), "'x-13'", "not finite", AGAIN,
          command=Place.submit),
-    file("run", "test.csv", "with a row twice", ROW_TWICE, "'x-12' stands there twice", ANEW, command=Place.submit),
-    file("run", "metrics.json", "cut off", half, "is damaged", ANEW, command=Place.submit),
-    file("run", "metrics.json", "without its sd", edited(fold_mae_sd=None), "fold_mae_sd", ANEW, command=Place.compare),
-    file("run", "metrics.json", "a deep nest", lambda _: b"[" * 100_000, "is damaged", ANEW, command=Place.compare),
-    folds("garbage", garbage, "is damaged", ANEW),
+    file("run", "test.csv", "with a row twice", ROW_TWICE, "'x-12' is duplicated", AGAIN, command=Place.submit),
+    file("run", "metrics.json", "cut off", half, "is damaged", AGAIN, command=Place.submit),
+    file("run", "metrics.json", "without its sd", edited(fold_mae_sd=None), "fold_mae_sd", AGAIN, command=Place.compare),
+    file("run", "metrics.json", "a deep nest", lambda _: b"[" * 100_000, "is damaged", AGAIN, command=Place.compare),
+    folds("garbage", garbage, "is damaged", AGAIN),
     folds("of other rows", ROW_LESS, "its ids are not those of the training table", "remove it"),
-    folds("beyond the number of folds", replaced(",1\n", ",99\n"), "it holds the folds [0, 1, 99], not 0 to 1", ANEW),
-    folds("in words", replaced(",1\n", ",one\n"), "not finite", ANEW),
+    folds("beyond the number of folds", replaced(",1\n", ",99\n"), "it holds the folds [0, 1, 99], not 0 to 1", AGAIN),
+    folds("in words", replaced(",1\n", ",one\n"), "not finite", AGAIN),
 ]  # fmt: skip
 CHECKPOINTS = [
     checkpoint("garbage", lambda path, place: path.write_bytes(garbage(b""))),
@@ -267,7 +272,7 @@ WEIGHTS = [
 ] + [
     without_checksum("model.safetensors", "garbage", lambda path, place: path.write_bytes(garbage(b"")), NETWORK),
     without_checksum("model.safetensors", "a pickle that runs code", pickled, NETWORK),
-    without_checksum("model.npz", "with a pickled array", pickled_table, SUPPORT),
+    without_checksum("model.npz", "with a pickled array", pickled_archive, SUPPORT),
     without_checksum("model.txt", "garbage", lambda path, place: path.write_bytes(garbage(b"")), TREES),
     Bad("weights", "model.txt missing", lambda place: (place.run() / "fold_1" / "model.txt").unlink(),
         ("model.txt is missing", FOLD), partial(Place.load, name=TREES)),
@@ -280,9 +285,9 @@ CACHES = [
     cache("crystals-*/atom.offsets.npy", "missing", lambda path, place: path.unlink()),
     cache("crystals-*/frac_coords.npy", "with a bit changed", rewritten(flipped)),
     cache("crystals-*/ids.npy", "a pickle that runs code", pickled_array),
-    cache("features-fractions-*.npz", "cut off", rewritten(half)),
-    cache("features-fractions-*.npz", "with a bit changed", rewritten(flipped)),
-    cache("features-fractions-*.npz", "a pickle that runs code", pickled_table, SUPPORT),
+    cache("features-fractions-*/values.npy", "cut off", rewritten(half)),
+    cache("features-fractions-*/values.npy", "with a bit changed", rewritten(flipped)),
+    cache("features-fractions-*/columns.npy", "a pickle that runs code", pickled_array, SUPPORT),
     cache("graphs-*/edge_vec.npy", "with a bit changed", rewritten(flipped), NETWORK),
     cache("graphs-*/edge_src_index.npy", "cut off", rewritten(half), NETWORK),
     cache("graphs-*/edge_dst_index.npy", "empty", rewritten(lambda _: b""), NETWORK),

@@ -60,7 +60,7 @@ def test_an_odd_file_that_is_right_is_taken(entry: Bad, place: Place) -> None:
 
 
 @pytest.mark.parametrize("entry", [entry for entry in CORPUS if entry.outcome == "remade"], ids=str)
-def test_a_damaged_cache_is_made_anew_with_a_warning_and_the_same_numbers(
+def test_a_damaged_cache_is_rebuilt_with_a_warning_and_the_same_numbers(
     entry: Bad, place: Place, caplog: pytest.LogCaptureFixture
 ) -> None:
     name = runs.reader_of(entry)

@@ -13,6 +13,7 @@ from src.data.table import Crystals
 from src.features import chgnet
 from src.features.chgnet import LEVELS, base_energies, cached_potential, compute_potential, potential_features
 from src.features.tables import cached_features
+from src.storage import cache
 from src.storage.ragged import RaggedStore
 
 NAMED = Crystals.from_list(list(CRYSTALS.values()))
@@ -40,6 +41,32 @@ def test_an_element_that_chgnet_does_not_know_is_refused() -> None:
     americium = Crystal(np.eye(3) * 4, np.zeros((1, 3)), np.array([95]))
     with pytest.raises(ValueError, match=r"up to Z = 94; rows \[1\]"):
         compute_potential(Crystals.from_list([CRYSTALS["diamond"], americium]))
+
+
+def test_chunks_are_joined_in_the_order_of_the_crystals_and_computed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def predict(crystals: list[Crystal], name: str) -> list[dict[str, np.ndarray]]:
+        asked.append(len(crystals))
+        return [
+            {
+                **{field: c.atomic_numbers.astype(np.float32) for field in ("site_energies", "magmoms")},
+                "energy": np.array([c.volume], dtype=np.float32),
+                "crystal_features": np.zeros((1, 64), dtype=np.float32),
+                "atom_features": np.zeros((c.n_atoms, 64), dtype=np.float32),
+            }
+            for c in crystals
+        ]
+
+    asked: list[int] = []
+    monkeypatch.setattr(chgnet, "_require_chgnet", lambda: None)
+    monkeypatch.setattr(cache, "version", lambda name: "0")
+    monkeypatch.setattr(chgnet, "CHUNK", 3)
+    monkeypatch.setattr(chgnet, "_predict", predict)
+    for _ in range(2):
+        energies = base_energies(TargetConfig(base="chgnet"), NAMED, "key", tmp_path)
+        np.testing.assert_allclose(energies, [crystal.volume for crystal in CRYSTALS.values()], rtol=1e-6)
+    assert asked == [3, 3, 2]
 
 
 def test_a_supercell_and_a_rotated_crystal_give_the_same(computed: RaggedStore) -> None:

@@ -1,0 +1,83 @@
+"""Laws of src/storage/cache.py."""
+
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from faults import ENV, processes_of_group, wait_for
+
+from src.storage import cache
+from src.storage.cache import cache_key, cached, file_key, in_chunks
+
+
+def read_whole(path: Path) -> str:
+    text = path.read_text()
+    if text == "damaged":
+        raise ValueError(f"{path} is damaged; remove it, and it will be rebuilt")
+    return text
+
+
+def test_everything_that_shapes_a_content_is_in_its_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = tmp_path / "code.py"
+    code.write_text("1")
+    parts = {"data": "d", "settings": {"a": 1}, "code": [code], "libraries": ["numpy"]}
+    changes = ({"data": "e"}, {"settings": {"a": 2}}, {"code": [code, code]}, {"libraries": ["numpy", "scipy"]})
+    keys = [cache_key(**parts), *(cache_key(**parts | change) for change in changes)]
+    code.write_text("2")
+    keys.append(cache_key(**parts))
+    monkeypatch.setattr(cache, "version", lambda name: "0.0")
+    keys.append(cache_key(**parts))
+    assert len(set(keys)) == len(keys)
+    assert cache_key(**parts) == keys[-1]
+
+
+def test_side_files_are_part_of_a_users_file_and_others_are_not(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    path.write_text("model")
+    alone = file_key(path)
+    (tmp_path / "another").write_text("of another name")
+    assert file_key(path) == alone
+    (tmp_path / "model.vectors.npy").write_text("1")
+    first = file_key(path)
+    (tmp_path / "model.vectors.npy").write_text("2")
+    assert len({alone, first, file_key(path)}) == 3
+
+
+def test_a_cache_is_built_once_and_rebuilt_with_a_warning_if_it_is_damaged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, built = tmp_path / "cache" / "file", []
+    build = lambda: built.append(path.write_text("whole"))
+    assert [cached(path, read_whole, build) for _ in range(2)] == ["whole"] * 2 and len(built) == 1
+    path.write_text("damaged")
+    with caplog.at_level(logging.WARNING):
+        assert cached(path, read_whole, build) == "whole" and len(built) == 2
+    assert [r.getMessage() for r in caplog.records] == [f"{path} is damaged; remove it, and it will be rebuilt; this is done now"]
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_chunks_come_in_order_whoever_computes_them(n_jobs: int) -> None:
+    assert list(in_chunks(sum, iter(range(10)), 10, 4, "bar", n_jobs, worth_workers=1)) == [6, 22, 17]
+
+
+def test_few_items_are_computed_here_without_a_bar(capsys: pytest.CaptureFixture) -> None:
+    here = in_chunks(lambda chunk: os.getpid(), range(9), 9, 5, "bar", 2, worth_workers=10)
+    assert list(here) == [os.getpid()] * 2 and capsys.readouterr().err == ""
+    elsewhere = in_chunks(lambda chunk: os.getpid(), range(9), 9, 5, "bar", 2, worth_workers=9)
+    assert os.getpid() not in list(elsewhere) and "bar: 100%" in capsys.readouterr().err
+
+
+def test_workers_that_compute_chunks_end_with_their_parent(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from src.storage.cache import in_chunks\n"
+        "wait = lambda chunk: (Path(sys.argv[1]).touch(), time.sleep(600))\n"
+        "list(in_chunks(wait, range(2), 2, 1, 'bar', 2, worth_workers=1))"
+    )
+    run = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "started")], env=ENV, start_new_session=True)
+    wait_for((tmp_path / "started").exists)
+    run.kill()
+    run.wait()
+    wait_for(lambda: not processes_of_group(run.pid), seconds=10)

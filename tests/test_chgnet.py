@@ -16,18 +16,19 @@ from src.features.tables import cached_features
 from src.storage import cache
 from src.storage.ragged import RaggedStore
 
+NEEDED = 'chgnet is an optional extra: pip install -e ".[open]"'
 NAMED = Crystals.from_list(list(CRYSTALS.values()))
 
 
 @pytest.fixture(scope="module")
 def computed() -> RaggedStore:
-    pytest.importorskip("chgnet", reason="chgnet is an optional extra: pip install -r requirements-open.txt")
+    pytest.importorskip("chgnet", reason=NEEDED)
     return compute_potential(NAMED)
 
 
 def test_without_chgnet_the_message_names_the_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(chgnet, "find_spec", lambda name: None if name == "chgnet" else find_spec(name))
-    with pytest.raises(ValueError, match=r"pip install -r requirements-open\.txt"):
+    with pytest.raises(ValueError, match=r'pip install -e "\.\[open\]"'):
         base_energies(TargetConfig(base="chgnet"), NAMED, "key", tmp_path)
 
 
@@ -37,7 +38,7 @@ def test_without_a_base_the_energies_are_zero_and_chgnet_is_not_asked(monkeypatc
 
 
 def test_an_element_that_chgnet_does_not_know_is_refused() -> None:
-    pytest.importorskip("chgnet", reason="chgnet is an optional extra: pip install -r requirements-open.txt")
+    pytest.importorskip("chgnet", reason=NEEDED)
     americium = Crystal(np.eye(3) * 4, np.zeros((1, 3)), np.array([95]))
     with pytest.raises(ValueError, match=r"up to Z = 94; rows \[1\]"):
         compute_potential(Crystals.from_list([CRYSTALS["diamond"], americium]))
@@ -97,7 +98,7 @@ def test_energies_are_means_over_atoms_and_differ_between_crystals(computed: Rag
 
 @pytest.mark.parametrize(("name", "release"), [("chgnet", "0.3.0"), ("chgnet_0.2.0", "0.2.0")])
 def test_energies_are_those_of_the_package_over_its_reference(name: str, release: str, capsys: pytest.CaptureFixture) -> None:
-    pytest.importorskip("chgnet", reason="chgnet is an optional extra: pip install -r requirements-open.txt")
+    pytest.importorskip("chgnet", reason=NEEDED)
     from chgnet.model import CHGNet
 
     model = CHGNet.load(use_device="cpu", model_name=release)
@@ -108,7 +109,7 @@ def test_energies_are_those_of_the_package_over_its_reference(name: str, release
 
 
 def test_an_atom_without_neighbours_gets_an_energy() -> None:
-    pytest.importorskip("chgnet", reason="chgnet is an optional extra: pip install -r requirements-open.txt")
+    pytest.importorskip("chgnet", reason=NEEDED)
     lonely = Crystal(np.eye(3) * 20, np.array([[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0.62]]), np.array([2, 11, 17]))
     assert np.isfinite(compute_potential(Crystals.from_list([lonely])).arrays["energy"]).all()
 

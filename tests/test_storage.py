@@ -58,6 +58,19 @@ def test_a_cache_is_built_once_and_rebuilt_with_a_warning_if_it_is_damaged(
     assert [r.getMessage() for r in caplog.records] == [f"{path} is damaged; remove it, and it will be rebuilt; this is done now"]
 
 
+def test_what_another_process_has_rebuilt_meanwhile_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("damaged")
+
+    def read(path: Path) -> str:
+        try:
+            return read_whole(path)
+        finally:
+            path.write_text("rebuilt elsewhere")
+
+    assert cached(path, read, lambda: pytest.fail("built again")) == "rebuilt elsewhere"
+
+
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_chunks_come_in_order_whoever_computes_them(n_jobs: int) -> None:
     assert list(in_chunks(sum, iter(range(10)), 10, 4, "bar", n_jobs, worth_workers=1)) == [6, 22, 17]

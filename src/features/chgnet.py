@@ -2,7 +2,7 @@
 
 Source: Deng et al., Nat. Mach. Intell. 5, 1031 (2023), doi:10.1038/s42256-023-00716-3. It was trained on relaxations of the
 Materials Project (MPtrj), which contain most crystals of FLLA and their energies: on them its errors are those of a fit, not of
-a generalisation. Only the open track uses it. An optional extra: requirements-open.txt.
+a generalisation. Only the open track uses it. An optional extra: `pip install -e ".[open]"`.
 """
 
 import contextlib
@@ -89,7 +89,7 @@ def potential_features(potential: RaggedStore, prefix: str = "chgnet") -> pd.Dat
 
 def _require_chgnet() -> None:
     if find_spec("chgnet") is None:
-        raise ValueError("chgnet is not installed; the open track needs it: pip install -r requirements-open.txt")
+        raise ValueError('chgnet is not installed; the open track needs it: pip install -e ".[open]"')
 
 
 @lru_cache

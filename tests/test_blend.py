@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src.config import BlendConfig, ExperimentConfig, FoldConfig, GbdtConfig, from_dict, to_dict
+from src.config import BlendConfig, ExperimentConfig, FoldConfig, GbdtConfig
 from src.data.load import load_task_data
 from src.results.blend import fit_blend, fixed_blend, shared_folds, stack_oof, stack_test_folds
 from src.results.intervals import calibrate
@@ -194,7 +194,6 @@ def test_an_ensemble_refuses_members_of_other_data(run, task_folder: Path) -> No
         run(ENSEMBLE, "exp903")
 
 
-def test_an_ensembles_config_travels_as_json_and_names_no_member_twice() -> None:
-    assert from_dict(json.loads(json.dumps(to_dict(ENSEMBLE)))) == ENSEMBLE
-    with pytest.raises(ValueError, match="twice"):
+def test_an_ensemble_names_no_member_twice() -> None:
+    with pytest.raises(ValueError, match="a number is duplicated"):
         BlendConfig(("001", "001"))

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from exp import compare, ledger
-from exp.new import new_experiment
 from src.config import load
 from src.config.load import load_config
+from src.config.new import new_experiment
 from src.paths import EXPERIMENTS, ROOT
 from src.results.comparison import error_correlation, paired_difference
 from src.results.predictions import Predictions, find_predictions
@@ -101,7 +101,7 @@ def test_a_new_experiment_is_its_parent_under_another_question(experiments: Path
 @pytest.mark.parametrize(
     ("number", "parent", "why", "message"),
     [
-        ("012", "012", "Why?", "there already"),
+        ("012", "012", "Why?", "exists already"),
         ("042", "013", "Why?", "no experiment exp013"),
         ("042", "012", " ", "one line"),
         ("042", "012", 'The "best"?', "double quotes"),

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src.config import ExperimentConfig, FoldConfig, GbdtConfig, StudyConfig, from_dict, to_dict
+from src.config import ExperimentConfig, FoldConfig, GbdtConfig, StudyConfig
 from src.data.load import load_task_data
 from src.paths import EXPERIMENTS
 from src.results.study import publish_study, study_table
@@ -46,10 +46,9 @@ def test_the_table_pairs_every_variant_with_the_first() -> None:
 
 
 def test_a_study_of_one_variant_or_of_different_folds_is_refused() -> None:
-    assert from_dict(to_dict(STUDY)) == STUDY
-    with pytest.raises(ValueError, match="at least two different names"):
+    with pytest.raises(ValueError, match="at least two names, all different"):
         StudyConfig(variants=(("a", BASE),), folds=(0,))
-    with pytest.raises(ValueError, match="their folds differ"):
+    with pytest.raises(ValueError, match="must have the same folds"):
         StudyConfig(variants=(("a", BASE), ("b", replace(BASE, folds=FoldConfig(seed=3)))), folds=(0,))
 
 

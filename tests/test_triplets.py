@@ -61,5 +61,5 @@ def test_no_angles_unless_asked_for(crystal: Crystal) -> None:
 
 
 def test_an_angle_beyond_the_cutoff_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"graph.r_angle=6.*r_max=5"):
+    with pytest.raises(ValueError, match=r"GraphConfig.r_angle=6.*r_max=5"):
         GraphConfig(r_max=5.0, r_angle=6.0)

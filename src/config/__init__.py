@@ -3,7 +3,6 @@
 A default means "as before": it never changes once an experiment relies on it.
 """
 
-from src.config.checks import check_kinds
 from src.config.data import ElementConfig, FoldConfig, GraphConfig, TargetConfig
 from src.config.experiment import ExperimentConfig, StudyConfig
 from src.config.learners import (
@@ -18,36 +17,6 @@ from src.config.learners import (
     SvrConfig,
     TrainingConfig,
 )
+from src.config.load import LEARNED_ON_ENERGIES, track
 from src.config.networks import AlignnConfig, CgcnnConfig, EgnnConfig, MegnetConfig, NequipConfig, NetworkConfig, SchnetConfig
-from src.config.stored import LEARNED_ON_ENERGIES, from_dict, to_dict, track
-
-__all__ = [
-    "LEARNED_ON_ENERGIES",
-    "AlignnConfig",
-    "BlendConfig",
-    "BlendMethod",
-    "CgcnnConfig",
-    "EgnnConfig",
-    "ElementConfig",
-    "ExperimentConfig",
-    "FoldConfig",
-    "GbdtConfig",
-    "GbdtEnsembleConfig",
-    "GnnConfig",
-    "GraphConfig",
-    "LearnerConfig",
-    "MegnetConfig",
-    "NequipConfig",
-    "NetworkConfig",
-    "Precision",
-    "PretrainingConfig",
-    "SchnetConfig",
-    "StudyConfig",
-    "SvrConfig",
-    "TargetConfig",
-    "TrainingConfig",
-    "check_kinds",
-    "from_dict",
-    "to_dict",
-    "track",
-]
+from src.config.serialize import from_dict, to_dict

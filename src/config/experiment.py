@@ -1,44 +1,45 @@
 """Experiments and studies."""
 
-from dataclasses import dataclass
+from typing import Annotated
 
-from src.config.checks import MAX_SEED, require
+from pydantic import Field
+
 from src.config.data import FoldConfig, TargetConfig
 from src.config.learners import BlendConfig, LearnerConfig
+from src.config.schema import Seed, config_class
 
 
-@dataclass(frozen=True)
+@config_class
 class ExperimentConfig:
     """One experiment. seed: fold k trains with seed + k."""
 
     learner: LearnerConfig | BlendConfig
     folds: FoldConfig = FoldConfig()
     target: TargetConfig = TargetConfig()
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        require(0 <= self.seed <= MAX_SEED, f"seed={self.seed}, 0 to {MAX_SEED}")
+    seed: Seed = 0
 
     @property
     def trained(self) -> LearnerConfig:
-        """The learner of an experiment that trains one; ValueError for an ensemble."""
+        """The learner to train. Raises ValueError if the experiment is an ensemble of finished ones."""
         if isinstance(self.learner, BlendConfig):
             raise ValueError(f"config: an ensemble of {', '.join(self.learner.members)} trains nothing")
         return self.learner
 
 
-@dataclass(frozen=True)
+@config_class
 class StudyConfig:
-    """Variants of one experiment on a few folds: what matters, rather than the best prediction.
+    """Variants of one experiment on a few folds, to learn what matters rather than to predict best.
 
-    variants: name and experiment; differences are to the first. folds: numbers of those that are trained, the same of each.
+    variants: pairs of a name and an experiment; differences are to the first. folds: numbers of the folds to train, the same
+    for each variant.
     """
 
     variants: tuple[tuple[str, ExperimentConfig], ...]
-    folds: tuple[int, ...]
+    folds: Annotated[tuple[int, ...], Field(min_length=1)]
 
     def __post_init__(self) -> None:
         names = [name for name, _ in self.variants]
-        require(len(names) > 1 and len(set(names)) == len(names), f"study.variants: {names}, at least two different names")
-        require(len({experiment.folds for _, experiment in self.variants}) == 1, "study.variants: their folds differ")
-        require(len(self.folds) > 0, "study.folds is empty")
+        if len(names) < 2 or len(set(names)) < len(names):
+            raise ValueError(f"variants: must have at least two names, all different, not {names}")
+        if len({experiment.folds for _, experiment in self.variants}) > 1:
+            raise ValueError("variants: must have the same folds")

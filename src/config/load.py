@@ -1,18 +1,21 @@
-"""Configs of the folders in exp/."""
+"""Configs of the folders in exp/, and the tracks that they belong to."""
 
 import importlib.util
+import json
 from pathlib import Path
 from typing import Literal
 
-from src.config.checks import check_kinds
 from src.config.experiment import ExperimentConfig, StudyConfig
 from src.config.learners import BlendConfig
-from src.config.stored import track
+from src.config.serialize import to_dict
 from src.paths import EXPERIMENTS, experiment_name
+
+# bases, groups of features and element tables that were learned on energies of the Materials Project
+LEARNED_ON_ENERGIES = ("chgnet", "chgnet_0.2.0", "chgnet_mean", "megnet16")
 
 
 def load_config(folder: Path) -> ExperimentConfig | StudyConfig:
-    """CONFIG of exp/expNNN/config.py."""
+    """Return CONFIG of exp/expNNN/config.py."""
     path = folder / "config.py"
     spec = importlib.util.spec_from_file_location(f"{folder.name}_config", path)
     if spec is None or spec.loader is None or not path.is_file():
@@ -20,20 +23,28 @@ def load_config(folder: Path) -> ExperimentConfig | StudyConfig:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # a config is Python: whatever is wrong with it is its author's to see
+    except ValueError as error:  # of a knob, which it names
+        raise ValueError(f"{path}: {error}") from error
+    except Exception as error:  # a config is Python, and its author has to see whatever is wrong with it
         raise ValueError(f"{path}: {type(error).__name__}: {error}") from error
     config = getattr(module, "CONFIG", None)
     if not isinstance(config, ExperimentConfig | StudyConfig):
         raise ValueError(f"{path}: CONFIG is neither an ExperimentConfig nor a StudyConfig")
-    try:
-        check_kinds(config)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
     return config
 
 
+def track(config: ExperimentConfig) -> Literal["closed", "open"]:
+    """Return `open` if any setting names something in LEARNED_ON_ENERGIES, else `closed`.
+
+    The closed track is the task's data and published tables that hold no energy of a crystal. What the open track adds was
+    trained on the data set that FLLA was taken from, its test crystals included.
+    """
+    settings = json.dumps(to_dict(config))
+    return "open" if any(json.dumps(name) in settings for name in LEARNED_ON_ENERGIES) else "closed"
+
+
 def track_of(number: str) -> Literal["closed", "open"]:
-    """The track of an experiment in exp/: `open` where it or, in an ensemble, any member is."""
+    """Return the track of an experiment in exp/: `open` if the experiment, or any member of an ensemble, is open."""
     config = load_config(EXPERIMENTS / experiment_name(number))
     if isinstance(config, StudyConfig):
         parts = [track(experiment) for _, experiment in config.variants]

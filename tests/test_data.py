@@ -115,6 +115,8 @@ def test_a_file_that_is_no_table_is_refused(task_folder: Path, content: bytes) -
         ('id_column = "id"', "", "id_column is None"),
         ('metric = "mae"', 'metric = "auc"', "metric"),
         ('train = "train.csv.gz"', 'train = "../../etc/passwd"', "not a file inside"),
+        ('train = "train.csv.gz"', 'train = "sub/../../secret.csv"', "not a file inside"),
+        ('train = "train.csv.gz"', 'train = "/etc/passwd"', "not a file inside"),
         ("[files]", "[file]", "must name train"),
         ("[files]", "files]", "task.toml"),
     ],
@@ -124,6 +126,14 @@ def test_a_wrong_task_description_is_refused(task_folder: Path, old: str, new: s
     path.write_text(path.read_text().replace(old, new))
     with pytest.raises(ValueError, match=message):
         read_task(task_folder)
+
+
+def test_a_table_may_be_a_link_to_a_file_elsewhere(task_folder: Path) -> None:
+    """Large tables are often linked from a shared disk."""
+    table, elsewhere = task_folder / "train.csv.gz", task_folder.parent / "elsewhere.csv.gz"
+    table.rename(elsewhere)
+    table.symlink_to(elsewhere)
+    assert read_task(task_folder).path("train").read_bytes() == elsewhere.read_bytes()
 
 
 @pytest.mark.parametrize("scheme", ["stratified", "shuffled", "grouped"])

@@ -1,4 +1,4 @@
-"""Task: what the columns and files of a competition are called, read from input/<task>/task.toml."""
+"""Names of a competition's columns and files, read from input/<task>/task.toml."""
 
 import tomllib
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ MAX_TEXT = 200  # characters of a name in it
 
 @dataclass(frozen=True)
 class Task:
-    """A task's description.
+    """Description of a task.
 
-    files: what each of FILES is called, relative to the task's folder.
+    files: the name of each of FILES, relative to the task's folder.
     metric: `mae` or `rmse`, the competition's score.
     """
 
@@ -29,7 +29,7 @@ class Task:
     files: dict[str, str]
 
     def path(self, which: str) -> Path:
-        """Where one of FILES is; ValueError where the task names none, FileNotFoundError where it is not there."""
+        """Return the path of one of FILES; raise ValueError if the task names none, FileNotFoundError if it is missing."""
         if which not in self.files:
             raise ValueError(f"{self.folder / 'task.toml'}: [files] names no {which!r}")
         path = self.folder / self.files[which]
@@ -39,7 +39,7 @@ class Task:
 
 
 def read_task(folder: Path) -> Task:
-    """The task of a folder; ValueError where its description is incomplete, says what nobody reads, or leaves the folder."""
+    """Return the task of a folder; raise ValueError if its description is incomplete, has unknown keys, or leaves the folder."""
     path = folder / "task.toml"
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: copy input/flla/task.toml there and name the columns of your table")
@@ -67,13 +67,13 @@ def read_task(folder: Path) -> Task:
     if unknown:
         raise ValueError(f"{path}: unknown {', '.join(unknown)[:MAX_TEXT]}; there are {', '.join(TEXTS)} and [files]")
     for which, name in files.items():
-        if not _lies_inside(folder.resolve(), name):
+        if not _is_inside(name):
             raise ValueError(f"{path}: [files] {which} = {str(name)[:MAX_TEXT]!r} is not a file inside {folder}")
     return Task(folder.resolve().name, folder, **{name: fields[name] for name in TEXTS}, files=files)
 
 
-def _lies_inside(root: Path, name: object) -> bool:
-    """Whether a name, links followed, is a file's inside the folder."""
-    if not isinstance(name, str) or len(name) > MAX_TEXT or not name.isprintable():
+def _is_inside(name: object) -> bool:
+    """Return whether a name is a relative one that does not climb out of the folder; links are the user's own affair."""
+    if not isinstance(name, str) or not 0 < len(name) <= MAX_TEXT or not name.isprintable():
         return False
-    return root in (root / name).resolve().parents
+    return not Path(name).is_absolute() and ".." not in Path(name).parts

@@ -5,19 +5,18 @@
 The question becomes the first line of the config's docstring, which the ledger shows. Then edit config.py and say what changed.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from src.command import one_message
+from src.command import command, one_message
 from src.config.new import new_experiment
 from src.paths import shown
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("number", help="number of the new experiment, for instance 042")
+    parser = command(__doc__)
+    parser.add_argument("number", help="number of the new experiment, 042 for instance")
     parser.add_argument("--from", dest="parent", required=True, metavar="NUMBER", help="its parent")
     parser.add_argument("--why", required=True, help="its question, in one line")
     args = parser.parse_args(argv)

@@ -8,26 +8,20 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from src.command import one_message
+from src.command import command, one_message
 from src.data.load import load_task_data
 from src.paths import DEFAULT_TASK, EXPERIMENTS, OUTPUTS
-from src.report import figures
-from src.results.predictions import find_predictions
+from src.report.pictures import draw
 
 
-def main(numbers: list[str]) -> None:
-    folder = EXPERIMENTS / "pictures"
-    data = load_task_data(DEFAULT_TASK, OUTPUTS, skip_bad_rows=False, n_jobs=os.cpu_count() or 1)
-    members = [find_predictions(number, data.task.name) for number in numbers]
-    figures.save(figures.target(data), folder / "target.png")
-    if members:
-        figures.save(figures.parity(members, data.task.unit), folder / "oof.png")
-    for member in members:
-        if (member.source / "fold_0" / "model.safetensors").is_file():  # a network trained here; published runs have no history
-            figures.save(figures.training_curves(member.source), folder / f"history-{member.name}.png")
-    print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
+def main(argv: list[str] | None = None) -> None:
+    parser = command(__doc__)
+    parser.add_argument("numbers", nargs="*", help="finished experiments")
+    args = parser.parse_args(argv)
+    with one_message("pictures"):
+        data = load_task_data(DEFAULT_TASK, OUTPUTS, skip_bad_rows=False, n_jobs=os.cpu_count() or 1)
+        print("\n".join(str(path) for path in draw(data, args.numbers, EXPERIMENTS / "pictures")))
 
 
 if __name__ == "__main__":
-    with one_message("pictures"):
-        main(sys.argv[1:])
+    main()

@@ -1,5 +1,6 @@
-"""What every command does with an error: one message for people, the traceback for the log."""
+"""What all commands share: their options, and one message for people when something goes wrong."""
 
+import argparse
 import contextlib
 import errno
 import logging
@@ -7,21 +8,55 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
+
+from src.paths import DEFAULT_TASK, OUTPUTS
 
 log = logging.getLogger(__name__)
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
+def command(description: str | None, *options: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Return the parser of a command whose help is its module's docstring, with shared options."""
+    return argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter, parents=list(options)
+    )
+
+
+def task_options() -> argparse.ArgumentParser:
+    """Return the options `--data` and `--outputs`."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--data", type=Path, default=DEFAULT_TASK, help="folder of the task (default: input/flla)")
+    parser.add_argument("--outputs", type=Path, default=OUTPUTS, help="folder of runs and caches (default: outputs/)")
+    return parser
+
+
+def choice_options() -> argparse.ArgumentParser:
+    """Return the options that choose finished experiments: their numbers, `--track`, and `--score` for their test scores."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("numbers", nargs="*", help="experiments (default: all finished ones of the track)")
+    parser.add_argument("--track", choices=("closed", "open"), default="closed", help="track, if no experiments are named")
+    parser.add_argument("--score", action="store_true", help="add the test scores, from the task's test labels")
+    return parser
+
+
+def out_option(name: str) -> argparse.ArgumentParser:
+    """Return the option `--out`, by default the file `name` in the task's outputs."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--out", type=Path, help=f"file to write (default: outputs/<task>/{name})")
+    return parser
+
+
 @contextlib.contextmanager
 def one_message(name: str) -> Iterator[None]:
-    """Ends the command with `name` and what went wrong; what is finished stays, and the same command goes on from there."""
+    """End the command with `name` and what went wrong; finished work stays, and the same command continues from there."""
     in_main = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGTERM, _interrupt) if in_main else None  # what a batch system sends ahead of a kill
+    before = signal.signal(signal.SIGTERM, _interrupt) if in_main else None  # batch systems send it before they kill
     try:
         yield
     except KeyboardInterrupt:
-        sys.exit(f"\n{name}: interrupted. What is finished stays; the same command goes on from the last checkpoints")
+        sys.exit(f"\n{name}: interrupted. Finished work stays; the same command continues from the last checkpoints")
     except (ValueError, FloatingPointError, OSError, MemoryError) as error:
         log.debug("stopped", exc_info=True)
         sys.exit(f"{name}: {_explain(error)}")
@@ -36,9 +71,10 @@ def _interrupt(number: int, frame: object) -> None:
 
 def _explain(error: Exception) -> str:
     if isinstance(error, MemoryError):
-        return f"memory ran out ({error}). Try --jobs 1; what is finished stays"
-    if isinstance(error, OSError) and error.errno in NO_SPACE:
-        return f"{error.filename or 'a file'} cannot be written, {error.strerror}. Make room and run the same command: it goes on"
-    if isinstance(error, OSError) and error.errno in NOT_ALLOWED:
-        return f"{error.filename or 'a file'}: {error.strerror}. Allow it, or name another folder with --outputs or --out"
+        return f"out of memory ({error}). Try --jobs 1; finished work stays"
+    if isinstance(error, OSError) and error.errno in (*NO_SPACE, *NOT_ALLOWED):
+        file = error.filename or "a file"
+        if error.errno in NO_SPACE:
+            return f"{file} cannot be written: {error.strerror}. Free some space and run the same command: it continues"
+        return f"{file}: {error.strerror}. Change its permissions, or name another folder with --outputs or --out"
     return str(error)

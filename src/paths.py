@@ -1,4 +1,4 @@
-"""Where the parts of the repository are."""
+"""Paths of the repository, and names of experiments."""
 
 from pathlib import Path
 
@@ -9,13 +9,13 @@ MAT2VEC = INPUT / "mat2vec" / "pretrained_embeddings"
 
 
 def experiment_name(number: str) -> str:
-    """'12' or '012' or 'exp012' -> 'exp012'; ValueError for anything else."""
+    """Return 'exp012' for '12', '012' or 'exp012'; raise ValueError for anything else."""
     digits = number.removeprefix("exp")
     if not digits.isdecimal() or len(digits) > 3:
-        raise ValueError(f"{number!r} is not the number of an experiment, 012 for instance")
+        raise ValueError(f"{number!r} is not the number of an experiment such as 012")
     return f"exp{int(digits):03d}"
 
 
 def shown(path: Path) -> Path:
-    """A path for people: relative to the repository where it lies inside."""
+    """Return the path as people read it: relative to the repository if it is inside."""
     return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path

@@ -59,7 +59,7 @@ def test_a_full_disk_is_named_and_nothing_is_lost(tiny: TinyRun, undisturbed: di
     command = tiny.command("train", str(tiny.folder))
     full = subprocess.run([command[0], "-c", code, *command[1:]], capture_output=True, text=True, env=ENV)
     assert full.returncode == 1 and "Traceback" not in full.stderr
-    assert "checkpoint.pt cannot be written" in full.stderr and "the same command: it goes on" in full.stderr
+    assert "checkpoint.pt cannot be written" in full.stderr and "the same command: it continues" in full.stderr
     assert tiny.train().returncode == 0
     assert tiny.results() == undisturbed["network"]
 
@@ -68,7 +68,7 @@ def test_a_full_disk_is_named_and_nothing_is_lost(tiny: TinyRun, undisturbed: di
 def test_outputs_that_cannot_be_written_are_named(task_folder: Path) -> None:
     refused = TinyRun(task_folder, "network", Path("/sys/outputs")).train()
     assert refused.returncode == 1 and "Traceback" not in refused.stdout
-    assert "/sys/outputs" in refused.stdout and "Allow it, or name another folder with --outputs" in refused.stdout
+    assert "/sys/outputs" in refused.stdout and "Change its permissions, or name another folder with --outputs" in refused.stdout
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
@@ -77,7 +77,7 @@ def test_an_interrupted_run_says_so_and_leaves_no_process(tiny: TinyRun, number:
     wait_for(lambda: list(tiny.run.glob("fold_*/pretraining/history.csv")) or run.poll() is not None)
     run.send_signal(number)
     said, _ = run.communicate(timeout=60)
-    assert run.returncode == 1 and "interrupted. What is finished stays" in said
+    assert run.returncode == 1 and "interrupted. Finished work stays" in said
     wait_for(lambda: not processes_of_group(run.pid))
 
 

@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from exp import compare, ledger
+from exp import compare
 from src.config import load
-from src.config.load import load_config
+from src.config.load import load_config, question_and_parent
 from src.config.new import new_experiment
 from src.paths import EXPERIMENTS, ROOT
+from src.results import ledger
 from src.results.comparison import error_correlation, paired_difference
 from src.results.predictions import Predictions, find_predictions
 
@@ -27,20 +28,30 @@ def baseline() -> Predictions:
 
 
 def test_the_committed_ledger_is_what_the_command_writes() -> None:
-    for path in (ledger.README, ROOT / "README.md"):
-        assert ledger.with_ledger(path) == path.read_text(encoding="utf-8"), "run: python exp/ledger.py"
+    wanted = ledger.updated_readmes()
+    assert set(wanted) == {ROOT / "README.md", EXPERIMENTS / "README.md"}
+    for path, text in wanted.items():
+        assert text == path.read_text(encoding="utf-8"), "run: python exp/ledger.py"
+
+
+def test_the_ledger_has_a_row_per_published_experiment_and_readme_five_of_them() -> None:
+    rows = [table["exp"].tolist() for table in ledger.ledger_tables().values()]
+    published = [path.parents[1].name for path in EXPERIMENTS.glob("exp*/results/metrics.json")]
+    assert sorted(f"exp{number}" for numbers in rows for number in numbers) == sorted(published)
+    short = ledger.updated_readmes()[ROOT / "README.md"].split(ledger.START)[1].split(ledger.END)[0]
+    assert [line[2:5] for line in short.splitlines() if line.startswith("| 0")] == ["001", "022", "010", "020", "040"]
 
 
 def test_every_experiment_names_a_question_and_a_parent_that_is_there() -> None:
     for path in sorted(EXPERIMENTS.glob("exp[0-9][0-9][0-9]")):
-        question, parent = ledger.question_and_parent(path.name)
+        question, parent = question_and_parent(path.name)
         assert question and (parent is None or (EXPERIMENTS / parent).is_dir()), path.name
 
 
 def test_a_ledger_without_its_marks_is_refused(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("# Ledger\n")
     with pytest.raises(ValueError, match="once each"):
-        ledger.with_ledger(tmp_path / "README.md")
+        ledger.between_markers(tmp_path / "README.md", "")
 
 
 def test_an_ensemble_is_of_the_closed_track_where_its_members_are(monkeypatch: pytest.MonkeyPatch) -> None:

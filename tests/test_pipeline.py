@@ -35,10 +35,11 @@ from src.runs import experiment
 from src.runs.experiment import run_experiment
 from src.runs.launch import Launcher
 from src.runs.train import main as train_main
+from src.runs.verify import verdict
 
 sys.path.insert(0, str(ROOT))
 import submit
-from exp import compare, verify
+from exp import compare
 
 FOLDS = FoldConfig(n_folds=4, n_bins=2)
 GBDT = ExperimentConfig(learner=GbdtConfig(features=("fractions",), n_trees=20, min_child_samples=2), folds=FOLDS)
@@ -250,11 +251,11 @@ def test_comparison_is_paired_and_scores_only_when_asked(
 def test_the_verdict_of_verify_tells_same_similar_and_different() -> None:
     rng = np.random.default_rng(0)
     published = pd.DataFrame({"id": [f"x-{i}" for i in range(50)], "e_form": 0.0, "e_form_pred": rng.normal(size=50)})
-    assert verify.verdict(published, published.assign(e_form_pred=published["e_form_pred"] + 1e-7))[0]
-    similar, reason = verify.verdict(published, published.assign(e_form_pred=published["e_form_pred"] * 1.02))
+    assert verdict(published, published.assign(e_form_pred=published["e_form_pred"] + 1e-7))[0]
+    similar, reason = verdict(published, published.assign(e_form_pred=published["e_form_pred"] * 1.02))
     assert similar and "another type of machine" in reason
-    assert not verify.verdict(published, published.assign(e_form_pred=published["e_form_pred"] * 1.5))[0]
-    assert not verify.verdict(published, published[:-1])[0]
+    assert not verdict(published, published.assign(e_form_pred=published["e_form_pred"] * 1.5))[0]
+    assert not verdict(published, published[:-1])[0]
 
 
 def test_the_commands_work_to_the_letter_from_any_folder(task_folder: Path, tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from conftest import CRYSTALS
 
@@ -15,7 +17,10 @@ from src.config import BlendConfig, ExperimentConfig, FoldConfig, GbdtConfig
 from src.data.crystal import Crystal
 from src.data.describe import SYSTEMS, describe, space_group_number
 from src.data.load import load_task_data
-from src.report.page import html_table, page, structure_svg
+from src.report.page import html_table, page
+from src.report.report import worst_section
+from src.report.structure import structure_svg
+from src.results.predictions import Predictions
 from src.runs.experiment import run_experiment
 from src.runs.launch import Launcher
 
@@ -70,6 +75,28 @@ def test_the_report_stands_alone(task_folder: Path) -> None:
     assert len(tags.headings) == 9
     assert html.count("data:image/png") == 10  # every picture but the drawings of crystals
     assert "test MAE" not in html
+    assert "<td>LightGBM on composition alone: how far do chemical formulas go?</td><td>closed</td>" in html
+
+
+def in_browser(html: str, folder: Path) -> str:
+    """The page after its scripts have run, 1080 pixels wide but for the margins."""
+    path = folder / "page.html"
+    path.write_text(html, encoding="utf-8")
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--window-size=1112,900", f"--user-data-dir={folder}"]
+    command = [str(CHROMIUM), *options, "--dump-dom", path.as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+def test_the_worst_crystals_of_many_experiments_fit_the_page(task_folder: Path, tmp_path: Path) -> None:
+    data = load_task_data(task_folder, tmp_path, skip_bad_rows=False, n_jobs=1)
+    oof = pd.DataFrame({"id": data.train.ids, "e_form": data.train.targets, "e_form_pred": data.train.targets - 10})
+    members = [Predictions(f"exp{i:03d}", Path(), oof, oof, {}) for i in range(30)]
+    _, table = worst_section(data, describe(data.train), members, np.arange(len(oof), dtype=float))
+    measure = "const d = document.querySelector('.wide'); document.title = d.scrollWidth <= d.clientWidth;"
+    html = page("Fit", [("Worst", table.replace("cubic", "rhombohedral"))])
+    shown = in_browser(html.replace("</body>", f"<script>{measure}</script></body>"), tmp_path)
+    assert "<title>true</title>" in shown
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
@@ -78,18 +105,7 @@ def test_a_click_on_a_header_sorts_by_number_and_a_second_one_turns_it_round(tmp
     html = page("Sorting", [("Table", html_table(["name", "value"], rows, sortable=True))])
     for clicks, order in ((1, "cbad"), (2, "dabc")):
         click = "document.querySelectorAll('th')[1].click();" * clicks
-        path = tmp_path / "page.html"
-        path.write_text(html.replace("</body>", f"<script>{click}</script></body>"), encoding="utf-8")
-        command = [
-            CHROMIUM,
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            f"--user-data-dir={tmp_path}",
-            "--dump-dom",
-            path.as_uri(),
-        ]
-        shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+        shown = in_browser(html.replace("</body>", f"<script>{click}</script></body>"), tmp_path)
         assert "".join(re.findall(r"<td>([abcd])</td>", shown)) == order
 
 

@@ -1,7 +1,9 @@
-"""Configs of the folders in exp/, and the tracks that they belong to."""
+"""Configs of the folders in exp/: their settings, tracks, questions and parents."""
 
+import ast
 import importlib.util
 import json
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -53,3 +55,13 @@ def track_of(number: str) -> Literal["closed", "open"]:
     else:
         parts = [track(config)]
     return "open" if "open" in parts else "closed"
+
+
+def question_and_parent(name: str) -> tuple[str, str | None]:
+    """Return the first line of a config's docstring and the experiment after `Parent:` (None: none)."""
+    path = EXPERIMENTS / name / "config.py"
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    parent = re.search(r"^Parent: (exp\d{3}|none)\b", docstring, re.MULTILINE)
+    if parent is None:
+        raise ValueError(f"{path}: the docstring has no line 'Parent: expNNN. Changed: ...' or 'Parent: none'")
+    return docstring.splitlines()[0].rstrip("."), None if parent[1] == "none" else parent[1]

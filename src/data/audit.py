@@ -1,4 +1,4 @@
-"""What can be wrong with a task's tables although every row of them is right."""
+"""Faults of a task's tables that no single row shows."""
 
 import warnings
 
@@ -10,14 +10,51 @@ from pymatgen.core import Element
 from tqdm import tqdm
 
 from src.data.describe import describe
+from src.data.load import TaskData
 from src.data.table import CrystalTable
 
 Values = NDArray[np.float64]
 N_TELLING = 5
+MAX_SHOWN = 10
+
+
+def audit(data: TaskData, fold: NDArray[np.int64]) -> str:
+    """Return a text about the tables of a task. fold: (n_train,)."""
+    auc, telling = adversarial_auc(data.train, data.test)
+    groups = duplicate_groups(data.train, data.test)
+    counts, test_counts = (table.crystals.element_counts for table in (data.train, data.test))
+    lines = [
+        f"adversarial validation: AUC {auc.mean():.3f} ± {auc.std(ddof=1):.3f} over five folds (0.5: cannot be told apart)",
+        f"  features that tell most: {', '.join(telling)}\n",
+        f"target by fold ({data.task.unit}):\n{target_by_fold(data.train.targets, fold).round(3).to_string()}\n",
+        f"{_duplicates_text(groups, pd.Series(fold, index=data.train.ids))}\n",
+        f"elements that only test crystals have: {', '.join(missing_elements(counts, test_counts)) or 'none'}",
+    ]
+    for k in range(int(fold.max()) + 1):
+        absent = missing_elements(counts[fold != k], counts[fold == k])
+        if absent:
+            lines.append(f"elements that only crystals of fold {k} have: {', '.join(absent)}")
+    return "\n".join(lines)
+
+
+def _duplicates_text(groups: list[pd.DataFrame], fold: pd.Series) -> str:
+    """Return how many groups of duplicates cross tables or folds, and the first of them. fold: by id of the crystal."""
+    across = [group for group in groups if group["table"].nunique() == 2]
+    folds = [group.loc[group["table"] == "train", "id"].map(fold).nunique() for group in groups]
+    lines = [
+        f"{len(groups)} groups of matching structures; {len(across)} with training and test crystals, "
+        f"{sum(n > 1 for n in folds)} with crystals of different folds"
+    ]
+    for group in groups[:MAX_SHOWN]:
+        ids = ", ".join(f"{row.id} ({row.table})" for row in group.itertuples())
+        lines.append(f"  {group['formula'].iloc[0]} (space group {group['space_group'].iloc[0]}): {ids}")
+    if len(groups) > MAX_SHOWN:
+        lines.append(f"  and {len(groups) - MAX_SHOWN} more")
+    return "\n".join(lines)
 
 
 def _features(table: CrystalTable) -> pd.DataFrame:
-    """Fractions of elements, size, density of atoms and angles: what is known of a crystal without its energy."""
+    """Return fractions of elements, size, volume per atom and lattice lengths: crystals described without their energy."""
     counts = table.crystals.element_counts
     present = [f"fraction of {Element.from_Z(z).symbol}" for z in range(1, 104)]
     features = pd.DataFrame(counts[:, 1:104] / counts.sum(axis=1, keepdims=True), columns=present)
@@ -31,9 +68,9 @@ def _features(table: CrystalTable) -> pd.DataFrame:
 
 
 def adversarial_auc(train: CrystalTable, test: CrystalTable) -> tuple[Values, list[str]]:
-    """Area under the ROC curve of five folds of a classifier of test against training crystals, and what it looked at most.
+    """Return the area under the ROC curve of a classifier of test against training crystals in five folds, and its main features.
 
-    0.5: the tables are drawn alike, and cross-validation says what the test set will say.
+    0.5: the tables come from one distribution, and cross-validation predicts the test score.
     """
     from lightgbm import LGBMClassifier
     from sklearn.metrics import roc_auc_score
@@ -53,18 +90,18 @@ def adversarial_auc(train: CrystalTable, test: CrystalTable) -> tuple[Values, li
 
 
 def target_by_fold(e_form: Values, fold: NDArray[np.int64]) -> pd.DataFrame:
-    """Size, mean, standard deviation and quantiles of the target, a row for each fold."""
+    """Return size, mean, standard deviation and quantiles of the target, one row per fold."""
     return pd.Series(e_form).groupby(fold).describe(percentiles=[0.05, 0.5, 0.95]).rename_axis("fold").astype({"count": int})
 
 
 def missing_elements(element_counts: NDArray[np.int64], other_counts: NDArray[np.int64]) -> list[str]:
-    """Symbols of elements that the other crystals have and these have not. Both: (n_crystals, N_ELEMENTS)."""
+    """Return symbols of the elements that the other crystals have and these lack. Both: (n_crystals, N_ELEMENTS)."""
     present = [counts.sum(axis=0) > 0 for counts in (element_counts, other_counts)]
     return [Element.from_Z(int(z)).symbol for z in np.flatnonzero(present[1] & ~present[0])]
 
 
 def duplicate_groups(train: CrystalTable, test: CrystalTable) -> list[pd.DataFrame]:
-    """Crystals that StructureMatcher finds equal (scaled to one volume), among those of one reduced formula and space group.
+    """Return groups of crystals that StructureMatcher finds equal at one volume, within one reduced formula and space group.
 
     Each group has the columns table (`train` or `test`), id, formula, space_group.
     """

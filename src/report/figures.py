@@ -1,4 +1,4 @@
-"""Pictures of a task and of its runs. Every colour scale is monotone in lightness, so that they survive grey print."""
+"""Pictures of results. Every colour scale is monotone in lightness, so that it survives grey print."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,12 +7,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pymatgen.core import Element
 
-from src.config import TargetConfig
-from src.data.crystal import N_ELEMENTS
-from src.data.load import TaskData
-from src.data.target import TargetNormalizer
 from src.results.predictions import Predictions
 from src.storage.files import to_bytes, write_atomic
 
@@ -25,24 +20,6 @@ SIZE = (8.0, 3.4)  # inches; 150 dots each in a file
 COLORS = "cividis"
 LINES = ("-", "--", ":", "-.")
 Values = NDArray[np.float64]
-
-
-def target(data: TaskData) -> plt.Figure:
-    """Distribution of the target as in the table, and of what is left when the atom counts are accounted for."""
-    e_form, counts = data.train.targets, data.train.crystals.element_counts
-    normalizer = TargetNormalizer.fit(counts, e_form, TargetConfig("residual"))
-    residual = e_form - normalizer.baseline(counts)
-    bins = np.linspace(min(e_form.min(), residual.min()), max(e_form.max(), residual.max()), 80).tolist()
-    figure, axis = plt.subplots(figsize=SIZE, layout="constrained")
-    for values, color, label in (
-        (e_form, LIGHT, "as in the table"),
-        (residual, DARK, "residual of regression on atom counts"),
-    ):
-        axis.hist(values, bins, color=color, alpha=0.75, label=f"{label}: mean {values.mean():.2f}, sd {values.std():.2f}")
-    axis.set_xlabel(f"formation energy ({data.task.unit})")
-    axis.set_ylabel("training crystals")
-    figure.legend(frameon=False, loc="outside upper left")
-    return figure
 
 
 def parity(members: Sequence[Predictions], unit: str) -> plt.Figure:
@@ -90,43 +67,6 @@ def error_distribution(members: Sequence[Predictions], unit: str) -> plt.Figure:
     return figure
 
 
-def learning_curves(histories: dict[str, list[pd.DataFrame]]) -> plt.Figure:
-    """Mean over folds of the error of the scored fold, and its range, by the share of the training that is done."""
-    figure, axis = plt.subplots(figsize=SIZE, layout="constrained")
-    shades = plt.get_cmap(COLORS)(np.linspace(0, 0.85, len(histories)))
-    for i, (name, tables) in enumerate(histories.items()):
-        curves = np.stack([table["valid_mae"].to_numpy() for table in tables])
-        done = 100 * np.arange(1, curves.shape[1] + 1) / curves.shape[1]
-        axis.fill_between(done, curves.min(axis=0), curves.max(axis=0), color=shades[i], alpha=0.15, linewidth=0)
-        axis.plot(
-            done,
-            curves.mean(axis=0),
-            LINES[i % len(LINES)],
-            color=shades[i],
-            label=f"{name}, {tables[0].columns[0]}s to {tables[0].iloc[-1, 0]:.0f}",
-        )
-    axis.set(yscale="log", xlabel="training done (%)", ylabel="MAE of the fold (target scale)")
-    axis.yaxis.set_major_formatter("{x:g}")
-    axis.yaxis.set_minor_formatter("{x:.1g}")
-    axis.legend(frameon=False, fontsize=8)
-    return figure
-
-
-def training_curves(run: Path) -> plt.Figure:
-    """Learning curves of the folds of a network: training loss and error of the fold, in units of the target's scale."""
-    figure, axis = plt.subplots(figsize=SIZE, layout="constrained")
-    for k, history in enumerate(sorted(run.glob("fold_*/history.csv"))):
-        table = pd.read_csv(history)
-        for column, color, label in (
-            ("train_loss", LIGHT, "training loss"),
-            ("valid_mae", DARK, "MAE of the fold, averaged"),
-        ):
-            axis.plot(table["epoch"], table[column], color=color, alpha=0.6, linewidth=1, label=label if k == 0 else None)
-    axis.set(xlabel="epoch", ylabel="error (unitless residual)", yscale="log")
-    axis.legend(frameon=False)
-    return figure
-
-
 def study(table: pd.DataFrame, unit: str) -> plt.Figure:
     """Error of each variant, best at the top, and its difference to the first with the 95% interval."""
     rows = table.sort_values("mae", ascending=False)
@@ -141,36 +81,6 @@ def study(table: pd.DataFrame, unit: str) -> plt.Figure:
     reach = np.abs(rows[["low", "high"]].to_numpy().T - rows["delta"].to_numpy())
     right.errorbar(rows["delta"], np.arange(len(rows)), xerr=reach, fmt="o", color=DARK, ecolor=LIGHT, capsize=3)
     right.set_xlabel(f"difference to {table['variant'][0]} ({unit}), 95%")
-    return figure
-
-
-def periodic_table(values: Values, counts: NDArray[np.int64], label: str) -> plt.Figure:
-    """A colour for each element with a value; the number below a symbol is of crystals.
-
-    values, counts: (N_ELEMENTS,); NaN where there is none.
-    """
-    figure, axis = plt.subplots(figsize=(10.0, 5.2), layout="constrained")
-    finite = values[np.isfinite(values)]
-    norm = LogNorm(finite.min(), finite.max())
-    scale = plt.cm.ScalarMappable(norm, "cividis_r")
-    for z in range(1, min(N_ELEMENTS, 104)):
-        element = Element.from_Z(z)
-        x, y = (
-            (element.group, element.row)
-            if not (element.is_lanthanoid or element.is_actinoid)
-            else (z - (57 if z < 72 else 89) + 3, 8.4 + (z > 88))
-        )
-        color = scale.to_rgba(values[z]) if np.isfinite(values[z]) else (1, 1, 1, 1)
-        ink = "black" if np.dot(color[:3], (0.299, 0.587, 0.114)) > 0.5 else "white"
-        axis.add_patch(plt.Rectangle((x - 0.47, -y - 0.47), 0.94, 0.94, facecolor=color, edgecolor="0.6", linewidth=0.5))
-        if np.isfinite(values[z]):
-            axis.text(x, -y + 0.17, element.symbol, ha="center", va="center", fontsize=9, color=ink, weight="bold")
-            axis.text(x, -y - 0.22, str(counts[z]), ha="center", va="center", fontsize=6.5, color=ink)
-        else:
-            axis.text(x, -y, element.symbol, ha="center", va="center", fontsize=8, color="0.6")
-    axis.set(xlim=(0.4, 18.6), ylim=(-10.0, -0.4), aspect="equal")
-    axis.axis("off")
-    figure.colorbar(scale, ax=axis, orientation="horizontal", shrink=0.5, aspect=40, pad=0.01, label=label)
     return figure
 
 
@@ -242,12 +152,6 @@ def calibration(levels: Values, covered: Values, by_fold: Values, half_width: Va
         right.plot(means["width"], means["error"], "o-", color=DARK, markersize=4)
     right.set(xlabel=f"half width of the 90% interval ({unit})", ylabel=f"OOF MAE ({unit})", ylim=(0, None))
     return figure
-
-
-def read_histories(run: Path) -> list[pd.DataFrame]:
-    """history.csv of every fold of a run that has one, where they are of one length."""
-    tables = [pd.read_csv(path) for path in sorted(run.glob("fold_*/history.csv"))]
-    return tables if len({len(table) for table in tables}) == 1 else []
 
 
 def save(figure: plt.Figure, path: Path) -> None:

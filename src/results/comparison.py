@@ -1,20 +1,25 @@
 """Finished experiments side by side, paired by crystal and by fold."""
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from src.config.load import track_of
+from src.paths import EXPERIMENTS, shown
 from src.results.blend import fixed_blend, stack_oof, stack_test
 from src.results.intervals import calibrate
 from src.results.metrics import bootstrap_interval, scores
-from src.results.predictions import Predictions
+from src.results.predictions import Predictions, find_predictions
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Of OOF MAE, eV/atom, to a reference; negative is better.
+    """Difference of OOF MAE to a reference, eV/atom; negative is better.
 
     low, high: 95% bootstrap interval over crystals. folds_won, n_folds: in how many folds the MAE is lower.
     """
@@ -27,25 +32,46 @@ class Difference:
 
     @property
     def is_significant(self) -> bool:
-        """Whether the interval excludes zero."""
+        """True if the interval excludes zero."""
         return not self.low <= 0 <= self.high
 
     def __str__(self) -> str:
         return f"{self.mae:+.4f} ({self.low:+.4f} to {self.high:+.4f}){' *' if self.is_significant else ''}"
 
 
-def paired_difference(reference: Predictions, other: Predictions) -> Difference:
-    """What `other` gains on `reference`, over the same crystals and over the folds of `reference`."""
-    e_form, oof = stack_oof([reference, other])
-    error = np.abs(oof - e_form[:, None])
-    difference = error[:, 1] - error[:, 0]
+def difference_of_errors(reference: NDArray[np.float64], other: NDArray[np.float64], fold: NDArray[np.int64]) -> Difference:
+    """Return how much larger the absolute errors of `other` are; all arguments: (n_crystals,)."""
+    difference = other - reference
     low, high = bootstrap_interval(difference)
-    by_fold = pd.Series(difference).groupby(reference.oof["fold"].to_numpy()).mean()
+    by_fold = pd.Series(difference).groupby(fold).mean()
     return Difference(float(difference.mean()), low, high, int((by_fold < 0).sum()), len(by_fold))
 
 
+def paired_difference(reference: Predictions, other: Predictions) -> Difference:
+    """Return the difference of `other` to `reference` over the same crystals and the folds of `reference`."""
+    e_form, oof = stack_oof([reference, other])
+    error = np.abs(oof - e_form[:, None])
+    return difference_of_errors(error[:, 0], error[:, 1], reference.oof["fold"].to_numpy())
+
+
+def chosen(numbers: Sequence[str], track: str, task_name: str, outputs: Path) -> list[Predictions]:
+    """Return the experiments of these numbers or, if there are none, all finished ones of the track."""
+    if numbers:
+        return [find_predictions(number, task_name, outputs) for number in numbers]
+    found = []
+    for folder in sorted(EXPERIMENTS.glob("exp[0-9][0-9][0-9]")):
+        try:
+            if track_of(folder.name) == track:
+                found.append(find_predictions(folder.name, task_name, outputs))
+        except FileNotFoundError:
+            continue
+    if not found:
+        raise FileNotFoundError(f"no experiment of the {track} track is finished on task {task_name}")
+    return found
+
+
 def score_rows(members: Sequence[Predictions], labels: pd.Series | None) -> list[dict]:
-    """One row of figures for each experiment; differences are to the first.
+    """Return one row of scores per experiment; differences are to the first.
 
     labels: id -> target of the test rows; with them, test scores and the share of crystals inside the 90% intervals.
     """
@@ -67,8 +93,63 @@ def score_rows(members: Sequence[Predictions], labels: pd.Series | None) -> list
     return rows
 
 
+def score_cells(row: dict) -> dict[str, str]:
+    """Return the scores of one row of `score_rows` as people read them, column -> text."""
+    cells = {"OOF MAE": f"{row['oof_mae']:.4f} ± {row['fold_mae_sd']:.4f}", "OOF RMSE": f"{row['oof_rmse']:.4f}"}
+    if "test_mae" in row:
+        cells |= {"test MAE": f"{row['test_mae']:.4f}", "test RMSE": f"{row['test_rmse']:.4f}"}
+        cells |= {"in 90%": f"{row['inside_90']:.1%}"}
+    return cells | {"CPU s": f"{row['cpu_seconds']:.0f}", "parameters": str(row["n_parameters"])}
+
+
 def error_correlation(members: Sequence[Predictions]) -> pd.DataFrame:
-    """Pearson correlation of signed OOF errors; a low one between good experiments is what a blend lives on."""
+    """Return the Pearson correlation of signed OOF errors; a blend gains most from good experiments that correlate little."""
     e_form, oof = stack_oof(members)
     names = [member.name for member in members]
     return pd.DataFrame(np.corrcoef(oof - e_form[:, None], rowvar=False).reshape(len(names), -1), index=names, columns=names)
+
+
+def leaderboard(rows: list[dict]) -> str:
+    """Return how well the order out of fold agrees with the order on the test set."""
+    from scipy.stats import spearmanr
+
+    correlation = spearmanr([row["oof_mae"] for row in rows], [row["test_mae"] for row in rows]).statistic
+    best = {key: min(rows, key=lambda row: row[key])["experiment"] for key in ("oof_mae", "test_mae")}
+    return (
+        f"CV against leaderboard: rank correlation {correlation:.2f} over {len(rows)} experiments; "
+        f"best OOF {best['oof_mae']}, best on test {best['test_mae']}"
+    )
+
+
+def as_json(members: Sequence[Predictions], rows: list[dict], unit: str) -> str:
+    """Return all figures as JSON."""
+    plain = [row | {"difference": row["difference"] and asdict(row["difference"])} for row in rows]
+    return json.dumps({"unit": unit, "rows": plain, "error_correlation": error_correlation(members).to_dict()}, indent=1)
+
+
+def as_text(members: Sequence[Predictions], rows: list[dict], unit: str, markdown: bool) -> str:
+    """Return the table of scores, the meaning of its signs, the table of error correlations, and each member's source."""
+    reference = members[0].name
+    table = pd.DataFrame([{"experiment": row["experiment"]} | score_cells(row) | _gain_cells(row, reference) for row in rows])
+    square = error_correlation(members).map("{:.2f}".format).rename_axis("error correlation").reset_index()
+    tables = [to_markdown(part) if markdown else part.to_string(index=False) for part in (table, square)]
+    is_scored = "test_mae" in rows[0]
+    note = "sd over folds; * the 95% interval over crystals excludes zero"
+    note += "; in 90%: share of test crystals inside their 90% interval." if is_scored else "."
+    sources = [f"{member.name}: {track_of(member.name)} track, read from {shown(member.source)}" for member in members]
+    ranks = [leaderboard(rows)] if is_scored and len(rows) > 2 else []
+    return "\n\n".join([tables[0], note, tables[1], *ranks, "\n".join([f"Errors in {unit}.", *sources])])
+
+
+def _gain_cells(row: dict, reference: str) -> dict[str, str]:
+    difference: Difference | None = row["difference"]
+    return {
+        f"ΔMAE to {reference}": str(difference or ""),
+        "folds won": f"{difference.folds_won} of {difference.n_folds}" if difference else "",
+    }
+
+
+def to_markdown(table: pd.DataFrame) -> str:
+    """Return a table of texts in Markdown."""
+    lines = [list(table), ["---"] * table.shape[1], *table.to_numpy().tolist()]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -1,4 +1,4 @@
-"""What finished experiments leave behind, read from outputs/ or from what is published in exp/."""
+"""Predictions of finished experiments, read from outputs/ or from the published results in exp/."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,12 +7,13 @@ import pandas as pd
 
 from src.paths import DEFAULT_TASK, EXPERIMENTS, OUTPUTS, experiment_name
 from src.results.folder import METRICS, OOF_COLUMNS, check_score, read_csv, remedy
+from src.results.study import is_finished_study, publish_study
 from src.storage.files import read_json, write_csv, write_json
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a finished experiment leaves behind, and where it was read from.
+    """Predictions and metrics of a finished experiment, and the folder they were read from.
 
     oof: columns id, fold, e_form, e_form_pred. test: id, fold_0 ..., e_form_pred. An ensemble adds `spread` and `spread_0` ...:
     the standard deviation over its members.
@@ -26,7 +27,7 @@ class Predictions:
 
 
 def find_predictions(number: str, task_name: str, outputs: Path = OUTPUTS) -> Predictions:
-    """The predictions of a finished experiment: from outputs/ where it is finished there, else from what is published in exp/."""
+    """Return the predictions of a finished experiment: from outputs/ if it is finished there, else the published ones."""
     name = experiment_name(number)
     run = outputs / task_name / name
     published = EXPERIMENTS / name / "results"
@@ -46,9 +47,13 @@ def find_predictions(number: str, task_name: str, outputs: Path = OUTPUTS) -> Pr
 
 
 def publish(number: str, outputs: Path = OUTPUTS) -> Path:
-    """Copies a finished run of the default task to exp/expNNN/results; returns that folder."""
+    """Copy a finished run or study of the default task to exp/expNNN/results; return that folder."""
+    name = experiment_name(number)
+    run, folder = outputs / DEFAULT_TASK.name / name, EXPERIMENTS / name / "results"
+    if is_finished_study(run):
+        publish_study(run, folder)
+        return folder
     predictions = find_predictions(number, DEFAULT_TASK.name, outputs)
-    folder = EXPERIMENTS / predictions.name / "results"
     if predictions.source != folder:
         write_csv(folder / "oof.csv.gz", predictions.oof)
         write_csv(folder / "test.csv.gz", predictions.test)

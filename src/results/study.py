@@ -1,4 +1,4 @@
-"""What a finished study says: variants of one experiment, paired."""
+"""Results of a finished study: variants of one experiment, paired."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ PREDICTIONS, TABLE, PICTURE = "predictions.csv", "table.csv", "table.png"
 
 
 def study_table(predictions: pd.DataFrame, variants: list[str]) -> pd.DataFrame:
-    """One row for each variant: errors, and the paired difference of absolute errors to the first with its 95% interval."""
+    """Return one row per variant: errors, and the paired difference of absolute errors to the first with its 95% interval."""
     e_form = predictions["e_form"].to_numpy()
     errors = {variant: np.abs(predictions[variant].to_numpy() - e_form) for variant in variants}
     rows = []
@@ -27,8 +27,13 @@ def study_table(predictions: pd.DataFrame, variants: list[str]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def is_finished_study(study: Path) -> bool:
+    """Return whether the folder has the table that a study writes when all its variants are trained."""
+    return (study / TABLE).is_file()
+
+
 def publish_study(study: Path, folder: Path) -> None:
-    """Copies a finished study's predictions, table and picture to `folder`."""
+    """Copy a finished study's predictions, table and picture to `folder`."""
     for file in (PREDICTIONS, TABLE, PICTURE):
         if not (study / file).is_file():
             raise FileNotFoundError(f"{study / file} is missing: the study is not finished")

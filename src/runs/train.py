@@ -1,17 +1,15 @@
 """The command line of every exp/expNNN/train.py."""
 
-import argparse
 import logging
 from pathlib import Path
 from typing import get_args
 
-from src.command import one_message
+from src.command import command, one_message, task_options
 from src.config import ExperimentConfig, GnnConfig, StudyConfig
 from src.config.load import load_config
 from src.data.load import load_task_data
 from src.data.task import read_task
 from src.learners import distributed
-from src.paths import DEFAULT_TASK, OUTPUTS
 from src.results.folder import RunDir
 from src.runs.experiment import run_experiment
 from src.runs.launch import Launcher, Where
@@ -23,14 +21,12 @@ log = logging.getLogger(__name__)
 
 def main(folder: Path, argv: list[str] | None = None) -> None:
     """Trains the experiment of a folder exp/expNNN."""
-    parser = argparse.ArgumentParser(description=f"Train {folder.name}: its config is {folder / 'config.py'}.")
+    parser = command(f"Train {folder.name}: its config is {folder / 'config.py'}.", task_options())
     parser.add_argument("--folds", type=int, nargs="+", metavar="K", help="train these folds only (default: all)")
     parser.add_argument("--jobs", type=int, help="folds at once (default: the number of cores, here or of the cluster)")
     parser.add_argument("--launcher", choices=get_args(Where), default="local", help="where folds run (default: local)")
     parser.add_argument("--address", metavar="HOST:PORT", help="of the Ray or Dask cluster")
     parser.add_argument("--device", default="cpu", help="cpu, cuda (folds take the GPUs in turn), cuda:1, ... (default: cpu)")
-    parser.add_argument("--data", type=Path, default=DEFAULT_TASK, help="folder of the task (default: input/flla)")
-    parser.add_argument("--outputs", type=Path, default=OUTPUTS, help="where runs go (default: outputs/)")
     parser.add_argument("--skip-bad-rows", action="store_true", help="leave bad training rows out instead of stopping")
     parser.add_argument("--tracker", choices=get_args(Tracker), help="send finished folds to outputs/tracker/ as well")
     args = parser.parse_args(argv)

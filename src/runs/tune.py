@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from src.config import ExperimentConfig, GbdtConfig, GnnConfig, NequipConfig
+from src.config import ExperimentConfig, GbdtConfig, GnnConfig, NequipConfig, StudyConfig
+from src.config.load import load_config
 from src.data.folds import assign_folds
-from src.data.load import TaskData, load_folds
+from src.data.load import TaskData, load_folds, load_task_data
 from src.data.target import TargetNormalizer
 from src.features.chgnet import base_energies
 from src.learners.learner import Watched
 from src.learners.make import make_learner, prepare_inputs
-from src.paths import MAT2VEC
+from src.paths import EXPERIMENTS, MAT2VEC, experiment_name, shown
+from src.storage.files import write_atomic
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -164,4 +166,22 @@ def proposal(config: ExperimentConfig, name: str, study: "Study") -> str:
         f'"""What do the settings of a search over {len(study.trials)} trials bring?\n\n{found}{before}.\n'
         f'Parent: {name}. Changed: {what}.\n"""\n\n'
         f"from src.config import {', '.join(sorted(class_names(proposed)))}\n\nCONFIG = {as_source(proposed)}\n"
+    )
+
+
+def search(number: str, data_folder: Path, outputs: Path, n_trials: int, device: str) -> str:
+    """Add trials to the study of an experiment and write the proposal for a new one; return a summary."""
+    name = experiment_name(number)
+    config = load_config(EXPERIMENTS / name)
+    if isinstance(config, StudyConfig):
+        raise ValueError(f"{name} is a study; name an experiment")
+    ranges(config)  # before any data is read
+    data = load_task_data(data_folder, outputs, skip_bad_rows=False, n_jobs=1)
+    folder = data.folder / "tune" / name
+    study = open_study(name, folder)
+    tune(config, data, study, folder, n_trials, device)
+    write_atomic(folder / "proposal.py", proposal(config, name, study).encode())
+    return (
+        f"{len(study.trials)} trials, best MAE {study.best_value:.4f} {data.task.unit}: {study.best_params}\n"
+        f"{shown(folder / 'proposal.py')}: the settings as the config of a new experiment"
     )

@@ -1,0 +1,158 @@
+"""The report: one page on a task's data and its finished experiments, a function per section."""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from src.config.load import question_and_parent, track_of
+from src.data.crystal import N_ELEMENTS
+from src.data.describe import SYSTEMS, describe
+from src.data.load import TaskData
+from src.report import crystals, curves, figures
+from src.report.page import Section, html_table, note, page, picture
+from src.report.structure import structure_svg
+from src.results.blend import Blend, fit_blend, fixed_blend, shared_folds, stack_oof
+from src.results.comparison import error_correlation, leaderboard, score_rows
+from src.results.intervals import calibrate
+from src.results.predictions import Predictions
+
+Values = NDArray[np.float64]
+N_PARITY, N_WORST, N_COLUMNS = 3, 30, 5
+LEVELS = np.array([0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95])
+
+
+def report(data: TaskData, members: list[Predictions], labels: pd.Series | None) -> str:
+    """Return the page's HTML; without test labels it has no test scores."""
+    members = sorted(members, key=lambda member: member.metrics["oof_mae"])
+    described = describe(data.train)
+    unit, best = data.task.unit, members[0]
+    error = np.abs(best.oof["e_form_pred"] - best.oof["e_form"]).to_numpy()
+    weights, blend, singles = blend_section(members, data.task.metric)
+    top = members[:N_PARITY]
+    scatter = picture(figures.parity(top, unit), "parity") + picture(figures.error_distribution(members, unit), "errors")
+    sections = [
+        leaderboard_section(members, labels, unit),
+        ("Predictions against truth", note("Out of fold; the best experiments.") + scatter),
+        element_section(data, error, best.name),
+        kind_section(described, error, best.name, unit),
+        worst_section(data, described, members, error),
+        weights,
+        calibration_section(blend, singles, list(data.test.ids), unit),
+        curves_section(members),
+        data_section(data, described),
+    ]
+    return page(f"Formation energies: {data.task.name}", sections)
+
+
+def leaderboard_section(members: list[Predictions], labels: pd.Series | None, unit: str) -> Section:
+    """Return the scores of all experiments, each with its question and track."""
+    rows = score_rows(members, labels)
+    columns = {"oof_mae": "OOF MAE", "fold_mae_sd": "sd over folds", "oof_rmse": "OOF RMSE"}
+    if labels is not None:
+        columns |= {"test_mae": "test MAE", "test_rmse": "test RMSE"}
+    columns |= {"cpu_seconds": "CPU s", "n_parameters": "parameters"}
+    cells = []
+    for row in rows:
+        difference, name = row["difference"], row["experiment"]
+        numbers = [(f"{row[key]:.4f}" if key.endswith(("mae", "rmse", "sd")) else f"{row[key]:.0f}", row[key]) for key in columns]
+        gain = (str(difference), difference.mae) if difference else ("", float("nan"))
+        cells.append([name, question_and_parent(name)[0], track_of(name), *numbers, gain])
+    header = ["experiment", "question", "track", *columns.values(), f"ΔMAE to {members[0].name} (95%)"]
+    text = f"Errors in {unit}; * the paired bootstrap interval over crystals excludes zero. Click a column to sort."
+    ranks = note(leaderboard(rows)) if labels is not None and len(rows) > 2 else ""
+    return "Leaderboard", note(text) + html_table(header, cells, sortable=True) + ranks
+
+
+def data_section(data: TaskData, described: pd.DataFrame) -> Section:
+    """Return the size of the data set, its target and its elements."""
+    counts = (data.train.crystals.element_counts > 0).sum(axis=0)
+    frequency = np.where(counts > 0, counts, np.nan).astype(float)
+    text = (
+        f"{len(data.train.ids)} training and {len(data.test.ids)} test crystals, {np.isfinite(frequency).sum()} elements, "
+        f"{described['n_atoms'].min()} to {described['n_atoms'].max()} atoms per cell. The target as in the table, and what "
+        "remains of it after the linear regression on atom counts:"
+    )
+    target = picture(crystals.target(data), "target before and after normalisation")
+    elements = picture(crystals.periodic_table(frequency, counts, "training crystals with the element"), "element counts")
+    return "Data set", note(text) + target + elements
+
+
+def element_section(data: TaskData, error: Values, name: str) -> Section:
+    """Return the MAE over the crystals with each element. error: (n_crystals,), absolute."""
+    present = data.train.crystals.element_counts > 0
+    counts = present.sum(axis=0)
+    by_element = np.full(N_ELEMENTS, np.nan)
+    by_element[counts > 0] = (present * error[:, None]).sum(axis=0)[counts > 0] / counts[counts > 0]
+    table = crystals.periodic_table(by_element, counts, f"{name}: OOF MAE of crystals with the element ({data.task.unit})")
+    return "Error by element", note("Small numbers count training crystals.") + picture(table, "error by element")
+
+
+def kind_section(described: pd.DataFrame, error: Values, name: str, unit: str) -> Section:
+    """Return the MAE by number of elements, crystal system and size of the cell. error: (n_crystals,), absolute."""
+    sizes = ["≤2", "3-4", "5-8", "9-12", "13-16", "17-20", ">20"]
+    groups = {
+        "elements": described["n_elements"].astype("category"),
+        "crystal system": pd.Series(pd.Categorical(described["crystal_system"], SYSTEMS)),
+        "atoms in the cell": pd.cut(described["n_atoms"], [0, 2, 4, 8, 12, 16, 20, np.inf], labels=sizes),
+    }
+    bars = picture(figures.error_by_group(error, groups, unit), "error by kind of crystal")
+    return "Error by kind of crystal", note(f"{name}; line: standard error; in brackets: number of crystals.") + bars
+
+
+def worst_section(data: TaskData, described: pd.DataFrame, members: list[Predictions], error: Values) -> Section:
+    """Return the crystals with the largest errors of the best experiment. error: (n_crystals,), absolute."""
+    e_form, oof = stack_oof(members)
+    rows = []
+    for i in np.argsort(-error)[:N_WORST]:
+        crystal = described.iloc[i]
+        about = f"{crystal['crystal_system']} ({crystal['space_group']})"
+        energies = [(f"{value:.2f}", float(value)) for value in (e_form[i], *oof[i, :N_COLUMNS])]
+        span = (f"{oof[i].min():.2f} to {oof[i].max():.2f}", float(np.ptp(oof[i])))
+        size = (str(crystal["n_atoms"]), float(crystal["n_atoms"]))
+        drawing = structure_svg(data.train.crystals[int(i)])
+        rows.append([drawing, crystal["id"], crystal["formula"], about, size, *energies, span])
+    header = ["structure", "id", "formula", "system (space group)", "atoms", "truth"]
+    header += [*(member.name for member in members[:N_COLUMNS]), f"all {len(members)}"]
+    text = (
+        f"Largest out-of-fold errors of {members[0].name}: truth, predictions of the best experiments and the range of all "
+        f"predictions in {data.task.unit}. Lighter atoms are more electronegative."
+    )
+    return f"The {len(rows)} worst crystals", note(text) + html_table(header, rows, sortable=True)
+
+
+def blend_section(members: list[Predictions], metric: str) -> tuple[Section, Blend, list[Predictions]]:
+    """Return weights and error correlations, the blend of all experiments that are not ensembles themselves, and these."""
+    singles = [member for member in members if "spread" not in member.oof]
+    e_form, oof = stack_oof(singles)
+    if len(singles) == 1:
+        blend = fixed_blend(np.ones(1), oof)
+        return ("Blend", note("One experiment: nothing to blend.")), blend, singles
+    blend = fit_blend("weights", e_form, oof, shared_folds(singles), metric)
+    nested, naive = (np.abs(pred - e_form).mean() for pred in (blend.nested_pred, blend.naive_pred))
+    text = f"Non-negative weights fitted out of fold: nested OOF MAE {nested:.4f}, naive {naive:.4f} eV/atom."
+    weights = picture(figures.blend_weights([member.name for member in singles], blend.fold_weights), "blend weights")
+    matrix = picture(figures.correlation_matrix(error_correlation(members)), "correlation of errors")
+    return ("Blend", note(text) + weights + matrix), blend, singles
+
+
+def calibration_section(blend: Blend, singles: list[Predictions], ids: list[str], unit: str) -> Section:
+    """Return how often the intervals of the blend hold the truth, by level and by fold."""
+    error = np.abs(stack_oof(singles)[0] - blend.nested_pred)
+    found = {level: calibrate(singles, blend, ids, level) for level in LEVELS}
+    covered = np.array([(error <= found[level].oof_half_width).mean() for level in LEVELS])
+    at_90 = found[0.9]
+    text = (
+        f"Intervals of the blend, each fold calibrated on the others. On the test set the 90% intervals are "
+        f"{2 * at_90.half_width.mean():.3f} {unit} wide on average, {at_90.shrinkage:.2f} of what a fold model needs."
+    )
+    figure = figures.calibration(LEVELS, covered, at_90.coverage, at_90.oof_half_width, error, unit)
+    return "Calibration of the uncertainty", note(text) + picture(figure, "calibration")
+
+
+def curves_section(members: list[Predictions]) -> Section:
+    """Return the learning curves of runs in outputs/."""
+    histories = {member.name: tables for member in members if (tables := curves.read_histories(member.source))}
+    if not histories:
+        return "Learning curves", note("No run in outputs/ has a history; published results have none.")
+    text = "Mean over folds and their range, in units of the scale that the target is divided by; runs in outputs/ only."
+    return "Learning curves", note(text) + picture(curves.learning_curves(histories), "learning curves")

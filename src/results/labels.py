@@ -1,0 +1,37 @@
+"""Test labels. Nothing else in the project reads them."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from src.data.rows import number, read_rows
+from src.data.task import Task
+from src.paths import shown
+from src.results.metrics import scores
+
+
+def read_labels(task: Task) -> pd.Series:
+    """Return the test labels, id -> target."""
+    return _read_numbers(task.path("test_labels"), task.id_column, task.target_column)
+
+
+def score_submission(path: Path, task: Task) -> str:
+    """Return the test scores of a submission as text."""
+    labels, submitted = read_labels(task), _read_numbers(path, task.id_column, task.target_column)
+    if set(labels.index) != set(submitted.index):
+        raise ValueError(f"{path}: its ids are not those of the test labels; write it again with submit.py")
+    found = scores(labels.to_numpy(), submitted[labels.index].to_numpy())
+    return f"{shown(path)}: test MAE {found['mae']:.4f}, RMSE {found['rmse']:.4f} {task.unit}, {len(labels)} crystals"
+
+
+def _read_numbers(path: Path, id_column: str, column: str) -> pd.Series:
+    """Return id -> finite number from a CSV file; raise ValueError if an id is duplicated or a number is not finite."""
+    rows = pd.DataFrame(read_rows(path))
+    if not {id_column, column} <= set(rows):
+        raise ValueError(f"{path}: expected the columns {id_column!r} and {column!r}, found {list(rows)}")
+    ids, numbers = rows[id_column], rows[column].map(number)
+    bad = ids[~np.isfinite(numbers) | ids.duplicated()]
+    if len(bad):
+        raise ValueError(f"{path}: {bad.iloc[0]!r} is duplicated, or its {column!r} is not finite; correct it")
+    return pd.Series(numbers.to_numpy(), index=pd.Index(ids, name=id_column), name=column)

@@ -1,0 +1,148 @@
+"""The submission: the sample's rows in the sample's order, with the prediction of a blend of finished experiments."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from src.config import BlendMethod
+from src.config.load import track_of
+from src.data.rows import read_rows
+from src.data.task import Task
+from src.paths import shown
+from src.results.blend import Blend, fit_blend, fixed_blend, normalized_weights, shared_folds, stack_oof, stack_test
+from src.results.comparison import difference_of_errors
+from src.results.intervals import calibrate
+from src.results.metrics import scores
+from src.results.predictions import Predictions, find_predictions
+from src.storage.files import write_csv
+
+Values = NDArray[np.float64]
+
+
+def submit(
+    task: Task,
+    outputs: Path,
+    numbers: Sequence[str],
+    how: BlendMethod | Sequence[float],
+    baseline: str | None = None,
+    out: Path | None = None,
+) -> str:
+    """Write submission.csv and its intervals; return what people should know about them.
+
+    how: one weight per experiment, or the method that fits the weights to out-of-fold rows.
+    baseline: the number of one more member, whose gain is added to the text. out: the file (None: in the task's outputs).
+    """
+    sample, column = read_sample(task)
+    ids = list(sample[task.id_column])
+    members = [find_predictions(number, task.name, outputs) for number in numbers]
+    check_ids(task.path("sample_submission"), ids, members[0])
+    without = blend = blend_members(members, how, task.metric)
+    if baseline:
+        members = [*members, find_predictions(baseline, task.name, outputs)]
+        if members[-1].name in [member.name for member in members[:-1]]:
+            raise ValueError(f"{members[-1].name} is among --exps already")
+        blend = blend_members(members, how, task.metric)
+    submission = sample.assign(**{column: _predict(members, blend, ids)})
+    out = out or outputs / task.name / "submission.csv"
+    write_csv(out, submission)
+    intervals = write_intervals(out, submission, column, members, blend, task)
+    lines = [members_table(members, blend, task)]
+    if baseline:
+        lines.append(f"{members[-1].name} brings {gain(members, blend, without)} {task.unit} (nested OOF MAE, 95%)")
+    lines += [f"{shown(out)}: {len(sample)} rows, ids and order as in {task.path('sample_submission').name}", intervals]
+    opened = [member.name for member in members if track_of(member.name) == "open"]
+    if opened:
+        lines.append(f"open track: {', '.join(opened)} learned from energies outside the task's data")
+    return "\n".join(lines)
+
+
+def read_sample(task: Task) -> tuple[pd.DataFrame, str]:
+    """Return the sample submission and the name of its prediction column."""
+    path = task.path("sample_submission")
+    sample = pd.DataFrame(read_rows(path))
+    columns = [column for column in sample if column != task.id_column]
+    if task.id_column not in sample or len(columns) != 1:
+        raise ValueError(f"{path}: expected the columns {task.id_column!r} and one of predictions, found {list(sample)}")
+    ids = sample[task.id_column]
+    if ids.duplicated().any():
+        raise ValueError(
+            f"{path}: {task.id_column!r} {ids[ids.duplicated()].iloc[0]!r} is duplicated; take the competition's file"
+        )
+    return sample, columns[0]
+
+
+def check_ids(path: Path, ids: list[str], member: Predictions) -> None:
+    """Raise ValueError if the sample asks for other rows than the predicted ones, in whatever order."""
+    predicted = set(member.test["id"])
+    unknown, forgotten = [row_id for row_id in ids if row_id not in predicted], sorted(predicted - set(ids))
+    if unknown or forgotten:
+        raise ValueError(
+            f"{path}: {len(unknown)} of its ids are missing in the test predictions of {member.name} {unknown[:5]}, and it lacks "
+            f"{len(forgotten)} of theirs {forgotten[:5]}; take the competition's file, or train on its test table"
+        )
+
+
+def blend_members(members: list[Predictions], how: BlendMethod | Sequence[float], metric: str) -> Blend:
+    """Return the blend of members with given weights or with those that a method fits."""
+    e_form, oof = stack_oof(members)
+    if not isinstance(how, str):
+        return fixed_blend(normalized_weights(how, len(members)), oof)
+    if how == "mean":  # needs no common folds
+        return fixed_blend(np.full(len(members), 1 / len(members)), oof)
+    return fit_blend(how, e_form, oof, shared_folds(members), metric)
+
+
+def _predict(members: list[Predictions], blend: Blend, ids: list[str]) -> Values:
+    """(n_test,), eV/atom: the blend's test predictions, all finite."""
+    pred = stack_test(members, ids) @ blend.weights
+    if not np.isfinite(pred).all():
+        bad = [row_id for row_id, is_finite in zip(ids, np.isfinite(pred), strict=True) if not is_finite]
+        raise ValueError(f"{len(bad)} predictions are not finite: {bad[:5]}")
+    return pred
+
+
+def write_intervals(
+    out: Path, submission: pd.DataFrame, column: str, members: list[Predictions], blend: Blend, task: Task
+) -> str:
+    """Write the submission with lower and upper bounds and the spread next to it; return a summary."""
+    path = out.with_name(f"{out.stem}_with_uncertainty.csv")
+    try:
+        shared_folds(members)
+    except ValueError as error:
+        path.unlink(missing_ok=True)
+        return f"no intervals: {error}"
+    found = calibrate(members, blend, list(submission[task.id_column]))
+    lower, upper = (submission[column] + sign * found.half_width for sign in (-1, 1))
+    write_csv(path, submission.assign(lower=lower, upper=upper, spread=found.spread))
+    width, coverage = 2 * found.half_width.mean(), " ".join(f"{share:.0%}" for share in found.coverage)
+    return (
+        f"{shown(path)}: with the spread over folds and members and 90% intervals, {width:.3f} {task.unit} wide on average "
+        f"({found.shrinkage:.2f} of a fold model's)\nOOF coverage by fold: {coverage}"
+    )
+
+
+def members_table(members: list[Predictions], blend: Blend, task: Task) -> str:
+    """Return a table of the members, their weights with the spread over folds, and the blend's scores."""
+    e_form, oof = stack_oof(members)
+    title = f"OOF {task.metric.upper()} ({task.unit})"
+    lines = [f"{'experiment':<14} {'weight over folds':>17}  {title}  read from"]
+
+    def line(name: str, weight: str, pred: Values, remark: str) -> str:
+        return f"{name:<14} {weight:>17}  {scores(e_form, pred)[task.metric]:{len(title)}.4f}  {remark}"
+
+    for i, member in enumerate(members):
+        weight = f"{blend.weights[i]:.3f} ± {blend.fold_weights[:, i].std():.3f}"
+        lines.append(line(member.name, weight, oof[:, i], str(shown(member.source))))
+    lines.append(line("blend, nested", "", blend.nested_pred, "each fold by weights fitted on the others"))
+    lines.append(line("blend, naive", "", blend.naive_pred, "weights fitted on the rows they are scored on"))
+    return "\n".join(lines)
+
+
+def gain(members: list[Predictions], blend: Blend, without: Blend) -> str:
+    """Return what the last member brings: the difference of nested OOF MAE with its paired interval over crystals."""
+    e_form, _ = stack_oof(members)
+    before, after = (np.abs(e_form - pred) for pred in (without.nested_pred, blend.nested_pred))
+    return str(difference_of_errors(before, after, members[0].oof["fold"].to_numpy()))

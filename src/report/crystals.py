@@ -14,7 +14,7 @@ from src.report.figures import DARK, LIGHT, SIZE, Values
 
 
 def target(data: TaskData) -> plt.Figure:
-    """Distribution of the target as in the table, and of what is left when the atom counts are accounted for."""
+    """Draw the distribution of the target and of its residual after the regression on atom counts."""
     e_form, counts = data.train.targets, data.train.crystals.element_counts
     normalizer = TargetNormalizer.fit(counts, e_form, TargetConfig("residual"))
     residual = e_form - normalizer.baseline(counts)
@@ -32,9 +32,9 @@ def target(data: TaskData) -> plt.Figure:
 
 
 def periodic_table(values: Values, counts: NDArray[np.int64], label: str) -> plt.Figure:
-    """A colour for each element with a value; the number below a symbol is of crystals.
+    """Draw a periodic table with a colour per element that has a value; the number below a symbol counts crystals.
 
-    values, counts: (N_ELEMENTS,); NaN where there is none.
+    values, counts: (N_ELEMENTS,); NaN for no value.
     """
     figure, axis = plt.subplots(figsize=(10.0, 5.2), layout="constrained")
     finite = values[np.isfinite(values)]

@@ -10,13 +10,13 @@ from src.report.figures import COLORS, DARK, LIGHT, LINES, SIZE
 
 
 def read_histories(run: Path) -> list[pd.DataFrame]:
-    """history.csv of every fold of a run that has one, where they are of one length."""
+    """Read history.csv of every fold of a run; empty if there are none or their lengths differ."""
     tables = [pd.read_csv(path) for path in sorted(run.glob("fold_*/history.csv"))]
     return tables if len({len(table) for table in tables}) == 1 else []
 
 
 def learning_curves(histories: dict[str, list[pd.DataFrame]]) -> plt.Figure:
-    """Mean over folds of the error of the scored fold, and its range, by the share of the training that is done."""
+    """Draw the mean and range over folds of the scored fold's error by the share of training done."""
     figure, axis = plt.subplots(figsize=SIZE, layout="constrained")
     shades = plt.get_cmap(COLORS)(np.linspace(0, 0.85, len(histories)))
     for i, (name, tables) in enumerate(histories.items()):
@@ -38,7 +38,7 @@ def learning_curves(histories: dict[str, list[pd.DataFrame]]) -> plt.Figure:
 
 
 def training_curves(run: Path) -> plt.Figure:
-    """Learning curves of the folds of a network: training loss and error of the fold, in units of the target's scale."""
+    """Draw a network's training loss and error of the scored fold for each fold, in units of the target's scale."""
     figure, axis = plt.subplots(figsize=SIZE, layout="constrained")
     for k, history in enumerate(sorted(run.glob("fold_*/history.csv"))):
         table = pd.read_csv(history)

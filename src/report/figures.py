@@ -15,15 +15,15 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.colors import LogNorm
 
-DARK, LIGHT = "#1f4e79", "#e08214"  # apart in grey print too
-SIZE = (8.0, 3.4)  # inches; 150 dots each in a file
+DARK, LIGHT = "#1f4e79", "#e08214"  # distinct in grey print too
+SIZE = (8.0, 3.4)  # inches, at 150 dots per inch in a file
 COLORS = "cividis"
 LINES = ("-", "--", ":", "-.")
 Values = NDArray[np.float64]
 
 
 def parity(members: Sequence[Predictions], unit: str) -> plt.Figure:
-    """Out-of-fold prediction against truth, crystals counted in hexagons."""
+    """Draw out-of-fold predictions against the truth, counting crystals in hexagons."""
     figure, axes = plt.subplots(1, len(members), figsize=(3.1 * len(members) + 0.6, 3.5), layout="constrained", squeeze=False)
     bins = None
     for axis, member in zip(axes[0], members, strict=True):
@@ -43,7 +43,7 @@ def parity(members: Sequence[Predictions], unit: str) -> plt.Figure:
 
 
 def error_distribution(members: Sequence[Predictions], unit: str) -> plt.Figure:
-    """Share of crystals whose out-of-fold error is larger than a value."""
+    """Draw the share of crystals whose out-of-fold error is larger than a value."""
     figure, axis = plt.subplots(figsize=SIZE, layout="constrained")
     shades = plt.get_cmap(COLORS)(np.linspace(0, 0.85, len(members)))
     for i, member in enumerate(members):
@@ -68,7 +68,7 @@ def error_distribution(members: Sequence[Predictions], unit: str) -> plt.Figure:
 
 
 def study(table: pd.DataFrame, unit: str) -> plt.Figure:
-    """Error of each variant, best at the top, and its difference to the first with the 95% interval."""
+    """Draw the error of each variant, best at the top, and its difference to the first with the 95% interval."""
     rows = table.sort_values("mae", ascending=False)
     figure, (left, right) = plt.subplots(
         1, 2, figsize=(SIZE[0], 1.2 + 0.35 * len(rows)), layout="constrained", sharey=True, width_ratios=(1, 1)
@@ -85,7 +85,7 @@ def study(table: pd.DataFrame, unit: str) -> plt.Figure:
 
 
 def error_by_group(error: Values, groups: dict[str, pd.Series], unit: str) -> plt.Figure:
-    """MAE with its standard error for the values of each grouping. groups: title -> ordered categories of the crystals."""
+    """Draw the MAE and its standard error for each value of each grouping. groups: title -> categories of the crystals."""
     figure, axes = plt.subplots(
         1,
         len(groups),
@@ -108,7 +108,7 @@ def error_by_group(error: Values, groups: dict[str, pd.Series], unit: str) -> pl
 
 
 def correlation_matrix(correlation: pd.DataFrame) -> plt.Figure:
-    """Correlation of out-of-fold errors."""
+    """Draw the correlation of out-of-fold errors."""
     matrix, n = correlation.to_numpy(dtype=np.float64), len(correlation)
     figure, axis = plt.subplots(figsize=(0.62 * n + 2.2, 0.5 * n + 1.4), layout="constrained")
     lowest = min(0.5, float(matrix.min()))
@@ -125,7 +125,7 @@ def correlation_matrix(correlation: pd.DataFrame) -> plt.Figure:
 
 
 def blend_weights(names: Sequence[str], fold_weights: Values) -> plt.Figure:
-    """Weights of a blend, a point for each fold. fold_weights: (n_folds, n_members)."""
+    """Draw the weights of a blend, one point per fold. fold_weights: (n_folds, n_members)."""
     figure, axis = plt.subplots(figsize=(SIZE[0], 0.32 * len(names) + 1.2), layout="constrained")
     rows = np.arange(len(names))
     axis.barh(rows, fold_weights.mean(axis=0), color=DARK, alpha=0.35, height=0.6)
@@ -138,7 +138,7 @@ def blend_weights(names: Sequence[str], fold_weights: Values) -> plt.Figure:
 
 
 def calibration(levels: Values, covered: Values, by_fold: Values, half_width: Values, error: Values, unit: str) -> plt.Figure:
-    """Left: share of OOF rows inside intervals of each level. Middle: by fold at 90%. Right: error against width."""
+    """Draw the share of OOF rows inside intervals by level (left) and by fold at 90% (middle), and error by width (right)."""
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(10.0, 3.3), layout="constrained")
     left.plot([0, 100], [0, 100], color="0.6", linewidth=1)
     left.plot(100 * levels, 100 * covered, "o-", color=DARK, markersize=4)
@@ -155,6 +155,6 @@ def calibration(levels: Values, covered: Values, by_fold: Values, half_width: Va
 
 
 def save(figure: plt.Figure, path: Path) -> None:
-    """Writes a figure as an image file."""
+    """Write a figure as an image file and close it."""
     write_atomic(path, to_bytes(lambda file: figure.savefig(file, dpi=150, format=path.suffix.removeprefix("."))))
     plt.close(figure)

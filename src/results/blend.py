@@ -1,4 +1,4 @@
-"""Blends of experiments, judged out of fold: weights that a fold is scored with are fitted on the other folds."""
+"""Blends of experiments, scored out of fold: the weights for a fold are fitted to the other folds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ Values = NDArray[np.float64]
 class Blend:
     """Weights of members and the blend's out-of-fold predictions.
 
-    weights: (n_members,), from all out-of-fold rows; these go to the test rows.
+    weights: (n_members,), from all out-of-fold rows; used for the test rows.
     fold_weights: (n_folds, n_members); those of fold k are fitted without its rows.
-    nested_pred: (n_crystals,), each row by its fold's weights: what the blend is scored by.
-    naive_pred: (n_crystals,), each row by `weights`, which were fitted on it too.
+    nested_pred: (n_crystals,), each row with its fold's weights; the blend is scored by these.
+    naive_pred: (n_crystals,), each row with `weights`, which were fitted to it too.
     """
 
     weights: Values
@@ -30,7 +30,7 @@ class Blend:
 
 
 def normalized_weights(weights: Sequence[float], n_members: int) -> Values:
-    """(n_members,), summing to one; ValueError where they cannot be weights."""
+    """Return the weights divided by their sum, (n_members,); raise ValueError if they are no weights."""
     given = np.array(weights, dtype=np.float64)
     if len(given) != n_members:
         raise ValueError(f"{len(given)} weights for {n_members} experiments")
@@ -40,13 +40,13 @@ def normalized_weights(weights: Sequence[float], n_members: int) -> Values:
 
 
 def fixed_blend(weights: Values, oof: Values) -> Blend:
-    """The blend with weights that nothing was fitted for. oof: (n_crystals, n_members)."""
+    """Return the blend with given weights. oof: (n_crystals, n_members)."""
     pred = oof @ weights
     return Blend(weights, weights[None], pred, pred)
 
 
 def fit_blend(method: BlendMethod, e_form: Values, oof: Values, fold: NDArray[np.int64], metric: str) -> Blend:
-    """The blend with weights fitted on out-of-fold rows. e_form, fold: (n_crystals,). oof: (n_crystals, n_members)."""
+    """Return the blend with weights fitted to out-of-fold rows. e_form, fold: (n_crystals,). oof: (n_crystals, n_members)."""
     if method == "mean":
         return fixed_blend(fit_weights(method, oof, e_form, metric), oof)
     weights = fit_weights(method, oof, e_form, metric)
@@ -55,7 +55,7 @@ def fit_blend(method: BlendMethod, e_form: Values, oof: Values, fold: NDArray[np
 
 
 def stack_oof(members: Sequence[Predictions]) -> tuple[Values, Values]:
-    """Truth (n_crystals,) and out-of-fold predictions (n_crystals, n_members), eV/atom, rows as in the first member."""
+    """Return the truth (n_crystals,) and OOF predictions (n_crystals, n_members), eV/atom, in the first member's order."""
     first = members[0].oof
     columns = []
     for member in members:
@@ -67,24 +67,24 @@ def stack_oof(members: Sequence[Predictions]) -> tuple[Values, Values]:
 
 
 def shared_folds(members: Sequence[Predictions]) -> NDArray[np.int64]:
-    """(n_crystals,): the fold of each row of the first member; ValueError where another member has other folds."""
+    """Return the fold of each row of the first member, (n_crystals,); raise ValueError if another member has other folds."""
     first = members[0].oof.set_index("id")["fold"]
     for member in members[1:]:
         if not first.equals(member.oof.set_index("id")["fold"].reindex(first.index)):
             raise ValueError(
-                f"{member.name} has other folds than {members[0].name}: neither weights nor intervals can be fitted without the "
-                "rows they are judged on; blend experiments of one fold assignment"
+                f"{member.name} has other folds than {members[0].name}, so weights and intervals cannot be fitted without the "
+                "rows they are judged on; blend experiments with the same folds"
             )
     return first.to_numpy(dtype=np.int64)
 
 
 def stack_test(members: Sequence[Predictions], ids: Sequence[str]) -> Values:
-    """(n_test, n_members), eV/atom, rows in the order of ids."""
+    """Return the test predictions, (n_test, n_members), eV/atom, in the order of ids."""
     return np.stack([_test_rows(member, ids, ["e_form_pred"])[:, 0] for member in members], axis=1)
 
 
 def stack_test_folds(members: Sequence[Predictions], ids: Sequence[str], n_folds: int, prefix: str = "fold") -> Values:
-    """(n_test, n_folds, n_members): what each fold's model of each member says, eV/atom.
+    """Return the test predictions of each member's fold models, (n_test, n_folds, n_members), eV/atom.
 
     prefix: `fold`, or `spread` for the standard deviation over an ensemble's own members, zero for the others.
     """
@@ -99,7 +99,7 @@ def stack_test_folds(members: Sequence[Predictions], ids: Sequence[str], n_folds
 
 
 def _test_rows(member: Predictions, ids: Sequence[str], columns: list[str]) -> Values:
-    """(n_test, n_columns) of a member's test table, rows in the order of ids; ValueError where these are not its rows."""
+    """Return columns of a member's test table, (n_test, n_columns), in the order of ids; raise ValueError if its rows differ."""
     test = member.test.set_index("id")
     absent = [column for column in columns if column not in test]
     if absent:
@@ -107,7 +107,7 @@ def _test_rows(member: Predictions, ids: Sequence[str], columns: list[str]) -> V
     missing = [row_id for row_id in ids if row_id not in test.index]
     if missing or len(test) != len(ids):
         raise ValueError(
-            f"{member.name} ({member.source}) predicts {len(test)} test rows where {len(ids)} are asked for; "
-            f"{len(missing)} of these are missing {missing[:5]}; they belong to different test tables: train it again"
+            f"{member.name} ({member.source}) predicts {len(test)} test rows instead of {len(ids)}; "
+            f"{len(missing)} of these are missing {missing[:5]}; the test tables differ: train it again"
         )
     return test.loc[list(ids), columns].to_numpy(dtype=np.float64)

@@ -1,4 +1,4 @@
-"""RunDir: names, formats and guards of everything that a run leaves in outputs/, and of what an experiment publishes."""
+"""Names, formats and guards of the files of a run in outputs/ and of published results."""
 
 import contextlib
 from collections.abc import Iterator
@@ -30,30 +30,30 @@ METRICS: Kinds = {
     "cpu_seconds": NUMBER,
     "fold_wall_seconds": list,
 }
-SAME = 1e-6  # eV/atom; a stored score and that of the stored rows differ by rounding only
+SAME = 1e-6  # eV/atom; the stored score and that of the stored rows differ only by rounding
 OOF_COLUMNS = ["id", "fold", "e_form", "e_form_pred"]
 
 
 def remedy(path: Path) -> str:
-    """What to do about a damaged file of a run, or of a published one."""
+    """Return what to do about a damaged file of a run or of published results."""
     if path.parent.name == "results":
         return f"restore it: git checkout {path.parent.parent.name}/results"
     if path.parent.name.startswith("fold_"):
-        return f"remove the folder {path.parent}, and train.py trains that fold again"
+        return f"remove the folder {path.parent}, and train.py will train that fold again"
     return "remove it, and train.py will write it again"
 
 
 def check_score(path: Path, table: pd.DataFrame, mae: float) -> None:
-    """ValueError where the rows of a file do not have the MAE that was stored beside them."""
+    """Raise ValueError if the rows of a file do not have the MAE in metrics.json."""
     found = float(np.abs(table["e_form"] - table["e_form_pred"]).mean())
     if not abs(found - mae) <= SAME:
         raise ValueError(
-            f"{path}: its rows have an MAE of {found:.6f}, metrics.json says {mae:.6f}: one was edited; {remedy(path)}"
+            f"{path}: its rows have an MAE of {found:.6f}, metrics.json says {mae:.6f}; one was edited: {remedy(path)}"
         )
 
 
 def read_csv(path: Path, columns: list[str]) -> pd.DataFrame:
-    """A table of a run, read by `read_id_table` with the remedy that goes with its place."""
+    """Read a table of a run with the remedy that fits its place."""
     return read_id_table(path, columns, remedy(path))
 
 
@@ -65,26 +65,29 @@ class RunDir:
 
     @property
     def metrics_path(self) -> Path:
+        """Path of the metrics over all folds."""
         return self.path / "metrics.json"
 
     def fold(self, k: int) -> Path:
+        """Return the folder of fold k."""
         return self.path / f"fold_{k}"
 
     def fold_metrics(self, k: int) -> dict | None:
-        """What a finished fold has written last; None where it is not finished."""
+        """Return the metrics of a finished fold, None if it is not finished."""
         path = self.fold(k) / "metrics.json"
         return read_json(path, FOLD_METRICS, remedy(path)) if path.is_file() else None
 
     def is_finished(self, k: int) -> bool:
+        """Return whether fold k has its metrics, which are written last."""
         return (self.fold(k) / "metrics.json").is_file()
 
     def checkpoints(self, k: int) -> list[Path]:
-        """Where the stages of a network's training keep their state until the fold is finished."""
+        """Return the checkpoints of a network's training stages, which stay until the fold is finished."""
         return list(self.fold(k).rglob("checkpoint.pt"))
 
     @contextlib.contextmanager
     def training(self, folds: list[int]) -> Iterator[None]:
-        """Keeps other processes from these folds while the block runs, and removes what killed ones left in them."""
+        """Keep other processes from these folds while the block runs, after removing what killed ones left in them."""
         with contextlib.ExitStack() as stack:
             for k in folds:
                 held = f"fold {k} is being trained already: wait for it, or name other folds with --folds"
@@ -94,10 +97,10 @@ class RunDir:
             yield
 
     def claim(self, config: ExperimentConfig, data_key: str, word2vec: str) -> None:
-        """Writes the run's config, or stops where the folder holds a run of another config, other data or another word2vec."""
+        """Write the run's config; raise ValueError if the folder has a run of another config, other data or another word2vec."""
         path = self.path / "config.json"
         if path.is_file():
-            way_out = f"restore it, or remove {self.path} to run it anew"
+            way_out = f"restore it, or remove {self.path} to train it again"
             stored = read_json(path, {"config": dict, "data": str, "word2vec": str}, way_out)
             try:
                 stored_config = from_dict(stored["config"])
@@ -112,15 +115,15 @@ class RunDir:
                 if not is_same:
                     raise ValueError(
                         f"{path} was written with another {part}. An experiment never changes: give the new one a new number, "
-                        f"or remove {self.path} to run it anew"
+                        f"or remove {self.path} to train it again"
                     )
             return
         write_json(path, {"config": to_dict(config), "data": data_key, "word2vec": word2vec})
 
     def write_fold(self, k: int, valid: pd.DataFrame, test: pd.DataFrame, metrics: dict) -> None:
-        """Writes a fold's predictions; its metrics come last and mark it as finished.
+        """Write a fold's predictions and then its metrics, which mark it as finished.
 
-        valid: OOF_COLUMNS. test: id, e_form_pred. Both may have `spread`, of an ensemble's members.
+        valid: OOF_COLUMNS. test: id, e_form_pred. Both may have `spread`, that of an ensemble's members.
         """
         write_csv(self.fold(k) / "valid.csv", valid)
         write_csv(self.fold(k) / "test.csv", test)

@@ -1,14 +1,14 @@
 """Intervals around a blend's predictions, calibrated out of fold; no test label is used.
 
-Three steps (normalised split conformal prediction, Lei et al., J. Am. Stat. Assoc. 113, 1094 (2018), folds for splits):
+Three steps (normalised split conformal prediction, Lei et al., J. Am. Stat. Assoc. 113, 1094 (2018), with folds as splits):
 
-1. The error of a fold model is put over a local scale, the spread between members plus a floor; both are known out of fold and
-   for test rows alike.
-2. The conformal quantile of these ratios over out-of-fold rows gives intervals for *one* fold model's prediction.
-3. A test prediction is the mean of all fold models and so is better than any of them: intervals of step 2 would hold more than
-   asked for. How far the fold models scatter around their mean is known for every test row; the error of the mean is taken to
-   have the shape of the out-of-fold errors, shrunk by the one factor with which mean and scatter together give a single model
-   the coverage that it has out of fold.
+1. The error of a fold model is divided by a local scale, the spread between members plus a floor, which is known for
+   out-of-fold and test rows alike.
+2. The conformal quantile of these ratios over out-of-fold rows gives intervals for the prediction of *one* fold model.
+3. A test prediction is the mean of all fold models and more accurate than each, so the intervals of step 2 would be too wide.
+   The scatter of the fold models around their mean is known for every test row. The error of the mean is assumed to have the
+   shape of the out-of-fold errors, shrunk by one factor: the one with which the error of the mean and the scatter together give
+   a single fold model its out-of-fold coverage.
 """
 
 from collections.abc import Sequence
@@ -21,17 +21,17 @@ from src.results.blend import Blend, shared_folds, stack_oof, stack_test_folds
 from src.results.predictions import Predictions
 
 Values = NDArray[np.float64]
-FLOORS = (0.3, 1.0, 3.0, 10.0)  # in units of the median spread; the one with the narrowest out-of-fold intervals is taken
+FLOORS = (0.3, 1.0, 3.0, 10.0)  # in units of the median spread; chosen for the narrowest out-of-fold intervals
 
 
 @dataclass(frozen=True, eq=False)
 class Intervals:
-    """Intervals of one level.
+    """Prediction intervals at one level.
 
     half_width: (n_test,), eV/atom. spread: (n_test,), eV/atom, standard deviation over fold models and members.
     oof_half_width: (n_crystals,), eV/atom, around nested predictions, calibrated without the row's fold.
-    coverage: (n_folds,), share of a fold's crystals within them.
-    shrinkage: step 3's factor.
+    coverage: (n_folds,), share of a fold's crystals inside their intervals.
+    shrinkage: the factor of step 3.
     """
 
     half_width: Values
@@ -42,9 +42,9 @@ class Intervals:
 
 
 def calibrate(members: Sequence[Predictions], blend: Blend, ids: Sequence[str], level: float = 0.9) -> Intervals:
-    """Intervals for the test rows `ids` and for the out-of-fold rows of a blend.
+    """Return intervals for the test rows `ids` and for the out-of-fold rows of a blend.
 
-    Raises ValueError where members have different folds, or test tables without fold models.
+    Raises ValueError if members have different folds, or test tables without fold models.
     """
     e_form, fold = stack_oof(members)[0], shared_folds(members)
     n_folds = int(fold.max()) + 1
@@ -69,12 +69,12 @@ def calibrate(members: Sequence[Predictions], blend: Blend, ids: Sequence[str], 
 
 
 def fold_predictions(members: Sequence[Predictions], blend: Blend, ids: Sequence[str], n_folds: int) -> Values:
-    """(n_test, n_folds), eV/atom: what the blend of the members' fold models says, each fold with its own weights."""
+    """Return the predictions of the blended fold models, (n_test, n_folds), eV/atom, each fold with its own weights."""
     return (stack_test_folds(members, ids, n_folds) * blend.fold_weights).sum(axis=2)
 
 
 def member_spread_of_oof(members: Sequence[Predictions], blend: Blend, fold: NDArray[np.int64]) -> Values:
-    """(n_crystals,), eV/atom: standard deviation over members of the out-of-fold predictions."""
+    """Return the standard deviation of out-of-fold predictions over members, (n_crystals,), eV/atom."""
     oof, ids = stack_oof(members)[1], members[0].oof["id"]
     own = [
         member.oof.set_index("id")["spread"].reindex(ids) if "spread" in member.oof else np.zeros(len(ids)) for member in members
@@ -83,15 +83,15 @@ def member_spread_of_oof(members: Sequence[Predictions], blend: Blend, fold: NDA
 
 
 def member_spread_of_test(members: Sequence[Predictions], blend: Blend, ids: Sequence[str], n_folds: int) -> Values:
-    """(n_test, n_folds), eV/atom: standard deviation over members of what their models of each fold say."""
+    """Return the standard deviation over the members' models of each fold, (n_test, n_folds), eV/atom."""
     pred, own = (stack_test_folds(members, ids, n_folds, prefix) for prefix in ("fold", "spread"))
     return _member_spread(pred, own, blend.fold_weights)
 
 
 def _member_spread(pred: Values, own: Values, weights: Values) -> Values:
-    """Standard deviation over members, (...,): that between them and, where a member is an ensemble, that within it.
+    """Return the standard deviation over members, (...,), including that within a member that is an ensemble.
 
-    pred, own: (..., n_members). weights: broadcast to these; negative ones count by their size.
+    pred, own: (..., n_members). weights: broadcast to these; negative ones count by their absolute value.
     """
     blended = (pred * weights).sum(axis=-1, keepdims=True)
     share = np.abs(weights) / np.abs(weights).sum(axis=-1, keepdims=True)
@@ -99,7 +99,7 @@ def _member_spread(pred: Values, own: Values, weights: Values) -> Values:
 
 
 def _floor(error: Values, spread: Values, level: float) -> float:
-    """What is added to the spread, eV/atom; where no row has a spread, one, which makes all intervals equally wide."""
+    """Return what is added to the spread, eV/atom; one if there is no spread, so that all intervals are equally wide."""
     median = float(np.median(spread))
     if median == 0:
         return 1.0
@@ -108,13 +108,13 @@ def _floor(error: Values, spread: Values, level: float) -> float:
 
 
 def _quantile(ratio: Values, level: float) -> float:
-    """The conformal quantile: the ceil((n + 1) level)-th smallest, the largest where there are too few."""
+    """Return the conformal quantile: the ceil((n + 1) level)-th smallest ratio, or the largest if there are too few."""
     rank = int(np.ceil((len(ratio) + 1) * level))
     return float(np.sort(ratio)[min(rank, len(ratio)) - 1])
 
 
 def _shrinkage(ratio: Values, test_pred: Values, test_scale: Values, quantile: float, level: float) -> float:
-    """The factor of step 3, by bisection.
+    """Return the factor of step 3, by root finding.
 
     ratio: (n_crystals,), signed error over scale. test_pred, test_scale: (n_test, n_folds).
     """

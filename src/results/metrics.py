@@ -1,5 +1,7 @@
-"""Scores over whole arrays of predictions. Libraries that take seconds to import are imported where they are used: a command that
-looks at results starts at once."""
+"""Scores over whole arrays of predictions.
+
+Slow libraries are imported inside functions, so that commands that look at results start at once.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +10,7 @@ Values = NDArray[np.float64]
 
 
 def scores(e_form: Values, e_form_pred: Values) -> dict[str, float]:
-    """MAE, RMSE (both in the task's unit) and R2 over all rows."""
+    """Return MAE, RMSE (both in the task's unit) and R2 over all rows."""
     from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
     return {
@@ -19,7 +21,7 @@ def scores(e_form: Values, e_form_pred: Values) -> dict[str, float]:
 
 
 def bootstrap_interval(difference: Values, level: float = 0.95) -> tuple[float, float]:
-    """Percentile interval of the mean of per-crystal differences, crystals drawn with replacement; seed fixed."""
+    """Return the percentile bootstrap interval of the mean of per-crystal differences; the seed is fixed."""
     if np.ptp(difference) == 0:
         return float(difference[0]), float(difference[0])
     from scipy.stats import bootstrap

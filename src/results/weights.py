@@ -1,4 +1,4 @@
-"""Weights of a blend, fitted on out-of-fold predictions. They sum to one, so what all members say is what the blend says."""
+"""Weights of a blend, fitted to out-of-fold predictions. They sum to one: if all members agree, the blend agrees with them."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +11,10 @@ HILL_STEPS = 100
 
 
 def fit_weights(method: BlendMethod, pred: Values, e_form: Values, metric: str) -> Values:
-    """(n_members,), summing to one.
+    """Return the weights, (n_members,), which sum to one.
 
-    `mean`: equal. `weights`: non-negative, the best by the metric. `ridge`: may be negative, least squares drawn to the plain
-    mean as strongly as leave-one-out asks for. `hill`: greedy selection with replacement by the metric (Caruana et al., ICML
-    2004).
+    `mean`: equal. `weights`: non-negative, the best by the metric. `ridge`: least squares shrunk towards the plain mean, by
+    leave-one-out; may be negative. `hill`: greedy selection with replacement by the metric (Caruana et al., ICML 2004).
     pred: (n_crystals, n_members), out of fold. e_form: (n_crystals,). metric: `mae` or `rmse`.
     """
     if method == "weights":
@@ -28,8 +27,10 @@ def fit_weights(method: BlendMethod, pred: Values, e_form: Values, metric: str) 
 
 
 def _simplex_mae(pred: Values, e_form: Values) -> Values:
-    """Least absolute deviations as a linear programme, solved in its dual, which has one row a member instead of two a crystal:
-    the weights are the multipliers of those rows."""
+    """Return the weights of least absolute deviations from a linear programme.
+
+    It is solved in its dual, which has one row per member instead of two per crystal; the weights are these rows' multipliers.
+    """
     from scipy.optimize import linprog
 
     n, m = pred.shape
@@ -41,14 +42,16 @@ def _simplex_mae(pred: Values, e_form: Values) -> Values:
         method="highs",
     )
     if not found.success:
-        raise ValueError(f"blend: the linear programme of the weights has no solution ({found.message})")
+        raise ValueError(f"blend: the linear programme for the weights has no solution ({found.message})")
     weights = np.maximum(-found.ineqlin.marginals, 0)
     return weights / weights.sum()
 
 
 def _simplex_rmse(pred: Values, e_form: Values) -> Values:
-    """Least squares over the simplex: by homogeneity it is the direction of the unconstrained non-negative problem with one more
-    equation, sum of weights = 1."""
+    """Return the weights of least squares over the simplex.
+
+    By homogeneity their direction solves the non-negative problem with one more equation, sum of weights = 1.
+    """
     from scipy.optimize import nnls
 
     errors = np.vstack([pred - e_form[:, None], np.ones(pred.shape[1])])

@@ -42,10 +42,7 @@ def training_curves(run: Path) -> plt.Figure:
     figure, axis = plt.subplots(figsize=SIZE, layout="constrained")
     for k, history in enumerate(sorted(run.glob("fold_*/history.csv"))):
         table = pd.read_csv(history)
-        for column, color, label in (
-            ("train_loss", LIGHT, "training loss"),
-            ("valid_mae", DARK, "MAE of the fold, averaged"),
-        ):
+        for column, color, label in (("train_loss", LIGHT, "training loss"), ("valid_mae", DARK, "MAE of the fold, averaged")):
             axis.plot(table["epoch"], table[column], color=color, alpha=0.6, linewidth=1, label=label if k == 0 else None)
     axis.set(xlabel="epoch", ylabel="error (unitless residual)", yscale="log")
     axis.legend(frameon=False)

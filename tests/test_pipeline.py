@@ -30,6 +30,7 @@ from src.data.export import write_task
 from src.data.load import TaskData, load_folds, load_task_data
 from src.data.target import TargetNormalizer
 from src.paths import EXPERIMENTS, ROOT
+from src.results import predictions as results
 from src.results.predictions import find_predictions
 from src.runs import experiment
 from src.runs.experiment import run_experiment
@@ -246,6 +247,17 @@ def test_comparison_is_paired_and_scores_only_when_asked(
     assert f"{errors[1] - errors[0]:+.4f}" in shown
     monkeypatch.setattr(compare, "read_labels", lambda task: pytest.fail("read the test labels"))
     compare.main(where)
+
+
+def test_published_results_are_read_as_the_run_itself_is(task_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(task_folder, GBDT, "exp001")
+    monkeypatch.setattr(results, "EXPERIMENTS", task_folder.parent / "exp")
+    monkeypatch.setattr(results, "DEFAULT_TASK", task_folder)
+    results.publish("001", task_folder.parent / "outputs")
+    own, published = (find_predictions("001", "small", task_folder.parent / where) for where in ("outputs", "nowhere"))
+    assert published.source == task_folder.parent / "exp/exp001/results" and published.metrics == own.metrics
+    pd.testing.assert_frame_equal(published.oof, own.oof)
+    pd.testing.assert_frame_equal(published.test, own.test)
 
 
 def test_the_verdict_of_verify_tells_same_similar_and_different() -> None:

@@ -10,7 +10,9 @@ import pytest
 from src.config import ExperimentConfig, FoldConfig, GbdtConfig, StudyConfig
 from src.data.load import load_task_data
 from src.paths import EXPERIMENTS
-from src.results.study import publish_study, study_table
+from src.results import predictions as results
+from src.results.predictions import publish
+from src.results.study import study_table
 from src.runs.launch import Launcher
 from src.runs.study import run_study
 
@@ -20,7 +22,9 @@ BASE = ExperimentConfig(
 STUDY = StudyConfig(variants=(("plain", BASE), ("another seed", replace(BASE, seed=9))), folds=(0, 2))
 
 
-def test_a_study_trains_its_folds_only_and_goes_on_where_it_was_left(task_folder: Path, tmp_path: Path) -> None:
+def test_a_study_trains_its_folds_only_and_goes_on_where_it_was_left(
+    task_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = load_task_data(task_folder, tmp_path, False, 1)
     study = data.folder / "exp900"
     run_study(STUDY, "exp900", data, [2], Launcher(n_jobs=1), "cpu")
@@ -31,8 +35,10 @@ def test_a_study_trains_its_folds_only_and_goes_on_where_it_was_left(task_folder
     assert set(predictions["fold"]) == {0, 2} and predictions["id"].is_unique
     error = (predictions["plain"] - predictions["e_form"]).abs().mean()
     assert table.loc[0, "mae"] == pytest.approx(error) and table.loc[0, "delta"] == 0
-    publish_study(study, tmp_path / "results")
-    assert {path.name for path in (tmp_path / "results").iterdir()} == {"predictions.csv.gz", "table.csv", "table.png"}
+    monkeypatch.setattr(results, "EXPERIMENTS", tmp_path / "exp")
+    monkeypatch.setattr(results, "DEFAULT_TASK", task_folder)
+    assert publish("900", tmp_path) == tmp_path / "exp/exp900/results"
+    assert {path.name for path in (tmp_path / "exp/exp900/results").iterdir()} == {"predictions.csv.gz", "table.csv", "table.png"}
     with pytest.raises(ValueError, match="has no fold 1; its folds are 0, 2"):
         run_study(STUDY, "exp900", data, [1], Launcher(n_jobs=1), "cpu")
 

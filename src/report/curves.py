@@ -23,13 +23,8 @@ def learning_curves(histories: dict[str, list[pd.DataFrame]]) -> plt.Figure:
         curves = np.stack([table["valid_mae"].to_numpy() for table in tables])
         done = 100 * np.arange(1, curves.shape[1] + 1) / curves.shape[1]
         axis.fill_between(done, curves.min(axis=0), curves.max(axis=0), color=shades[i], alpha=0.15, linewidth=0)
-        axis.plot(
-            done,
-            curves.mean(axis=0),
-            LINES[i % len(LINES)],
-            color=shades[i],
-            label=f"{name}, {tables[0].columns[0]}s to {tables[0].iloc[-1, 0]:.0f}",
-        )
+        label = f"{name}, {tables[0].columns[0]}s to {tables[0].iloc[-1, 0]:.0f}"
+        axis.plot(done, curves.mean(axis=0), LINES[i % len(LINES)], color=shades[i], label=label)
     axis.set(yscale="log", xlabel="training done (%)", ylabel="MAE of the fold (target scale)")
     axis.yaxis.set_major_formatter("{x:g}")
     axis.yaxis.set_minor_formatter("{x:.1g}")

@@ -48,21 +48,10 @@ def error_distribution(members: Sequence[Predictions], unit: str) -> plt.Figure:
     shades = plt.get_cmap(COLORS)(np.linspace(0, 0.85, len(members)))
     for i, member in enumerate(members):
         error = np.sort((member.oof["e_form"] - member.oof["e_form_pred"]).abs())
-        axis.plot(
-            error,
-            1 - np.arange(len(error)) / len(error),
-            LINES[i % len(LINES)],
-            color=shades[i],
-            linewidth=1.4,
-            label=member.name,
-        )
-    axis.set(
-        xscale="log",
-        yscale="log",
-        xlim=(1e-2, None),
-        xlabel=f"absolute out-of-fold error ({unit})",
-        ylabel="share of crystals with more",
-    )
+        share = 1 - np.arange(len(error)) / len(error)
+        axis.plot(error, share, LINES[i % len(LINES)], color=shades[i], linewidth=1.4, label=member.name)
+    axis.set(xscale="log", yscale="log", xlim=(1e-2, None))
+    axis.set(xlabel=f"absolute out-of-fold error ({unit})", ylabel="share of crystals with more")
     axis.legend(frameon=False, ncols=2, fontsize=8)
     return figure
 
@@ -86,24 +75,17 @@ def study(table: pd.DataFrame, unit: str) -> plt.Figure:
 
 def error_by_group(error: Values, groups: dict[str, pd.Series], unit: str) -> plt.Figure:
     """Draw the MAE and its standard error for each value of each grouping. groups: title -> categories of the crystals."""
-    figure, axes = plt.subplots(
-        1,
-        len(groups),
-        figsize=(10.0, 3.4),
-        layout="constrained",
-        sharey=True,
-        width_ratios=[max(4, g.nunique()) for g in groups.values()],
-    )
-    for axis, (title, group) in zip(np.atleast_1d(axes), groups.items(), strict=True):
+    widths = [max(4, group.nunique()) for group in groups.values()]
+    figure, axes = plt.subplots(1, len(groups), figsize=(10.0, 3.4), layout="constrained", sharey=True, width_ratios=widths)
+    for axis, (title, group) in zip(axes, groups.items(), strict=True):
         found = pd.Series(error).groupby(group.to_numpy(), observed=True).agg(["mean", "sem", "size"])
         found = found.reindex([value for value in group.cat.categories if value in found.index])
-        axis.bar(
-            range(len(found)), found["mean"], yerr=found["sem"].fillna(0), color=DARK, ecolor=LIGHT, error_kw={"linewidth": 2}
-        )
+        error_bars = {"yerr": found["sem"].fillna(0), "ecolor": LIGHT, "error_kw": {"linewidth": 2}}
+        axis.bar(range(len(found)), found["mean"], color=DARK, **error_bars)
         labels = [f"{value}\n({size})" for value, size in zip(found.index, found["size"], strict=True)]
         axis.set_xticks(range(len(found)), labels, fontsize=7, rotation=45 if title == "crystal system" else 0)
         axis.set_title(title, fontsize=10)
-    np.atleast_1d(axes)[0].set_ylabel(f"OOF MAE ({unit})")
+    axes[0].set_ylabel(f"OOF MAE ({unit})")
     return figure
 
 

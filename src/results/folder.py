@@ -98,27 +98,22 @@ class RunDir:
 
     def claim(self, config: ExperimentConfig, data_key: str, word2vec: str) -> None:
         """Write the run's config; raise ValueError if the folder has a run of another config, other data or another word2vec."""
-        path = self.path / "config.json"
-        if path.is_file():
-            way_out = f"restore it, or remove {self.path} to train it again"
-            stored = read_json(path, {"config": dict, "data": str, "word2vec": str}, way_out)
-            try:
-                stored_config = from_dict(stored["config"])
-            except ValueError as error:
-                raise ValueError(f"{path}: {error}; {way_out}") from error
-            same = {
-                "config": stored_config == config,
-                "data": stored["data"] == data_key,
-                "word2vec": stored["word2vec"] == word2vec,
-            }
-            for part, is_same in same.items():
-                if not is_same:
-                    raise ValueError(
-                        f"{path} was written with another {part}. An experiment never changes: give the new one a new number, "
-                        f"or remove {self.path} to train it again"
-                    )
+        path, own = self.path / "config.json", {"config": config, "data": data_key, "word2vec": word2vec}
+        if not path.is_file():
+            write_json(path, own | {"config": to_dict(config)})
             return
-        write_json(path, {"config": to_dict(config), "data": data_key, "word2vec": word2vec})
+        way_out = f"restore it, or remove {self.path} to train it again"
+        stored = read_json(path, {"config": dict, "data": str, "word2vec": str}, way_out)
+        try:
+            stored["config"] = from_dict(stored["config"])
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}; {way_out}") from error
+        for part in own:
+            if stored[part] != own[part]:
+                raise ValueError(
+                    f"{path} was written with another {part}. An experiment never changes: give the new one a new number, "
+                    f"or remove {self.path} to train it again"
+                )
 
     def write_fold(self, k: int, valid: pd.DataFrame, test: pd.DataFrame, metrics: dict) -> None:
         """Write a fold's predictions and then its metrics, which mark it as finished.

@@ -21,10 +21,8 @@ def study_table(predictions: pd.DataFrame, variants: list[str]) -> pd.DataFrame:
         difference = errors[variant] - errors[variants[0]]
         low, high = bootstrap_interval(difference)
         found = scores(e_form, predictions[variant].to_numpy())
-        rows.append(
-            {"variant": variant, "mae": found["mae"], "rmse": found["rmse"], "delta": difference.mean(), "low": low, "high": high}
-        )
-    return pd.DataFrame(rows)
+        rows.append((variant, found["mae"], found["rmse"], difference.mean(), low, high))
+    return pd.DataFrame(rows, columns=["variant", "mae", "rmse", "delta", "low", "high"])
 
 
 def is_finished_study(study: Path) -> bool:

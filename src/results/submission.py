@@ -20,16 +20,10 @@ from src.results.predictions import Predictions, find_predictions
 from src.storage.files import write_csv
 
 Values = NDArray[np.float64]
+How = BlendMethod | Sequence[float]
 
 
-def submit(
-    task: Task,
-    outputs: Path,
-    numbers: Sequence[str],
-    how: BlendMethod | Sequence[float],
-    baseline: str | None = None,
-    out: Path | None = None,
-) -> str:
+def submit(task: Task, outputs: Path, numbers: Sequence[str], how: How, baseline: str | None, out: Path | None) -> str:
     """Write submission.csv and its intervals; return what people should know about them.
 
     how: one weight per experiment, or the method that fits the weights to out-of-fold rows.
@@ -48,10 +42,12 @@ def submit(
     submission = sample.assign(**{column: _predict(members, blend, ids)})
     out = out or outputs / task.name / "submission.csv"
     write_csv(out, submission)
-    intervals = write_intervals(out, submission, column, members, blend, task)
+    intervals = write_intervals(out, submission, members, blend, task)
     lines = [members_table(members, blend, task)]
     if baseline:
-        lines.append(f"{members[-1].name} brings {gain(members, blend, without)} {task.unit} (nested OOF MAE, 95%)")
+        errors = [np.abs(stack_oof(members)[0] - found.nested_pred) for found in (without, blend)]
+        gain = difference_of_errors(errors[0], errors[1], members[0].oof["fold"].to_numpy())
+        lines.append(f"{members[-1].name} brings {gain} {task.unit} (nested OOF MAE, 95%)")
     lines += [f"{shown(out)}: {len(sample)} rows, ids and order as in {task.path('sample_submission').name}", intervals]
     opened = [member.name for member in members if track_of(member.name) == "open"]
     if opened:
@@ -85,7 +81,7 @@ def check_ids(path: Path, ids: list[str], member: Predictions) -> None:
         )
 
 
-def blend_members(members: list[Predictions], how: BlendMethod | Sequence[float], metric: str) -> Blend:
+def blend_members(members: list[Predictions], how: How, metric: str) -> Blend:
     """Return the blend of members with given weights or with those that a method fits."""
     e_form, oof = stack_oof(members)
     if not isinstance(how, str):
@@ -99,14 +95,12 @@ def _predict(members: list[Predictions], blend: Blend, ids: list[str]) -> Values
     """(n_test,), eV/atom: the blend's test predictions, all finite."""
     pred = stack_test(members, ids) @ blend.weights
     if not np.isfinite(pred).all():
-        bad = [row_id for row_id, is_finite in zip(ids, np.isfinite(pred), strict=True) if not is_finite]
+        bad = [ids[i] for i in np.flatnonzero(~np.isfinite(pred))]
         raise ValueError(f"{len(bad)} predictions are not finite: {bad[:5]}")
     return pred
 
 
-def write_intervals(
-    out: Path, submission: pd.DataFrame, column: str, members: list[Predictions], blend: Blend, task: Task
-) -> str:
+def write_intervals(out: Path, submission: pd.DataFrame, members: list[Predictions], blend: Blend, task: Task) -> str:
     """Write the submission with lower and upper bounds and the spread next to it; return a summary."""
     path = out.with_name(f"{out.stem}_with_uncertainty.csv")
     try:
@@ -115,6 +109,7 @@ def write_intervals(
         path.unlink(missing_ok=True)
         return f"no intervals: {error}"
     found = calibrate(members, blend, list(submission[task.id_column]))
+    (column,) = submission.columns.drop(task.id_column)
     lower, upper = (submission[column] + sign * found.half_width for sign in (-1, 1))
     write_csv(path, submission.assign(lower=lower, upper=upper, spread=found.spread))
     width, coverage = 2 * found.half_width.mean(), " ".join(f"{share:.0%}" for share in found.coverage)
@@ -139,10 +134,3 @@ def members_table(members: list[Predictions], blend: Blend, task: Task) -> str:
     lines.append(line("blend, nested", "", blend.nested_pred, "each fold by weights fitted on the others"))
     lines.append(line("blend, naive", "", blend.naive_pred, "weights fitted on the rows they are scored on"))
     return "\n".join(lines)
-
-
-def gain(members: list[Predictions], blend: Blend, without: Blend) -> str:
-    """Return what the last member brings: the difference of nested OOF MAE with its paired interval over crystals."""
-    e_form, _ = stack_oof(members)
-    before, after = (np.abs(e_form - pred) for pred in (without.nested_pred, blend.nested_pred))
-    return str(difference_of_errors(before, after, members[0].oof["fold"].to_numpy()))

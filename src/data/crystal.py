@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import moyopy
 import numpy as np
 from numpy.typing import NDArray
 from pymatgen.core import DummySpecies, Lattice, Structure
@@ -80,6 +81,10 @@ class Crystal:
     def to_structure(self) -> Structure:
         """Return the crystal as a pymatgen Structure."""
         return Structure(Lattice(self.lattice), self.atomic_numbers, self.frac_coords)
+
+    def to_moyo(self) -> moyopy.Cell:
+        """Return the same crystal for moyopy."""
+        return moyopy.Cell(self.lattice.tolist(), self.frac_coords.tolist(), self.atomic_numbers.tolist())
 
 
 def _check_cell(crystal: Crystal) -> None:

@@ -9,25 +9,25 @@ from numpy.typing import NDArray
 from pymatgen.core import IStructure
 
 from src.data.crystal import Crystal
+from src.data.describe import SYSTEMS, crystal_system
 
 SYMPREC = 1e-3  # Angstrom, as in GraphConfig
-CRYSTAL_SYSTEMS = ("triclinic", "monoclinic", "orthorhombic", "tetragonal", "trigonal", "hexagonal", "cubic")
 GEOMETRY = (
     *("log_n_atoms", "volume_per_atom", "log_volume_per_atom", "density", "packing_fraction", "min_distance"),
     *(f"lattice_length_{i}" for i in range(7)),
 )
 SYMMETRY = (
-    *(f"is_{name}" for name in CRYSTAL_SYSTEMS),
+    *(f"is_{name}" for name in SYSTEMS),
     *("is_centrosymmetric", "log_point_group_order", "orbits_per_atom", "space_group"),
 )
 
 
 @dataclass(frozen=True, eq=False)
 class PrimitiveCrystal:
-    """A crystal in a primitive cell, averaged over its space group; features are made of this alone, never of the cell as given.
+    """A crystal in a primitive cell, averaged over its space group: the only input of the features, whatever cell was given.
 
     n_orbits: classes of symmetry-equivalent atoms.
-    symmetry_found: False where the search failed; then the space group is P1 and nothing is averaged.
+    symmetry_found: False if the search failed; the space group is then P1, and nothing is averaged.
     """
 
     structure: IStructure
@@ -37,14 +37,13 @@ class PrimitiveCrystal:
 
 
 def primitive_crystal(crystal: Crystal, symprec: float = SYMPREC) -> PrimitiveCrystal:
-    """The crystal in moyopy's standardised primitive cell.
+    """Return the crystal in moyopy's standardised primitive cell.
 
     symprec: Angstrom, tolerance of the symmetry search.
     """
-    cell = moyopy.Cell(crystal.lattice.tolist(), crystal.frac_coords.tolist(), crystal.atomic_numbers.tolist())
     try:
-        found = moyopy.MoyoDataset(cell, symprec=symprec)
-    except ValueError:  # what moyopy raises where its search fails, coincident atoms for instance
+        found = moyopy.MoyoDataset(crystal.to_moyo(), symprec=symprec)
+    except ValueError:  # moyopy raises it if its search fails, on coincident atoms for instance
         structure = crystal.to_structure().get_primitive_structure()
         return PrimitiveCrystal(_immutable(structure.lattice.matrix, structure.atomic_numbers, structure.frac_coords), 1,
                                 len(structure), symmetry_found=False)  # fmt: skip
@@ -59,10 +58,11 @@ def _immutable(lattice: NDArray[np.float64], numbers: list[int], frac_coords: ND
 
 
 def geometry(crystal: PrimitiveCrystal) -> list[float]:
-    """GEOMETRY: atoms in the primitive cell, volumes (Angstrom^3), g/cm^3, packing of atomic radii, Angstrom, and vonorms.
+    """Return GEOMETRY: atoms in the primitive cell, volumes (Angstrom^3), density (g/cm^3), packing, distances (Angstrom).
 
-    packing_fraction: spheres of pymatgen's atomic radii (calculated ones where none is measured; no volume where neither is)
-    over the volume. min_distance: the shortest between two atoms.
+    packing_fraction: volume of spheres of pymatgen's atomic radii over that of the cell; a radius that was not measured is the
+    calculated one, or zero if there is neither. min_distance: the shortest between two atoms. lattice_length_i: see
+    `lattice_lengths`.
     """
     structure = crystal.structure
     volume = structure.volume / len(structure)
@@ -75,7 +75,7 @@ def geometry(crystal: PrimitiveCrystal) -> list[float]:
 
 
 def lattice_lengths(lattice: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(7,): sorted roots of the vonorms of a lattice over the cube root of its volume.
+    """Return the sorted square roots of the vonorms of a lattice, over the cube root of its volume, (7,).
 
     A vonorm is the least squared length among the lattice vectors that agree modulo 2. The seven of them do not depend on the
     basis, change continuously with the lattice, and determine it; lengths and angles of a reduced cell jump.
@@ -91,7 +91,7 @@ def lattice_lengths(lattice: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def min_distance(structure: IStructure) -> float:
-    """The shortest distance between two atoms, periodic images included, Angstrom."""
+    """Return the shortest distance between two atoms, periodic images included, Angstrom."""
     distance = np.array(structure.distance_matrix)
     np.fill_diagonal(distance, np.inf)
     shortest_vector = lattice_lengths(np.array(structure.lattice.matrix))[0] * structure.volume ** (1 / 3)
@@ -99,11 +99,11 @@ def min_distance(structure: IStructure) -> float:
 
 
 def symmetry(crystal: PrimitiveCrystal) -> list[float]:
-    """SYMMETRY: crystal system (one-hot), inversion, order of the point group, share of inequivalent atoms, number / 230."""
-    system = str(moyopy.SpaceGroupType(crystal.space_group).crystal_system).lower()
+    """Return SYMMETRY: crystal system (one-hot), inversion, order of the point group, orbits per atom, space group / 230."""
+    system = crystal_system(crystal.space_group)
     rotations = np.array(moyopy.operations_from_number(crystal.space_group, primitive=True).rotations)
     centrosymmetric = (rotations == -np.eye(3)).all(axis=(1, 2)).any()
     return [
-        *(float(system == name) for name in CRYSTAL_SYSTEMS),
+        *(float(system == name) for name in SYSTEMS),
         *(float(centrosymmetric), np.log(len(rotations)), crystal.n_orbits / len(crystal.structure), crystal.space_group / 230),
     ]

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from src.data import crystal
+from src.data import crystal, describe
 from src.data.table import Crystals
 from src.features import charges, chgnet, composition, elements, geometry, structure, voronoi
 from src.features.composition import composition_features
@@ -16,7 +16,7 @@ from src.storage import ragged
 from src.storage.cache import cache_key
 from src.storage.ragged import RaggedStore
 
-OF_STRUCTURE = (crystal.__file__, geometry.__file__, structure.__file__)
+OF_STRUCTURE = (crystal.__file__, describe.__file__, geometry.__file__, structure.__file__)
 CODE = {  # group -> the source that computes it
     **dict.fromkeys(composition.GROUPS, (composition.__file__, elements.__file__)),
     **dict.fromkeys(structure.GROUPS, OF_STRUCTURE),

@@ -1,8 +1,8 @@
 """Orbits of atoms under the space group, and the operations that connect them.
 
-Found by moyopy within a tolerance, then verified: every operation must map the structure onto itself, be a rotation, and
-the set must act on the atoms as a group does. Where any of that fails the crystal counts as having no symmetry, which costs
-time and never accuracy.
+moyopy finds the operations within a tolerance. They are then verified: each must map the structure onto itself and be a
+rotation, and together they must act on the atoms as a group does. If any check fails, the crystal is treated as having no
+symmetry, which costs time but no accuracy.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from scipy.linalg import sqrtm
 
 from src.data.crystal import Crystal
 
-MAX_PAIRS = 30_000_000  # operations times pairs of atoms: some seconds; a larger cell counts as having no symmetry
+MAX_PAIRS = 30_000_000  # operations times pairs of atoms, a few seconds; a larger cell is treated as having no symmetry
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +25,7 @@ class Symmetry:
     cell `frac_rotation[g] @ S + shift[g, j]`.
 
     frac_rotation: (n_ops, 3, 3), integers, acting on fractional columns.
-    translation: (n_ops, 3), fractional, applied behind the rotation.
+    translation: (n_ops, 3), fractional, applied after the rotation.
     image: (n_ops, n_atoms), index of an atom.
     shift: (n_ops, n_atoms, 3), integers, lattice vectors.
     """
@@ -37,12 +37,12 @@ class Symmetry:
 
     @property
     def representative(self) -> NDArray[np.int64]:
-        """(n_atoms,): the first atom of each atom's orbit."""
+        """The first atom of each atom's orbit, (n_atoms,)."""
         return self.image.min(axis=0)
 
 
 def identity(n_atoms: int) -> Symmetry:
-    """The trivial group: every atom is its own orbit."""
+    """Return the trivial group: every atom is its own orbit."""
     return Symmetry(
         np.eye(3, dtype=np.int64)[None],
         np.zeros((1, 3)),
@@ -52,9 +52,9 @@ def identity(n_atoms: int) -> Symmetry:
 
 
 def find_symmetry(crystal: Crystal, symprec: float) -> Symmetry:
-    """The verified space-group operations of a crystal; the trivial group where none can be verified.
+    """Return the verified space-group operations of a crystal, or the trivial group if they cannot be verified.
 
-    symprec: Angstrom, how far an image may lie from the atom it stands for.
+    symprec: Angstrom, how far an image may lie from the atom that it maps onto.
     """
     operations = _search(crystal, symprec)
     if operations is None or len(operations[0]) * crystal.n_atoms**2 > MAX_PAIRS:
@@ -63,10 +63,9 @@ def find_symmetry(crystal: Crystal, symprec: float) -> Symmetry:
 
 
 def _search(crystal: Crystal, symprec: float) -> tuple[NDArray[np.int64], NDArray[np.float64]] | None:
-    cell = moyopy.Cell(crystal.lattice.tolist(), crystal.frac_coords.tolist(), crystal.atomic_numbers.tolist())
     try:
-        operations = moyopy.MoyoDataset(cell, symprec=symprec).operations
-    except ValueError:  # what moyopy raises where its search fails, coincident atoms for instance
+        operations = moyopy.MoyoDataset(crystal.to_moyo(), symprec=symprec).operations
+    except ValueError:  # moyopy raises it if its search fails, on coincident atoms for instance
         return None
     return np.array(operations.rotations, dtype=np.int64), np.array(operations.translations)
 
@@ -74,7 +73,7 @@ def _search(crystal: Crystal, symprec: float) -> tuple[NDArray[np.int64], NDArra
 def _verify(
     crystal: Crystal, frac_rotation: NDArray[np.int64], translation: NDArray[np.float64], symprec: float
 ) -> Symmetry | None:
-    """The operations as permutations of atoms, or None where one of them is not a symmetry within the tolerance."""
+    """Return the operations as permutations of atoms, or None if one of them is not a symmetry within the tolerance."""
     lattice, frac = crystal.lattice, crystal.frac_coords
     rotation = cartesian_rotations(lattice, frac_rotation)
     moved = frac @ frac_rotation.transpose(0, 2, 1) + translation[:, None, :]  # (n_ops, n_atoms, 3)
@@ -95,20 +94,23 @@ def _verify(
 
 
 def cartesian_rotations(lattice: NDArray[np.float64], frac_rotation: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(n_ops, 3, 3), acting on Cartesian columns, possibly improper; orthogonal where the lattice has the symmetry exactly."""
+    """Return the rotations as they act on Cartesian columns, (n_ops, 3, 3), possibly improper.
+
+    They are orthogonal if the lattice has the symmetry exactly.
+    """
     return lattice.T @ frac_rotation @ np.linalg.inv(lattice.T)
 
 
 def symmetrize(crystal: Crystal, symmetry: Symmetry) -> Crystal:
-    """The crystal with its lattice and positions averaged over the operations, so that they hold exactly.
+    """Return the crystal with its lattice and positions averaged over the operations, so that they hold exactly.
 
-    An invariant energy then differs from that of the crystal as given by the square of the deviation only: its gradient at
-    the symmetric crystal is itself symmetric, and the deviation is what averages out.
+    An invariant energy changes only by the square of the deviation: its gradient at the symmetric crystal is itself
+    symmetric, and a deviation averages to zero over the group.
     """
     w = symmetry.frac_rotation
     metric = (w.transpose(0, 2, 1) @ (crystal.lattice @ crystal.lattice.T) @ w).mean(axis=0)
     inverse = np.linalg.inv(crystal.lattice)
-    strain = sqrtm(inverse @ metric @ inverse.T).real  # lattice @ strain has the averaged metric and turns nothing
+    strain = sqrtm(inverse @ metric @ inverse.T).real  # lattice @ strain has the averaged metric, without a rotation
     moved = crystal.frac_coords @ w.transpose(0, 2, 1) + symmetry.translation[:, None, :] - symmetry.shift
     total = np.zeros_like(crystal.frac_coords)
     np.add.at(total, symmetry.image.ravel(), moved.reshape(-1, 3))
@@ -116,7 +118,7 @@ def symmetrize(crystal: Crystal, symmetry: Symmetry) -> Crystal:
 
 
 def _acts_as_group(image: NDArray[np.int64]) -> bool:
-    """Orbit-stabiliser theorem for every atom: operations = size of its orbit x operations that leave it in place."""
+    """Check the orbit-stabiliser theorem for every atom: n_ops = size of its orbit x operations that leave it in place."""
     n_ops, n_atoms = image.shape
     for atom in range(n_atoms):
         reached = np.bincount(image[:, atom], minlength=n_atoms)

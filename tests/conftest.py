@@ -10,7 +10,8 @@ from pymatgen.core import Lattice, Structure
 from src.config import GraphConfig
 from src.data.crystal import Crystal
 from src.data.export import competition_row, write_task
-from src.graphs.graph import GraphBatch, batch_from_graphs, build_graph
+from src.graphs.batch import GraphBatch, batch_from_graphs
+from src.graphs.graph import build_graph
 
 
 def _crystals() -> dict[str, Crystal]:

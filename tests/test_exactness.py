@@ -10,8 +10,9 @@ import torch
 from src.data.crystal import Crystal
 from src.data.load import load_task_data
 from src.data.target import TargetNormalizer
+from src.graphs.batch import batch_from_graphs
 from src.graphs.dataset import build_store
-from src.graphs.graph import batch_from_graphs, build_graph
+from src.graphs.graph import build_graph
 from src.learners.gnn import GnnLearner, GraphInputs
 from src.paths import DEFAULT_TASK, EXPERIMENTS
 from src.runs.train import load_config

@@ -10,8 +10,9 @@ from src.config import GraphConfig
 from src.data.crystal import Crystal
 from src.data.table import Crystals
 from src.graphs import dataset
+from src.graphs.batch import batch_from_store
 from src.graphs.dataset import cached_graphs, graph_key
-from src.graphs.graph import LEVELS, batch_from_store, build_graph
+from src.graphs.graph import INDEX_OF, LEVELS, build_graph
 from src.learners import gnn
 from src.learners.gnn import GraphInputs
 
@@ -37,13 +38,13 @@ def test_a_batch_keeps_every_crystal_apart() -> None:
     crystals = list(CRYSTALS.values())
     graph = {"r_max": 4.0, "r_angle": 2.5}
     whole, single = make_batch(crystals, **graph), [make_batch([crystal], **graph) for crystal in crystals]
-    for name, (level, target) in LEVELS.items():
+    for name, level in LEVELS.items():
         start = 0
         parts = []
         for batch in single:
             parts.append(getattr(batch, name).numpy() + start)
             rows = {"orbit": "orbit_z", "atom": "atom_orbit_index", "edge": "edge_vec", "length": "length"}
-            start += len(getattr(batch, rows[target])) if target else 0
+            start += len(getattr(batch, rows[INDEX_OF[name]])) if name in INDEX_OF else 0
         np.testing.assert_array_equal(getattr(whole, name).numpy(), np.concatenate(parts), err_msg=f"{name} of level {level}")
     assert (np.diff(whole.edge_dst_index.numpy()) >= 0).all()
 

@@ -7,7 +7,7 @@ from conftest import CRYSTALS, make_batch
 from e3nn import o3
 from torch import Tensor
 
-from src.graphs.graph import GraphBatch
+from src.graphs.batch import GraphBatch
 from src.models import fused
 from src.models.convolution import convolve
 from src.models.nequip import edge_lengths, natural_irreps

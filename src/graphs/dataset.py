@@ -57,7 +57,7 @@ def _build_chunk(crystals: Crystals, config: GraphConfig, chunk: list[int]) -> R
             items.append(vars(graph.build_graph(crystals[i], config)))
         except ValueError as error:
             raise ValueError(f"{crystals.name(i)}: {error}") from error
-    return RaggedStore.from_items(graph.LEVELS_OF_FIELDS, [{k: _compact(v) for k, v in item.items()} for item in items])
+    return RaggedStore.from_items(graph.LEVELS, [{k: _compact(v) for k, v in item.items()} for item in items])
 
 
 def _compact(array: np.ndarray) -> np.ndarray:

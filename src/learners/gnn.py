@@ -12,7 +12,7 @@ from torch import Tensor
 
 from src.config import GnnConfig
 from src.features.elements import element_vectors
-from src.graphs.graph import GraphBatch, batch_from_store
+from src.graphs.batch import GraphBatch, batch_from_store
 from src.learners.learner import Values, Watched, loading, read_settings, write_learner
 from src.learners.pretraining import pretrain
 from src.learners.training import CHECKPOINT, Training, predict, seed_everything

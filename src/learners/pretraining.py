@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from src.config import PretrainingConfig, TrainingConfig
-from src.graphs.graph import GraphBatch
+from src.graphs.batch import GraphBatch
 from src.learners.training import MakeBatch, Training, Watch, energy_loss
 from src.models.derivatives import energy_and_derivatives
 

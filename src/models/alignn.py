@@ -15,7 +15,7 @@ The layers follow the paper: edge-gated convolutions on the crystal graph and on
 from torch import Tensor, nn
 
 from src.config import AlignnConfig, GraphConfig
-from src.graphs.graph import GraphBatch, sum_at
+from src.graphs.batch import GraphBatch, sum_at
 from src.models.edges import edge_weights, gaussians, orbit_edges
 from src.models.radial import polynomial_cutoff
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch_geometric.nn import CGConv
 
 from src.config import CgcnnConfig, GraphConfig
-from src.graphs.graph import GraphBatch
+from src.graphs.batch import GraphBatch
 from src.models.edges import edge_weights, gaussians, orbit_edges
 from src.models.radial import unit_linear
 

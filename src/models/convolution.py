@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from src.graphs.graph import GraphBatch
+from src.graphs.batch import GraphBatch
 from src.models import fused
 from src.models.tensor_product import Features, Path, reference, reference_mix
 

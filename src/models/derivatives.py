@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from src.graphs.graph import GraphBatch
+from src.graphs.batch import GraphBatch
 
 
 class Derivatives(NamedTuple):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch_geometric.nn.models.schnet import GaussianSmearing
 
-from src.graphs.graph import GraphBatch
+from src.graphs.batch import GraphBatch
 from src.models.radial import polynomial_cutoff
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from src.config import EgnnConfig, GraphConfig
-from src.graphs.graph import GraphBatch, sum_at
+from src.graphs.batch import GraphBatch, sum_at
 from src.models.radial import bessel_basis, polynomial_cutoff, unit_linear
 
 

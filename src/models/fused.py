@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from src.graphs.graph import GraphBatch
+from src.graphs.batch import GraphBatch
 from src.models.tensor_product import Features, Path, clebsch_gordan, paths_into
 
 

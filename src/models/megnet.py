@@ -17,7 +17,7 @@ from torch_geometric.nn.models.schnet import ShiftedSoftplus
 from torch_geometric.utils import softmax
 
 from src.config import GraphConfig, MegnetConfig
-from src.graphs.graph import GraphBatch, sum_at
+from src.graphs.batch import GraphBatch, sum_at
 from src.models.edges import edge_weights, gaussians, orbit_edges
 from src.models.radial import unit_linear
 

@@ -15,7 +15,7 @@ from e3nn.math import normalize2mom
 from torch import Tensor, nn
 
 from src.config import GraphConfig, NequipConfig
-from src.graphs.graph import GraphBatch
+from src.graphs.batch import GraphBatch
 from src.models.convolution import convolve, mix
 from src.models.radial import RadialBasis, RadialNetwork, unit_linear
 from src.models.standardise import NO_STATISTICS, InputStatistics, Standardise

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch_geometric.nn.models.schnet import CFConv, InteractionBlock, ShiftedSoftplus
 
 from src.config import GraphConfig, SchnetConfig
-from src.graphs.graph import GraphBatch
+from src.graphs.batch import GraphBatch
 from src.models.edges import gaussians, orbit_edges
 from src.models.radial import unit_linear
 

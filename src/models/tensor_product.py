@@ -20,7 +20,7 @@ from e3nn import o3
 from numpy.typing import NDArray
 from torch import Tensor
 
-from src.graphs.graph import GraphBatch
+from src.graphs.batch import GraphBatch
 
 Features = list[Tensor]
 

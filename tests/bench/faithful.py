@@ -15,7 +15,8 @@ from official import ENERGY, build_official, copy_weights, official_batch, our_n
 from src.config import GraphConfig, NequipConfig  # noqa: E402
 from src.data.crystal import Crystal  # noqa: E402
 from src.data.load import load_task_data  # noqa: E402
-from src.graphs.graph import batch_from_graphs, build_graph  # noqa: E402
+from src.graphs.batch import batch_from_graphs  # noqa: E402
+from src.graphs.graph import build_graph  # noqa: E402
 from src.paths import DEFAULT_TASK, OUTPUTS  # noqa: E402
 
 TOLERANCE = 1e-4  # relative

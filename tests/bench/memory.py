@@ -20,8 +20,8 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from src.config import GnnConfig, GraphConfig, TrainingConfig
 from src.data.load import load_task_data
+from src.graphs.batch import batch_from_store
 from src.graphs.dataset import cached_graphs
-from src.graphs.graph import batch_from_store
 from src.models.nequip import Nequip
 from src.paths import DEFAULT_TASK, OUTPUTS
 from src.storage.ragged import RaggedStore

@@ -33,8 +33,8 @@ from src.data.crystal import Crystal  # noqa: E402
 from src.data.load import load_task_data  # noqa: E402
 from src.data.table import Crystals, read_table  # noqa: E402
 from src.data.task import read_task  # noqa: E402
+from src.graphs.batch import batch_from_store  # noqa: E402
 from src.graphs.dataset import build_store  # noqa: E402
-from src.graphs.graph import batch_from_store  # noqa: E402
 from src.paths import DEFAULT_TASK, OUTPUTS  # noqa: E402
 from src.storage.ragged import RaggedStore  # noqa: E402
 

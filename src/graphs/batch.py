@@ -1,0 +1,81 @@
+"""Batches of graphs: the tensors that networks take."""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from src.graphs.graph import INDEX_OF, LEVELS, CrystalGraph, GraphFields
+from src.storage.ragged import RaggedStore
+
+
+def sum_at(index: Tensor, values: Tensor, n: int) -> Tensor:
+    """Return the sums of the rows of `values` that share an `index`, (n, ...), in the precision of the values."""
+    return values.new_zeros(n, *values.shape[1:]).index_add(0, index, values)
+
+
+@dataclass(eq=False)
+class GraphBatch(GraphFields[Tensor]):
+    """Several graphs as one: their arrays concatenated as tensors, indices offset, and the crystal of each orbit."""
+
+    orbit_batch: Tensor  # (n_orbits,), crystal of each orbit
+    n_crystals: int
+    global_features: Tensor | None = None  # (n_crystals, n_features)
+    atom_features: Tensor | None = None  # (n_atoms, n_features)
+
+    @property
+    def n_orbits(self) -> int:
+        """Number of orbits of all crystals."""
+        return len(self.orbit_z)
+
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> "GraphBatch":
+        """Return the batch on another device. dtype: of its floating-point tensors."""
+        moved = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Tensor):
+                value = value.to(device, dtype if value.is_floating_point() else None)
+            moved[field.name] = value
+        return GraphBatch(**moved)
+
+    def representative_atom(self) -> Tensor:
+        """Return the first atom of each orbit, whose features are those of the orbit, (n_orbits,)."""
+        atoms = torch.arange(len(self.atom_orbit_index), device=self.atom_orbit_index.device)
+        first = atoms.new_full((self.n_orbits,), len(atoms))
+        return first.scatter_reduce(0, self.atom_orbit_index, atoms, "amin")
+
+    def orbit_features(self) -> Tensor | None:
+        """Return the mean of the atoms' features over each orbit, (n_orbits, n_features); None if atoms have none."""
+        if self.atom_features is None:
+            return None
+        total = self.atom_features.new_zeros(self.n_orbits, self.atom_features.shape[1])
+        n_atoms = torch.bincount(self.atom_orbit_index, minlength=self.n_orbits)
+        return total.index_add(0, self.atom_orbit_index, self.atom_features) / n_atoms[:, None]
+
+    def mean_over_atoms(self, per_orbit: Tensor) -> Tensor:
+        """Return the mean over all atoms of each crystal, (n_crystals, ...). per_orbit: (n_orbits, ...)."""
+        weight = self.orbit_weight.view(-1, *[1] * (per_orbit.dim() - 1))  # the product has at least its precision
+        return sum_at(self.orbit_batch, per_orbit * weight, self.n_crystals)
+
+
+def batch_from_store(store: RaggedStore, crystals: NDArray[np.integer]) -> GraphBatch:
+    """Return the batch of the given crystals (numbers in the store, in any order), in the precision of the store."""
+    counts = {level: store.counts(level, crystals) for level in dict.fromkeys(LEVELS.values())}
+    rows = {level: store.rows(level, crystals) for level in counts}
+    starts = {level: np.cumsum(n) - n for level, n in counts.items()}
+    tensors = {}
+    for name, level in LEVELS.items():
+        values = store.arrays[name][rows[level]]
+        if name in INDEX_OF:
+            values = values + np.repeat(starts[INDEX_OF[name]], counts[level])
+        tensors[name] = torch.from_numpy(values)
+    orbit_batch = torch.from_numpy(np.repeat(np.arange(len(crystals)), counts["orbit"]))
+    return GraphBatch(**tensors, orbit_batch=orbit_batch, n_crystals=len(crystals))
+
+
+def batch_from_graphs(graphs: list[CrystalGraph], dtype: torch.dtype = torch.float64) -> GraphBatch:
+    """Return the batch of graphs in memory."""
+    store = RaggedStore.from_items(LEVELS, [vars(graph) for graph in graphs])
+    return batch_from_store(store, np.arange(len(graphs))).to("cpu", dtype)

@@ -1,10 +1,10 @@
-"""Searches for better settings of an experiment with Optuna, and writes a proposal for a new one.
+"""Search for better settings of an experiment with Optuna, and write a proposal for a new one.
 
     python exp/tune.py 012 --trials 20     # 20 more trials; a study continues where it stopped, also from several processes
 
-Every trial trains on a part of the training rows of fold 0 and is judged on the rest of them: no crystal of fold 0 is looked
-at. Poor trials are stopped early. Nothing that exists is changed: the proposal is outputs/<task>/tune/exp012/proposal.py, for
-the config.py of a new number (python exp/new.py).
+Every trial trains on a part of the training rows of fold 0 and is judged on the rest of them; the crystals of fold 0 are never
+used. Poor trials are stopped early. Nothing that exists is changed: the proposal, outputs/<task>/tune/exp012/proposal.py, is
+for the config.py of a new number (python exp/new.py).
 """
 
 import sys

@@ -1,5 +1,5 @@
 """Folds on a Ray cluster of two nodes and on a Dask scheduler with two workers, all on this machine: make slow, with
-requirements-cluster.txt installed."""
+the extra `cluster` installed."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ ENV = {**os.environ, "OMP_NUM_THREADS": "1", "RAY_DISABLE_USAGE_STATS": "1"}
 
 @pytest.fixture(scope="module")
 def ray_cluster() -> Iterator[str]:
-    pytest.importorskip("ray", reason="ray is an optional extra: pip install -r requirements-cluster.txt")
+    pytest.importorskip("ray", reason="ray is an optional extra: pip install -e .[cluster]")
     port = free_port()
     small = ["--num-cpus", "1", "--num-gpus", "1", "--object-store-memory", "100000000", "--disable-usage-stats"]
     for where in (["--head", "--port", str(port), "--include-dashboard", "false"], ["--address", f"127.0.0.1:{port}"]):
@@ -32,7 +32,7 @@ def ray_cluster() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def dask_cluster() -> Iterator[str]:
-    pytest.importorskip("distributed", reason="dask is an optional extra: pip install -r requirements-cluster.txt")
+    pytest.importorskip("distributed", reason="dask is an optional extra: pip install -e .[cluster]")
     address = f"127.0.0.1:{free_port()}"
     host, port = address.split(":")
     worker = ["worker", address, "--nworkers", "1", "--nthreads", "1", "--no-dashboard", "--no-nanny"]

@@ -115,10 +115,11 @@ def test_workers_that_always_die_end_the_run_with_a_hint(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_a_fold_that_diverges_stops_alone(tmp_path: Path, n_jobs: int) -> None:
-    def run(folder: Path, k: int) -> None:
+    def run(folder: Path, k: int) -> str | None:
         if k == 1:
-            raise FloatingPointError("the loss is nan")
+            return "the loss is nan"
         (folder / f"{k}").touch()
+        return None
 
     with pytest.raises(FloatingPointError, match=r"^fold 1: the loss is nan$"):
         run_all(Work("x", run, tmp_path, lambda k: (tmp_path / f"{k}").exists(), {}, [0, 1, 2]), Launcher(n_jobs=n_jobs))

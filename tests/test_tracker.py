@@ -7,12 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src.config import ExperimentConfig, FoldConfig, GbdtConfig
+from src.config import ExperimentConfig, FoldConfig, GbdtConfig, StudyConfig
 from src.data.load import load_task_data
+from src.paths import EXPERIMENTS
 from src.results.folder import RunDir
 from src.runs import tracker
 from src.runs.experiment import run_experiment
 from src.runs.launch import Launcher
+from src.runs.train import main as train_main
 
 GBDT = ExperimentConfig(
     learner=GbdtConfig(features=("fractions",), n_trees=200, min_child_samples=2), folds=FoldConfig(n_folds=4, n_bins=2)
@@ -61,12 +63,19 @@ def test_mlflow_shows_settings_figures_and_files(finished: tuple[RunDir, dict], 
     assert len(list((tmp_path / "tracker" / "artifacts").rglob("oof.csv"))) == 1
 
 
-def test_a_tracker_that_is_not_installed_is_named(
-    finished: tuple[RunDir, dict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_tracker_that_is_not_installed_is_named_before_anything_is_trained(
+    task_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def missing(*_: object) -> None:
-        raise ModuleNotFoundError("No module named 'mlflow'", name="mlflow")
+    monkeypatch.setattr(tracker, "find_spec", lambda name: None)
+    where = ["--data", str(task_folder), "--outputs", str(tmp_path / "outputs")]
+    with pytest.raises(SystemExit, match=r"mlflow is not installed; pip install -e .*\[extra\]"):
+        train_main(EXPERIMENTS / "exp001", [*where, "--tracker", "mlflow"])
+    assert not (tmp_path / "outputs").exists()
 
-    monkeypatch.setattr(tracker, "_to_mlflow", missing)
-    with pytest.raises(ValueError, match="mlflow is not installed"):
-        tracker.track_run("mlflow", GBDT, *finished, tmp_path)
+
+def test_a_study_has_nothing_for_a_tracker_and_is_refused_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracker, "find_spec", lambda name: object())
+    study = StudyConfig(variants=(("a", GBDT), ("b", replace(GBDT, seed=1))), folds=(0,))
+    tracker.check_tracker("mlflow", GBDT)
+    with pytest.raises(ValueError, match="this is a study"):
+        tracker.check_tracker("mlflow", study)

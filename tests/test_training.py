@@ -33,7 +33,7 @@ from src.config import (
 from src.data.table import Crystals
 from src.learners.gnn import GnnLearner, GraphInputs
 from src.learners.learner import Watched
-from src.learners.make import histories, make_learner, prepare_inputs
+from src.learners.make import make_learner
 from src.learners.pretraining import pretrain
 from src.learners.svr import SvrLearner
 from src.learners.training import Training, make_optimizer, make_schedule, seed_everything
@@ -42,6 +42,7 @@ from src.models.network import make_network
 from src.storage.ragged import RaggedStore
 
 EPOCHS = 4
+EVERY_CRYSTAL = Crystals.from_list(list(CRYSTALS.values()))
 
 
 def config(**training: object) -> GnnConfig:
@@ -54,7 +55,7 @@ def config(**training: object) -> GnnConfig:
 
 @pytest.fixture
 def inputs(tmp_path: Path) -> GraphInputs:
-    return prepare_inputs(config(), Crystals.from_list(list(CRYSTALS.values())), "test", tmp_path / "cache", 1, None)
+    return make_learner(config()).prepare_inputs(EVERY_CRYSTAL, "test", tmp_path / "cache", 1)
 
 
 TARGET = np.random.default_rng(0).normal(size=len(CRYSTALS))
@@ -121,10 +122,9 @@ LEARNERS = [
 
 @pytest.mark.parametrize("learner_config", LEARNERS, ids=lambda c: type(c).__name__)
 def test_a_saved_learner_predicts_the_same(learner_config: LearnerConfig, tmp_path: Path) -> None:
-    crystals = Crystals.from_list(list(CRYSTALS.values()))
-    inputs = prepare_inputs(learner_config, crystals, "test", tmp_path / "cache", 1, None)
-    rows = np.arange(len(crystals))
-    learner = make_learner(learner_config, 0, "cpu", None)
+    learner = make_learner(learner_config)
+    inputs = learner.prepare_inputs(EVERY_CRYSTAL, "test", tmp_path / "cache", 1)
+    rows = np.arange(len(EVERY_CRYSTAL))
     learner.fit(inputs[rows], TARGET, tmp_path)
     learner.save(tmp_path)
     again = type(learner).load(tmp_path)
@@ -134,13 +134,13 @@ def test_a_saved_learner_predicts_the_same(learner_config: LearnerConfig, tmp_pa
 
 def test_support_vectors_predict_as_scikit_learn_does_and_without_the_cut_off_targets(tmp_path: Path) -> None:
     c = SvrConfig(features=("geometry",), max_target=0.5)
-    x = prepare_inputs(c, Crystals.from_list(list(CRYSTALS.values())), "test", tmp_path / "cache", 1, None)
+    x = make_learner(c).prepare_inputs(EVERY_CRYSTAL, "test", tmp_path / "cache", 1)
     learner = SvrLearner(c)
     learner.fit(x, TARGET, tmp_path, Watched(x, TARGET))
     scaled = StandardScaler().fit_transform(x.matrix(c.features).astype(np.float64)).clip(-6, 6)
     machine = SVR(gamma=c.gamma / scaled.shape[1], C=c.C, epsilon=c.epsilon).fit(scaled, TARGET.clip(-0.5, 0.5))
     np.testing.assert_allclose(learner.predict(x), machine.predict(scaled), atol=1e-10)
-    assert len((tmp_path / "history.csv").read_text().splitlines()) == histories(c)["history.csv"] + 1
+    assert len((tmp_path / "history.csv").read_text().splitlines()) == learner.histories()["history.csv"] + 1
 
 
 def test_prediction_is_by_the_averaged_weights(inputs: GraphInputs, tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ EVERY_NETWORK = pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWOR
 def test_other_networks_learn_eight_crystals_too_and_are_saved_and_loaded(network: NetworkConfig, tmp_path: Path) -> None:
     c = config(n_epochs=300, batch_size=8, lr=1e-2, ema_decay=0.9)
     c = replace(c, network=network, graph=GraphConfig(r_max=3.5, r_angle=3.0))
-    inputs = prepare_inputs(c, Crystals.from_list(list(CRYSTALS.values())), "test", tmp_path / "cache", 1, None)
+    inputs = make_learner(c).prepare_inputs(EVERY_CRYSTAL, "test", tmp_path / "cache", 1)
     learner = GnnLearner(c, seed=3)
     learner.fit(inputs, TARGET, tmp_path)
     assert np.abs(learner.predict(inputs) - TARGET).mean() < 0.05
@@ -179,7 +179,7 @@ def test_other_networks_learn_eight_crystals_too_and_are_saved_and_loaded(networ
 
 
 def fitted(c: GnnConfig, folder: Path) -> tuple[GnnLearner, GraphInputs]:
-    inputs = prepare_inputs(c, Crystals.from_list(list(CRYSTALS.values())), "test", folder / "cache", 1, None)
+    inputs = make_learner(c).prepare_inputs(EVERY_CRYSTAL, "test", folder / "cache", 1)
     learner = GnnLearner(c, seed=3)
     learner.fit(inputs, TARGET, folder)
     return learner, inputs
@@ -297,7 +297,7 @@ def test_a_training_interrupted_in_either_stage_resumes_as_if_it_had_gone_on(
             pretrained(inputs, tmp_path / "parts")
     parts = pretrained(inputs, tmp_path / "parts")
     np.testing.assert_array_equal(parts.predict(inputs), whole.predict(inputs))
-    for file, n_lines in histories(parts.config).items():
+    for file, n_lines in parts.histories().items():
         assert (tmp_path / "parts" / file).read_text() == (tmp_path / "whole" / file).read_text()
         assert len((tmp_path / "parts" / file).read_text().splitlines()) == n_lines + 1
 

@@ -1,16 +1,18 @@
-"""One training on several processes that torchrun has started on this machine; each takes its share of every batch.
+"""Several processes, started by torchrun on this machine, that train one network; each takes its share of every batch.
 
-Where torchrun has not, there is one process, and nothing here does anything.
+The main process runs the whole command. The others follow it: they run what it calls `everywhere`, the training of a fold, and
+write nothing. Without torchrun there is one process, and nothing here does anything.
 
-Gradients are summed by one all-reduce behind `backward`. DistributedDataParallel would do that from hooks, while `backward`
-runs, but "doesn't work with torch.autograd.grad" (its documentation), by which pre-training makes its forces.
+Gradients are summed by one all-reduce after `backward`. DistributedDataParallel would sum them in hooks, during `backward`,
+but "doesn't work with torch.autograd.grad" (its documentation), which pre-training needs for its forces.
 """
 
+import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import timedelta
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,81 +21,119 @@ if TYPE_CHECKING:  # trees train without torch
     import torch
 
 T = TypeVar("T")
-WAIT = timedelta(days=7)  # for the main process to prepare the data; torchrun itself sees a process that died
+P = ParamSpec("P")
+WAIT = timedelta(days=7)  # for the main process to prepare the data; torchrun itself notices a process that died
 
 
 def world_size() -> int:
-    """Processes that train together."""
+    """Return the number of processes that train together."""
     return int(os.environ["WORLD_SIZE"]) if "TORCHELASTIC_RUN_ID" in os.environ else 1
 
 
 def rank() -> int:
+    """Return the number of this process among them."""
     return int(os.environ["RANK"]) if world_size() > 1 else 0
 
 
 def is_main() -> bool:
-    """Whether this is the process that writes files."""
+    """Return whether this is the process that writes files."""
     return rank() == 0
 
 
-def device_of(device: str, k: int, n_devices: int) -> str:
-    """Where the k-th of several trainings runs: `cuda` means all GPUs, taken in turn; other names mean themselves."""
-    return f"cuda:{k % n_devices}" if device == "cuda" and n_devices > 1 else device
+def device_of(device: str, k: int) -> str:
+    """Return the device for the training of fold k.
+
+    `cuda` means all GPUs: one for each of several processes, else one for each fold, in turn. Other names mean themselves.
+    """
+    if device != "cuda":
+        return device
+    if world_size() > 1:
+        return f"cuda:{os.environ['LOCAL_RANK']}"
+    import torch
+
+    n_devices = torch.cuda.device_count()
+    return f"cuda:{k % n_devices}" if n_devices > 1 else device
 
 
 @contextmanager
-def joined(device: str) -> Iterator[str]:
-    """Meets the other processes; gives this one's device. ValueError where there are fewer GPUs than processes."""
+def joined(device: str) -> Iterator[None]:
+    """Meet the other processes for the block. Raises ValueError if there are fewer GPUs than processes."""
     if world_size() == 1:
-        yield device
+        yield
         return
     import torch
 
     if device != "cpu":
-        n, local = torch.cuda.device_count(), int(os.environ["LOCAL_RANK"])
+        n = torch.cuda.device_count()
         if device != "cuda" or n < int(os.environ["LOCAL_WORLD_SIZE"]):
             raise ValueError(f"--device {device}: torchrun takes --device cuda and a GPU for each process; there are {n}")
-        device = f"cuda:{local}"
-        torch.cuda.set_device(local)
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     torch.distributed.init_process_group("gloo" if device == "cpu" else "cpu:gloo,cuda:nccl", timeout=WAIT)
-    yield device
+    yield
     torch.distributed.destroy_process_group()
 
 
-def wait() -> None:
-    """Until all processes are here."""
-    if world_size() > 1:
-        from torch.distributed import barrier
-
-        barrier()
-
-
 @contextmanager
-def main_first() -> Iterator[None]:
-    """The block runs in the main process, then in the others, which find the files that it has written."""
-    if not is_main():
-        wait()
-    yield
-    if is_main():
-        wait()
+def team(device: str) -> Iterator[bool]:
+    """Give True to the main process, which leads; the others first follow it to its end and are then given False."""
+    with joined(device):
+        if is_main():
+            yield True
+            _from_main(None)
+        else:
+            follow()
+            yield False
+
+
+def everywhere(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call the function in all processes and return what it returns in the main one. Its arguments must pickle."""
+    _from_main((function, args, kwargs))
+    return function(*args, **kwargs)
+
+
+def follow() -> None:
+    """Run what the main process calls `everywhere`, until it ends."""
+    logging.disable()
+    while (call := _next_call()) is not None:
+        function, args, kwargs = call
+        with suppress(FloatingPointError):  # all processes see that the training diverged, and the main one says so
+            function(*args, **kwargs)
+
+
+def _next_call() -> tuple | None:
+    try:
+        return _from_main(None)
+    except RuntimeError:  # the main process has failed, and has said why
+        return None
+
+
+def _from_main(call: tuple | None) -> tuple | None:
+    """Return the main process's argument in every process."""
+    if world_size() == 1:
+        return call
+    import torch
+
+    calls = [call]
+    torch.distributed.broadcast_object_list(calls, device=torch.device("cpu"))
+    return calls[0]
 
 
 def mine(items: Sequence[T]) -> Sequence[T]:
-    """This process's share; the shares of all are all items, each once."""
+    """Return this process's share of the items; the shares of all processes hold each item once."""
     return items[rank() :: world_size()]
 
 
 def share(rows: NDArray[np.integer]) -> tuple[NDArray[np.integer], float]:
-    """This process's rows of a batch, and their weight in a mean over all of it.
+    """Return this process's rows of a batch, and their weight in a mean over the whole batch.
 
-    A batch smaller than the number of processes leaves some without: they take its first row with a weight of zero.
+    If there are fewer rows than processes, those without any take the first row with a weight of zero.
     """
     own = rows[rank() :: world_size()]
     return (own, len(own) / len(rows)) if len(own) else (rows[:1], 0.0)
 
 
 def total(tensor: "torch.Tensor") -> "torch.Tensor":
-    """The sum over all processes, the same number in each; `tensor` itself is overwritten."""
+    """Return the sum over all processes, the same numbers in each; `tensor` itself is overwritten."""
     if world_size() > 1:
         from torch.distributed import all_reduce
 
@@ -102,7 +142,7 @@ def total(tensor: "torch.Tensor") -> "torch.Tensor":
 
 
 def total_of(number: float) -> float:
-    """The sum of a number over all processes."""
+    """Return the sum of a number over all processes."""
     if world_size() == 1:
         return number
     import torch
@@ -111,7 +151,7 @@ def total_of(number: float) -> float:
 
 
 def sum_gradients(parameters: "Iterable[torch.nn.Parameter]") -> None:
-    """Makes every gradient its sum over all processes."""
+    """Replace every gradient by its sum over all processes."""
     if world_size() == 1:
         return
     import torch

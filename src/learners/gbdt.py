@@ -1,51 +1,34 @@
 """LightGBM on tables of features."""
 
 import csv
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
 import lightgbm
 import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
 
 from src.config import GbdtConfig
-from src.learners.learner import Values, Watched, loading, read_settings, write_learner
+from src.data.table import Crystals
+from src.learners.learner import Learner, Values, Watched, loading, read_settings, write_learner
+from src.learners.tables import TableInputs
+from src.storage.names import HISTORY
 
 WEIGHTS = "model.txt"
 EVERY = 100  # trees between two lines of history
 
 
-class TableInputs:
-    """Feature tables of the same crystals by group; row numbers select crystals.
-
-    tables: group -> (n_crystals, n_features of the group).
-    """
-
-    def __init__(self, tables: Mapping[str, pd.DataFrame]) -> None:
-        self.tables = dict(tables)
-
-    def __len__(self) -> int:
-        return len(next(iter(self.tables.values())))
-
-    def __getitem__(self, rows: NDArray[np.integer]) -> "TableInputs":
-        return TableInputs({group: table.iloc[rows] for group, table in self.tables.items()})
-
-    def matrix(self, groups: tuple[str, ...]) -> NDArray[np.float32]:
-        """(n_crystals, n_features): the groups side by side."""
-        return np.concatenate([self.tables[group].to_numpy() for group in groups], axis=1)
-
-
-class GbdtLearner:
+class GbdtLearner(Learner[GbdtConfig]):
     """Gradient-boosted trees; the number of trees is fixed."""
 
-    def __init__(self, config: GbdtConfig, seed: int) -> None:
-        self.config, self.seed = config, seed
-        self.booster: lightgbm.Booster | None = None
+    booster: lightgbm.Booster | None = None
+
+    def prepare_inputs(self, crystals: Crystals, key: str, cache: Path, n_jobs: int) -> TableInputs:
+        return TableInputs.prepare(self.config.features, crystals, key, cache, n_jobs, self.word2vec)
+
+    def histories(self) -> dict[str, int]:
+        return {HISTORY: -(-self.config.n_trees // EVERY)}
 
     def fit(self, inputs: TableInputs, target: Values, folder: Path, watched: Watched | None = None) -> None:
-        """target: (n_rows,), unitless."""
         c = self.config
         parameters = {
             "objective": c.objective, "metric": "l1", "learning_rate": c.learning_rate, "num_leaves": c.num_leaves,
@@ -54,10 +37,10 @@ class GbdtLearner:
             "num_threads": 1, "verbose": -1,
         }  # fmt: skip
         x = inputs.matrix(c.features)
-        columns = [f"f{i}" for i in range(x.shape[1])]  # LightGBM takes no brackets in names
+        columns = [f"f{i}" for i in range(x.shape[1])]  # LightGBM allows no brackets in names
         data = lightgbm.Dataset(x, target, feature_name=columns)
         valid = [lightgbm.Dataset(watched.inputs.matrix(c.features), watched.target, reference=data)] if watched else []
-        with (folder / "history.csv").open("w", newline="") as file:
+        with (folder / HISTORY).open("w", newline="") as file:
             history = csv.writer(file)
             history.writerow(["tree", "valid_mae"])
 
@@ -72,7 +55,7 @@ class GbdtLearner:
             try:
                 self.booster = lightgbm.train(parameters, data, c.n_trees, valid_sets=valid, callbacks=[record])
             except lightgbm.basic.LightGBMError as error:
-                raise ValueError(f"LightGBM refuses {c}: {error}") from error
+                raise ValueError(f"LightGBM does not accept {c}: {error}") from error
 
     def predict(self, inputs: TableInputs) -> Values:
         if self.booster is None:
@@ -85,9 +68,9 @@ class GbdtLearner:
         write_learner(folder, self.config, (WEIGHTS, self.booster.model_to_string().encode()), seed=self.seed)
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
+    def load(cls, folder: Path, device: str = "cpu") -> Self:
         config, settings = read_settings(folder, GbdtConfig, WEIGHTS, seed=int)
-        learner = cls(config, settings["seed"])
+        learner = cls(config, settings["seed"], device)
         with loading(folder / WEIGHTS):
             learner.booster = lightgbm.Booster(model_file=str(folder / WEIGHTS))
         return learner

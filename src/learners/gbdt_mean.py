@@ -2,6 +2,7 @@
 
 import csv
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -10,39 +11,49 @@ from numpy.typing import NDArray
 from sklearn.model_selection import KFold
 
 from src.config import GbdtEnsembleConfig
-from src.learners.gbdt import GbdtLearner, TableInputs
-from src.learners.learner import Values, Watched, read_settings, write_learner
+from src.data.table import Crystals
+from src.learners.gbdt import GbdtLearner
+from src.learners.learner import Learner, Values, Watched, read_settings, write_learner
+from src.learners.tables import TableInputs
+from src.storage.names import HISTORY
 
 log = logging.getLogger(__name__)
 MEMBER_SEEDS = 1000  # between members, so that no two folds' members share a seed
 
 
-class GbdtEnsembleLearner:
-    """Fits the members one after another; predicts their mean."""
+class GbdtEnsembleLearner(Learner[GbdtEnsembleConfig]):
+    """Fits the members one after another and predicts their mean."""
 
-    def __init__(self, config: GbdtEnsembleConfig, seed: int) -> None:
-        self.config, self.seed = config, seed
-        self.members: list[GbdtLearner] = []
+    members: Sequence[GbdtLearner] = ()
+
+    def prepare_inputs(self, crystals: Crystals, key: str, cache: Path, n_jobs: int) -> TableInputs:
+        groups = [group for member in self.config.members for group in member.features]
+        return TableInputs.prepare(groups, crystals, key, cache, n_jobs, self.word2vec)
+
+    def histories(self) -> dict[str, int]:
+        return {HISTORY: len(self.config.members) + (self.config.outlier_fraction > 0)}
 
     def fit(self, inputs: TableInputs, target: Values, folder: Path, watched: Watched | None = None) -> None:
-        """inputs, target: the training rows, of which the outliers are left out; watched rows are left as they are."""
-        with (folder / "history.csv").open("w", newline="") as file:
+        """Fit every member without the outliers among the training rows; watched rows are left as they are."""
+        with (folder / HISTORY).open("w", newline="") as file:
             history = csv.writer(file)
             history.writerow(["step", "valid_mae"])
             kept = self._inliers(inputs, target, folder)
             if self.config.outlier_fraction:
                 history.writerow(["outliers", ""])
-            self.members = []
             for i, config in enumerate(self.config.members):
                 member = GbdtLearner(config, self.seed + MEMBER_SEEDS * i)
                 member.fit(inputs[kept], target[kept], _member_folder(folder, i), watched)
-                self.members.append(member)
+                self.members = [*self.members[:i], member]
                 error = np.abs(self.predict(watched.inputs) - watched.target).mean() if watched else float("nan")
                 history.writerow([f"mean of {i + 1}", error])
                 file.flush()
 
     def _inliers(self, inputs: TableInputs, target: Values, folder: Path) -> NDArray[np.int64]:
-        """Rows whose error, in a model of the first member's settings that was not fitted on them, is among the smaller ones."""
+        """Return the rows with the smaller errors, each judged by a model that was not fitted on it.
+
+        The models have the settings of the first member.
+        """
         n_removed = int(self.config.outlier_fraction * len(target))
         if n_removed == 0:
             return np.arange(len(target))
@@ -69,9 +80,9 @@ class GbdtEnsembleLearner:
         write_learner(folder, self.config, seed=self.seed)
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
+    def load(cls, folder: Path, device: str = "cpu") -> Self:
         config, settings = read_settings(folder, GbdtEnsembleConfig, seed=int)
-        learner = cls(config, settings["seed"])
+        learner = cls(config, settings["seed"], device)
         learner.members = [GbdtLearner.load(folder / f"member_{i}") for i in range(len(config.members))]
         return learner
 

@@ -11,13 +11,18 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from src.config import GnnConfig
+from src.data.table import Crystals
+from src.features.chgnet import cached_potential
 from src.features.elements import element_vectors
+from src.features.tables import finite_features
 from src.graphs.batch import GraphBatch, batch_from_store
-from src.learners.learner import Values, Watched, loading, read_settings, write_learner
-from src.learners.pretraining import pretrain
-from src.learners.training import CHECKPOINT, Training, predict, seed_everything
+from src.graphs.dataset import cached_graphs
+from src.learners.learner import Learner, Values, Watched, loading, read_settings, write_learner
+from src.learners.pretraining import FOLDER, pretrain
+from src.learners.training import Training, predict, seed_everything
 from src.models.network import make_network
 from src.models.standardise import InputStatistics, statistics_of
+from src.storage.names import CHECKPOINT, HISTORY
 from src.storage.ragged import RaggedStore
 
 WEIGHTS = "model.safetensors"
@@ -26,7 +31,7 @@ EDGES_AT_ONCE = 4096  # crystals whose edges are read at once
 
 @dataclass(frozen=True, eq=False)
 class GraphInputs:
-    """Graphs of a store, selected by row numbers; nothing is read before a batch is made.
+    """Graphs of a store, selected by row numbers; nothing is read until a batch is made.
 
     global_features: (len(store), n_features). atom_features: a store whose field of that name holds (n_atoms, n_features).
     """
@@ -43,6 +48,7 @@ class GraphInputs:
         return replace(self, crystals=self.crystals[rows])
 
     def batch(self, rows: NDArray[np.integer], device: str) -> GraphBatch:
+        """Return the batch of these rows, with the features of crystals and atoms, on a device."""
         chosen = self[rows]
         batch = batch_from_store(self.store, chosen.crystals)
         batch.global_features, batch.atom_features = chosen.features_beside()
@@ -50,7 +56,7 @@ class GraphInputs:
 
     @property
     def avg_n_neighbors(self) -> float:
-        """Mean number of neighbours of an atom, over all atoms of these crystals; 1 where there are none."""
+        """Mean number of neighbours over all atoms of these crystals; 1 if no atom has any."""
         n_orbits, n_atoms = (self.store.counts(level, self.crystals) for level in ("orbit", "atom"))
         weight = self.store.arrays["orbit_weight"][self.store.rows("orbit", self.crystals)]
         parts = np.array_split(self.crystals, -(-len(self) // EDGES_AT_ONCE))
@@ -59,14 +65,14 @@ class GraphInputs:
         return total or 1.0
 
     def _n_neighbors(self, crystals: NDArray[np.integer]) -> NDArray:
-        """(n_orbits,): edges into the representative of each orbit of these crystals."""
+        """Return the number of edges into the representative of each orbit of these crystals, (n_orbits,)."""
         rows, n_orbits = self.store.rows("edge", crystals), self.store.counts("orbit", crystals)
         start = np.repeat(np.cumsum(n_orbits) - n_orbits, self.store.counts("edge", crystals))
         destination = self.store.arrays["edge_dst_index"][rows] + start
         return np.bincount(destination, self.store.arrays["edge_multiplicity"][rows], minlength=n_orbits.sum())
 
     def features_beside(self) -> tuple[Tensor | None, Tensor | None]:
-        """Features of these crystals, (n_crystals, n), and of their atoms, (n_atoms, n), where there are any."""
+        """Return the features of these crystals, (n_crystals, n), and of their atoms, (n_atoms, n); None for those not used."""
         of_crystals = of_atoms = None
         if self.global_features is not None:
             of_crystals = torch.from_numpy(self.global_features[self.crystals])
@@ -77,23 +83,37 @@ class GraphInputs:
 
     @property
     def statistics(self) -> InputStatistics:
-        """Of the features beside the graphs, over these crystals."""
+        """Mean and spread of the features of crystals and atoms over these crystals."""
         return InputStatistics(*(None if x is None else statistics_of(x) for x in self.features_beside()))
 
 
-class GnnLearner:
-    """Trains and holds one network.
+class GnnLearner(Learner[GnnConfig]):
+    """Trains and holds one network."""
 
-    device: where, as torch names it. word2vec: a gensim file to take mat2vec from.
-    """
+    is_distributable = True
+    model: torch.nn.Module | None = None
+    avg_n_neighbors = float("nan")
 
-    def __init__(self, config: GnnConfig, seed: int, device: str = "cpu", word2vec: Path | None = None) -> None:
-        self.config, self.seed, self.device, self.word2vec = config, seed, device, word2vec
-        self.model: torch.nn.Module | None = None
-        self.avg_n_neighbors = float("nan")
+    def prepare_inputs(self, crystals: Crystals, key: str, cache: Path, n_jobs: int) -> GraphInputs:
+        c, word2vec = self.config, self.word2vec
+        element_vectors(c.elements, word2vec)  # here, where its log is seen: folds may run in other processes
+        store = cached_graphs(crystals, key, c.graph, cache, n_jobs)
+        of_crystals = of_atoms = None
+        if c.global_features:
+            of_crystals = finite_features(crystals, key, c.global_features, cache, n_jobs, word2vec)
+        if c.atom_features == "chgnet":
+            of_atoms = cached_potential(crystals, key, cache, n_jobs)
+        return GraphInputs(store, np.arange(len(store)), of_crystals, of_atoms)
+
+    def histories(self) -> dict[str, int]:
+        first = {f"{FOLDER}/{HISTORY}": self.config.pretraining.n_epochs} if self.config.pretraining else {}
+        return {**first, HISTORY: self.config.training.n_epochs}
+
+    def limit_threads(self) -> None:
+        if self.device == "cpu":
+            torch.set_num_threads(1)
 
     def fit(self, inputs: GraphInputs, target: Values, folder: Path, watched: Watched | None = None) -> None:
-        """target: (n_rows,), unitless."""
         seed_everything(self.seed)
         vectors = torch.tensor(element_vectors(self.config.elements, self.word2vec), dtype=torch.float32)
         self.avg_n_neighbors = inputs.avg_n_neighbors
@@ -112,7 +132,7 @@ class GnnLearner:
         def make_batch(rows: NDArray[np.integer]) -> GraphBatch:
             return inputs.batch(rows, self.device)
 
-        if c.pretraining and not (folder / CHECKPOINT).is_file():  # else training proper had begun
+        if c.pretraining and not (folder / CHECKPOINT).is_file():  # otherwise training itself has begun
             pretrain(model, c.pretraining, c.training, self.seed, make_batch, targets, folder, watch)
         training = Training(model, c.training, self.seed, len(inputs))
         training.run(make_batch, targets, folder, watch)

@@ -1,15 +1,17 @@
 """What every learner is: inputs and a unitless target in, unitless predictions out."""
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from src.config import from_dict, to_dict
+from src.data.table import Crystals
 from src.storage.files import read_json, write_atomic, write_json
 
 Values = NDArray[np.float64]
@@ -17,7 +19,7 @@ C = TypeVar("C")
 
 
 class Inputs(Protocol):
-    """What a learner makes of crystals once for all folds: rows that an array of row numbers selects."""
+    """What a learner makes of the crystals of a table, once for all folds; an array of row numbers selects rows."""
 
     def __len__(self) -> int: ...
 
@@ -27,7 +29,7 @@ class Inputs(Protocol):
 class Watched(NamedTuple):
     """Rows whose error is written to the history and decides nothing.
 
-    report: called with the mean absolute error after each unit of progress; a search may stop a training by raising from it.
+    report: called with the mean absolute error after each unit of progress; a search stops a training by raising from it.
     """
 
     inputs: Any
@@ -39,23 +41,23 @@ class DivergedError(FloatingPointError):
     """A training that cannot go on. rows: the batch, as numbers of training rows."""
 
     def __init__(self, what: str, value: float, epoch: int, rows: list[int]) -> None:
-        super().__init__(what, value, epoch, rows)  # all of them, so that the error travels between processes
+        super().__init__(what, value, epoch, rows)  # all of them, so that the error can be pickled
         self.what, self.value, self.epoch, self.rows = what, value, epoch, rows
 
     def __str__(self) -> str:
         return self.describe([f"row {row}" for row in self.rows])
 
     def describe(self, names: list[str]) -> str:
-        """For people. names: what the rows of the batch are called."""
+        """Return the message for people. names: of the rows of the batch."""
         return (
             f"the {self.what} is {self.value:g} in epoch {self.epoch}, in the batch of {', '.join(names)}. "
-            "The checkpoint of the epoch before is kept; look at these crystals, or try a smaller lr or clip_norm in a new "
+            "The checkpoint of the previous epoch is kept; look at these crystals, or try a smaller lr or clip_norm in a new "
             "experiment"
         )
 
 
 def write_learner(folder: Path, config: Any, weights: tuple[str, bytes] | None = None, **settings: Any) -> None:
-    """Writes the file of weights, name and content, then learner.json with its SHA-256, so that neither is taken for another."""
+    """Write the file of weights (name, content), then learner.json with its SHA-256, so that the two cannot be mixed up."""
     checksum = {}
     if weights is not None:
         name, content = weights
@@ -65,10 +67,10 @@ def write_learner(folder: Path, config: Any, weights: tuple[str, bytes] | None =
 
 
 def read_settings(folder: Path, kind: type[C], weights: str | None = None, **kinds: Any) -> tuple[C, dict[str, Any]]:
-    """The config of a saved learner and all else of its learner.json.
+    """Return the config of a saved learner and the other settings in its learner.json.
 
-    weights: the file that goes with it. kinds: types of the other settings.
-    Raises ValueError where it is of another kind, or one of both files was changed since they were written.
+    kind: class of the config. weights: name of the file that goes with it. kinds: types of the other settings.
+    Raises ValueError if the config is of another kind, or if one of the files has changed since it was written.
     """
     path, remedy = folder / "learner.json", f"remove the folder {folder} and train that fold again"
     settings = read_json(path, {"config": dict, **kinds}, remedy)
@@ -82,39 +84,70 @@ def read_settings(folder: Path, kind: type[C], weights: str | None = None, **kin
         if not (folder / weights).is_file():
             raise FileNotFoundError(f"{folder / weights} is missing; {remedy}")
         stored, found = settings.get("sha256"), hashlib.sha256((folder / weights).read_bytes()).hexdigest()
-        if stored not in (None, found):  # a learner of before there were checksums has none
+        if stored not in (None, found):  # learners saved by older versions have none
             raise ValueError(f"{folder / weights} is damaged or was changed: its SHA-256 is not that in {path.name}; {remedy}")
     return config, settings
 
 
 @contextmanager
 def loading(path: Path) -> Iterator[None]:
-    """Turns whatever the reader of a file of weights raises into a ValueError that names the file and the remedy."""
+    """Turn whatever the reader of a file of weights raises into a ValueError that names the file and the remedy."""
     try:
         yield
-    except Exception as error:  # each library has errors of its own, and none of them names the file
+    except Exception as error:  # each library has errors of its own, none of which names the file
         text = f"{type(error).__name__}: {error}"
         raise ValueError(
             f"{path} is damaged ({text[:300]}); remove the folder {path.parent} and train that fold again"
         ) from error
 
 
-class Learner(Protocol):
-    """Fits a target of unit scale. The `fit` of a network goes on from its folder's checkpoint; trees start over."""
+class Learner(ABC, Generic[C]):
+    """Fits a target of unit scale. A network resumes from the checkpoint in its folder; other learners start over.
 
+    is_distributable: whether torchrun may spread the training over several processes.
+    """
+
+    is_distributable: ClassVar[bool] = False
+
+    def __init__(self, config: C, seed: int = 0, device: str = "cpu", word2vec: Path | None = None) -> None:
+        """device: of a network, as torch names it. word2vec: a gensim file of mat2vec vectors; None: the packaged table."""
+        self.config, self.seed, self.device, self.word2vec = config, seed, device, word2vec
+
+    @abstractmethod
+    def prepare_inputs(self, crystals: Crystals, key: str, cache: Path, n_jobs: int) -> Inputs:
+        """Return the inputs for all crystals of a table, from the cache if they are there.
+
+        key: identifies the crystals. cache: folder of stores.
+        """
+
+    @abstractmethod
+    def histories(self) -> dict[str, int]:
+        """Return the files that grow in the folder of a fold during training, and how many lines below the header each gets."""
+
+    def limit_threads(self) -> None:
+        """Keep this process to one core: folds run side by side, and one thread gives the same numbers everywhere."""
+
+    @abstractmethod
     def fit(self, inputs: Any, target: Values, folder: Path, watched: Watched | None = None) -> None:
-        """Trains on all rows; writes history.csv, one line for each unit of progress."""
+        """Train on all rows and write the histories.
 
+        target: (n_rows,), unitless. folder: of the fold. watched: rows whose error is reported.
+        """
+
+    @abstractmethod
     def predict(self, inputs: Any) -> Values:
-        """(n_rows,), unitless."""
+        """Return the predictions, (n_rows,), unitless."""
 
+    @abstractmethod
     def save(self, folder: Path) -> None:
-        """Writes the weights and the settings that they need."""
+        """Write the weights and the settings that they need."""
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
-        """The learner that `save` wrote, ready to predict."""
+    @abstractmethod
+    def load(cls, folder: Path, device: str = "cpu") -> Self:
+        """Return the learner that `save` wrote, ready to predict."""
 
     @property
+    @abstractmethod
     def n_parameters(self) -> int:
-        """Trained numbers: weights, or leaves of trees."""
+        """Number of trained numbers: weights, or leaves of trees; 0 before `fit`."""

@@ -1,4 +1,4 @@
-"""Zero-force and zero-virial pre-training: both vanish at the structures of the table, which are relaxed (2nd place)."""
+"""Pre-training on zero forces and zero virials: both vanish in the crystals of the table, which are relaxed (2nd place)."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +23,7 @@ def pretrain(
     folder: Path,
     watch: Watch,
 ) -> None:
-    """Leaves the stage's averaged weights in `model`; its checkpoint and history go to folder/pretraining."""
+    """Train the stage and leave its averaged weights in `model`; checkpoint and history go to folder/pretraining."""
     of_energies = energy_loss(training)
 
     def loss(network: nn.Module, batch: GraphBatch, wanted: Tensor) -> Tensor:

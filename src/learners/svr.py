@@ -1,7 +1,9 @@
 """Support vector regression on tables of features, for smooth targets that few features describe."""
 
 import csv
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Self
 
 import numpy as np
@@ -11,36 +13,45 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR
 
 from src.config import SvrConfig
-from src.learners.gbdt import TableInputs
-from src.learners.learner import Values, Watched, loading, read_settings, write_learner
+from src.data.table import Crystals
+from src.features.tables import finite_features
+from src.learners.learner import Learner, Values, Watched, loading, read_settings, write_learner
+from src.learners.tables import TableInputs
 from src.storage.files import to_bytes
+from src.storage.names import HISTORY
 
 WEIGHTS = "model.npz"
 MAX_DEVIATION = 6.0  # standard deviations of a feature
 CHUNK = 1024  # rows of a kernel matrix in memory
 
 
-class SvrLearner:
-    """Radial kernel on standardised features. It keeps arrays alone, so that nothing is unpickled when it is loaded."""
+class SvrLearner(Learner[SvrConfig]):
+    """Radial kernel on standardised features. It keeps arrays only, so that loading unpickles nothing."""
 
-    def __init__(self, config: SvrConfig) -> None:
-        self.config = config
-        self.arrays: dict[str, NDArray[np.float64]] = {}
+    arrays: Mapping[str, NDArray[np.float64]] = MappingProxyType({})
+
+    def prepare_inputs(self, crystals: Crystals, key: str, cache: Path, n_jobs: int) -> TableInputs:
+        groups = self.config.features
+        finite_features(crystals, key, groups, cache, n_jobs, self.word2vec)  # trees take undefined values, a kernel does not
+        return TableInputs.prepare(groups, crystals, key, cache, n_jobs, self.word2vec)
+
+    def histories(self) -> dict[str, int]:
+        return {HISTORY: 1}
 
     def fit(self, inputs: TableInputs, target: Values, folder: Path, watched: Watched | None = None) -> None:
-        """target: (n_rows,), unitless."""
         c, x = self.config, inputs.matrix(self.config.features).astype(np.float64)
         scaler = StandardScaler().fit(x)
         self.arrays = {"mean": scaler.mean_, "spread": scaler.scale_}
         machine = SVR(kernel="rbf", gamma=self._gamma, C=c.C, epsilon=c.epsilon, cache_size=500)
         machine.fit(self._standardised(x), np.clip(target, -c.max_target, c.max_target))
-        self.arrays |= {
+        self.arrays = {
+            **self.arrays,
             "support": machine.support_vectors_,
             "dual": machine.dual_coef_[0],
             "intercept": np.asarray(machine.intercept_),
         }
         error = np.abs(self.predict(watched.inputs) - watched.target).mean() if watched else float("nan")
-        with (folder / "history.csv").open("w", newline="") as file:
+        with (folder / HISTORY).open("w", newline="") as file:
             csv.writer(file).writerows([["support_vectors", "valid_mae"], [len(machine.support_), error]])
 
     @property
@@ -66,9 +77,9 @@ class SvrLearner:
         write_learner(folder, self.config, (WEIGHTS, to_bytes(lambda file: np.savez(file, allow_pickle=False, **self.arrays))))
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
+    def load(cls, folder: Path, device: str = "cpu") -> Self:
         config, _ = read_settings(folder, SvrConfig, WEIGHTS)
-        learner = cls(config)
+        learner = cls(config, device=device)
         with loading(folder / WEIGHTS), np.load(folder / WEIGHTS, allow_pickle=False) as stored:
             learner.arrays = dict(stored)
         return learner

@@ -21,25 +21,26 @@ from src.learners import distributed
 from src.learners.learner import DivergedError, Values
 from src.learners.precision import precision
 from src.storage.files import to_bytes, write_atomic
+from src.storage.names import CHECKPOINT, HISTORY
 
-CHECKPOINT = "checkpoint.pt"
-HISTORY = ("epoch", "lr", "train_loss", "valid_mae")
+COLUMNS = ("epoch", "lr", "train_loss", "valid_mae")
 EVAL_BATCH_SIZE = 128
 HUBER_KNEE = 0.1  # in units of the target's scale
-EXPLODED = 1e4  # loss, likewise: a network that knows nothing has about 1
+EXPLODED = 1e4  # loss, in the same units: an untrained network has about 1
 MakeBatch = Callable[[NDArray[np.integer]], Any]
 Loss = Callable[[nn.Module, Any, Tensor], Tensor]  # network, batch, target -> loss
 Watch = Callable[[nn.Module], float]  # averaged network -> error of the watched rows
 
 
 def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
+    """Return the optimiser that the config names."""
     if config.optimizer == "lion":
         return Lion(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
     return torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
 
 
 def make_schedule(optimizer: torch.optim.Optimizer, config: TrainingConfig, n_steps: int) -> LRScheduler:
-    """Linear warm-up, then a cosine to zero; counted in steps."""
+    """Return the learning-rate schedule, in steps: linear warm-up, then a cosine to zero."""
     n_warmup = max(1, round(config.warmup_fraction * n_steps))
     warmup = LinearLR(optimizer, start_factor=1 / (n_warmup + 1), total_iters=n_warmup)
     cosine = CosineAnnealingLR(optimizer, T_max=max(1, n_steps - n_warmup))
@@ -47,17 +48,18 @@ def make_schedule(optimizer: torch.optim.Optimizer, config: TrainingConfig, n_st
 
 
 def energy_loss(config: TrainingConfig) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return the loss of energies that the config names."""
     return nn.L1Loss() if config.loss == "l1" else nn.HuberLoss(delta=HUBER_KNEE)
 
 
 class Training:
-    """A network, its averaged copy, and all state that a checkpoint holds. loss: that of the energies where none is given."""
+    """A network, its averaged copy, and all state that a checkpoint holds. loss: None is the loss of the energies."""
 
     def __init__(self, model: nn.Module, config: TrainingConfig, seed: int, n_train: int, loss: Loss | None = None) -> None:
         self.model, self.config, self.seed, self.n_train = model, config, seed, n_train
         self.n_batches = math.ceil(n_train / config.batch_size)
         self.averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
-        if config.compile:  # behind the copy, which predicts as it is
+        if config.compile:  # after the copy, which predicts uncompiled
             model.compile(dynamic=True)
         self.optimizer = make_optimizer(model, config)
         self.schedule = make_schedule(self.optimizer, config, config.n_epochs * self.n_batches)
@@ -66,7 +68,7 @@ class Training:
         self.loss = loss or (lambda network, batch, target: of_energies(network(batch), target))
 
     def run(self, make_batch: MakeBatch, target: Tensor, folder: Path, watch: Watch) -> None:
-        """Trains to the last epoch, from the folder's checkpoint where there is one.
+        """Train to the last epoch, from the checkpoint in the folder if there is one.
 
         make_batch: numbers of training rows -> batch.
         target: (n_train,), on the device.
@@ -76,7 +78,7 @@ class Training:
         if checkpoint.is_file():
             self.resume(checkpoint)
             if distributed.is_main():
-                self.write_history(folder)  # the process may have ended between the two
+                self.write_history(folder)  # the process may have ended between the two writes
         for epoch in range(len(self.history), self.config.n_epochs):
             lr = float(self.schedule.get_last_lr()[0])
             loss = self.train_epoch(epoch, make_batch, target)
@@ -86,12 +88,15 @@ class Training:
                 self.write_history(folder)
 
     def epoch_order(self, epoch: int) -> Iterator[NDArray[np.integer]]:
-        """The batches of an epoch, as numbers of training rows; depends on seed and epoch alone."""
+        """Return the batches of an epoch as numbers of training rows; they depend on seed and epoch only."""
         order = np.random.default_rng([self.seed, epoch]).permutation(self.n_train)
         return (order[i : i + self.config.batch_size] for i in range(0, self.n_train, self.config.batch_size))
 
     def train_epoch(self, epoch: int, make_batch: MakeBatch, target: Tensor) -> float:
-        """Mean loss over the epoch's rows."""
+        """Train one epoch and return the mean loss over its rows.
+
+        Raises DivergedError if the loss explodes or the gradient is not finite.
+        """
         self.model.train()
         total = 0.0
         parameters = [p for p in self.model.parameters() if p.requires_grad]
@@ -99,7 +104,7 @@ class Training:
             own, weight = distributed.share(rows)
             with precision(self.config.precision, target.device):
                 part = weight * self.loss(self.model, make_batch(own), target[torch.from_numpy(own)])
-            loss = distributed.total(part.detach().clone())  # of the whole batch: no number in one process stops all
+            loss = distributed.total(part.detach().clone())  # of the whole batch: NaN in one process stops them all
             if not loss < EXPLODED:
                 raise DivergedError("loss", loss.item(), epoch + 1, rows.tolist())
             self.optimizer.zero_grad()
@@ -115,11 +120,13 @@ class Training:
         return total / self.n_train
 
     def write_history(self, folder: Path) -> None:
+        """Write one line for each epoch so far."""
         lines = io.StringIO()
-        csv.writer(lines).writerows([HISTORY, *self.history])
-        write_atomic(folder / "history.csv", lines.getvalue().encode())
+        csv.writer(lines).writerows([COLUMNS, *self.history])
+        write_atomic(folder / HISTORY, lines.getvalue().encode())
 
     def state(self) -> dict[str, Any]:
+        """Return what a checkpoint holds."""
         return {
             "model": self.model.state_dict(),
             "averaged": self.averaged.state_dict(),
@@ -130,14 +137,15 @@ class Training:
         }
 
     def resume(self, checkpoint: Path) -> None:
-        """Takes up the state of a checkpoint; ValueError where that is damaged or of another network."""
+        """Load the state of a checkpoint. Raises ValueError if it is damaged or of another network."""
         try:
             self.load_state(torch.load(checkpoint, weights_only=True, map_location="cpu"))
-        except Exception as error:  # torch raises nearly everything on a damaged file
+        except Exception as error:  # a damaged file makes torch raise nearly anything
             text = f"{type(error).__name__}: {error}".splitlines()[0][:300]
             raise ValueError(f"{checkpoint} is damaged ({text}); remove it, and the stage starts over") from error
 
     def load_state(self, state: dict[str, Any]) -> None:
+        """Restore what `state` returned."""
         for name in ("model", "averaged", "optimizer", "schedule"):
             getattr(self, name).load_state_dict(state[name])
         self.history = state["history"]
@@ -145,13 +153,14 @@ class Training:
 
 
 def seed_everything(seed: int) -> None:
+    """Seed the random numbers of Python and torch."""
     random.seed(seed)
     torch.manual_seed(seed)
 
 
 @torch.no_grad()
 def predict(model: nn.Module, make_batch: MakeBatch, n_rows: int) -> Values:
-    """(n_rows,), unitless; batches of neighbouring rows."""
+    """Return the predictions, (n_rows,), unitless, in batches of consecutive rows."""
     model.eval()
     rows = np.arange(n_rows)
     found = torch.zeros(n_rows, dtype=torch.float64)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from src.config import ExperimentConfig, from_dict, to_dict
 from src.storage.files import locked, read_json, write_csv, write_json
+from src.storage.names import CHECKPOINT
 from src.storage.tables import read_id_table
 
 NUMBER = (int, float)
@@ -83,7 +84,7 @@ class RunDir:
 
     def checkpoints(self, k: int) -> list[Path]:
         """Return the checkpoints of a network's training stages, which stay until the fold is finished."""
-        return list(self.fold(k).rglob("checkpoint.pt"))
+        return list(self.fold(k).rglob(CHECKPOINT))
 
     @contextlib.contextmanager
     def training(self, folds: list[int]) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""An ensemble as an experiment: its folds are blends of its members' folds, so its artifacts are those of any run."""
+"""An ensemble as an experiment: its folds are blends of its members' folds, so it leaves the files of any run."""
 
 import logging
 
@@ -21,9 +21,9 @@ log = logging.getLogger(__name__)
 def write_ensemble(
     config: BlendConfig, run: RunDir, data: TaskData, fold_of_crystal: NDArray[np.int64], versions: dict[str, str]
 ) -> None:
-    """Writes every fold of an ensemble: its own crystals and the test crystals by the weights fitted on the other folds.
+    """Write every fold of an ensemble: its own crystals and the test crystals, blended by weights fitted on the other folds.
 
-    Raises ValueError where a member was trained on other data or other folds, FileNotFoundError where one is not finished.
+    Raises ValueError if a member was trained on other data or other folds, FileNotFoundError if one is not finished.
     """
     members = [find_predictions(number, data.task.name, data.folder.parent) for number in config.members]
     _check(members, data, fold_of_crystal)
@@ -53,13 +53,13 @@ def _check(members: list[Predictions], data: TaskData, fold_of_crystal: NDArray[
     for member in members:
         oof = member.oof
         if list(oof["id"]) != list(data.train.ids) or not np.allclose(oof["e_form"], data.train.targets, rtol=0, atol=1e-9):
-            raise ValueError(f"{member.name} ({member.source}) was trained on other data than the ensemble is asked for")
+            raise ValueError(f"{member.name} ({member.source}) was trained on data other than the ensemble's")
     if not np.array_equal(shared_folds(members), fold_of_crystal):
-        raise ValueError(f"{members[0].name} has other folds than the ensemble's config; give it the members' folds")
+        raise ValueError(f"{members[0].name} has folds other than those in the ensemble's config; give it the members' folds")
 
 
 def _costs(members: list[Predictions], k: int) -> dict:
-    """What it takes to make a fold of all members; an ensemble's own seconds are few."""
+    """Return what a fold of all members costs; an ensemble itself takes few seconds."""
     metrics = [member.metrics for member in members]
     return {
         "n_parameters": sum(m["n_parameters"] for m in metrics),

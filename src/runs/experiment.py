@@ -1,7 +1,6 @@
 """Folds x learner -> out-of-fold predictions, test predictions, metrics."""
 
 import logging
-from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +10,13 @@ from src.config import BlendConfig, ExperimentConfig
 from src.data.load import TaskData, load_folds
 from src.features.chgnet import base_energies
 from src.features.elements import word2vec_key
-from src.learners import distributed
-from src.learners.make import histories, prepare_inputs
+from src.learners.learner import Learner
+from src.learners.make import make_learner
 from src.paths import MAT2VEC
 from src.results.folder import OOF_COLUMNS, RunDir, check_score, read_csv
 from src.results.metrics import scores
 from src.runs.blended import write_ensemble
-from src.runs.fold import FoldJob, run_fold, versions
+from src.runs.fold import FoldJob, Rows, run_fold, versions
 from src.runs.launch import Launcher, Work, run_all
 from src.storage.files import write_csv, write_json
 
@@ -27,29 +26,23 @@ log = logging.getLogger(__name__)
 def run_experiment(
     config: ExperimentConfig, name: str, data: TaskData, folds: list[int] | None, launcher: Launcher, device: str
 ) -> dict | None:
-    """Trains the folds that are not finished; once all are, writes oof.csv, test.csv, metrics.json and returns the metrics."""
+    """Train the folds that are not finished. Once all are, write oof.csv, test.csv, metrics.json and return the metrics."""
     run = RunDir(data.folder / name)
     word2vec = MAT2VEC if MAT2VEC.is_file() else None
-    with distributed.main_first():
-        run.claim(config, data.key, word2vec_key(word2vec))
+    run.claim(config, data.key, word2vec_key(word2vec))
     if isinstance(config.learner, BlendConfig):
         write_ensemble(config.learner, run, data, load_folds(data, config.folds), versions())
         return collect(config, run, data)
-    wanted = list(range(config.folds.n_folds)) if folds is None else sorted(set(folds))
-    for k in wanted:
-        if not 0 <= k < config.folds.n_folds:
-            raise ValueError(f"there is no fold {k}; {name} has {config.folds.n_folds}")
+    wanted = _existing(folds, config.folds.n_folds, name)
     to_do = [k for k in wanted if not run.is_finished(k)]
     log.info("%s on %s: folds %s finished, %s to do", name, data.task.name, sorted(set(wanted) - set(to_do)), to_do)
     if to_do:
-        with run.training(to_do) if distributed.is_main() else nullcontext():
-            with distributed.main_first():
-                job = _make_job(config, data, run, launcher, device, word2vec)
-            files = histories(config.trained) if distributed.is_main() else {}  # one bar is enough
-            growing = {run.fold(k) / file: n for k in to_do for file, n in files.items()}
+        learner = make_learner(config.trained, word2vec=word2vec)
+        with run.training(to_do):
+            train, test = _prepare(config, learner, data, launcher.n_local)
+            job = FoldJob(config, run, load_folds(data, config.folds), train, test, device, word2vec)
+            growing = {run.fold(k) / file: n for k in to_do for file, n in learner.histories().items()}
             run_all(Work(name, run_fold, job, run.is_finished, growing, to_do), launcher)
-    if not distributed.is_main():
-        return None
     missing = [k for k in range(config.folds.n_folds) if not run.is_finished(k)]
     if missing:
         log.info("%s: folds %s are still to do; oof.csv and test.csv come after the last", name, missing)
@@ -57,37 +50,25 @@ def run_experiment(
     return collect(config, run, data)
 
 
-def _make_job(
-    config: ExperimentConfig, data: TaskData, run: RunDir, launcher: Launcher, device: str, word2vec: Path | None
-) -> FoldJob:
-    inputs, test_inputs = (
-        prepare_inputs(config.trained, table.crystals, key, data.cache, launcher.n_local, word2vec)
-        for table, key in ((data.train, data.train_key), (data.test, data.test_key))
-    )
-    base, test_base = (
-        base_energies(config.target, table.crystals, key, data.cache, launcher.n_local)
-        for table, key in ((data.train, data.train_key), (data.test, data.test_key))
-    )
-    return FoldJob(
-        config=config,
-        run=run,
-        fold_of_crystal=load_folds(data, config.folds),
-        ids=data.train.ids,
-        e_form=data.train.targets,
-        crystals=data.train.crystals,
-        base=base,
-        inputs=inputs,
-        test_ids=data.test.ids,
-        test_crystals=data.test.crystals,
-        test_base=test_base,
-        test_inputs=test_inputs,
-        device=device,
-        word2vec=word2vec,
-    )
+def _existing(folds: list[int] | None, n_folds: int, name: str) -> list[int]:
+    """Return the wanted folds, each once; None: all. Raises ValueError if one does not exist."""
+    wanted = sorted(set(range(n_folds) if folds is None else folds))
+    for k in wanted:
+        if not 0 <= k < n_folds:
+            raise ValueError(f"there is no fold {k}; {name} has {n_folds}")
+    return wanted
+
+
+def _prepare(config: ExperimentConfig, learner: Learner, data: TaskData, n_jobs: int) -> list[Rows]:
+    """Return the rows of the training and of the test table."""
+    tables = ((data.train, data.train_key), (data.test, data.test_key))
+    inputs = [learner.prepare_inputs(table.crystals, key, data.cache, n_jobs) for table, key in tables]
+    bases = [base_energies(config.target, table.crystals, key, data.cache, n_jobs) for table, key in tables]
+    return [Rows(table, base, rows) for (table, _), base, rows in zip(tables, bases, inputs, strict=True)]
 
 
 def collect(config: ExperimentConfig, run: RunDir, data: TaskData) -> dict:
-    """Joins the finished folds into oof.csv (rows as in the training table), test.csv (mean over folds) and metrics.json."""
+    """Join the finished folds into oof.csv (rows as in the training table), test.csv (mean over folds) and metrics.json."""
     n_folds = config.folds.n_folds
     per_fold = [metrics for k in range(n_folds) if (metrics := run.fold_metrics(k))]
     parts = pd.concat([_read_fold(run.fold(k) / "valid.csv", metrics["mae"]) for k, metrics in enumerate(per_fold)])

@@ -1,20 +1,21 @@
-"""One fold: trains on all others' crystals, predicts its own and the test crystals, writes its files."""
+"""One fold: train on the crystals of all others, predict its own and the test crystals, write its files."""
 
 import platform
 import time
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from src.config import ExperimentConfig, GnnConfig
-from src.data.table import Crystals
+from src.config import ExperimentConfig
+from src.data.table import CrystalTable
 from src.data.target import TargetNormalizer
 from src.learners import distributed
-from src.learners.learner import DivergedError, Inputs, Watched
+from src.learners.learner import DivergedError, Inputs, Learner, Values, Watched
 from src.learners.make import make_learner
 from src.results.folder import OOF_COLUMNS, RunDir
 from src.results.metrics import scores
@@ -39,73 +40,94 @@ LIBRARIES = (
 
 
 @dataclass(frozen=True, eq=False)
+class Rows:
+    """A table and what is computed from it once for all folds.
+
+    base: (n_rows,), eV/atom, energies of the target's base. inputs: of the learner.
+    """
+
+    table: CrystalTable
+    base: NDArray[np.float64]
+    inputs: Inputs
+
+
+@dataclass(frozen=True, eq=False)
 class FoldJob:
-    """Everything that a fold needs, in a form that travels to another process; large arrays travel as paths."""
+    """Everything that a fold needs, in a form that travels to another process; large arrays travel as paths.
+
+    fold_of_crystal: (n_train,).
+    """
 
     config: ExperimentConfig
     run: RunDir
     fold_of_crystal: NDArray[np.int64]
-    ids: NDArray[np.str_]
-    e_form: NDArray[np.float64]
-    crystals: Crystals
-    base: NDArray[np.float64]
-    inputs: Inputs
-    test_ids: NDArray[np.str_]
-    test_crystals: Crystals
-    test_base: NDArray[np.float64]
-    test_inputs: Inputs
+    train: Rows
+    test: Rows
     device: str
     word2vec: Path | None
 
 
-def run_fold(job: FoldJob, k: int) -> None:
-    """Trains fold k and writes its artifacts, the metrics last; where processes train together, the main one writes.
+class TrainedFold(NamedTuple):
+    """A fitted learner and its predictions, eV/atom. cpu_seconds: of all processes that trained it."""
 
-    Raises FloatingPointError that names the crystals where the training diverges.
-    """
-    device = job.device
-    if isinstance(job.config.trained, GnnConfig):
-        import torch
+    learner: Learner
+    normalizer: TargetNormalizer
+    valid_pred: Values
+    test_pred: Values
+    cpu_seconds: float
 
-        device = distributed.device_of(job.device, k, torch.cuda.device_count())
-        if device == "cpu":
-            torch.set_num_threads(1)  # folds run beside each other, and one thread makes the same numbers everywhere
-    wall, cpu = time.perf_counter(), time.process_time()
-    folder = job.run.fold(k)
+
+def run_fold(job: FoldJob, k: int) -> str | None:
+    """Train fold k and write its files, the metrics last. Return None, or how it diverged and on which crystals."""
+    start, folder = time.perf_counter(), job.run.fold(k)
     folder.mkdir(parents=True, exist_ok=True)
     resumed = bool(job.run.checkpoints(k))
-    train, valid = np.flatnonzero(job.fold_of_crystal != k), np.flatnonzero(job.fold_of_crystal == k)
-    counts, base = job.crystals.element_counts, job.base
-    normalizer = TargetNormalizer.fit(counts[train], job.e_form[train], job.config.target, base[train])
-    residual = normalizer.normalize(counts, job.e_form, base)
-    learner = make_learner(job.config.trained, job.config.seed + k, device, job.word2vec)
+    table, valid = job.train.table, job.fold_of_crystal == k
     try:
-        learner.fit(job.inputs[train], residual[train], folder, Watched(job.inputs[valid], residual[valid]))
+        trained = distributed.everywhere(train_fold, job, k)
     except DivergedError as error:
-        raise FloatingPointError(error.describe(job.ids[train][error.rows].tolist())) from error
-    predicted = normalizer.denormalize(counts[valid], learner.predict(job.inputs[valid]), base[valid])
-    test_values = learner.predict(job.test_inputs[np.arange(len(job.test_ids))])
-    test_pred = normalizer.denormalize(job.test_crystals.element_counts, test_values, job.test_base)
+        return error.describe(table.ids[~valid][error.rows].tolist())
     metrics = {
-        **scores(job.e_form[valid], predicted),
-        "n_train": len(train),
-        "n_valid": len(valid),
-        "n_parameters": learner.n_parameters,
-        "wall_seconds": time.perf_counter() - wall,
-        "cpu_seconds": distributed.total_of(time.process_time() - cpu),
-        "resumed": resumed,  # then the seconds are those behind the interruption only
+        **scores(table.targets[valid], trained.valid_pred),
+        "n_train": int((~valid).sum()),
+        "n_valid": int(valid.sum()),
+        "n_parameters": trained.learner.n_parameters,
+        "wall_seconds": time.perf_counter() - start,
+        "cpu_seconds": trained.cpu_seconds,
+        "resumed": resumed,  # the seconds are then those since the interruption
         "versions": versions(),
     }
-    if distributed.is_main():
-        write_json(folder / "normalizer.json", normalizer.to_json())
-        learner.save(folder)
-        oof = pd.DataFrame(dict(zip(OOF_COLUMNS, (job.ids[valid], k, job.e_form[valid], predicted), strict=True)))
-        job.run.write_fold(k, oof, pd.DataFrame({"id": job.test_ids, "e_form_pred": test_pred}), metrics)
-    distributed.wait()  # so that no process takes the fold for unfinished
+    write_json(folder / "normalizer.json", trained.normalizer.to_json())
+    trained.learner.save(folder)
+    columns = (table.ids[valid], k, table.targets[valid], trained.valid_pred)
+    oof = pd.DataFrame(dict(zip(OOF_COLUMNS, columns, strict=True)))
+    test = pd.DataFrame({"id": job.test.table.ids, "e_form_pred": trained.test_pred})
+    job.run.write_fold(k, oof, test, metrics)
+    return None
+
+
+def train_fold(job: FoldJob, k: int) -> TrainedFold:
+    """Train fold k; only the learner writes, its checkpoints and histories. Raises DivergedError."""
+    start = time.process_time()
+    train, valid = np.flatnonzero(job.fold_of_crystal != k), np.flatnonzero(job.fold_of_crystal == k)
+    counts, e_form, base = job.train.table.crystals.element_counts, job.train.table.targets, job.train.base
+    normalizer = TargetNormalizer.fit(counts[train], e_form[train], job.config.target, base[train])
+    residual = normalizer.normalize(counts, e_form, base)
+    device = distributed.device_of(job.device, k)
+    learner = make_learner(job.config.trained, job.config.seed + k, device, job.word2vec)
+    learner.limit_threads()
+    inputs, own = job.train.inputs, job.train.inputs[valid]
+    learner.fit(inputs[train], residual[train], job.run.fold(k), Watched(own, residual[valid]))
+    valid_pred = normalizer.denormalize(counts[valid], learner.predict(own), base[valid])
+    test = job.test
+    test_residual = learner.predict(test.inputs[np.arange(len(test.table.ids))])
+    test_pred = normalizer.denormalize(test.table.crystals.element_counts, test_residual, test.base)
+    seconds = distributed.total_of(time.process_time() - start)
+    return TrainedFold(learner, normalizer, valid_pred, test_pred, seconds)
 
 
 def versions() -> dict[str, str]:
-    """Of everything that predictions depend on."""
+    """Return the versions of everything that predictions depend on."""
     found = {"python": platform.python_version(), "machine": platform.machine()}
     for name in LIBRARIES:
         try:

@@ -1,4 +1,4 @@
-"""Where folds run: in this process, in local ones, or on a Ray or Dask cluster. A bar follows what they write."""
+"""Run folds in this process, in local workers, or on a Ray or Dask cluster. A bar follows what they write."""
 
 import logging
 import os
@@ -13,14 +13,13 @@ from joblib import Parallel, cpu_count, delayed, parallel_config
 from joblib.externals.loky.process_executor import BrokenProcessPool
 from tqdm import tqdm
 
-from src.learners import distributed
 from src.runs import cluster
 from src.storage.cache import end_with
 
 log = logging.getLogger(__name__)
-Where = Literal["local", "ray", "dask"]
-MAX_LOSSES = 3  # in a row, without a step of progress between them
-OWN_ERRORS = (ValueError, OSError, MemoryError)  # what a fold itself raises; all else is a worker that was lost
+Where = Literal["local", "ray", "dask"]  # what --launcher takes
+MAX_LOSSES = 3  # in a row, with no step of progress between them
+OWN_ERRORS = (ValueError, OSError, MemoryError)  # raised by a fold itself, not for a lost worker
 J = TypeVar("J")
 
 
@@ -28,36 +27,43 @@ J = TypeVar("J")
 class Launcher:
     """Where folds run, and how many at once.
 
+    where: `torchrun`: one after another, each trained by all the processes that torchrun has started.
     n_jobs: folds at once; None: as many as there are cores, here or on the cluster. address: of the cluster, HOST:PORT.
-    gpu: whether each fold takes a GPU of the cluster.
+    gpu: each fold takes a GPU of the cluster.
     """
 
-    where: Where = "local"
+    where: Where | Literal["torchrun"] = "local"
     n_jobs: int | None = None
     address: str | None = None
     gpu: bool = False
 
     def check(self) -> None:
-        """ValueError where the folds cannot run on the cluster that is asked for."""
-        if self.where != "local":
+        """Raise ValueError if the folds cannot run on the cluster that is asked for."""
+        if self.where in ("ray", "dask"):
             cluster.check(self.where, self.address, self.n_jobs)
 
     @property
+    def lost_worker_error(self) -> type[Exception]:
+        """What is raised if a worker is gone."""
+        return cluster.lost_worker_error(self.where) if self.where in ("ray", "dask") else BrokenProcessPool
+
+    @property
     def n_local(self) -> int:
-        """Processes for what is done on this machine ahead of the folds."""
-        return cpu_count() if self.n_jobs is None or self.where != "local" else self.n_jobs
+        """Number of processes for the work on this machine before the folds."""
+        return cpu_count() if self.n_jobs is None or self.where in ("ray", "dask") else self.n_jobs
 
 
-@dataclass(frozen=True, eq=False)  # Dask looks it up by its hash, which its fields have none of
+@dataclass(frozen=True, eq=False)
 class Work(Generic[J]):
     """The folds to train.
 
-    run: called as run(job, k) for every fold, in any process. is_finished: whether fold k has left all its artifacts.
-    histories: files that grow, and the lines below the header that each ends with: what the bar counts.
+    run: called as run(job, k) for every fold, in any process; returns None, or how the training diverged.
+    is_finished: whether fold k has written all its files. histories: files that grow, and the number of lines below the header
+    that each gets: the bar counts them.
     """
 
     name: str
-    run: Callable[[J, int], None]
+    run: Callable[[J, int], str | None]
     job: J
     is_finished: Callable[[int], bool]
     histories: Mapping[Path, int]
@@ -65,62 +71,52 @@ class Work(Generic[J]):
 
 
 def run_all(work: Work[J], launcher: Launcher) -> None:
-    """Runs the folds. One whose worker was lost is run again and goes on from its checkpoint; one that diverged stops alone.
+    """Run the folds. One whose worker was lost resumes from its checkpoint; one that diverges does not stop the others.
 
-    Raises what a fold raises; ValueError where workers are lost again and again; FloatingPointError for folds that diverged.
+    Raises what a fold raises; ValueError if workers are lost again and again; FloatingPointError for folds that diverged.
     """
+    is_single = launcher.where == "local" and 1 in (launcher.n_jobs, len(work.folds))
+    in_this_process = is_single or launcher.where == "torchrun"
     at_once = min(launcher.n_jobs or cpu_count(), len(work.folds))
-    lost = BrokenProcessPool if launcher.where == "local" else cluster.lost_worker_error(launcher.where)
     losses, diverged = 0, dict[int, str]()
     with _FollowHistories(work.histories, work.name) as follower:
         while to_do := [k for k in work.folds if k not in diverged and not work.is_finished(k)]:
             before = follower.count()
             try:
-                diverged |= _run(work, to_do, launcher, at_once)
+                here = (work.run(work.job, k) for k in to_do)
+                said = list(here) if in_this_process else _in_workers(work, to_do, launcher, at_once)
+                diverged |= {k: how for k, how in zip(to_do, said, strict=True) if how}
                 losses = 0
             except OWN_ERRORS:
                 raise
-            except lost as error:
+            except launcher.lost_worker_error as error:
                 losses = 1 if follower.count() > before else losses + 1
                 if losses > MAX_LOSSES:
                     raise ValueError(
                         f"{losses} workers in a row died before a step was done ({type(error).__name__}). "
-                        "Where memory is short, try --jobs 1; what is finished is kept"
+                        "If memory is short, try --jobs 1; what is finished is kept"
                     ) from error
-                at_once = max(1, at_once // 2)  # whoever ran out of memory needs more of it
-                log.warning("a worker was lost: it was killed, or memory ran out. Its fold goes on from its checkpoint")
+                at_once = max(1, at_once // 2)  # a worker that ran out of memory needs more of it
+                log.warning("a worker was lost: it was killed, or memory ran out. Its fold resumes from its checkpoint")
                 log.debug("lost worker", exc_info=True)
     if diverged:
-        raise FloatingPointError("\n".join(f"fold {k}: {message}" for k, message in diverged.items()))
+        raise FloatingPointError("\n".join(f"fold {k}: {how}" for k, how in diverged.items()))
 
 
-def _run(work: Work[J], folds: list[int], launcher: Launcher, at_once: int) -> dict[int, str]:
-    """The folds that diverged, and how."""
-    if launcher.where != "local":
-        on_cluster = cluster.run(_guarded, work, folds, launcher.where, launcher.address, launcher.n_jobs, launcher.gpu)
-        return dict(filter(None, on_cluster))
-    if launcher.n_jobs == 1 or len(work.folds) == 1 or distributed.world_size() > 1:
-        return dict(filter(None, (_guarded(work, k) for k in folds)))
-    n_workers = max(2, at_once)  # joblib runs a single one in this process, which is to survive it
+def _in_workers(work: Work[J], folds: list[int], launcher: Launcher, at_once: int) -> list[str | None]:
+    """Return what `work.run` returns for each fold, in workers on a cluster or on this machine."""
+    if launcher.where in ("ray", "dask"):
+        return cluster.run(work.run, work.job, folds, launcher.where, launcher.address, launcher.n_jobs, launcher.gpu)
+    n_workers = max(2, at_once)  # joblib would run a single one in this process, which has to survive it
     loky = {"inner_max_num_threads": 1, "initializer": end_with, "initargs": (os.getpid(),)}
     with warnings.catch_warnings(), parallel_config(backend="loky", n_jobs=n_workers, **loky):
-        # loky starts a worker anew between folds where the last one left it large: as wanted
+        # loky restarts a worker between folds if the last one left it large, as it should
         warnings.filterwarnings("ignore", "A worker stopped while some jobs were given to the executor")
-        found = Parallel(pre_dispatch=at_once)(delayed(_guarded)(work, k) for k in folds)
-    return dict(filter(None, found))
-
-
-def _guarded(work: Work[J], k: int) -> tuple[int, str] | None:
-    """Runs a fold; what it says where it diverged, so that the others go on."""
-    try:
-        work.run(work.job, k)
-    except FloatingPointError as error:
-        return k, str(error)
-    return None
+        return Parallel(pre_dispatch=at_once)(delayed(work.run)(work.job, k) for k in folds)
 
 
 class _FollowHistories:
-    """A progress bar with an ETA over the lines of several files, read every second while the block runs."""
+    """Progress bar with an ETA over the lines of several files, read every second while the block runs."""
 
     def __init__(self, histories: Mapping[Path, int], name: str) -> None:
         self.histories, self.done = histories, threading.Event()
@@ -129,7 +125,7 @@ class _FollowHistories:
         self.thread = threading.Thread(target=self._follow, daemon=True)
 
     def count(self) -> int:
-        """Lines below the headers."""
+        """Return the number of lines below the headers."""
         return sum(max(0, path.read_bytes().count(b"\n") - 1) for path in self.histories if path.is_file())
 
     def _follow(self) -> None:

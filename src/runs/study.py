@@ -16,9 +16,9 @@ log = logging.getLogger(__name__)
 
 
 def run_study(config: StudyConfig, name: str, data: TaskData, folds: list[int] | None, launcher: Launcher, device: str) -> None:
-    """Trains what is not finished; then writes predictions, table and picture to the study's folder.
+    """Train what is not finished, then write predictions, table and picture to the folder of the study.
 
-    folds: of the study's own; None: all of them. Each variant is a run in a folder of its own, as any experiment is.
+    folds: some of those of the study; None: all of them. Each variant is a run in a folder of its own, like any experiment.
     """
     foreign = sorted(set(folds or ()) - set(config.folds))
     if foreign:
@@ -46,13 +46,13 @@ def run_study(config: StudyConfig, name: str, data: TaskData, folds: list[int] |
 
 
 def _join(runs: dict[str, RunDir], folds: tuple[int, ...]) -> pd.DataFrame:
-    """Columns id, fold, e_form, and one of predictions for each variant."""
+    """Return columns id, fold, e_form, and one of predictions for each variant."""
     joined = pd.DataFrame()
     for variant, run in runs.items():
         parts = pd.concat([read_csv(run.fold(k) / "valid.csv", OOF_COLUMNS) for k in folds], ignore_index=True)
         if joined.empty:
             joined = parts[OOF_COLUMNS[:3]].copy()
         elif not joined[OOF_COLUMNS[:3]].equals(parts[OOF_COLUMNS[:3]]):
-            raise ValueError(f"{run.path}: its folds are not those of the other variants")
+            raise ValueError(f"{run.path}: its folds differ from those of the other variants")
         joined[variant] = parts["e_form_pred"]
     return joined

@@ -1,37 +1,41 @@
-"""Sends finished folds to a tracker: settings, figures of each epoch, files. Off unless asked for; learners are unaware of it."""
+"""Send finished folds to a tracker: settings, figures of each epoch, files. Learners know nothing of it."""
 
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 
-from src.config import ExperimentConfig
+from src.config import ExperimentConfig, StudyConfig
 from src.results.folder import RunDir
+from src.storage.names import HISTORY
 
 Tracker = Literal["tensorboard", "mlflow"]
 FILES = ("metrics.json", "oof.csv", "test.csv", "config.json")
 
 
-def track_run(tracker: Tracker, config: ExperimentConfig, run: RunDir, metrics: dict | None, folder: Path) -> None:
-    """Writes all finished folds of a run, from their history.csv, under the experiment's name.
+def check_tracker(tracker: Tracker, config: ExperimentConfig | StudyConfig) -> None:
+    """Raise ValueError if the tracker is not installed, or if there is nothing that it could show."""
+    if find_spec(tracker) is None:
+        raise ValueError(f'--tracker {tracker}: {tracker} is not installed; pip install -e ".[extra]"')
+    if isinstance(config, StudyConfig):
+        raise ValueError(f"--tracker {tracker}: this is a study, of which a table is written; trackers take experiments")
 
-    metrics: of the whole run, None where folds are missing. folder: the tracker's local store.
-    Raises ValueError where the tracker is not installed.
+
+def track_run(tracker: Tracker, config: ExperimentConfig, run: RunDir, metrics: dict | None, folder: Path) -> None:
+    """Send the histories of all finished folds of a run, under the name of the experiment.
+
+    metrics: of the whole run; None if folds are missing. folder: the tracker's local store.
     """
     settings, folds = dict(flat_settings(config)), finished_folds(run, config.folds.n_folds)
-    try:
-        if tracker == "tensorboard":
-            _to_tensorboard(run.path.name, settings, folds, metrics, folder)
-        else:
-            _to_mlflow(run, settings, folds, metrics, folder)
-    except ModuleNotFoundError as error:
-        raise ValueError(f"--tracker {tracker}: {error.name} is not installed; pip install -r requirements-extra.txt") from error
+    send = _to_tensorboard if tracker == "tensorboard" else _to_mlflow
+    send(run, settings, folds, metrics, folder)
 
 
 def flat_settings(config: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Every knob with its path, `learner.training.lr` for instance."""
+    """Yield every knob and its value by its path, `learner.training.lr` for instance."""
     for field in fields(config):
         value, name = getattr(config, field.name), f"{prefix}{field.name}"
         if is_dataclass(value):
@@ -42,8 +46,8 @@ def flat_settings(config: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
 
 
 def finished_folds(run: RunDir, n_folds: int) -> dict[int, pd.DataFrame]:
-    """history.csv of each finished fold that has one; its first column is the unit of progress."""
-    paths = {k: run.fold(k) / "history.csv" for k in range(n_folds) if run.fold_metrics(k)}
+    """Return the history of each finished fold that has one; its first column is the unit of progress."""
+    paths = {k: run.fold(k) / HISTORY for k in range(n_folds) if run.fold_metrics(k)}
     return {k: pd.read_csv(path) for k, path in paths.items() if path.is_file()}
 
 
@@ -52,17 +56,18 @@ def _scalars(metrics: dict | None) -> dict[str, float]:
 
 
 def _to_tensorboard(
-    name: str, settings: dict[str, str], folds: dict[int, pd.DataFrame], metrics: dict | None, folder: Path
+    run: RunDir, settings: dict[str, str], folds: dict[int, pd.DataFrame], metrics: dict | None, folder: Path
 ) -> None:
     from torch.utils.tensorboard import SummaryWriter
 
+    folder = folder / run.path.name
     for k, history in folds.items():
-        with SummaryWriter(str(folder / name / f"fold_{k}")) as writer:
+        with SummaryWriter(str(folder / f"fold_{k}")) as writer:
             for row in history.to_dict("records"):
                 step, *figures = row.items()
                 for figure, value in figures:
                     writer.add_scalar(figure, value, int(step[1]))
-    with SummaryWriter(str(folder / name)) as writer:
+    with SummaryWriter(str(folder)) as writer:
         writer.add_text("config", "\n".join(f"    {knob} = {value}" for knob, value in settings.items()))
         for figure, value in _scalars(metrics).items():
             writer.add_scalar(figure, value)

@@ -1,26 +1,54 @@
-"""The command line of every exp/expNNN/train.py."""
+"""Command line of every exp/expNNN/train.py."""
 
+import argparse
 import logging
+from collections.abc import Callable
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from src.command import command, one_message, task_options
-from src.config import ExperimentConfig, GnnConfig, StudyConfig
+from src.config import ExperimentConfig, StudyConfig
 from src.config.load import load_config
 from src.data.load import load_task_data
 from src.data.task import read_task
 from src.learners import distributed
+from src.learners.make import LEARNERS, make_learner
 from src.results.folder import RunDir
 from src.runs.experiment import run_experiment
 from src.runs.launch import Launcher, Where
 from src.runs.study import run_study
-from src.runs.tracker import Tracker, track_run
+from src.runs.tracker import Tracker, check_tracker, track_run
 
 log = logging.getLogger(__name__)
+Config = ExperimentConfig | StudyConfig
+RUN: dict[type, Callable[..., dict | None]] = {ExperimentConfig: run_experiment, StudyConfig: run_study}
 
 
 def main(folder: Path, argv: list[str] | None = None) -> None:
-    """Trains the experiment of a folder exp/expNNN."""
+    """Train the experiment of a folder exp/expNNN."""
+    args = _parse(folder, argv)
+    where: Any = "torchrun" if distributed.world_size() > 1 and args.launcher == "local" else args.launcher
+    launcher = Launcher(where, args.jobs, args.address, gpu=args.device.startswith("cuda"))
+    with one_message(folder.name):
+        config = load_config(folder)
+        check(config, launcher, args)
+        with distributed.team(args.device) as is_main:
+            if not is_main:
+                return
+            start_log(args.outputs / args.data.resolve().name / folder.name)
+            data = load_task_data(args.data, args.outputs, args.skip_bad_rows, launcher.n_local)
+            metrics = RUN[type(config)](config, folder.name, data, args.folds, launcher, args.device)
+        if args.tracker and isinstance(config, ExperimentConfig):
+            track_run(args.tracker, config, RunDir(data.folder / folder.name), metrics, args.outputs / "tracker" / args.tracker)
+        if metrics:
+            log.info(
+                "%s: OOF MAE %.4f +- %.4f (sd over folds), RMSE %.4f %s; %d parameters; %.0f CPU seconds",
+                folder.name, metrics["oof_mae"], metrics["fold_mae_sd"], metrics["oof_rmse"], data.task.unit,
+                metrics["n_parameters"], metrics["cpu_seconds"],
+            )  # fmt: skip
+
+
+def _parse(folder: Path, argv: list[str] | None) -> argparse.Namespace:
     parser = command(f"Train {folder.name}: its config is {folder / 'config.py'}.", task_options())
     parser.add_argument("--folds", type=int, nargs="+", metavar="K", help="train these folds only (default: all)")
     parser.add_argument("--jobs", type=int, help="folds at once (default: the number of cores, here or of the cluster)")
@@ -32,34 +60,22 @@ def main(folder: Path, argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     if args.jobs is not None and args.jobs < 1:
         parser.error(f"--jobs {args.jobs}: at least 1")
-    launcher = Launcher(args.launcher, args.jobs, args.address, gpu=args.device.startswith("cuda"))
-    with one_message(folder.name):
-        launcher.check()
-        config = load_config(folder)
-        if args.launcher == "local":
-            check_device(args.device)
-        read_task(args.data)  # a wrong folder leaves nothing behind
-        check_processes(config, launcher)
-        with distributed.joined(args.device) as device:
-            start_log(args.outputs / args.data.resolve().name / folder.name)
-            with distributed.main_first():
-                data = load_task_data(args.data, args.outputs, args.skip_bad_rows, launcher.n_local)
-            if isinstance(config, StudyConfig):
-                run_study(config, folder.name, data, args.folds, launcher, device)
-                return
-            metrics = run_experiment(config, folder.name, data, args.folds, launcher, device)
-        if args.tracker and distributed.is_main():
-            track_run(args.tracker, config, RunDir(data.folder / folder.name), metrics, args.outputs / "tracker" / args.tracker)
-        if metrics:
-            log.info(
-                "%s: OOF MAE %.4f +- %.4f (sd over folds), RMSE %.4f %s; %d parameters; %.0f CPU seconds",
-                folder.name, metrics["oof_mae"], metrics["fold_mae_sd"], metrics["oof_rmse"], data.task.unit,
-                metrics["n_parameters"], metrics["cpu_seconds"],
-            )  # fmt: skip
+    return args
+
+
+def check(config: Config, launcher: Launcher, args: argparse.Namespace) -> None:
+    """Raise ValueError for what would fail later, before anything is written."""
+    launcher.check()
+    if args.launcher == "local":
+        check_device(args.device)
+    read_task(args.data)
+    check_processes(config, launcher)
+    if args.tracker:
+        check_tracker(args.tracker, config)
 
 
 def check_device(device: str) -> None:
-    """ValueError where torch cannot use the device."""
+    """Raise ValueError if torch cannot use the device."""
     if device == "cpu":
         return
     import torch
@@ -70,27 +86,26 @@ def check_device(device: str) -> None:
         raise ValueError(f"--device {device}: torch cannot use it here ({str(error).splitlines()[0]})") from error
 
 
-def check_processes(config: ExperimentConfig | StudyConfig, launcher: Launcher) -> None:
-    """ValueError where torchrun has started several processes on what is not the training of one network."""
-    network = isinstance(config, ExperimentConfig) and isinstance(config.learner, GnnConfig)
-    if distributed.world_size() > 1 and not (network and launcher.where == "local"):
+def check_processes(config: Config, launcher: Launcher) -> None:
+    """Raise ValueError if torchrun has started several processes for what is not the training of one network."""
+    if distributed.world_size() == 1:
+        return
+    learner: Any = getattr(config, "learner", None)  # a study has none
+    if launcher.where != "torchrun" or type(learner) not in LEARNERS or not make_learner(learner).is_distributable:
         raise ValueError(
             "torchrun spreads the training of one network on this machine; this is something else: start it with python"
         )
 
 
 def start_log(run: Path) -> None:
-    """Sends the log to the screen and to log.txt of the run; where several processes train together, the main one's."""
-    if not distributed.is_main():
-        logging.disable()
-        return
+    """Send the log to the screen and to log.txt of the run."""
     run.mkdir(parents=True, exist_ok=True)
     to_file = logging.FileHandler(run / "log.txt")
     to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     to_screen = logging.StreamHandler()
     to_screen.setFormatter(logging.Formatter("%(message)s"))
     to_screen.setLevel(logging.INFO)
-    logging.raiseExceptions = False  # a full disk is told of once, not once more for every line of the log
+    logging.raiseExceptions = False  # a full disk is reported once, not for every line of the log
     root = logging.getLogger()
     root.handlers[:] = [to_file, to_screen]
     root.setLevel(logging.INFO)

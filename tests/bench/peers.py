@@ -36,7 +36,7 @@ from src.data.crystal import Crystal
 from src.data.load import TaskData, load_folds, load_task_data
 from src.data.target import TargetNormalizer
 from src.learners.learner import Values
-from src.learners.make import make_learner, prepare_inputs
+from src.learners.make import make_learner
 from src.learners.training import Training, predict, seed_everything
 from src.paths import DEFAULT_TASK, EXPERIMENTS, OUTPUTS
 
@@ -124,8 +124,9 @@ def seconds_a_batch(model: nn.Module, make_batch: Callable[[np.ndarray], list]) 
 def train_ours(number: str, data: TaskData, target: Values, valid: np.ndarray) -> Row:
     """Train an experiment's network and return its row of the table."""
     config = load_config(EXPERIMENTS / f"exp{number}").learner
-    inputs = prepare_inputs(config, data.train.crystals, data.train_key, data.cache, 1, None)
-    learner, start = make_learner(config, 0, "cpu", None), time.process_time()
+    learner = make_learner(config)
+    inputs = learner.prepare_inputs(data.train.crystals, data.train_key, data.cache, 1)
+    start = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         learner.fit(inputs[np.flatnonzero(~valid)], target[~valid], Path(folder))
     used = time.process_time() - start

@@ -12,7 +12,7 @@ from src.data.load import TaskData, load_folds, load_task_data
 from src.data.table import CrystalTable
 from src.paths import EXPERIMENTS
 from src.runs import tune as tuning
-from src.runs.tune import as_source, class_names, knob, open_study, proposal, ranges, tune, with_knobs
+from src.runs.tune import knob, open_study, proposal, ranges, source, tune, with_knobs
 
 FOLDS = FoldConfig(n_folds=4, n_bins=2)
 TREES = ExperimentConfig(learner=GbdtConfig(features=("fractions",), n_trees=1000, min_child_samples=5), folds=FOLDS)
@@ -20,8 +20,8 @@ TREES = ExperimentConfig(learner=GbdtConfig(features=("fractions",), n_trees=100
 
 @pytest.fixture
 def data(task_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TaskData:
-    pytest.importorskip("optuna", reason="optuna is an optional extra: pip install -r requirements-extra.txt")
-    monkeypatch.setattr(tuning, "TREES", {"learner.num_leaves": (3, 7, 31), "learner.learning_rate": (0.01, 0.1)})
+    pytest.importorskip("optuna", reason="optuna is an optional extra: pip install -e .[extra]")
+    monkeypatch.setitem(tuning.RANGES, GbdtConfig, {"num_leaves": (3, 7, 31), "learning_rate": (0.01, 0.1)})
     return load_task_data(task_folder, tmp_path, False, 1)
 
 
@@ -36,7 +36,7 @@ def test_a_study_begins_with_the_experiments_own_settings_and_goes_on_where_it_w
 
 def test_the_left_out_fold_is_not_looked_at(data: TaskData, tmp_path: Path) -> None:
     table, fold = data.train, load_folds(data, FOLDS)
-    changed = CrystalTable(table.ids, table.crystals, table.targets + 5.0 * (fold == tune.OUTER_FOLD))
+    changed = CrystalTable(table.ids, table.crystals, table.targets + 5.0 * (fold == tuning.OUTER_FOLD))
     values = []
     for name, train in [("a", table), ("b", changed)]:
         study = open_study("exp900", tmp_path / name)
@@ -67,9 +67,8 @@ def test_the_proposal_is_a_config_of_its_own(data: TaskData, tmp_path: Path) -> 
 def test_every_declared_knob_is_one_of_the_config_and_its_source_gives_it_back(name: str) -> None:
     config = load_config(EXPERIMENTS / name)
     assert all(knob(config, path) is not None for path in ranges(config))
-    source = f"from src.config import {', '.join(class_names(config))}\nCONFIG = {as_source(config)}\n"
     found: dict = {}
-    exec(source, found)
+    exec(source(config), found)
     assert found["CONFIG"] == config
 
 
@@ -77,5 +76,5 @@ def test_without_ranges_or_without_optuna_the_message_says_so(monkeypatch: pytes
     with pytest.raises(ValueError, match="no ranges are declared for BlendConfig"):
         ranges(ExperimentConfig(learner=BlendConfig(("001", "003"))))
     monkeypatch.setitem(sys.modules, "optuna", None)
-    with pytest.raises(ValueError, match="requirements-extra"):
+    with pytest.raises(ValueError, match=r"pip install -e .*\[extra\]"):
         open_study("exp900", tmp_path)

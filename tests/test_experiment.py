@@ -158,9 +158,10 @@ def test_the_leakage_law_can_fail(task_folder: Path, monkeypatch: pytest.MonkeyP
 
     run_fold = experiment.run_fold
 
-    def with_all_rows(job: experiment.FoldJob, k: int) -> None:
-        seen.update(counts=job.crystals.element_counts, e_form=job.e_form, base=job.base)
-        run_fold(job, k)
+    def with_all_rows(job: experiment.FoldJob, k: int) -> str | None:
+        table = job.train.table
+        seen.update(counts=table.crystals.element_counts, e_form=table.targets, base=job.train.base)
+        return run_fold(job, k)
 
     monkeypatch.setattr(TargetNormalizer, "fit", classmethod(leaking))
     monkeypatch.setattr(experiment, "run_fold", with_all_rows)

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from conftest import CRYSTALS, small_table
 from safetensors.torch import load_file
 
@@ -32,7 +33,7 @@ from src.data.export import write_task
 from src.data.table import Crystals
 from src.learners import distributed
 from src.learners.gnn import GnnLearner, GraphInputs
-from src.learners.make import prepare_inputs
+from src.learners.make import make_learner
 from src.learners.training import Training
 from src.paths import ROOT
 from src.runs.launch import Launcher
@@ -120,7 +121,7 @@ def test_the_main_process_alone_writes(runs: Runs) -> None:
 
 @pytest.fixture
 def inputs(tmp_path: Path) -> GraphInputs:
-    return prepare_inputs(CONFIG.learner, Crystals.from_list(list(CRYSTALS.values())), "test", tmp_path / "cache", 1, None)
+    return make_learner(CONFIG.learner).prepare_inputs(Crystals.from_list(list(CRYSTALS.values())), "test", tmp_path / "cache", 1)
 
 
 def fit(inputs: GraphInputs, target: np.ndarray, folder: Path) -> tuple[dict[str, np.ndarray], str]:
@@ -199,18 +200,27 @@ def test_without_torchrun_a_process_is_alone_whatever_its_cluster_sets(monkeypat
     assert distributed.world_size() == 1 and distributed.is_main()
 
 
-def test_folds_take_the_gpus_in_turn_and_a_named_one_stays() -> None:
-    assert [distributed.device_of("cuda", k, 3) for k in range(5)] == ["cuda:0", "cuda:1", "cuda:2", "cuda:0", "cuda:1"]
-    assert {distributed.device_of("cuda:1", k, 3) for k in range(5)} == {"cuda:1"}
-    assert {distributed.device_of("cpu", k, n) for k in range(5) for n in (0, 3)} == {"cpu"}
-    assert distributed.device_of("cuda", 4, 1) == "cuda"
+def test_folds_take_the_gpus_in_turn_and_a_named_one_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    def devices(device: str, n: int) -> list[str]:
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: n)
+        return [distributed.device_of(device, k) for k in range(5)]
+
+    assert devices("cuda", 3) == ["cuda:0", "cuda:1", "cuda:2", "cuda:0", "cuda:1"]
+    assert set(devices("cuda:1", 3)) == {"cuda:1"}
+    assert set(devices("cpu", 0) + devices("cpu", 3)) == {"cpu"}
+    assert set(devices("cuda", 1)) == {"cuda"}
+
+
+def test_each_process_that_trains_one_network_takes_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    as_rank(monkeypatch, 1, 2)
+    assert {distributed.device_of("cuda", k) for k in range(5)} == {"cuda:1"}
 
 
 def test_what_torchrun_cannot_spread_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     as_rank(monkeypatch, 1, 2)
-    check_processes(CONFIG, Launcher())
+    check_processes(CONFIG, Launcher("torchrun"))
     with pytest.raises(ValueError, match="start it with python"):
-        check_processes(ExperimentConfig(learner=GbdtConfig()), Launcher())
+        check_processes(ExperimentConfig(learner=GbdtConfig()), Launcher("torchrun"))
     with pytest.raises(ValueError, match="start it with python"):
         check_processes(CONFIG, Launcher("ray", address="auto"))
     with pytest.raises(ValueError, match="--device cuda:1: torchrun takes --device cuda"), distributed.joined("cuda:1"):

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sized
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,8 @@ from src.config.load import load_config
 from src.data.export import write_task
 from src.data.load import TaskData, load_folds, load_task_data
 from src.data.target import TargetNormalizer
+from src.learners.learner import Learner, Watched, write_learner
+from src.learners.make import LEARNERS
 from src.paths import EXPERIMENTS, ROOT
 from src.results import predictions as results
 from src.results.predictions import find_predictions
@@ -91,6 +93,50 @@ def test_folds_in_any_order_and_in_processes_give_the_same_numbers(task_folder: 
     run(task_folder, config, "exp002", n_jobs=2)
     for name in ("oof.csv", "test.csv"):
         assert (outputs(task_folder, "exp002") / name).read_bytes() == (outputs(task_folder) / name).read_bytes()
+
+
+@dataclass(frozen=True)
+class ToyConfig(GbdtConfig):
+    """A config that no learner of src/learners is registered for."""
+
+
+class ToyLearner(Learner[ToyConfig]):
+    """Predicts the mean of the target."""
+
+    mean = 0.0
+
+    def prepare_inputs(self, crystals: Sized, key: str, cache: Path, n_jobs: int) -> np.ndarray:
+        return np.arange(len(crystals))
+
+    def histories(self) -> dict[str, int]:
+        return {}
+
+    def fit(self, inputs: np.ndarray, target: np.ndarray, folder: Path, watched: Watched | None = None) -> None:
+        self.mean = target.mean()
+
+    def predict(self, inputs: np.ndarray) -> np.ndarray:
+        return np.full(len(inputs), self.mean)
+
+    def save(self, folder: Path) -> None:
+        write_learner(folder, self.config, mean=self.mean)
+
+    @classmethod
+    def load(cls, folder: Path, device: str = "cpu") -> "ToyLearner":
+        raise NotImplementedError
+
+    @property
+    def n_parameters(self) -> int:
+        return 1
+
+
+def test_a_new_learner_is_a_class_and_one_line_of_the_registry(task_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(LEARNERS, ToyConfig, f"{__name__}:ToyLearner")
+    metrics = run(task_folder, replace(GBDT, learner=ToyConfig(), target=TargetConfig(kind="standardise")))
+    oof = pd.read_csv(outputs(task_folder) / "oof.csv")
+    for k, rows in oof.groupby("fold"):
+        others = oof.loc[oof["fold"] != k, "e_form"]
+        np.testing.assert_allclose(rows["e_form_pred"], others.mean())
+    assert metrics["n_parameters"] == 1
 
 
 def test_finished_folds_are_not_trained_again(task_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
 """Several processes, started by torchrun on this machine, that train one network; each takes its share of every batch.
 
-The main process runs the whole command. The others follow it: they run what it calls `everywhere`, the training of a fold, and
+The main process runs the whole command. The others follow it: they call what it tells them to, which is to train a fold, and
 write nothing. Without torchrun there is one process, and nothing here does anything.
 
 Gradients are summed by one all-reduce after `backward`. DistributedDataParallel would sum them in hooks, during `backward`,
@@ -10,7 +10,7 @@ but "doesn't work with torch.autograd.grad" (its documentation), which pre-train
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
@@ -85,36 +85,33 @@ def team(device: str) -> Iterator[bool]:
             yield False
 
 
-def everywhere(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call the function in all processes and return what it returns in the main one. Its arguments must pickle."""
-    _from_main((function, args, kwargs))
-    return function(*args, **kwargs)
+def tell(function: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+    """Let the other processes call the function too; the main one calls it itself. Its arguments must pickle."""
+    if is_main():
+        _from_main((function, args, kwargs))
 
 
 def follow() -> None:
-    """Run what the main process calls `everywhere`, until it ends."""
+    """Call what the main process tells, until it ends."""
     logging.disable()
-    while (call := _next_call()) is not None:
+    while (call := _from_main(None)) is not None:
         function, args, kwargs = call
-        with suppress(FloatingPointError):  # all processes see that the training diverged, and the main one says so
-            function(*args, **kwargs)
-
-
-def _next_call() -> tuple | None:
-    try:
-        return _from_main(None)
-    except RuntimeError:  # the main process has failed, and has said why
-        return None
+        function(*args, **kwargs)
 
 
 def _from_main(call: tuple | None) -> tuple | None:
-    """Return the main process's argument in every process."""
+    """Return the argument of the main process in every process; None if the main process is gone."""
     if world_size() == 1:
         return call
     import torch
 
     calls = [call]
-    torch.distributed.broadcast_object_list(calls, device=torch.device("cpu"))
+    try:
+        torch.distributed.broadcast_object_list(calls, device=torch.device("cpu"))
+    except RuntimeError:
+        if is_main():
+            raise
+        return None  # the main process has failed, and has said why
     return calls[0]
 
 

@@ -5,7 +5,6 @@ import time
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,7 +14,7 @@ from src.config import ExperimentConfig
 from src.data.table import CrystalTable
 from src.data.target import TargetNormalizer
 from src.learners import distributed
-from src.learners.learner import DivergedError, Inputs, Learner, Values, Watched
+from src.learners.learner import DivergedError, Inputs, Watched
 from src.learners.make import make_learner
 from src.results.folder import OOF_COLUMNS, RunDir
 from src.results.metrics import scores
@@ -67,63 +66,47 @@ class FoldJob:
     word2vec: Path | None
 
 
-class TrainedFold(NamedTuple):
-    """A fitted learner and its predictions, eV/atom. cpu_seconds: of all processes that trained it."""
-
-    learner: Learner
-    normalizer: TargetNormalizer
-    valid_pred: Values
-    test_pred: Values
-    cpu_seconds: float
-
-
 def run_fold(job: FoldJob, k: int) -> str | None:
-    """Train fold k and write its files, the metrics last. Return None, or how it diverged and on which crystals."""
-    start, folder = time.perf_counter(), job.run.fold(k)
+    """Train fold k and write its files, the metrics last. Return None, or how it diverged and on which crystals.
+
+    If several processes train together, all of them run this, and the main one writes.
+    """
+    distributed.tell(run_fold, job, k)
+    wall, cpu = time.perf_counter(), time.process_time()
+    folder = job.run.fold(k)
     folder.mkdir(parents=True, exist_ok=True)
     resumed = bool(job.run.checkpoints(k))
-    table, valid = job.train.table, job.fold_of_crystal == k
-    try:
-        trained = distributed.everywhere(train_fold, job, k)
-    except DivergedError as error:
-        return error.describe(table.ids[~valid][error.rows].tolist())
-    metrics = {
-        **scores(table.targets[valid], trained.valid_pred),
-        "n_train": int((~valid).sum()),
-        "n_valid": int(valid.sum()),
-        "n_parameters": trained.learner.n_parameters,
-        "wall_seconds": time.perf_counter() - start,
-        "cpu_seconds": trained.cpu_seconds,
-        "resumed": resumed,  # the seconds are then those since the interruption
-        "versions": versions(),
-    }
-    write_json(folder / "normalizer.json", trained.normalizer.to_json())
-    trained.learner.save(folder)
-    columns = (table.ids[valid], k, table.targets[valid], trained.valid_pred)
-    oof = pd.DataFrame(dict(zip(OOF_COLUMNS, columns, strict=True)))
-    test = pd.DataFrame({"id": job.test.table.ids, "e_form_pred": trained.test_pred})
-    job.run.write_fold(k, oof, test, metrics)
-    return None
-
-
-def train_fold(job: FoldJob, k: int) -> TrainedFold:
-    """Train fold k; only the learner writes, its checkpoints and histories. Raises DivergedError."""
-    start = time.process_time()
     train, valid = np.flatnonzero(job.fold_of_crystal != k), np.flatnonzero(job.fold_of_crystal == k)
-    counts, e_form, base = job.train.table.crystals.element_counts, job.train.table.targets, job.train.base
+    table, inputs, base = job.train.table, job.train.inputs, job.train.base
+    counts, e_form = table.crystals.element_counts, table.targets
     normalizer = TargetNormalizer.fit(counts[train], e_form[train], job.config.target, base[train])
     residual = normalizer.normalize(counts, e_form, base)
-    device = distributed.device_of(job.device, k)
-    learner = make_learner(job.config.trained, job.config.seed + k, device, job.word2vec)
+    learner = make_learner(job.config.trained, job.config.seed + k, distributed.device_of(job.device, k), job.word2vec)
     learner.limit_threads()
-    inputs, own = job.train.inputs, job.train.inputs[valid]
-    learner.fit(inputs[train], residual[train], job.run.fold(k), Watched(own, residual[valid]))
-    valid_pred = normalizer.denormalize(counts[valid], learner.predict(own), base[valid])
+    try:
+        learner.fit(inputs[train], residual[train], folder, Watched(inputs[valid], residual[valid]))
+    except DivergedError as error:
+        return error.describe(table.ids[train][error.rows].tolist())
+    predicted = normalizer.denormalize(counts[valid], learner.predict(inputs[valid]), base[valid])
     test = job.test
     test_residual = learner.predict(test.inputs[np.arange(len(test.table.ids))])
     test_pred = normalizer.denormalize(test.table.crystals.element_counts, test_residual, test.base)
-    seconds = distributed.total_of(time.process_time() - start)
-    return TrainedFold(learner, normalizer, valid_pred, test_pred, seconds)
+    metrics = {
+        **scores(e_form[valid], predicted),
+        "n_train": len(train),
+        "n_valid": len(valid),
+        "n_parameters": learner.n_parameters,
+        "wall_seconds": time.perf_counter() - wall,
+        "cpu_seconds": distributed.total_of(time.process_time() - cpu),
+        "resumed": resumed,  # the seconds are then those since the interruption
+        "versions": versions(),
+    }
+    if distributed.is_main():
+        write_json(folder / "normalizer.json", normalizer.to_json())
+        learner.save(folder)
+        oof = pd.DataFrame(dict(zip(OOF_COLUMNS, (table.ids[valid], k, e_form[valid], predicted), strict=True)))
+        job.run.write_fold(k, oof, pd.DataFrame({"id": test.table.ids, "e_form_pred": test_pred}), metrics)
+    return None
 
 
 def versions() -> dict[str, str]:

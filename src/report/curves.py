@@ -6,12 +6,13 @@ import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 
+from src.storage.names import HISTORY
 from src.report.figures import COLORS, DARK, LIGHT, LINES, SIZE
 
 
 def read_histories(run: Path) -> list[pd.DataFrame]:
-    """Read history.csv of every fold of a run; empty if there are none or their lengths differ."""
-    tables = [pd.read_csv(path) for path in sorted(run.glob("fold_*/history.csv"))]
+    """Read the history of every fold of a run; empty if there are none or their lengths differ."""
+    tables = [pd.read_csv(path) for path in sorted(run.glob(f"fold_*/{HISTORY}"))]
     return tables if len({len(table) for table in tables}) == 1 else []
 
 
@@ -35,7 +36,7 @@ def learning_curves(histories: dict[str, list[pd.DataFrame]]) -> plt.Figure:
 def training_curves(run: Path) -> plt.Figure:
     """Draw a network's training loss and error of the scored fold for each fold, in units of the target's scale."""
     figure, axis = plt.subplots(figsize=SIZE, layout="constrained")
-    for k, history in enumerate(sorted(run.glob("fold_*/history.csv"))):
+    for k, history in enumerate(sorted(run.glob(f"fold_*/{HISTORY}"))):
         table = pd.read_csv(history)
         for column, color, label in (("train_loss", LIGHT, "training loss"), ("valid_mae", DARK, "MAE of the fold, averaged")):
             axis.plot(table["epoch"], table[column], color=color, alpha=0.6, linewidth=1, label=label if k == 0 else None)

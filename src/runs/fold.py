@@ -50,7 +50,7 @@ class Rows:
     inputs: Inputs
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False)  # hashed by identity: Dask looks it up by its hash
 class FoldJob:
     """Everything that a fold needs, in a form that travels to another process; large arrays travel as paths.
 

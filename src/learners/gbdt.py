@@ -9,7 +9,7 @@ import numpy as np
 
 from src.config import GbdtConfig
 from src.data.table import Crystals
-from src.learners.learner import Learner, Values, Watched, loading, read_settings, write_learner
+from src.learners.learner import Learner, Values, Watched, fitted, loading, read_settings, write_learner
 from src.learners.tables import TableInputs
 from src.storage.names import HISTORY
 
@@ -23,12 +23,14 @@ class GbdtLearner(Learner[GbdtConfig]):
     booster: lightgbm.Booster | None = None
 
     def prepare_inputs(self, crystals: Crystals, key: str, cache: Path, n_jobs: int) -> TableInputs:
+        """Return a table for each group of features."""
         return TableInputs.prepare(self.config.features, crystals, key, cache, n_jobs, self.word2vec)
 
     def histories(self) -> dict[str, int]:
         return {HISTORY: -(-self.config.n_trees // EVERY)}
 
     def fit(self, inputs: TableInputs, target: Values, folder: Path, watched: Watched | None = None) -> None:
+        """Grow all trees; the history has one line for every 100."""
         c = self.config
         parameters = {
             "objective": c.objective, "metric": "l1", "learning_rate": c.learning_rate, "num_leaves": c.num_leaves,
@@ -58,14 +60,10 @@ class GbdtLearner(Learner[GbdtConfig]):
                 raise ValueError(f"LightGBM does not accept {c}: {error}") from error
 
     def predict(self, inputs: TableInputs) -> Values:
-        if self.booster is None:
-            raise ValueError("predict: the learner is not fitted")
-        return np.asarray(self.booster.predict(inputs.matrix(self.config.features)))
+        return np.asarray(fitted(self.booster).predict(inputs.matrix(self.config.features)))
 
     def save(self, folder: Path) -> None:
-        if self.booster is None:
-            raise ValueError("save: the learner is not fitted")
-        write_learner(folder, self.config, (WEIGHTS, self.booster.model_to_string().encode()), seed=self.seed)
+        write_learner(folder, self.config, (WEIGHTS, fitted(self.booster).model_to_string().encode()), seed=self.seed)
 
     @classmethod
     def load(cls, folder: Path, device: str = "cpu") -> Self:
@@ -77,6 +75,5 @@ class GbdtLearner(Learner[GbdtConfig]):
 
     @property
     def n_parameters(self) -> int:
-        if self.booster is None:
-            return 0
-        return sum(tree["num_leaves"] for tree in self.booster.dump_model()["tree_info"])
+        """Number of leaves of all trees."""
+        return sum(tree["num_leaves"] for tree in fitted(self.booster).dump_model()["tree_info"])

@@ -2,7 +2,6 @@
 
 import csv
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -13,7 +12,7 @@ from sklearn.model_selection import KFold
 from src.config import GbdtEnsembleConfig
 from src.data.table import Crystals
 from src.learners.gbdt import GbdtLearner
-from src.learners.learner import Learner, Values, Watched, read_settings, write_learner
+from src.learners.learner import Learner, Values, Watched, fitted, read_settings, write_learner
 from src.learners.tables import TableInputs
 from src.storage.names import HISTORY
 
@@ -24,9 +23,10 @@ MEMBER_SEEDS = 1000  # between members, so that no two folds' members share a se
 class GbdtEnsembleLearner(Learner[GbdtEnsembleConfig]):
     """Fits the members one after another and predicts their mean."""
 
-    members: Sequence[GbdtLearner] = ()
+    members: list[GbdtLearner] | None = None
 
     def prepare_inputs(self, crystals: Crystals, key: str, cache: Path, n_jobs: int) -> TableInputs:
+        """Return a table for each group of features of any member."""
         groups = [group for member in self.config.members for group in member.features]
         return TableInputs.prepare(groups, crystals, key, cache, n_jobs, self.word2vec)
 
@@ -41,10 +41,11 @@ class GbdtEnsembleLearner(Learner[GbdtEnsembleConfig]):
             kept = self._inliers(inputs, target, folder)
             if self.config.outlier_fraction:
                 history.writerow(["outliers", ""])
+            self.members = []
             for i, config in enumerate(self.config.members):
                 member = GbdtLearner(config, self.seed + MEMBER_SEEDS * i)
                 member.fit(inputs[kept], target[kept], _member_folder(folder, i), watched)
-                self.members = [*self.members[:i], member]
+                self.members.append(member)
                 error = np.abs(self.predict(watched.inputs) - watched.target).mean() if watched else float("nan")
                 history.writerow([f"mean of {i + 1}", error])
                 file.flush()
@@ -68,14 +69,10 @@ class GbdtEnsembleLearner(Learner[GbdtEnsembleConfig]):
         return kept
 
     def predict(self, inputs: TableInputs) -> Values:
-        if not self.members:
-            raise ValueError("predict: the learner is not fitted")
-        return np.mean([member.predict(inputs) for member in self.members], axis=0)
+        return np.mean([member.predict(inputs) for member in fitted(self.members)], axis=0)
 
     def save(self, folder: Path) -> None:
-        if not self.members:
-            raise ValueError("save: the learner is not fitted")
-        for i, member in enumerate(self.members):
+        for i, member in enumerate(fitted(self.members)):
             member.save(_member_folder(folder, i))
         write_learner(folder, self.config, seed=self.seed)
 
@@ -88,7 +85,8 @@ class GbdtEnsembleLearner(Learner[GbdtEnsembleConfig]):
 
     @property
     def n_parameters(self) -> int:
-        return sum(member.n_parameters for member in self.members)
+        """Number of leaves of all trees of all members."""
+        return sum(member.n_parameters for member in fitted(self.members))
 
 
 def _member_folder(folder: Path, i: int) -> Path:

@@ -17,7 +17,7 @@ from src.features.elements import element_vectors
 from src.features.tables import finite_features
 from src.graphs.batch import GraphBatch, batch_from_store
 from src.graphs.dataset import cached_graphs
-from src.learners.learner import Learner, Values, Watched, loading, read_settings, write_learner
+from src.learners.learner import Learner, Values, Watched, fitted, loading, read_settings, write_learner
 from src.learners.pretraining import FOLDER, pretrain
 from src.learners.training import Training, predict, seed_everything
 from src.models.network import make_network
@@ -95,6 +95,7 @@ class GnnLearner(Learner[GnnConfig]):
     avg_n_neighbors = float("nan")
 
     def prepare_inputs(self, crystals: Crystals, key: str, cache: Path, n_jobs: int) -> GraphInputs:
+        """Return the graphs, and features of crystals and atoms if the network takes them."""
         c, word2vec = self.config, self.word2vec
         element_vectors(c.elements, word2vec)  # here, where its log is seen: folds may run in other processes
         store = cached_graphs(crystals, key, c.graph, cache, n_jobs)
@@ -114,6 +115,7 @@ class GnnLearner(Learner[GnnConfig]):
             torch.set_num_threads(1)
 
     def fit(self, inputs: GraphInputs, target: Values, folder: Path, watched: Watched | None = None) -> None:
+        """Train all epochs, after the pre-training if there is one; a checkpoint is written after each."""
         seed_everything(self.seed)
         vectors = torch.tensor(element_vectors(self.config.elements, self.word2vec), dtype=torch.float32)
         self.avg_n_neighbors = inputs.avg_n_neighbors
@@ -139,17 +141,13 @@ class GnnLearner(Learner[GnnConfig]):
         self.model = training.averaged.module
 
     def predict(self, inputs: GraphInputs) -> Values:
-        if self.model is None:
-            raise ValueError("predict: the learner is not fitted")
-        return self._predict(self.model, inputs)
+        return self._predict(fitted(self.model), inputs)
 
     def _predict(self, model: torch.nn.Module, inputs: GraphInputs) -> Values:
         return predict(model, lambda rows: inputs.batch(rows, self.device), len(inputs))
 
     def save(self, folder: Path) -> None:
-        if self.model is None:
-            raise ValueError("save: the learner is not fitted")
-        weights = {name: tensor.cpu().contiguous() for name, tensor in self.model.state_dict().items()}
+        weights = {name: tensor.cpu().contiguous() for name, tensor in fitted(self.model).state_dict().items()}
         write_learner(folder, self.config, (WEIGHTS, save(weights)), seed=self.seed, avg_n_neighbors=self.avg_n_neighbors)
 
     @classmethod
@@ -168,4 +166,5 @@ class GnnLearner(Learner[GnnConfig]):
 
     @property
     def n_parameters(self) -> int:
-        return sum(p.numel() for p in self.model.parameters()) if self.model is not None else 0
+        """Number of weights."""
+        return sum(p.numel() for p in fitted(self.model).parameters())

@@ -16,6 +16,7 @@ from src.storage.files import read_json, write_atomic, write_json
 
 Values = NDArray[np.float64]
 C = TypeVar("C")
+S = TypeVar("S")
 
 
 class Inputs(Protocol):
@@ -101,6 +102,13 @@ def loading(path: Path) -> Iterator[None]:
         ) from error
 
 
+def fitted(state: S | None) -> S:
+    """Return what `fit` leaves. Raises ValueError if there is nothing yet."""
+    if state is None:
+        raise ValueError("the learner is not fitted")
+    return state
+
+
 class Learner(ABC, Generic[C]):
     """Fits a target of unit scale. A network resumes from the checkpoint in its folder; other learners start over.
 
@@ -150,4 +158,4 @@ class Learner(ABC, Generic[C]):
     @property
     @abstractmethod
     def n_parameters(self) -> int:
-        """Number of trained numbers: weights, or leaves of trees; 0 before `fit`."""
+        """Number of trained numbers: weights, or leaves of trees."""

@@ -3,7 +3,6 @@
 import csv
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Self
 
 import numpy as np
@@ -15,7 +14,7 @@ from sklearn.svm import SVR
 from src.config import SvrConfig
 from src.data.table import Crystals
 from src.features.tables import finite_features
-from src.learners.learner import Learner, Values, Watched, loading, read_settings, write_learner
+from src.learners.learner import Learner, Values, Watched, fitted, loading, read_settings, write_learner
 from src.learners.tables import TableInputs
 from src.storage.files import to_bytes
 from src.storage.names import HISTORY
@@ -28,9 +27,10 @@ CHUNK = 1024  # rows of a kernel matrix in memory
 class SvrLearner(Learner[SvrConfig]):
     """Radial kernel on standardised features. It keeps arrays only, so that loading unpickles nothing."""
 
-    arrays: Mapping[str, NDArray[np.float64]] = MappingProxyType({})
+    arrays: dict[str, NDArray[np.float64]] | None = None
 
     def prepare_inputs(self, crystals: Crystals, key: str, cache: Path, n_jobs: int) -> TableInputs:
+        """Return a table for each group of features. Raises ValueError if a value is undefined."""
         groups = self.config.features
         finite_features(crystals, key, groups, cache, n_jobs, self.word2vec)  # trees take undefined values, a kernel does not
         return TableInputs.prepare(groups, crystals, key, cache, n_jobs, self.word2vec)
@@ -39,13 +39,14 @@ class SvrLearner(Learner[SvrConfig]):
         return {HISTORY: 1}
 
     def fit(self, inputs: TableInputs, target: Values, folder: Path, watched: Watched | None = None) -> None:
+        """Fit the kernel to targets cut off at `max_target`; the history has one line."""
         c, x = self.config, inputs.matrix(self.config.features).astype(np.float64)
         scaler = StandardScaler().fit(x)
-        self.arrays = {"mean": scaler.mean_, "spread": scaler.scale_}
-        machine = SVR(kernel="rbf", gamma=self._gamma, C=c.C, epsilon=c.epsilon, cache_size=500)
-        machine.fit(self._standardised(x), np.clip(target, -c.max_target, c.max_target))
+        scale = {"mean": scaler.mean_, "spread": scaler.scale_}
+        machine = SVR(kernel="rbf", gamma=c.gamma / x.shape[1], C=c.C, epsilon=c.epsilon, cache_size=500)
+        machine.fit(_standardised(x, scale), np.clip(target, -c.max_target, c.max_target))
         self.arrays = {
-            **self.arrays,
+            **scale,
             "support": machine.support_vectors_,
             "dual": machine.dual_coef_[0],
             "intercept": np.asarray(machine.intercept_),
@@ -54,27 +55,18 @@ class SvrLearner(Learner[SvrConfig]):
         with (folder / HISTORY).open("w", newline="") as file:
             csv.writer(file).writerows([["support_vectors", "valid_mae"], [len(machine.support_), error]])
 
-    @property
-    def _gamma(self) -> float:
-        return self.config.gamma / len(self.arrays["mean"])
-
-    def _standardised(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.clip((x - self.arrays["mean"]) / self.arrays["spread"], -MAX_DEVIATION, MAX_DEVIATION)
-
     def predict(self, inputs: TableInputs) -> Values:
-        if not self.arrays:
-            raise ValueError("predict: the learner is not fitted")
-        x = self._standardised(inputs.matrix(self.config.features).astype(np.float64))
-        support, dual = self.arrays["support"], self.arrays["dual"]
+        arrays = fitted(self.arrays)
+        x = _standardised(inputs.matrix(self.config.features).astype(np.float64), arrays)
+        support, gamma = arrays["support"], self.config.gamma / x.shape[1]
         if not len(support):  # every training target lay within epsilon
-            return np.full(len(x), self.arrays["intercept"][0])
-        parts = [rbf_kernel(x[i : i + CHUNK], support, self._gamma) @ dual for i in range(0, len(x), CHUNK)]
-        return np.concatenate(parts) + self.arrays["intercept"]
+            return np.full(len(x), arrays["intercept"][0])
+        chunks = (x[i : i + CHUNK] for i in range(0, len(x), CHUNK))
+        return np.concatenate([rbf_kernel(chunk, support, gamma) @ arrays["dual"] for chunk in chunks]) + arrays["intercept"]
 
     def save(self, folder: Path) -> None:
-        if not self.arrays:
-            raise ValueError("save: the learner is not fitted")
-        write_learner(folder, self.config, (WEIGHTS, to_bytes(lambda file: np.savez(file, allow_pickle=False, **self.arrays))))
+        arrays = fitted(self.arrays)
+        write_learner(folder, self.config, (WEIGHTS, to_bytes(lambda file: np.savez(file, allow_pickle=False, **arrays))))
 
     @classmethod
     def load(cls, folder: Path, device: str = "cpu") -> Self:
@@ -86,4 +78,9 @@ class SvrLearner(Learner[SvrConfig]):
 
     @property
     def n_parameters(self) -> int:
-        return len(self.arrays["dual"]) + 1 if self.arrays else 0
+        """Number of support vectors, and the intercept."""
+        return len(fitted(self.arrays)["dual"]) + 1
+
+
+def _standardised(x: NDArray[np.float64], scale: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+    return np.clip((x - scale["mean"]) / scale["spread"], -MAX_DEVIATION, MAX_DEVIATION)

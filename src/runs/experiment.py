@@ -33,7 +33,10 @@ def run_experiment(
     if isinstance(config.learner, BlendConfig):
         write_ensemble(config.learner, run, data, load_folds(data, config.folds), versions())
         return collect(config, run, data)
-    wanted = _existing(folds, config.folds.n_folds, name)
+    n_folds = config.folds.n_folds
+    wanted = sorted(set(range(n_folds) if folds is None else folds))
+    if foreign := [k for k in wanted if not 0 <= k < n_folds]:
+        raise ValueError(f"there is no fold {foreign[0]}; {name} has {n_folds}")
     to_do = [k for k in wanted if not run.is_finished(k)]
     log.info("%s on %s: folds %s finished, %s to do", name, data.task.name, sorted(set(wanted) - set(to_do)), to_do)
     if to_do:
@@ -43,20 +46,11 @@ def run_experiment(
             job = FoldJob(config, run, load_folds(data, config.folds), train, test, device, word2vec)
             growing = {run.fold(k) / file: n for k in to_do for file, n in learner.histories().items()}
             run_all(Work(name, run_fold, job, run.is_finished, growing, to_do), launcher)
-    missing = [k for k in range(config.folds.n_folds) if not run.is_finished(k)]
+    missing = [k for k in range(n_folds) if not run.is_finished(k)]
     if missing:
         log.info("%s: folds %s are still to do; oof.csv and test.csv come after the last", name, missing)
         return None
     return collect(config, run, data)
-
-
-def _existing(folds: list[int] | None, n_folds: int, name: str) -> list[int]:
-    """Return the wanted folds, each once; None: all. Raises ValueError if one does not exist."""
-    wanted = sorted(set(range(n_folds) if folds is None else folds))
-    for k in wanted:
-        if not 0 <= k < n_folds:
-            raise ValueError(f"there is no fold {k}; {name} has {n_folds}")
-    return wanted
 
 
 def _prepare(config: ExperimentConfig, learner: Learner, data: TaskData, n_jobs: int) -> list[Rows]:

@@ -97,6 +97,6 @@ def test_a_cluster_that_does_not_answer_is_named(task_folder: Path, tmp_path: Pa
     said = run.train("--launcher", engine, "--address", f"127.0.0.1:{free_port()}", "--jobs", "2")
     assert said.returncode == 1 and "answers there" in said.stdout and "Traceback" not in said.stdout
     said = run.train("--launcher", engine, "--jobs", "2")
-    assert "needs the --address of a cluster" in said.stdout
+    assert "needs the --address of a running cluster" in said.stdout
     said = run.train("--launcher", engine, "--address", "127.0.0.1:1", "--jobs", "1")
     assert "take at least 2" in said.stdout

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 
-from src.storage.names import HISTORY
 from src.report.figures import COLORS, DARK, LIGHT, LINES, SIZE
+from src.storage.names import HISTORY
 
 
 def read_histories(run: Path) -> list[pd.DataFrame]:

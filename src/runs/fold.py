@@ -21,21 +21,9 @@ from src.results.metrics import scores
 from src.storage.files import write_json
 
 LIBRARIES = (
-    "torch",
-    "e3nn",
-    "numba",
-    "numpy",
-    "lightgbm",
-    "scikit-learn",
-    "pymatgen-core",
-    "matminer",
-    "gensim",
-    "ElementEmbeddings",
-    "moyopy",
-    "scipy",
-    "lion-pytorch",
-    "chgnet",
-)
+    "torch", "e3nn", "numba", "numpy", "lightgbm", "scikit-learn", "pymatgen-core", "matminer", "gensim", "ElementEmbeddings",
+    "moyopy", "scipy", "lion-pytorch", "chgnet",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)

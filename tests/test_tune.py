@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from src.data.load import TaskData, load_folds, load_task_data
 from src.data.table import CrystalTable
 from src.paths import EXPERIMENTS
 from src.runs import tune as tuning
-from src.runs.tune import knob, open_study, proposal, ranges, source, tune, with_knobs
+from src.runs.tune import open_study, proposal, ranges, source, tune, with_knobs
 
 FOLDS = FoldConfig(n_folds=4, n_bins=2)
 TREES = ExperimentConfig(learner=GbdtConfig(features=("fractions",), n_trees=1000, min_child_samples=5), folds=FOLDS)
@@ -59,14 +60,14 @@ def test_the_proposal_is_a_config_of_its_own(data: TaskData, tmp_path: Path) -> 
     tune(TREES, data, study, tmp_path / "tune", 3, "cpu")
     (tmp_path / "config.py").write_text(proposal(TREES, "exp900", study))
     proposed = load_config(tmp_path)
-    assert all(knob(proposed, path) == value for path, value in study.best_params.items())
-    assert with_knobs(proposed, {path: knob(TREES, path) for path in study.best_params}) == TREES
+    assert all(attrgetter(path)(proposed) == value for path, value in study.best_params.items())
+    assert with_knobs(proposed, {path: attrgetter(path)(TREES) for path in study.best_params}) == TREES
 
 
 @pytest.mark.parametrize("name", ["exp001", "exp012", "exp016"])
 def test_every_declared_knob_is_one_of_the_config_and_its_source_gives_it_back(name: str) -> None:
     config = load_config(EXPERIMENTS / name)
-    assert all(knob(config, path) is not None for path in ranges(config))
+    assert all(attrgetter(path)(config) is not None for path in ranges(config))
     found: dict = {}
     exec(source(config), found)
     assert found["CONFIG"] == config

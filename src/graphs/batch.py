@@ -50,9 +50,8 @@ class GraphBatch(GraphFields[Tensor]):
         """Return the mean of the atoms' features over each orbit, (n_orbits, n_features); None if atoms have none."""
         if self.atom_features is None:
             return None
-        total = self.atom_features.new_zeros(self.n_orbits, self.atom_features.shape[1])
         n_atoms = torch.bincount(self.atom_orbit_index, minlength=self.n_orbits)
-        return total.index_add(0, self.atom_orbit_index, self.atom_features) / n_atoms[:, None]
+        return sum_at(self.atom_orbit_index, self.atom_features, self.n_orbits) / n_atoms[:, None]
 
     def mean_over_atoms(self, per_orbit: Tensor) -> Tensor:
         """Return the mean over all atoms of each crystal, (n_crystals, ...). per_orbit: (n_orbits, ...)."""

@@ -43,12 +43,8 @@ class Symmetry:
 
 def identity(n_atoms: int) -> Symmetry:
     """Return the trivial group: every atom is its own orbit."""
-    return Symmetry(
-        np.eye(3, dtype=np.int64)[None],
-        np.zeros((1, 3)),
-        np.arange(n_atoms)[None],
-        np.zeros((1, n_atoms, 3), dtype=np.int64),
-    )
+    shift = np.zeros((1, n_atoms, 3), dtype=np.int64)
+    return Symmetry(np.eye(3, dtype=np.int64)[None], np.zeros((1, 3)), np.arange(n_atoms)[None], shift)
 
 
 def find_symmetry(crystal: Crystal, symprec: float) -> Symmetry:

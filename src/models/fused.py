@@ -129,20 +129,9 @@ def _forward(on_atoms, weights, sh, src, first_edge, length_index, terms, entrie
 
 @_jit
 def _backward(  # type: ignore[no-untyped-def]
-    on_atoms,
-    weights,
-    sh,
-    src,
-    first_edge,
-    length_index,
-    terms,
-    entries,
-    coefficients,
-    slots,
-    grad_outs,
-    grad_on_atoms,
-    grad_weights,
-):
+    on_atoms, weights, sh, src, first_edge, length_index, terms, entries, coefficients, slots,
+    grad_outs, grad_on_atoms, grad_weights,
+):  # fmt: skip
     """Add the gradients w.r.t. `on_atoms` and `weights` to `grad_on_atoms` and `grad_weights`."""
     n_channels = on_atoms.shape[2]
     values = np.empty(len(terms), dtype=np.float32)

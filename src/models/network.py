@@ -1,29 +1,20 @@
 """The network for each type of config; a network maps a graph batch to one number per crystal."""
 
-from importlib import import_module
+from pkgutil import resolve_name
 
 from torch import Tensor, nn
 
-from src.config import (
-    AlignnConfig,
-    CgcnnConfig,
-    EgnnConfig,
-    GraphConfig,
-    MegnetConfig,
-    NequipConfig,
-    NetworkConfig,
-    SchnetConfig,
-)
+from src.config import AlignnConfig, CgcnnConfig, EgnnConfig, GraphConfig, MegnetConfig, NequipConfig, NetworkConfig, SchnetConfig
 from src.models.standardise import NO_STATISTICS, InputStatistics
 
 # config -> module and class; imported on demand: torch-geometric takes seconds to import, and NequIP does not need it
-NETWORKS: dict[type, tuple[str, str]] = {
-    NequipConfig: ("nequip", "Nequip"),
-    EgnnConfig: ("egnn", "Egnn"),
-    CgcnnConfig: ("cgcnn", "Cgcnn"),
-    SchnetConfig: ("schnet", "Schnet"),
-    MegnetConfig: ("megnet", "Megnet"),
-    AlignnConfig: ("alignn", "Alignn"),
+NETWORKS: dict[type, str] = {
+    NequipConfig: "src.models.nequip:Nequip",
+    EgnnConfig: "src.models.egnn:Egnn",
+    CgcnnConfig: "src.models.cgcnn:Cgcnn",
+    SchnetConfig: "src.models.schnet:Schnet",
+    MegnetConfig: "src.models.megnet:Megnet",
+    AlignnConfig: "src.models.alignn:Alignn",
 }
 
 
@@ -35,7 +26,5 @@ def make_network(
     statistics: InputStatistics = NO_STATISTICS,
 ) -> nn.Module:
     """Return an untrained network. element_vectors: (N_ELEMENTS, n_features). The statistics are those of the training fold."""
-    module, name = NETWORKS[type(config)]
-    network = getattr(import_module(f"src.models.{module}"), name)
     beside = {"statistics": statistics} if any(x is not None for x in statistics) else {}  # only NequIP takes them
-    return network(config, graph, element_vectors, avg_n_neighbors, **beside)
+    return resolve_name(NETWORKS[type(config)])(config, graph, element_vectors, avg_n_neighbors, **beside)

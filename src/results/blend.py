@@ -89,13 +89,9 @@ def stack_test_folds(members: Sequence[Predictions], ids: Sequence[str], n_folds
     prefix: `fold`, or `spread` for the standard deviation over an ensemble's own members, zero for the others.
     """
     columns = [f"{prefix}_{k}" for k in range(n_folds)]
-    stacked = []
-    for member in members:
-        if prefix == "spread" and columns[0] not in member.test:
-            stacked.append(np.zeros((len(ids), n_folds)))
-            continue
-        stacked.append(_test_rows(member, ids, columns))
-    return np.stack(stacked, axis=2)
+    has_none = [prefix == "spread" and columns[0] not in member.test for member in members]
+    zero = np.zeros((len(ids), n_folds))
+    return np.stack([zero if no else _test_rows(m, ids, columns) for m, no in zip(members, has_none, strict=True)], axis=2)
 
 
 def _test_rows(member: Predictions, ids: Sequence[str], columns: list[str]) -> Values:

@@ -13,6 +13,7 @@ from joblib import Parallel, delayed, parallel_config
 from src.paths import ROOT
 
 Engine = Literal["ray", "dask"]
+Function = Callable[[Any, int], Any]
 TIMEOUT = 30  # seconds, to connect
 
 
@@ -39,13 +40,7 @@ def check(engine: Engine, address: str | None, n_jobs: int | None) -> None:
 
 
 def run(
-    function: Callable[[Any, int], Any],
-    job: Any,
-    folds: Sequence[int],
-    engine: Engine,
-    address: str | None,
-    n_jobs: int | None,
-    gpu: bool = False,
+    function: Function, job: Any, folds: Sequence[int], engine: Engine, address: str | None, n_jobs: int | None, gpu: bool = False
 ) -> list:
     """Return function(job, k) for every fold, run in workers of the cluster; `job` is sent to each of them once.
 
@@ -57,7 +52,7 @@ def run(
     return _on_ray(function, job, folds, str(address), n_jobs or -1, gpu)
 
 
-def _on_ray(function: Callable[[Any, int], Any], job: Any, folds: Sequence[int], address: str, n_jobs: int, gpu: bool) -> list:
+def _on_ray(function: Function, job: Any, folds: Sequence[int], address: str, n_jobs: int, gpu: bool) -> list:
     import ray
     from ray.util.joblib import register_ray
 
@@ -82,13 +77,13 @@ def _on_ray(function: Callable[[Any, int], Any], job: Any, folds: Sequence[int],
         ray.shutdown()
 
 
-def _from_ray(function: Callable[[Any, int], Any], stored: list, k: int) -> Any:
+def _from_ray(function: Function, stored: list, k: int) -> Any:
     import ray
 
     return function(ray.get(stored[0]), k)
 
 
-def _on_dask(function: Callable[[Any, int], Any], job: Any, folds: Sequence[int], address: str, n_jobs: int) -> list:
+def _on_dask(function: Function, job: Any, folds: Sequence[int], address: str, n_jobs: int) -> list:
     from distributed import Client
 
     try:

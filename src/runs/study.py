@@ -32,11 +32,9 @@ def run_study(config: StudyConfig, name: str, data: TaskData, folds: list[int] |
         log.info("%s: still to do: %s", name, ", ".join(missing))
         return
     predictions = _join(runs, config.folds)
-    seconds = {
-        v: sum(metrics["cpu_seconds"] for k in config.folds if (metrics := run.fold_metrics(k))) for v, run in runs.items()
-    }
     table = study_table(predictions, list(runs))
-    table["cpu_seconds"] = [seconds[variant] for variant in table["variant"]]
+    finished = ([runs[v].fold_metrics(k) or {} for k in config.folds] for v in table["variant"])
+    table["cpu_seconds"] = [sum(metrics["cpu_seconds"] for metrics in folds) for folds in finished]
     write_csv(study / PREDICTIONS, predictions)
     write_csv(study / TABLE, table)
     from src.report import figures  # here, so that nothing else waits for matplotlib

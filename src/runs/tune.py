@@ -5,6 +5,7 @@ import re
 import shutil
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 from pprint import pformat
 from typing import TYPE_CHECKING, Any
@@ -82,13 +83,6 @@ def with_knobs(config: Any, knobs: dict[str, Any]) -> Any:
     return config
 
 
-def knob(config: Any, path: str) -> Any:
-    """Return the value at a path."""
-    for part in path.split("."):
-        config = getattr(config, part)
-    return config
-
-
 def open_study(name: str, folder: Path) -> "Study":
     """Return the study of an experiment, which continues where it stopped. Raises ValueError if Optuna is not installed."""
     try:
@@ -110,7 +104,7 @@ def tune(config: ExperimentConfig, data: TaskData, study: "Study", folder: Path,
     """Add n_trials trials; the first trial of a study has the settings of the experiment."""
     declared = ranges(config)
     if not study.trials:
-        study.enqueue_trial({path: knob(config, path) for path in declared}, skip_if_exists=True)
+        study.enqueue_trial({path: attrgetter(path)(config) for path in declared}, skip_if_exists=True)
     rows = np.flatnonzero(load_folds(data, config.folds) != OUTER_FOLD)
     study.optimize(_objective(config, data, rows, folder, device), n_trials=n_trials, show_progress_bar=True)
 
@@ -162,7 +156,7 @@ def _suggest(trial: "Trial", path: str, choices: Range) -> Any:
 def proposal(config: ExperimentConfig, name: str, study: "Study") -> str:
     """Return the config.py of a new experiment with the settings of the best trial."""
     best = study.best_trial
-    changed = {path: value for path, value in best.params.items() if value != knob(config, path)}
+    changed = {path: value for path, value in best.params.items() if value != attrgetter(path)(config)}
     own = study.trials[0].value
     found = f"{best.value:.4f} eV/atom on a split inside the training folds of fold {OUTER_FOLD}"
     before = f", {own:.4f} with the settings of {name}" if own is not None else ""

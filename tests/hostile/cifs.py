@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from entry import Bad
+from entry import Bad, Outcome
 from place import Place
 
 HEAD = """data_NaCl
@@ -48,7 +48,7 @@ def place_cif(place: Place, text: str) -> None:
     place.write("train", rows[["id", "cif", "formation_energy_per_atom"]].to_csv(index=False).encode())
 
 
-def bad(name: str, text: str, *words: str, outcome: str = "refused") -> Bad:
+def bad(name: str, text: str, *words: str, outcome: Outcome = "refused") -> Bad:
     always = ("train.csv.gz", "record 5, 'x-3'", "'cif'", "correct them, or leave them out with --skip-bad-rows")
     return Bad("cif", name, lambda place: place_cif(place, text), (*always, *words), outcome=outcome)
 

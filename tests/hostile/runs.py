@@ -144,7 +144,7 @@ def cache(pattern: str, name: str, change: Callable[[Path, Place], object], comm
         damage,
         ("damaged", "it will be rebuilt"),
         partial(Place.train, name=command),
-        "remade",
+        "rebuilt",
     )
 
 

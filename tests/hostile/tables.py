@@ -3,7 +3,7 @@
 import gzip
 from collections.abc import Callable
 
-from entry import Bad
+from entry import Bad, Outcome
 from place import Place
 
 TARGET = "formation_energy_per_atom"
@@ -12,7 +12,7 @@ COPY = "Copy or download it again"
 LEAVE_OUT = "correct them, or leave them out with --skip-bad-rows"
 
 
-def table(name: str, change: Callable[[str], str], *words: str, outcome: str = "refused") -> Bad:
+def table(name: str, change: Callable[[str], str], *words: str, outcome: Outcome = "refused") -> Bad:
     return Bad("table", name, lambda place: place.edit("train", change), (FILE, *words), outcome=outcome)
 
 
@@ -44,7 +44,7 @@ def task(name: str, old: str, new: str, *words: str) -> Bad:
     return Bad("task.toml", name, damage, words)
 
 
-def sample(name: str, change: Callable[[str], str], *words: str, outcome: str = "refused") -> Bad:
+def sample(name: str, change: Callable[[str], str], *words: str, outcome: Outcome = "refused") -> Bad:
     damage = lambda place: place.edit("sample_submission", change)
     return Bad("sample submission", name, damage, words, Place.submit, outcome)
 

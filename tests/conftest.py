@@ -104,13 +104,14 @@ def where(task_folder: Path, outputs: Path) -> list[str]:
     return ["--data", str(task_folder), "--outputs", str(outputs)]
 
 
-def load(task_folder: Path, outputs: Path) -> TaskData:
-    return load_task_data(task_folder, outputs, skip_bad_rows=False, n_jobs=1)
+def load(task_folder: Path) -> TaskData:
+    """Return the tables of a task; outputs are beside it."""
+    return load_task_data(task_folder, task_folder.parent / "outputs", skip_bad_rows=False, n_jobs=1)
 
 
 @pytest.fixture
-def data(task_folder: Path, outputs: Path) -> TaskData:
-    return load(task_folder, outputs)
+def data(task_folder: Path) -> TaskData:
+    return load(task_folder)
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from killed import Ended, run_command
 
@@ -85,18 +86,28 @@ def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
         time.sleep(0.05)
 
 
-def processes_of_group(group: int, name: str = "") -> list[int]:
-    """Return the ids of a group's running processes whose command line contains a name; zombies do not count."""
-    found = []
+class Running(NamedTuple):
+    """A process of this machine."""
+
+    pid: int
+    parent: int
+    group: int
+
+
+def processes_of(*texts: str) -> Iterator[Running]:
+    """Yield the running processes with all of these texts in their command lines; zombies do not run."""
     for path in Path("/proc").glob("[0-9]*"):
         try:
-            state, _, of_group = (path / "stat").read_text().rpartition(")")[2].split()[:3]
+            state, parent, group = (path / "stat").read_text().rpartition(")")[2].split()[:3]
             command = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             continue
-        if int(of_group) == group and state != "Z" and name in command:
-            found.append(int(path.name))
-    return found
+        if state != "Z" and all(text in command for text in texts):
+            yield Running(int(path.name), int(parent), int(group))
+
+
+def processes_of_group(group: int, *texts: str) -> list[int]:
+    return [process.pid for process in processes_of(*texts) if process.group == group]
 
 
 def free_port() -> int:

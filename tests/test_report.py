@@ -16,7 +16,7 @@ from exp import report
 from src.config import BlendConfig, ExperimentConfig, FoldConfig, GbdtConfig
 from src.data.crystal import Crystal
 from src.data.describe import SYSTEMS, describe, space_group_number
-from src.data.load import load_task_data
+from src.data.load import TaskData
 from src.report.page import html_table, page
 from src.report.report import worst_section
 from src.report.structure import structure_svg
@@ -56,16 +56,14 @@ class Tags(HTMLParser):
             self.headings.append(data)
 
 
-def test_the_report_stands_alone(task_folder: Path) -> None:
-    outputs = task_folder.parent / "outputs"
-    data = load_task_data(task_folder, outputs, skip_bad_rows=False, n_jobs=1)
+def test_the_report_stands_alone(data: TaskData, outputs: Path, where: list[str]) -> None:
     for name, config in (
         ("exp001", GBDT),
         ("exp003", replace(GBDT, seed=5)),
         ("exp040", ExperimentConfig(learner=BlendConfig(("001", "003")), folds=FOLDS)),
     ):
         run_experiment(config, name, data, None, Launcher(n_jobs=1), "cpu")
-    report.main(["001", "003", "040", "--data", str(task_folder), "--outputs", str(outputs)])
+    report.main(["001", "003", "040", *where])
     html = (outputs / "small" / "report.html").read_text(encoding="utf-8")
     assert len(html.encode()) < 5e6
     tags = Tags()
@@ -122,8 +120,7 @@ def test_space_groups_are_the_known_ones() -> None:
     assert {name: space_group_number(CRYSTALS[name]) for name in known} == known
 
 
-def test_crystals_are_described_by_name(task_folder: Path) -> None:
-    data = load_task_data(task_folder, task_folder.parent / "outputs", skip_bad_rows=False, n_jobs=1)
+def test_crystals_are_described_by_name(data: TaskData) -> None:
     table = describe(data.train)
     assert list(table["id"]) == list(data.train.ids)
     assert set(table["crystal_system"]) <= set(SYSTEMS)

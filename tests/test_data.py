@@ -172,14 +172,6 @@ def _counts_and_energies(n: int = 200) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("kind", ["residual", "standardise", "raw"])
-def test_normalising_and_back_changes_nothing(kind: str) -> None:
-    counts, e_form = _counts_and_energies()
-    normalizer = TargetNormalizer.fit(counts, e_form, TargetConfig(kind))
-    again = TargetNormalizer.from_json(normalizer.to_json())
-    np.testing.assert_allclose(again.denormalize(counts, normalizer.normalize(counts, e_form)), e_form, atol=1e-12)
-
-
-@pytest.mark.parametrize("kind", ["residual", "standardise", "raw"])
 def test_mae_is_scale_times_mae_of_the_residual(kind: str) -> None:
     counts, e_form = _counts_and_energies()
     normalizer = TargetNormalizer.fit(counts, e_form, TargetConfig(kind))
@@ -221,14 +213,15 @@ def _base(e_form: np.ndarray) -> np.ndarray:
     return e_form + 0.02 * rng.normal(size=len(e_form)) + 3.0 * (np.arange(len(e_form)) % 50 == 7)
 
 
-def test_normalising_with_a_base_and_back_changes_nothing() -> None:
+@pytest.mark.parametrize("config", [TargetConfig("residual"), TargetConfig("standardise"), TargetConfig("raw"), CHGNET], ids=str)
+def test_normalising_and_back_changes_nothing(config: TargetConfig) -> None:
     counts, e_form = _counts_and_energies()
-    base = _base(e_form)
-    normalizer = TargetNormalizer.fit(counts, e_form, CHGNET, base)
+    base = _base(e_form) if config == CHGNET else np.zeros(len(e_form))
+    normalizer = TargetNormalizer.fit(counts, e_form, config, base)
     again = TargetNormalizer.from_json(normalizer.to_json())
     there = normalizer.normalize(counts, e_form, base)
     np.testing.assert_allclose(again.denormalize(counts, there, base), e_form, atol=1e-12)
-    assert there.std() == pytest.approx(1)
+    assert config.kind == "raw" or there.std() == pytest.approx(1)
 
 
 def test_the_shift_of_a_base_is_found_in_spite_of_outliers_where_least_squares_miss_it() -> None:

@@ -1,4 +1,4 @@
-"""Named small crystals, built in code, and a small task with what is loaded from it."""
+"""Named small crystals, built in code, a small task, and the fixtures that tests share."""
 
 import os
 
@@ -100,12 +100,12 @@ def outputs(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def where(task_folder: Path, outputs: Path) -> list[str]:
-    """The arguments of every command that say which task it reads, and where it writes."""
+    """The arguments of a command that name its task and its outputs."""
     return ["--data", str(task_folder), "--outputs", str(outputs)]
 
 
 def load(task_folder: Path) -> TaskData:
-    """Return the tables of a task; outputs are beside it."""
+    """Return the tables of a task whose outputs lie next to it."""
     return load_task_data(task_folder, task_folder.parent / "outputs", skip_bad_rows=False, n_jobs=1)
 
 
@@ -116,7 +116,7 @@ def data(task_folder: Path) -> TaskData:
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, str]]:
-    """For a learner of faults.LEARNERS, the results of a run that nothing stops."""
+    """A function that returns the results of an undisturbed run of a learner of faults.LEARNERS, trained once."""
     from faults import TinyRun
 
     @cache
@@ -132,7 +132,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dic
 
 @pytest.fixture(autouse=True)
 def log_as_before() -> Iterator[None]:
-    """Undo what a command changes in logging, so that tests run in any order."""
+    """Undo what commands change in logging, so that tests run in any order."""
     root, project = logging.getLogger(), logging.getLogger("src")
     before = root.handlers[:], root.level, project.level, logging.raiseExceptions
     yield

@@ -1,4 +1,4 @@
-"""A tiny experiment in a folder of its own, and the processes that it starts: shared by the tests of faults."""
+"""A tiny experiment in a folder of its own and the processes that it starts, for tests of faults."""
 
 import os
 import signal
@@ -29,7 +29,7 @@ ENV = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 
 
 class TinyRun:
-    """An experiment on a task. folder: its exp001; outputs: where its runs go."""
+    """An experiment on a task; `folder` is its exp001, its runs go to `outputs`."""
 
     def __init__(self, task: Path, learner: str, outputs: Path, n_epochs: int = 3) -> None:
         self.task, self.outputs = task, outputs
@@ -54,7 +54,7 @@ class TinyRun:
         return {name: (self.run / name).read_text() for name in RESULTS}
 
     def train(self, *arguments: str, kill_at: int = 0, max_bytes: int = 0) -> Ended:
-        """Train to the end, to the kill_at-th change of a file, or to the first file of more than max_bytes."""
+        """Train until the end, the kill_at-th change of a file, or the first file of more than max_bytes."""
         return self._ended("train", str(self.folder), *_with_jobs(arguments), kill_at=kill_at, max_bytes=max_bytes)
 
     def submit(self, *arguments: str, kill_at: int = 0) -> Ended:
@@ -64,7 +64,7 @@ class TinyRun:
         return run_command([*command, *self.where], self.outputs, self.folder / "printed.txt", **limits)
 
     def start(self, *arguments: str) -> subprocess.Popen:
-        """Start a training in a process group of its own, to be stopped from outside, with Ctrl-C as a terminal has it."""
+        """Start a training in a process group of its own, that Ctrl-C interrupts as in a terminal."""
         command = [sys.executable, str(self.folder / "train.py"), *_with_jobs(arguments), *self.where]
         ignored = signal.signal(signal.SIGINT, signal.default_int_handler)  # if it is ignored here, children ignore it too
         try:

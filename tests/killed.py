@@ -1,4 +1,4 @@
-"""Commands of the repository in processes of their own that are killed before the n-th change they make to files.
+"""Run commands of the repository in processes of their own, and kill them before their n-th change of a file.
 
 The processes are forked from a server that has imported torch and the rest once, which saves seconds for each of them.
 """
@@ -21,22 +21,22 @@ changes = 0  # made so far by this process
 
 @dataclass(frozen=True)
 class Ended:
-    """What a process has printed, and its exit code: -9 after SIGKILL."""
+    """The exit code of a process, -9 after SIGKILL, and what it printed."""
 
     returncode: int
     stdout: str
 
     @property
     def n_changes(self) -> int:
-        """Number of changes to files that a process has made that was not killed."""
+        """Number of changes to files, if the process was not killed."""
         return int(self.stdout.split()[-1])
 
 
 def run_command(arguments: list[str], outputs: Path, printed: Path, kill_at: int = 0, max_bytes: int = 0) -> Ended:
     """Run `train EXPERIMENT_FOLDER ...` or `submit ...`; what it prints goes to the file `printed`.
 
-    kill_at: number of the change below `outputs` before which the process is killed; 0: none.
-    max_bytes: size beyond which no file can grow, as on a full disk; 0: no limit.
+    kill_at: the process is killed before its kill_at-th change below `outputs`; 0: never.
+    max_bytes: no file can grow beyond this size, as on a full disk; 0: no limit.
     """
     process = SERVER.Process(target=_run, args=(arguments, str(outputs), str(printed), kill_at, max_bytes))
     process.start()
@@ -63,12 +63,12 @@ def _run(arguments: list[str], outputs: str, printed: str, kill_at: int, max_byt
 
 
 def _watch(n: int, folder: str) -> None:
-    """Count the changes to files below a folder; the n-th is not made: the process is killed first."""
+    """Count changes to files below a folder, and kill this process before the n-th."""
 
     def hook(event: str, args: tuple) -> None:
         global changes
         writes = event == "open" and isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
-        # a file opened by its number is one that mkstemp has just made: killed here, the process leaves it empty
+        # a file opened by number comes from mkstemp: a process killed here leaves it empty
         if (event in CHANGES or writes) and (isinstance(args[0], int) or str(args[0]).startswith(folder)):
             changes += 1
             if changes == n:

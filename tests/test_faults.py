@@ -26,7 +26,7 @@ def tiny(task_folder: Path, outputs: Path) -> TinyRun:
 
 
 @pytest.mark.parametrize("learner", LEARNERS)
-def test_a_run_killed_twice_continues_to_the_numbers_of_an_undisturbed_one(
+def test_a_run_killed_twice_ends_with_the_numbers_of_an_undisturbed_one(
     task_folder: Path, outputs: Path, undisturbed: Undisturbed, learner: str
 ) -> None:
     killed = TinyRun(task_folder, learner, outputs)
@@ -44,7 +44,7 @@ def test_a_fold_is_trained_by_one_process_at_a_time(tiny: TinyRun) -> None:
     assert (
         f"fold 1 is being trained already: wait for it, or name other folds with --folds (process {os.getpid()}" in second.stdout
     )
-    assert tiny.train("--folds", "1").returncode == 0  # the lock is gone with its holder
+    assert tiny.train("--folds", "1").returncode == 0  # the lock ended with its holder
 
 
 def test_a_full_disk_is_named_and_nothing_is_lost(tiny: TinyRun, undisturbed: Undisturbed) -> None:
@@ -75,7 +75,7 @@ def test_an_interrupted_run_says_so_and_leaves_no_process(tiny: TinyRun, number:
 
 @pytest.mark.slow
 def test_workers_end_with_their_parent(task_folder: Path, outputs: Path) -> None:
-    tiny = TinyRun(task_folder, "network", outputs, n_epochs=5000)  # it would go on for minutes
+    tiny = TinyRun(task_folder, "network", outputs, n_epochs=5000)  # minutes of work
     run = tiny.start("--jobs", "2")
     wait_for(lambda: list(tiny.run.glob("fold_*/pretraining/history.csv")) or run.poll() is not None)
     run.kill()
@@ -119,7 +119,7 @@ def test_a_fold_that_diverges_stops_alone(tmp_path: Path, n_jobs: int) -> None:
 
 
 @pytest.mark.parametrize("explodes", ["loss", "gradient"])
-def test_a_training_that_explodes_keeps_the_checkpoint_of_the_epoch_before(tmp_path: Path, explodes: str) -> None:
+def test_a_diverging_training_keeps_the_checkpoint_of_the_previous_epoch(tmp_path: Path, explodes: str) -> None:
     epoch = 0
 
     def loss(network: torch.nn.Module, batch: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -146,7 +146,7 @@ def test_a_diverged_fold_names_its_crystals(tiny: TinyRun) -> None:
     assert "fold 2: the " in said.stdout and "in the batch of x-" in said.stdout and "try a smaller lr" in said.stdout
 
 
-def test_the_checkpoint_is_whole_or_as_before_when_writing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_the_old_file_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "file"
     write_atomic(path, b"old")
 
@@ -159,7 +159,7 @@ def test_the_checkpoint_is_whole_or_as_before_when_writing_fails(tmp_path: Path,
     assert path.read_bytes() == b"old" and [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
-def test_what_killed_writers_left_is_removed(tmp_path: Path) -> None:
+def test_files_left_by_killed_writers_are_removed(tmp_path: Path) -> None:
     left, fresh = tmp_path / ".file-abc", tmp_path / ".file-def"
     for path in (left, fresh):
         path.touch()

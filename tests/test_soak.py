@@ -1,4 +1,4 @@
-"""Kills at random points, tens of them: whatever is killed, the next run continues and ends with the undisturbed numbers.
+"""Dozens of kills at random points: whatever is killed, the next run continues and ends with the undisturbed numbers.
 
 `make soak` runs this and the corpus of bad files, and prints the table that docs/reliability.md shows.
 """
@@ -22,7 +22,7 @@ TABLE = OUTPUTS / "soak.md"
 HEAD = "| killed | where | kills | went on to the same numbers |\n|---|---|---|---|\n"
 ANY_CHANGE, ANY_TIME = "before the n-th change of a file, n at random", "at random times of training"
 ONE_PROCESS = {"lightgbm": "LightGBM, one process", "network": "network with pre-training, one process"}
-KILLS_OF_RUNS = (1, 1, 2, 3, 4, 5)  # one run each: few kills reach far into it, many come one after the other
+KILLS_OF_RUNS = (1, 1, 2, 3, 4, 5)  # of one run each: a single kill can fall anywhere, several interrupt a resumed run again
 SUBMISSION = "`submit.py`"
 SIDE_BY_SIDE = {"all processes": 6, "the main process": 3, "a worker": 1}
 KILLS = {
@@ -44,7 +44,7 @@ def rows(kills: Survived) -> str:
 
 
 def survived(killed: str, n: int) -> Survived:
-    """Return a row of the table, if there were exactly as many kills as it says."""
+    """Return the row of the table, if there were exactly as many kills as planned."""
     (key,) = (key for key in KILLS if key[0] == killed)
     assert n == KILLS[key]
     return {key: n}
@@ -56,7 +56,7 @@ def test_the_documented_table_is_what_the_soak_does() -> None:
 
 @pytest.fixture(scope="module")
 def table() -> Iterator[Survived]:
-    """The rows of kills that were survived, written at the end."""
+    """Rows of survived kills, written to TABLE after the last test."""
     found: Survived = {}
     yield found
     TABLE.parent.mkdir(exist_ok=True)
@@ -65,10 +65,10 @@ def table() -> Iterator[Survived]:
 
 @soak
 @pytest.mark.parametrize("learner", ONE_PROCESS)
-def test_killed_before_any_change_of_a_file(
+def test_a_run_killed_before_any_change_of_a_file_ends_with_the_undisturbed_numbers(
     tmp_path: Path, undisturbed: Callable[[str], dict[str, str]], table: Survived, learner: str
 ) -> None:
-    """From an empty folder to oof.csv. A kill in the first n-th of what a whole run changes leaves something to do n times."""
+    """From an empty folder to oof.csv. If each kill falls in the first 1/n of a whole run's changes, n kills leave work to do."""
     n_changes, done = TinyRun(small_task(tmp_path), learner, tmp_path / "whole").train().n_changes, 0
     for seed, n_kills in enumerate(KILLS_OF_RUNS):
         folder, rng = tmp_path / str(seed), np.random.default_rng(seed)
@@ -86,7 +86,7 @@ def test_killed_before_any_change_of_a_file(
 
 
 @soak
-def test_killed_while_a_submission_is_written(tmp_path: Path, table: Survived) -> None:
+def test_a_submission_killed_while_it_is_written_is_whole_or_as_before(tmp_path: Path, table: Survived) -> None:
     run, done = TinyRun(small_task(tmp_path), "lightgbm", tmp_path / "outputs"), 0
     assert run.train().returncode == 0
     file = run.outputs / "small" / "submission.csv"
@@ -109,7 +109,9 @@ def test_killed_while_a_submission_is_written(tmp_path: Path, table: Survived) -
 
 @soak
 @pytest.mark.parametrize("victim", SIDE_BY_SIDE)
-def test_killed_at_any_time_with_folds_side_by_side(tmp_path: Path, table: Survived, victim: str) -> None:
+def test_folds_side_by_side_killed_at_any_time_end_with_the_undisturbed_numbers(
+    tmp_path: Path, table: Survived, victim: str
+) -> None:
     task, rng, done = small_task(tmp_path), np.random.default_rng(7), 0
     undisturbed, run = (TinyRun(task, "network", tmp_path / name, n_epochs=300) for name in ("undisturbed", "outputs"))
     assert undisturbed.train().returncode == 0
@@ -127,7 +129,7 @@ def test_killed_at_any_time_with_folds_side_by_side(tmp_path: Path, table: Survi
 
 
 def kill_in_training(process: subprocess.Popen, run: TinyRun, seconds: float, victim: str) -> None:
-    """Kill some seconds after the first epoch that this process has done, with folds still in training."""
+    """Kill the victim some seconds after the first epoch of this process, while folds are still training."""
     before = epochs_done(run)
     wait_for(lambda: epochs_done(run) > before or process.poll() is not None)
     time.sleep(seconds)

@@ -11,7 +11,7 @@ Outcome = Literal["refused", "accepted", "rebuilt"]
 
 @dataclass(frozen=True)
 class Bad:
-    """A bad file, and what must be said of it.
+    """A bad file and what the program must say about it.
 
     kind: what is bad. name: in a few words. damage: writes the bad file. words: parts of the message: the file, the row if
     there is one, the remedy. command: what reads the file.

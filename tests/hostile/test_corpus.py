@@ -8,12 +8,10 @@ from typing import get_args
 import cifs
 import pytest
 import tables
-from conftest import small_table
 from entry import Bad, Outcome
-from place import CONFIGS, HEAD, TREES, Place, bounded
+from place import CONFIGS, TREES, Place, bounded, make_place
 
 import runs
-from src.data.export import write_task
 from src.paths import ROOT
 
 CORPUS = [*tables.ENTRIES, *cifs.ENTRIES, *runs.ENTRIES]
@@ -21,12 +19,9 @@ CORPUS = [*tables.ENTRIES, *cifs.ENTRIES, *runs.ENTRIES]
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twelve training and four test crystals, and finished runs of three kinds of learners."""
-    place = Place(tmp_path_factory.mktemp("hostile"))
-    rows = small_table(16)
-    write_task(place.task, rows[:12], rows[12:])
-    for name, config in CONFIGS.items():
-        place.config(HEAD + config, name)
+    """The root of a place whose experiments are finished."""
+    place = make_place(tmp_path_factory.mktemp("hostile"))
+    for name in CONFIGS:
         place.train(name)
     return place.root
 

@@ -107,14 +107,24 @@ def test_a_submission_killed_while_it_is_written_is_whole_or_as_before(tmp_path:
     table |= survived(SUBMISSION, done)
 
 
+def long_run(folder: Path) -> TinyRun:
+    """Return a run that trains for many seconds."""
+    return TinyRun(small_task(folder), "network", folder / "outputs", n_epochs=300)
+
+
+@pytest.fixture(scope="module")
+def undisturbed_long_run(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
+    run = long_run(tmp_path_factory.mktemp("long"))
+    assert run.train().returncode == 0
+    return run
+
+
 @soak
 @pytest.mark.parametrize("victim", SIDE_BY_SIDE)
 def test_folds_side_by_side_killed_at_any_time_end_with_the_undisturbed_numbers(
-    tmp_path: Path, table: Survived, victim: str
+    tmp_path: Path, undisturbed_long_run: TinyRun, table: Survived, victim: str
 ) -> None:
-    task, rng, done = small_task(tmp_path), np.random.default_rng(7), 0
-    undisturbed, run = (TinyRun(task, "network", tmp_path / name, n_epochs=300) for name in ("undisturbed", "outputs"))
-    assert undisturbed.train().returncode == 0
+    run, rng, done = long_run(tmp_path), np.random.default_rng(7), 0
     for seconds in rng.uniform(0, 0.5, SIDE_BY_SIDE[victim]):
         process = run.start("--jobs", "2")
         kill_in_training(process, run, seconds, victim)
@@ -124,7 +134,7 @@ def test_folds_side_by_side_killed_at_any_time_end_with_the_undisturbed_numbers(
         if victim == "a worker":
             assert process.returncode == 0, said
     assert run.train("--jobs", "2").returncode == 0
-    assert run.results() == undisturbed.results()
+    assert run.results() == undisturbed_long_run.results()
     table |= survived(f"network, folds side by side: {victim}", done)
 
 

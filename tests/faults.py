@@ -54,7 +54,7 @@ class TinyRun:
         return {name: (self.run / name).read_text() for name in RESULTS}
 
     def train(self, *arguments: str, kill_at: int = 0, max_bytes: int = 0) -> Ended:
-        """Train until the end, the kill_at-th change of a file, or the first file of more than max_bytes."""
+        """Train in one process until the end, the kill_at-th change of a file, or a file of more than max_bytes."""
         return self._ended("train", str(self.folder), *_with_jobs(arguments), kill_at=kill_at, max_bytes=max_bytes)
 
     def submit(self, *arguments: str, kill_at: int = 0) -> Ended:
@@ -73,6 +73,12 @@ class TinyRun:
             )
         finally:
             signal.signal(signal.SIGINT, ignored)
+
+    def complete(self, *arguments: str) -> Ended:
+        """Train to the end by the command that a user types, which several processes at once need."""
+        process = self.start(*arguments)
+        printed, _ = process.communicate(timeout=600)
+        return Ended(process.returncode, printed)
 
 
 def _with_jobs(arguments: tuple[str, ...]) -> tuple[str, ...]:

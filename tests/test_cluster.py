@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from faults import LEARNERS, TinyRun, free_port, processes_of, wait_for
-from killed import Ended
 
 from src.runs.launch import Launcher, Work, run_all
 
@@ -61,18 +60,11 @@ def workers(cluster: list[str]) -> list[int]:
     return [process.pid for process in processes_of("ray::PoolActor.run_batch") if process.parent in nodes]
 
 
-def train(run: TinyRun, *arguments: str) -> Ended:
-    """Train by the command that a user types: a driver of a cluster is no fork of another process."""
-    process = run.start(*arguments)
-    said, _ = process.communicate(timeout=600)
-    return Ended(process.returncode, said)
-
-
 @pytest.mark.parametrize("learner", LEARNERS)
 def test_a_cluster_gives_the_numbers_of_this_process(task_folder: Path, tmp_path: Path, cluster: list[str], learner: str) -> None:
     here, there = (TinyRun(task_folder, learner, tmp_path / name) for name in ("here", "there"))
     for run, where in ((here, ["--jobs", "1"]), (there, cluster)):
-        ended = train(run, *where)
+        ended = run.complete(*where)
         assert ended.returncode == 0, ended.stdout
     assert there.results() == here.results()
 
@@ -107,9 +99,9 @@ def test_ray_gives_each_fold_a_gpu_where_one_is_asked_for(tmp_path: Path, ray_cl
 def test_a_cluster_that_does_not_answer_is_named(task_folder: Path, tmp_path: Path, engine: str) -> None:
     pytest.importorskip("ray" if engine == "ray" else "distributed")
     run = TinyRun(task_folder, "lightgbm", tmp_path / "outputs")
-    said = train(run, "--launcher", engine, "--address", f"127.0.0.1:{free_port()}", "--jobs", "2")
+    said = run.complete("--launcher", engine, "--address", f"127.0.0.1:{free_port()}", "--jobs", "2")
     assert said.returncode == 1 and "answers there" in said.stdout and "Traceback" not in said.stdout
-    said = train(run, "--launcher", engine, "--jobs", "2")
+    said = run.complete("--launcher", engine, "--jobs", "2")
     assert "needs the --address of a running cluster" in said.stdout
-    said = train(run, "--launcher", engine, "--address", "127.0.0.1:1", "--jobs", "1")
+    said = run.complete("--launcher", engine, "--address", "127.0.0.1:1", "--jobs", "1")
     assert "take at least 2" in said.stdout

@@ -133,7 +133,7 @@ def test_folds_side_by_side_killed_at_any_time_end_with_the_undisturbed_numbers(
         wait_for(partial(no_process_of_group, process.pid))
         if victim == "a worker":
             assert process.returncode == 0, said
-    assert run.train("--jobs", "2").returncode == 0
+    assert run.complete("--jobs", "2").returncode == 0
     assert run.results() == undisturbed_long_run.results()
     table |= survived(f"network, folds side by side: {victim}", done)
 

@@ -86,8 +86,7 @@ def in_browser(html: str, folder: Path) -> str:
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
-def test_the_worst_crystals_of_many_experiments_fit_the_page(task_folder: Path, tmp_path: Path) -> None:
-    data = load_task_data(task_folder, tmp_path, skip_bad_rows=False, n_jobs=1)
+def test_the_worst_crystals_of_many_experiments_fit_the_page(data: TaskData, tmp_path: Path) -> None:
     oof = pd.DataFrame({"id": data.train.ids, "e_form": data.train.targets, "e_form_pred": data.train.targets - 10})
     members = [Predictions(f"exp{i:03d}", Path(), oof, oof, {}) for i in range(30)]
     _, table = worst_section(data, describe(data.train), members, np.arange(len(oof), dtype=float))

@@ -17,7 +17,7 @@ test: .venv/installed  ## set up, check format, lint and types, run the tests
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy src
-	$(PY) -m pytest -q -m "not slow"
+	$(PY) -m pytest -q -m "not slow" -n auto --dist worksteal
 
 report: .venv/installed  ## write one HTML page on all finished experiments: outputs/flla/report.html
 	$(PY) exp/report.py

@@ -1,17 +1,28 @@
-"""Named small crystals, built in code, and a small task."""
+"""Named small crystals, built in code, a small task, and the fixtures that tests share."""
 
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before the first import of torch: workers of pytest-xdist share the cores
+
+import logging
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from pymatgen.core import Lattice, Structure
 
 from src.config import GraphConfig
 from src.data.crystal import Crystal
 from src.data.export import competition_row, write_task
+from src.data.load import TaskData, load_task_data
 from src.graphs.batch import GraphBatch, batch_from_graphs
 from src.graphs.graph import build_graph
+
+torch.set_num_threads(1)
 
 
 def _crystals() -> dict[str, Crystal]:
@@ -46,12 +57,12 @@ def crystal(request: pytest.FixtureRequest) -> Crystal:
 
 
 def make_batch(crystals: list[Crystal], **graph: object) -> GraphBatch:
-    """A batch in double precision."""
+    """Return a batch in double precision."""
     return batch_from_graphs([build_graph(crystal, GraphConfig(**graph)) for crystal in crystals])
 
 
 def random_rotation(seed: int = 0) -> np.ndarray:
-    """A proper rotation, (3, 3)."""
+    """Return a proper rotation, (3, 3)."""
     q, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))
     return q * np.sign(np.linalg.det(q))
 
@@ -60,7 +71,7 @@ ELEMENTS = ["Li", "O", "Na", "Cl", "Mg", "Fe", "Ti", "Si"]
 
 
 def small_table(n: int, seed: int = 0) -> pd.DataFrame:
-    """n crystals of two elements, in the competition's columns; the target follows the composition."""
+    """Return n crystals of two elements in the competition's columns; the target follows the composition."""
     rng = np.random.default_rng(seed)
     rows = []
     for i in range(n):
@@ -71,7 +82,7 @@ def small_table(n: int, seed: int = 0) -> pd.DataFrame:
 
 
 def small_task(folder: Path) -> Path:
-    """A task of 40 training and 6 test crystals."""
+    """Write a task of 40 training and 6 test crystals to folder/small."""
     rows = small_table(46)
     write_task(folder / "small", rows[:40], rows[40:])
     return folder / "small"
@@ -80,3 +91,53 @@ def small_task(folder: Path) -> Path:
 @pytest.fixture
 def task_folder(tmp_path: Path) -> Path:
     return small_task(tmp_path)
+
+
+@pytest.fixture
+def outputs(tmp_path: Path) -> Path:
+    return tmp_path / "outputs"
+
+
+@pytest.fixture
+def where(task_folder: Path, outputs: Path) -> list[str]:
+    """The arguments of a command that name its task and its outputs."""
+    return ["--data", str(task_folder), "--outputs", str(outputs)]
+
+
+def load(task_folder: Path) -> TaskData:
+    """Return the tables of a task whose outputs lie next to it."""
+    return load_task_data(task_folder, task_folder.parent / "outputs", skip_bad_rows=False, n_jobs=1)
+
+
+@pytest.fixture
+def data(task_folder: Path) -> TaskData:
+    return load(task_folder)
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, str]]:
+    """A function that returns the results of an undisturbed run of a learner of faults.LEARNERS, trained once."""
+    from faults import TinyRun
+
+    @cache
+    def results(learner: str) -> dict[str, str]:
+        folder = tmp_path_factory.mktemp("undisturbed")
+        run = TinyRun(small_task(folder), learner, folder / "outputs")
+        ended = run.train()
+        assert ended.returncode == 0, ended.stdout
+        return run.results()
+
+    return results
+
+
+@pytest.fixture(autouse=True)
+def log_as_before() -> Iterator[None]:
+    """Undo what commands change in logging, so that tests run in any order."""
+    root, project = logging.getLogger(), logging.getLogger("src")
+    before = root.handlers[:], root.level, project.level, logging.raiseExceptions
+    yield
+    for handler in set(root.handlers) - set(before[0]):
+        handler.close()
+    root.handlers[:], logging.raiseExceptions = before[0], before[3]
+    root.setLevel(before[1])
+    project.setLevel(before[2])

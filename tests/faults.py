@@ -1,16 +1,16 @@
-"""A tiny experiment in a folder of its own, run as a command: what the tests of faults share."""
+"""A tiny experiment in a folder of its own and the processes that it starts, for tests of faults."""
 
-import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-from conftest import small_task
+from killed import Ended, run_command
 
 from src.paths import ROOT
 
@@ -24,10 +24,12 @@ LEARNERS = {
     )""",
 }
 RESULTS = ("oof.csv", "test.csv")
+TRAIN = "from pathlib import Path\n\nfrom src.runs.train import main\n\nmain(Path(__file__).resolve().parent)\n"
+ENV = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 
 
 class TinyRun:
-    """An experiment on a task, by the real command. folder: exp001 below; outputs: where its runs go."""
+    """An experiment on a task; `folder` is its exp001, its runs go to `outputs`."""
 
     def __init__(self, task: Path, learner: str, outputs: Path, n_epochs: int = 3) -> None:
         self.task, self.outputs = task, outputs
@@ -37,6 +39,7 @@ class TinyRun:
             "n_epochs=3", f"n_epochs={n_epochs}"
         )
         (self.folder / "config.py").write_text(f"from src.config import *\n\nCONFIG = {config}\n")
+        (self.folder / "train.py").write_text(TRAIN)
 
     @property
     def run(self) -> Path:
@@ -47,20 +50,23 @@ class TinyRun:
         return ["--data", str(self.task), "--outputs", str(self.outputs)]
 
     def results(self) -> dict[str, str]:
-        """The texts of oof.csv and test.csv."""
+        """Return the texts of oof.csv and test.csv."""
         return {name: (self.run / name).read_text() for name in RESULTS}
 
-    def train(self, *arguments: str, kill_at: int = 0, **options: object) -> subprocess.CompletedProcess:
-        """Trains to the end, or to the kill_at-th change of a file."""
-        return subprocess.run(self.command("train", str(self.folder), *arguments, kill_at=kill_at), **CAPTURED, **options)
+    def train(self, *arguments: str, kill_at: int = 0, max_bytes: int = 0) -> Ended:
+        """Train in one process until the end, the kill_at-th change of a file, or a file of more than max_bytes."""
+        return self._ended("train", str(self.folder), *_with_jobs(arguments), kill_at=kill_at, max_bytes=max_bytes)
 
-    def submit(self, *arguments: str, kill_at: int = 0) -> subprocess.CompletedProcess:
-        return subprocess.run(self.command("submit", "--exps", "001", *arguments, kill_at=kill_at), **CAPTURED)
+    def submit(self, *arguments: str, kill_at: int = 0) -> Ended:
+        return self._ended("submit", "--exps", "001", *arguments, kill_at=kill_at)
+
+    def _ended(self, *command: str, **limits: int) -> Ended:
+        return run_command([*command, *self.where], self.outputs, self.folder / "printed.txt", **limits)
 
     def start(self, *arguments: str) -> subprocess.Popen:
-        """A training in a process group of its own, to be killed from outside, with Ctrl-C as a terminal has it."""
-        command = self.command("train", str(self.folder), *arguments)
-        ignored = signal.signal(signal.SIGINT, signal.default_int_handler)  # where it was ignored, children would ignore it too
+        """Start a training in a process group of its own, that Ctrl-C interrupts as in a terminal."""
+        command = [sys.executable, str(self.folder / "train.py"), *_with_jobs(arguments), *self.where]
+        ignored = signal.signal(signal.SIGINT, signal.default_int_handler)  # if it is ignored here, children ignore it too
         try:
             return subprocess.Popen(
                 command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True, env=ENV
@@ -68,24 +74,15 @@ class TinyRun:
         finally:
             signal.signal(signal.SIGINT, ignored)
 
-    def command(self, *arguments: str, kill_at: int = 0) -> list[str]:
-        jobs = [] if "--jobs" in arguments or arguments[0] == "submit" else ["--jobs", "1"]
-        return [sys.executable, str(ROOT / "tests/killed.py"), str(kill_at), str(self.outputs), *arguments, *self.where, *jobs]
+    def complete(self, *arguments: str) -> Ended:
+        """Train to the end by the command that a user types, which several processes at once need."""
+        process = self.start(*arguments)
+        printed, _ = process.communicate(timeout=600)
+        return Ended(process.returncode, printed)
 
 
-ENV = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-CAPTURED = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "env": ENV}
-
-
-def undisturbed_results(folder: Path) -> dict[str, dict[str, str]]:
-    """For each learner, what runs that nothing stops write."""
-    task, found = small_task(folder), {}
-    for learner in LEARNERS:
-        tiny = TinyRun(task, learner, folder / learner)
-        ended = tiny.train()
-        assert ended.returncode == 0, ended.stdout
-        found[learner] = tiny.results()
-    return found
+def _with_jobs(arguments: tuple[str, ...]) -> tuple[str, ...]:
+    return arguments if "--jobs" in arguments else (*arguments, "--jobs", "1")
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
@@ -95,27 +92,28 @@ def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
         time.sleep(0.05)
 
 
-def processes_of_group(group: int) -> list[int]:
-    """Those that run, zombies aside."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
+class Running(NamedTuple):
+    """A process of this machine."""
+
+    pid: int
+    parent: int
+    group: int
+
+
+def processes_of(*texts: str) -> Iterator[Running]:
+    """Yield the running processes with all of these texts in their command lines; zombies do not run."""
+    for path in Path("/proc").glob("[0-9]*"):
         try:
-            fields = path.read_text().rpartition(")")[2].split()
+            state, parent, group = (path / "stat").read_text().rpartition(")")[2].split()[:3]
+            command = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             continue
-        if int(fields[2]) == group and fields[0] != "Z":
-            found.append(int(path.parent.name))
-    return found
+        if state != "Z" and all(text in command for text in texts):
+            yield Running(int(path.name), int(parent), int(group))
 
 
-def processes(name: str) -> list[int]:
-    """Those whose command line holds a name."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            if name in path.read_bytes().replace(b"\0", b" ").decode(errors="replace"):
-                found.append(int(path.parent.name))
-    return found
+def processes_of_group(group: int, *texts: str) -> list[int]:
+    return [process.pid for process in processes_of(*texts) if process.group == group]
 
 
 def free_port() -> int:

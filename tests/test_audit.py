@@ -63,11 +63,13 @@ def test_the_target_is_described_fold_by_fold() -> None:
     assert list(found["count"]) == [2, 1] and list(found["mean"]) == [2, 10]
 
 
-def test_the_command_names_a_crystal_that_is_in_both_tables(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_the_command_names_a_crystal_that_is_in_both_tables(
+    task_folder: Path, where: list[str], capsys: pytest.CaptureFixture
+) -> None:
     rows = small_table(46)
     twin = rows[:1].assign(id="twin")
-    write_task(tmp_path / "small", rows[:40], pd.concat([rows[40:], twin]))
-    check_data.main(["--data", str(tmp_path / "small"), "--outputs", str(tmp_path / "outputs")])
+    write_task(task_folder, rows[:40], pd.concat([rows[40:], twin]))
+    check_data.main(where)
     shown = capsys.readouterr().out
     assert "x-0 (train)" in shown and "twin (test)" in shown
     assert "AUC" in shown

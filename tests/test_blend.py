@@ -1,6 +1,7 @@
 """Laws of blends: weights, nested scores, ensembles as experiments, calibrated intervals."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 
 from src.config import BlendConfig, ExperimentConfig, FoldConfig, GbdtConfig
-from src.data.load import load_task_data
+from src.data.load import TaskData
 from src.results.blend import fit_blend, fixed_blend, shared_folds, stack_oof, stack_test_folds
 from src.results.intervals import calibrate
 from src.results.predictions import Predictions, find_predictions
@@ -142,9 +143,8 @@ ENSEMBLE = ExperimentConfig(learner=BlendConfig(members=("901", "902"), method="
 
 
 @pytest.fixture
-def run(task_folder: Path):
+def run(data: TaskData) -> Callable[[ExperimentConfig, str], dict]:
     """Runs a config under a name; exp901 and exp902 are there already."""
-    data = load_task_data(task_folder, task_folder.parent / "outputs", skip_bad_rows=False, n_jobs=1)
 
     def run_config(config: ExperimentConfig, name: str) -> dict:
         return run_experiment(config, name, data, None, Launcher(n_jobs=1), "cpu")

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faults import LEARNERS, TinyRun, free_port, processes, wait_for
+from faults import LEARNERS, TinyRun, free_port, processes_of, wait_for
 
 from src.runs.launch import Launcher, Work, run_all
 
@@ -52,14 +52,19 @@ def cluster(request: pytest.FixtureRequest) -> list[str]:
 
 
 def workers(cluster: list[str]) -> list[int]:
-    return processes("ray::PoolActor.run_batch" if "ray" in cluster else "dask worker")
+    """Return the process ids of the cluster's workers, and of no other cluster's on this machine."""
+    port = cluster[3].split(":")[1]
+    if "dask" in cluster:
+        return [process.pid for process in processes_of("dask worker", f":{port} ")]
+    nodes = {process.pid for process in processes_of("raylet", f":{port}")}
+    return [process.pid for process in processes_of("ray::PoolActor.run_batch") if process.parent in nodes]
 
 
 @pytest.mark.parametrize("learner", LEARNERS)
 def test_a_cluster_gives_the_numbers_of_this_process(task_folder: Path, tmp_path: Path, cluster: list[str], learner: str) -> None:
     here, there = (TinyRun(task_folder, learner, tmp_path / name) for name in ("here", "there"))
     for run, where in ((here, ["--jobs", "1"]), (there, cluster)):
-        ended = run.train(*where)
+        ended = run.complete(*where)
         assert ended.returncode == 0, ended.stdout
     assert there.results() == here.results()
 
@@ -94,9 +99,9 @@ def test_ray_gives_each_fold_a_gpu_where_one_is_asked_for(tmp_path: Path, ray_cl
 def test_a_cluster_that_does_not_answer_is_named(task_folder: Path, tmp_path: Path, engine: str) -> None:
     pytest.importorskip("ray" if engine == "ray" else "distributed")
     run = TinyRun(task_folder, "lightgbm", tmp_path / "outputs")
-    said = run.train("--launcher", engine, "--address", f"127.0.0.1:{free_port()}", "--jobs", "2")
+    said = run.complete("--launcher", engine, "--address", f"127.0.0.1:{free_port()}", "--jobs", "2")
     assert said.returncode == 1 and "answers there" in said.stdout and "Traceback" not in said.stdout
-    said = run.train("--launcher", engine, "--jobs", "2")
+    said = run.complete("--launcher", engine, "--jobs", "2")
     assert "needs the --address of a running cluster" in said.stdout
-    said = run.train("--launcher", engine, "--address", "127.0.0.1:1", "--jobs", "1")
+    said = run.complete("--launcher", engine, "--address", "127.0.0.1:1", "--jobs", "1")
     assert "take at least 2" in said.stdout

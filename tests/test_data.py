@@ -43,7 +43,7 @@ def test_cif_round_trip_keeps_the_crystal(crystal: Crystal) -> None:
     np.testing.assert_array_equal(again.element_counts, crystal.element_counts)
 
 
-def test_a_table_gives_its_rows_in_order(task_folder: Path) -> None:
+def test_a_table_keeps_the_order_of_its_rows(task_folder: Path) -> None:
     task = read_task(task_folder)
     table = read_table(task.path("train"), task, has_target=True)
     raw = pd.read_csv(task.path("train"), float_precision="round_trip")
@@ -102,7 +102,7 @@ def test_a_missing_column_is_named(task_folder: Path) -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"\x1f\x8b\x08\x00damaged", b"id,cif\n", b'id,cif\n1,"open', b"id,cif\n1,2,3\n", b"\xff\xfe\x00id"]
 )
-def test_a_file_that_is_no_table_is_refused(task_folder: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_table_is_refused(task_folder: Path, content: bytes) -> None:
     path = task_folder / "bad.csv"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"bad\.csv"):
@@ -172,14 +172,6 @@ def _counts_and_energies(n: int = 200) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("kind", ["residual", "standardise", "raw"])
-def test_normalising_and_back_changes_nothing(kind: str) -> None:
-    counts, e_form = _counts_and_energies()
-    normalizer = TargetNormalizer.fit(counts, e_form, TargetConfig(kind))
-    again = TargetNormalizer.from_json(normalizer.to_json())
-    np.testing.assert_allclose(again.denormalize(counts, normalizer.normalize(counts, e_form)), e_form, atol=1e-12)
-
-
-@pytest.mark.parametrize("kind", ["residual", "standardise", "raw"])
 def test_mae_is_scale_times_mae_of_the_residual(kind: str) -> None:
     counts, e_form = _counts_and_energies()
     normalizer = TargetNormalizer.fit(counts, e_form, TargetConfig(kind))
@@ -216,22 +208,23 @@ CHGNET = TargetConfig(base="chgnet")
 
 
 def _base(e_form: np.ndarray) -> np.ndarray:
-    """Energies of a potential that is off by noise, and by a few eV/atom for one crystal in fifty."""
+    """Return energies of a potential with small noise, and an error of 3 eV/atom for one crystal in fifty."""
     rng = np.random.default_rng(5)
     return e_form + 0.02 * rng.normal(size=len(e_form)) + 3.0 * (np.arange(len(e_form)) % 50 == 7)
 
 
-def test_normalising_with_a_base_and_back_changes_nothing() -> None:
+@pytest.mark.parametrize("config", [TargetConfig("residual"), TargetConfig("standardise"), TargetConfig("raw"), CHGNET], ids=str)
+def test_normalising_and_back_changes_nothing(config: TargetConfig) -> None:
     counts, e_form = _counts_and_energies()
-    base = _base(e_form)
-    normalizer = TargetNormalizer.fit(counts, e_form, CHGNET, base)
+    base = _base(e_form) if config == CHGNET else np.zeros(len(e_form))
+    normalizer = TargetNormalizer.fit(counts, e_form, config, base)
     again = TargetNormalizer.from_json(normalizer.to_json())
     there = normalizer.normalize(counts, e_form, base)
     np.testing.assert_allclose(again.denormalize(counts, there, base), e_form, atol=1e-12)
-    assert there.std() == pytest.approx(1)
+    assert config.kind == "raw" or there.std() == pytest.approx(1)
 
 
-def test_the_shift_of_a_base_is_found_in_spite_of_outliers_where_least_squares_miss_it() -> None:
+def test_the_shift_of_a_base_is_robust_to_outliers_that_mislead_least_squares() -> None:
     counts, e_form = _counts_and_energies(400)
     shift = np.random.default_rng(7).normal(size=N_ELEMENTS)
     base = _base(e_form) - counts @ shift / counts.sum(axis=1)
@@ -266,7 +259,7 @@ def test_a_base_without_its_energies_is_refused() -> None:
 
 
 @pytest.mark.parametrize("kind", ["residual", "standardise", "raw"])
-def test_without_a_base_every_bit_is_as_it_was_before_there_were_bases(kind: str) -> None:
+def test_without_a_base_the_normaliser_is_the_plain_regression_to_the_bit(kind: str) -> None:
     counts, e_form = _counts_and_energies()
     present, n_atoms = counts.sum(axis=0) > 0, counts.sum(axis=1)
     shift, scale = np.full(N_ELEMENTS, {"standardise": e_form.mean(), "raw": 0.0}.get(kind, np.nan)), 1.0
@@ -284,7 +277,7 @@ def test_without_a_base_every_bit_is_as_it_was_before_there_were_bases(kind: str
     assert TargetNormalizer.from_json(stored).base == "none"
 
 
-def test_a_store_gives_back_its_items_from_memory_and_from_disk(tmp_path: Path) -> None:
+def test_a_store_returns_its_items_from_memory_and_from_disk(tmp_path: Path) -> None:
     items = [vars(crystal) for crystal in CRYSTALS.values()]
     levels = {"lattice": "lattice", "frac_coords": "atom", "atomic_numbers": "atom"}
     store = RaggedStore.from_items(levels, items)
@@ -297,7 +290,7 @@ def test_a_store_gives_back_its_items_from_memory_and_from_disk(tmp_path: Path) 
     assert [path.name for path in tmp_path.iterdir()] == ["store"]  # no temporary folder is left
 
 
-def test_stores_joined_in_files_are_to_the_byte_those_joined_in_memory(tmp_path: Path) -> None:
+def test_stores_joined_on_disk_equal_those_joined_in_memory_byte_for_byte(tmp_path: Path) -> None:
     rng, levels = np.random.default_rng(0), {"x": "row", "rotation": "row", "nothing": "triplet"}
     items = [
         {"x": rng.integers(9, size=n), "rotation": rng.normal(size=(n, 3)).astype(np.float32), "nothing": np.zeros(0)}
@@ -305,7 +298,7 @@ def test_stores_joined_in_files_are_to_the_byte_those_joined_in_memory(tmp_path:
     ]
     whole = RaggedStore.from_items(levels, items)
     joined = RaggedStore.concatenate((RaggedStore.from_items(levels, items[i : i + 2]) for i in (0, 2)), tmp_path)
-    assert not list(tmp_path.iterdir())  # what a killed process leaves behind
+    assert not list(tmp_path.iterdir())  # a killed process would leave nothing either
     whole.save(tmp_path / "whole")
     joined.save(tmp_path / "joined")
     files = [path.name for path in (tmp_path / "whole").glob("*.npy")]
@@ -324,7 +317,7 @@ def peak_megabytes(work: Callable[[], object]) -> float:
     return peak
 
 
-def test_joining_stores_holds_one_of_them_in_memory() -> None:
+def test_joining_holds_one_store_in_memory_at_a_time() -> None:
     def stores() -> Iterator[RaggedStore]:
         for _ in range(30):
             yield RaggedStore.from_items({"x": "row"}, [{"x": np.zeros(2**17)}])  # 1 MB

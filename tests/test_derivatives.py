@@ -34,9 +34,9 @@ def derivatives(model: torch.nn.Module, crystal: Crystal, symmetry: bool) -> Der
 
 
 def total(model: torch.nn.Module, lattice: np.ndarray, frac: np.ndarray, like: Crystal) -> float:
-    """Energy of the cell."""
+    """Return the energy of the cell."""
     batch = make_batch([Crystal(lattice, frac, like.atomic_numbers)], symmetry=False, **GRAPH)
-    batch.edge_vec.requires_grad_()  # lengths that nearly agree then count as different
+    batch.edge_vec.requires_grad_()  # lengths that nearly agree then count as different ones
     return float(model(batch).detach()) * like.n_atoms
 
 
@@ -77,7 +77,7 @@ def test_a_crystal_with_free_positions_has_forces_and_every_crystal_a_virial(mod
         assert found.force.abs().max() > 1e-4
 
 
-def test_forces_and_virial_turn_with_the_crystal(model: torch.nn.Module) -> None:
+def test_forces_and_virial_rotate_with_the_crystal(model: torch.nn.Module) -> None:
     crystal, q = CRYSTALS["quartz"], -random_rotation(3)
     turned = derivatives(model, Crystal(crystal.lattice @ q.T, crystal.frac_coords, crystal.atomic_numbers), symmetry=True)
     before, rotation = derivatives(model, crystal, symmetry=True), torch.from_numpy(q)

@@ -1,4 +1,4 @@
-"""The reduction by symmetry over the whole embedded data set, with trained weights."""
+"""The reduction by symmetry is exact over the embedded data set, with trained weights."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -39,7 +39,7 @@ def test_reduced_and_full_graphs_agree_over_the_data_set_with_trained_weights(tm
 
 @torch.no_grad()
 def predict_double(learner: GnnLearner, crystals: list[Crystal], symmetry: bool) -> np.ndarray:
-    """(n_crystals,), unitless, all arithmetic in double precision."""
+    """Return unitless predictions (n_crystals,), computed in double precision."""
     config = replace(learner.config.graph, symmetry=symmetry)
     model = learner.model.double()
     parts = []

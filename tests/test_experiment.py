@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import small_table
+from conftest import load, small_table
 
 from src.config import (
     ExperimentConfig,
@@ -27,7 +27,7 @@ from src.config import (
 )
 from src.config.load import load_config
 from src.data.export import write_task
-from src.data.load import TaskData, load_folds, load_task_data
+from src.data.load import TaskData, load_folds
 from src.data.target import TargetNormalizer
 from src.learners.learner import Learner, Watched, write_learner
 from src.learners.make import LEARNERS
@@ -65,7 +65,7 @@ EVERY_KIND = pytest.mark.parametrize("config", KINDS.values(), ids=KINDS)
 def run(
     task: Path, config: ExperimentConfig, name: str = "exp001", folds: list[int] | None = None, n_jobs: int = 1
 ) -> dict | None:
-    data = load_task_data(task, task.parent / "outputs", skip_bad_rows=False, n_jobs=1)
+    data = load(task)
     return run_experiment(config, name, data, folds, Launcher(n_jobs=n_jobs), "cpu")
 
 
@@ -168,7 +168,7 @@ def test_another_config_or_other_data_stop_a_run(task_folder: Path) -> None:
 def test_targets_of_scored_rows_change_nothing_that_is_fitted(task_folder: Path, config: ExperimentConfig) -> None:
     """No leakage: fold 1 trained with other targets in its own rows gives the same model, so the same predictions."""
     run(task_folder, config, folds=[1])
-    data = load_task_data(task_folder, task_folder.parent / "outputs", skip_bad_rows=False, n_jobs=1)
+    data = load(task_folder)
     fold = load_folds(data, FOLDS)
     changed = data.train.targets + np.where(fold == 1, 5.0, 0.0)
     other = TaskData(
@@ -215,10 +215,9 @@ def test_the_leakage_law_can_fail(task_folder: Path, monkeypatch: pytest.MonkeyP
         test_targets_of_scored_rows_change_nothing_that_is_fitted(task_folder, GBDT)
 
 
-def test_submission_is_the_mean_in_the_samples_order(task_folder: Path, capsys: pytest.CaptureFixture) -> None:
+def test_submission_is_the_mean_in_the_samples_order(task_folder: Path, where: list[str], capsys: pytest.CaptureFixture) -> None:
     run(task_folder, GBDT, "exp001")
     run(task_folder, replace(GBDT, seed=5), "exp003")
-    where = ["--data", str(task_folder), "--outputs", str(task_folder.parent / "outputs")]
     sample = pd.read_csv(task_folder / "sample_submission.csv")
     sample[::-1].to_csv(task_folder / "sample_submission.csv", index=False)
     submit.main(["--exps", "001", "3", "--weights", "3", "1", *where])
@@ -239,15 +238,17 @@ def test_submission_is_the_mean_in_the_samples_order(task_folder: Path, capsys: 
         (["--exps", "001", "--weights", "-1"], "expected finite numbers >= 0"),
     ],
 )
-def test_a_submission_that_cannot_be_is_refused_by_name(task_folder: Path, arguments: list[str], message: str) -> None:
+def test_a_submission_that_cannot_be_is_refused_by_name(
+    task_folder: Path, where: list[str], arguments: list[str], message: str
+) -> None:
     run(task_folder, GBDT, "exp001")
     with pytest.raises(SystemExit, match=message):
-        submit.main([*arguments, "--data", str(task_folder), "--outputs", str(task_folder.parent / "outputs")])
+        submit.main([*arguments, *where])
     assert not outputs(task_folder, "submission.csv").exists()
 
 
 @pytest.mark.parametrize("damage", ["nan", "missing id", "foreign sample"])
-def test_a_submission_is_checked_before_it_is_written(task_folder: Path, damage: str) -> None:
+def test_a_submission_is_checked_before_it_is_written(task_folder: Path, where: list[str], damage: str) -> None:
     run(task_folder, GBDT, "exp001")
     path = outputs(task_folder) / "test.csv"
     if damage == "foreign sample":
@@ -259,13 +260,12 @@ def test_a_submission_is_checked_before_it_is_written(task_folder: Path, damage:
         table.loc[2, "id"] = "unheard-of"
     table.to_csv(path, index=False)
     with pytest.raises(SystemExit, match="not finite" if damage == "nan" else "missing"):
-        submit.main(["--exps", "001", "--data", str(task_folder), "--outputs", str(task_folder.parent / "outputs")])
+        submit.main(["--exps", "001", *where])
     assert not outputs(task_folder, "submission.csv").exists()
 
 
-def test_a_submission_is_scored_by_its_ids(task_folder: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_submission_is_scored_by_its_ids(task_folder: Path, where: list[str], capsys: pytest.CaptureFixture) -> None:
     run(task_folder, GBDT, "exp001")
-    where = ["--data", str(task_folder), "--outputs", str(task_folder.parent / "outputs")]
     file = outputs(task_folder, "submission.csv")
     submit.main(["--exps", "001", *where])
     written = pd.read_csv(file)
@@ -280,11 +280,10 @@ def test_a_submission_is_scored_by_its_ids(task_folder: Path, capsys: pytest.Cap
 
 
 def test_comparison_is_paired_and_scores_only_when_asked(
-    task_folder: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+    task_folder: Path, where: list[str], capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(task_folder, GBDT, "exp001")
     run(task_folder, replace(GBDT, seed=5), "exp003")
-    where = ["--data", str(task_folder), "--outputs", str(task_folder.parent / "outputs")]
     compare.main(["001", "003", "--score", *where])
     shown = capsys.readouterr().out
     truth = pd.read_csv(task_folder / "test_labels.csv.gz")["formation_energy_per_atom"]
@@ -317,9 +316,8 @@ def test_the_verdict_of_verify_tells_same_similar_and_different() -> None:
     assert not verdict(published, published[:-1])[0]
 
 
-def test_the_commands_work_to_the_letter_from_any_folder(task_folder: Path, tmp_path: Path) -> None:
+def test_the_commands_work_to_the_letter_from_any_folder(task_folder: Path, where: list[str], tmp_path: Path) -> None:
     """`python exp/exp012/train.py`, with the real config of exp001 on a small task; then `python submit.py`."""
-    where = ["--data", str(task_folder), "--outputs", str(tmp_path / "outputs")]
     rows = small_table(36)
     write_task(task_folder, rows[:30], rows[30:])
     for command in (["exp/exp001/train.py", "--jobs", "2"], ["submit.py", "--exps", "001"]):
@@ -342,8 +340,9 @@ def test_the_commands_work_to_the_letter_from_any_folder(task_folder: Path, tmp_
         (["--folds", "11"], "there is no fold 11"),
     ],
 )
-def test_a_wrong_argument_is_one_message(task_folder: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
-    where = ["--data", str(task_folder), "--outputs", str(tmp_path / "outputs")]
+def test_a_wrong_argument_is_one_message(
+    task_folder: Path, where: list[str], tmp_path: Path, arguments: list[str], message: str
+) -> None:
     with pytest.raises(SystemExit, match=message):
         train_main(EXPERIMENTS / "exp001", [*where, *arguments])
 

@@ -1,14 +1,14 @@
-"""Nothing is lost: whatever ends a run, the next one goes on and ends with the numbers of an undisturbed run."""
+"""Nothing is lost: whatever ends a run, the next one continues and ends with the numbers of an undisturbed run."""
 
 import os
 import signal
-import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from faults import ENV, LEARNERS, TinyRun, processes_of_group, undisturbed_results, wait_for
+from faults import LEARNERS, TinyRun, processes_of_group, wait_for
 
 from src.config import TrainingConfig
 from src.learners.learner import DivergedError
@@ -17,30 +17,24 @@ from src.runs.launch import MAX_LOSSES, Launcher, Work, run_all
 from src.storage.cache import cached
 from src.storage.files import STALE_SECONDS, locked, write_atomic
 
-EVERY_LEARNER = pytest.mark.parametrize("learner", LEARNERS)
-NO_SPACE = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))"
+Undisturbed = Callable[[str], dict[str, str]]
 
 
 @pytest.fixture
-def tiny(task_folder: Path, tmp_path: Path) -> TinyRun:
-    return TinyRun(task_folder, "network", tmp_path / "outputs")
+def tiny(task_folder: Path, outputs: Path) -> TinyRun:
+    return TinyRun(task_folder, "network", outputs)
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
-    """The results of runs that nothing stops."""
-    return undisturbed_results(tmp_path_factory.mktemp("undisturbed"))
-
-
-@EVERY_LEARNER
-def test_a_killed_run_goes_on_to_the_numbers_of_an_undisturbed_one(
-    task_folder: Path, tmp_path: Path, undisturbed: dict, learner: str
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_a_run_killed_twice_ends_with_the_numbers_of_an_undisturbed_one(
+    task_folder: Path, outputs: Path, undisturbed: Undisturbed, learner: str
 ) -> None:
-    killed = TinyRun(task_folder, learner, tmp_path / "killed")
+    killed = TinyRun(task_folder, learner, outputs)
+    whole = undisturbed(learner)
     for kill_at in (9, 17):
         assert killed.train(kill_at=kill_at).returncode == -signal.SIGKILL
     assert killed.train().returncode == 0
-    assert killed.results() == undisturbed[learner]
+    assert killed.results() == whole
 
 
 def test_a_fold_is_trained_by_one_process_at_a_time(tiny: TinyRun) -> None:
@@ -50,18 +44,16 @@ def test_a_fold_is_trained_by_one_process_at_a_time(tiny: TinyRun) -> None:
     assert (
         f"fold 1 is being trained already: wait for it, or name other folds with --folds (process {os.getpid()}" in second.stdout
     )
-    assert tiny.train("--folds", "1").returncode == 0  # the lock is gone with its holder
+    assert tiny.train("--folds", "1").returncode == 0  # the lock ended with its holder
 
 
-def test_a_full_disk_is_named_and_nothing_is_lost(tiny: TinyRun, undisturbed: dict) -> None:
+def test_a_full_disk_is_named_and_nothing_is_lost(tiny: TinyRun, undisturbed: Undisturbed) -> None:
     assert tiny.train("--folds", "0").returncode == 0
-    code = f"{NO_SPACE}; import runpy, sys; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
-    command = tiny.command("train", str(tiny.folder))
-    full = subprocess.run([command[0], "-c", code, *command[1:]], capture_output=True, text=True, env=ENV)
-    assert full.returncode == 1 and "Traceback" not in full.stderr
-    assert "checkpoint.pt cannot be written" in full.stderr and "the same command: it continues" in full.stderr
+    full = tiny.train(max_bytes=20_000)
+    assert full.returncode == 1 and "Traceback" not in full.stdout
+    assert "checkpoint.pt cannot be written" in full.stdout and "the same command: it continues" in full.stdout
     assert tiny.train().returncode == 0
-    assert tiny.results() == undisturbed["network"]
+    assert tiny.results() == undisturbed("network")
 
 
 @pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="no folder here that refuses root too")
@@ -82,8 +74,8 @@ def test_an_interrupted_run_says_so_and_leaves_no_process(tiny: TinyRun, number:
 
 
 @pytest.mark.slow
-def test_workers_end_with_their_parent(task_folder: Path, tmp_path: Path) -> None:
-    tiny = TinyRun(task_folder, "network", tmp_path / "outputs", n_epochs=5000)  # it would go on for minutes
+def test_workers_end_with_their_parent(task_folder: Path, outputs: Path) -> None:
+    tiny = TinyRun(task_folder, "network", outputs, n_epochs=5000)  # minutes of work
     run = tiny.start("--jobs", "2")
     wait_for(lambda: list(tiny.run.glob("fold_*/pretraining/history.csv")) or run.poll() is not None)
     run.kill()
@@ -127,7 +119,7 @@ def test_a_fold_that_diverges_stops_alone(tmp_path: Path, n_jobs: int) -> None:
 
 
 @pytest.mark.parametrize("explodes", ["loss", "gradient"])
-def test_a_training_that_explodes_keeps_the_checkpoint_of_the_epoch_before(tmp_path: Path, explodes: str) -> None:
+def test_a_diverging_training_keeps_the_checkpoint_of_the_previous_epoch(tmp_path: Path, explodes: str) -> None:
     epoch = 0
 
     def loss(network: torch.nn.Module, batch: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -146,8 +138,7 @@ def test_a_training_that_explodes_keeps_the_checkpoint_of_the_epoch_before(tmp_p
     assert len(state["history"]) == 2 and all(torch.isfinite(p).all() for p in state["model"].values())
 
 
-def test_a_diverged_fold_names_its_crystals(task_folder: Path, tmp_path: Path) -> None:
-    tiny = TinyRun(task_folder, "network", tmp_path / "outputs")
+def test_a_diverged_fold_names_its_crystals(tiny: TinyRun) -> None:
     config = tiny.folder / "config.py"
     config.write_text(config.read_text().replace("batch_size=8", "batch_size=8, lr=1e30"))
     said = tiny.train("--folds", "2")
@@ -155,7 +146,7 @@ def test_a_diverged_fold_names_its_crystals(task_folder: Path, tmp_path: Path) -
     assert "fold 2: the " in said.stdout and "in the batch of x-" in said.stdout and "try a smaller lr" in said.stdout
 
 
-def test_the_checkpoint_is_whole_or_as_before_when_writing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_the_old_file_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "file"
     write_atomic(path, b"old")
 
@@ -168,7 +159,7 @@ def test_the_checkpoint_is_whole_or_as_before_when_writing_fails(tmp_path: Path,
     assert path.read_bytes() == b"old" and [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
-def test_what_killed_writers_left_is_removed(tmp_path: Path) -> None:
+def test_files_left_by_killed_writers_are_removed(tmp_path: Path) -> None:
     left, fresh = tmp_path / ".file-abc", tmp_path / ".file-def"
     for path in (left, fresh):
         path.touch()

@@ -20,7 +20,7 @@ def test_known_shells(name: str, r_max: float, n_neighbors: int) -> None:
     assert (np.bincount(edges.dst) == n_neighbors).all()
 
 
-def test_edges_are_those_of_a_plain_search(crystal: Crystal) -> None:
+def test_edges_are_those_of_a_brute_force_search(crystal: Crystal) -> None:
     r_max, found = 4.5, []
     for cell in itertools.product(range(-4, 5), repeat=3):
         vec = crystal.cart_coords[None] + np.array(cell) @ crystal.lattice - crystal.cart_coords[:, None]  # (dst, src, 3)
@@ -42,7 +42,7 @@ def test_an_atom_without_neighbours_has_no_edges() -> None:
     assert len(find_edges(lonely, np.array([0]), 5.0).src) == 0
 
 
-def test_merged_edges_stand_for_all_edges(crystal: Crystal) -> None:
+def test_merged_edges_represent_all_edges(crystal: Crystal) -> None:
     symmetry = find_symmetry(crystal, 1e-3)
     edges = find_edges(crystal, np.unique(symmetry.representative), 4.7)
     merged, stand_in = merge_equivalent(edges, symmetry)
@@ -50,7 +50,6 @@ def test_merged_edges_stand_for_all_edges(crystal: Crystal) -> None:
     np.testing.assert_array_equal(merged.dst[stand_in], edges.dst)
     count = np.bincount(merged.dst, merged.multiplicity, minlength=crystal.n_atoms)
     np.testing.assert_array_equal(count, np.bincount(edges.dst, minlength=crystal.n_atoms))
-    # and the histogram of lengths is the same
     lengths, merged_lengths = (np.linalg.norm(e.vec, axis=1) for e in (edges, merged))
     expected, got = (
         np.histogram(x, 40, (0, 5), weights=w)[0] for x, w in ((lengths, None), (merged_lengths, merged.multiplicity))
@@ -58,7 +57,7 @@ def test_merged_edges_stand_for_all_edges(crystal: Crystal) -> None:
     np.testing.assert_array_equal(got, expected)
 
 
-def test_edges_merge_where_there_is_symmetry_and_only_there() -> None:
+def test_edges_merge_only_in_crystals_with_symmetry() -> None:
     for name, fewer in (("rock salt", True), ("perovskite", True), ("triclinic", False)):
         symmetry = find_symmetry(CRYSTALS[name], 1e-3)
         edges = find_edges(CRYSTALS[name], np.unique(symmetry.representative), 4.7)

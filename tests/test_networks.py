@@ -1,4 +1,4 @@
-"""Laws of the networks, in double precision. Those that take `model` hold for every architecture."""
+"""Laws of the networks, in double precision. Tests that take `model` hold for every architecture."""
 
 from types import SimpleNamespace
 
@@ -98,16 +98,16 @@ def test_the_reduced_graph_gives_the_full_cells_output(crystal: Crystal, l_max: 
 
 
 @pytest.mark.parametrize("name", ["egnn", *RIVALS])
-def test_the_reduced_graph_gives_the_full_cells_output_by_other_networks(crystal: Crystal, name: str) -> None:
+def test_the_reduced_graph_gives_the_full_cells_output_for_other_networks(crystal: Crystal, name: str) -> None:
     model, atol = (make_rival(RIVALS[name]), 1e-9) if name in RIVALS else (make_egnn(), 1e-6)
     torch.testing.assert_close(energies(model, crystal), energies(model, crystal, symmetry=False), rtol=0, atol=atol)
 
 
 def test_the_reduced_graph_gives_the_full_cells_output_with_features_of_atoms_and_crystals(crystal: Crystal) -> None:
     torch.manual_seed(0)
-    beside = InputStatistics(torch.tensor([[1.0, 2.0], [1.0, 3.0]]), torch.tensor([[20.0], [10.0]]))
+    statistics = InputStatistics(torch.tensor([[1.0, 2.0], [1.0, 3.0]]), torch.tensor([[20.0], [10.0]]))
     graph = GraphConfig(r_max=4.5, l_max=2)
-    model = Nequip(NequipConfig(n_channels=6), graph, torch.randn(119, 6), 20.0, beside).double()
+    model = Nequip(NequipConfig(n_channels=6), graph, torch.randn(119, 6), 20.0, statistics).double()
     out = []
     for symmetry, atomic_number in [
         (True, crystal.atomic_numbers),
@@ -181,7 +181,7 @@ def test_angles_matter_in_alignn() -> None:
     assert (model(batch) - before).abs().item() > 1e-6
 
 
-def test_alignn_is_continuous_where_a_bond_enters_the_line_graph() -> None:
+def test_alignn_is_continuous_when_a_bond_enters_the_line_graph() -> None:
     out, n_triplets = {}, {}
     for r_angle in (2.8199, 2.8201, 4.0):  # the bond of rock salt is 2.82 long
         batch = make_batch([CRYSTALS["rock salt"]], **{**GRAPH, "r_angle": r_angle})
@@ -219,7 +219,7 @@ def test_a_supercell_scores_like_its_cell(model: torch.nn.Module, crystal: Cryst
     )
 
 
-def test_batch_mates_change_nothing(model: torch.nn.Module) -> None:
+def test_other_crystals_of_a_batch_change_nothing(model: torch.nn.Module) -> None:
     crystals = list(CRYSTALS.values())
     together = energies(model, *crystals)
     torch.testing.assert_close(together, torch.cat([energies(model, crystal) for crystal in crystals]), **TIGHT)
@@ -237,7 +237,7 @@ def test_a_batch_without_any_edge_trains() -> None:
     assert model.head[0].weight.grad.abs().max() > 0
 
 
-def test_the_output_is_continuous_where_a_neighbour_enters(model: torch.nn.Module) -> None:
+def test_the_output_is_continuous_when_a_neighbour_crosses_the_cutoff(model: torch.nn.Module) -> None:
     a = 4.5
     out = [
         energies(model, Crystal.from_structure(Structure(Lattice.cubic(x), ["Na"], [[0, 0, 0]]))) for x in (a - 1e-4, a + 1e-4)
@@ -263,8 +263,8 @@ def test_a_flat_linear_layer_keeps_unit_variance() -> None:
 
 
 @pytest.mark.parametrize("part", ["gate", "parity"])
-def test_equivariance_fails_where_it_is_broken(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The invariance tests above can fail: a bias on vectors, or features that ignore inversion, change rotated energies."""
+def test_the_laws_of_invariance_can_fail(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bias on vectors, or features that ignore inversion, change the energies of rotated crystals."""
     from src.models import nequip
 
     model, crystal = make_model(), CRYSTALS["triclinic"]
@@ -276,12 +276,12 @@ def test_equivariance_fails_where_it_is_broken(part: str, monkeypatch: pytest.Mo
         )
         before, rotation = energies(model, crystal), random_rotation(5)
     else:
-        monkeypatch.setattr(nequip, "o3", SimpleNamespace(spherical_harmonics=_harmonics_with_a_wrong_parity))
+        monkeypatch.setattr(nequip, "o3", SimpleNamespace(spherical_harmonics=_harmonics_of_wrong_parity))
         before, rotation = energies(model, crystal), -np.eye(3)
     assert (energies(model, moved(crystal, rotation)) - before).abs().item() > 1e-6
 
 
-def _harmonics_with_a_wrong_parity(irreps: o3.Irreps, vec: Tensor, **options: object) -> Tensor:
+def _harmonics_of_wrong_parity(irreps: o3.Irreps, vec: Tensor, **options: object) -> Tensor:
     sh = o3.spherical_harmonics(irreps, vec, **options).clone()
     sh[:, 0] += vec.sum(dim=1).clamp(min=0)
     return sh

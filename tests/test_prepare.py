@@ -55,7 +55,7 @@ def test_the_embedded_task_is_3000_and_938_crystals_in_the_competitions_columns(
 def test_prepare_flla_writes_the_committed_bytes(tmp_path: Path) -> None:
     """Needs the package index, for the source archive of matminer 0.3.9."""
     download = ["-m", "pip", "download", "--no-deps", "--no-binary", ":all:", "matminer==0.3.9", "-d", str(tmp_path)]
-    subprocess.run([sys.executable, *download], check=False, capture_output=True)  # its build may fail behind the download
+    subprocess.run([sys.executable, *download], check=False, capture_output=True)  # its build may fail after the download
     archive = tmp_path / "matminer-0.3.9.tar.gz"
     if not archive.is_file():
         pytest.skip("the archive cannot be downloaded here")

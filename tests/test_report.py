@@ -16,7 +16,7 @@ from exp import report
 from src.config import BlendConfig, ExperimentConfig, FoldConfig, GbdtConfig
 from src.data.crystal import Crystal
 from src.data.describe import SYSTEMS, describe, space_group_number
-from src.data.load import load_task_data
+from src.data.load import TaskData
 from src.report.page import html_table, page
 from src.report.report import worst_section
 from src.report.structure import structure_svg
@@ -56,16 +56,14 @@ class Tags(HTMLParser):
             self.headings.append(data)
 
 
-def test_the_report_stands_alone(task_folder: Path) -> None:
-    outputs = task_folder.parent / "outputs"
-    data = load_task_data(task_folder, outputs, skip_bad_rows=False, n_jobs=1)
+def test_the_report_stands_alone(data: TaskData, outputs: Path, where: list[str]) -> None:
     for name, config in (
         ("exp001", GBDT),
         ("exp003", replace(GBDT, seed=5)),
         ("exp040", ExperimentConfig(learner=BlendConfig(("001", "003")), folds=FOLDS)),
     ):
         run_experiment(config, name, data, None, Launcher(n_jobs=1), "cpu")
-    report.main(["001", "003", "040", "--data", str(task_folder), "--outputs", str(outputs)])
+    report.main(["001", "003", "040", *where])
     html = (outputs / "small" / "report.html").read_text(encoding="utf-8")
     assert len(html.encode()) < 5e6
     tags = Tags()
@@ -88,8 +86,7 @@ def in_browser(html: str, folder: Path) -> str:
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
-def test_the_worst_crystals_of_many_experiments_fit_the_page(task_folder: Path, tmp_path: Path) -> None:
-    data = load_task_data(task_folder, tmp_path, skip_bad_rows=False, n_jobs=1)
+def test_the_worst_crystals_of_many_experiments_fit_the_page(data: TaskData, tmp_path: Path) -> None:
     oof = pd.DataFrame({"id": data.train.ids, "e_form": data.train.targets, "e_form_pred": data.train.targets - 10})
     members = [Predictions(f"exp{i:03d}", Path(), oof, oof, {}) for i in range(30)]
     _, table = worst_section(data, describe(data.train), members, np.arange(len(oof), dtype=float))
@@ -122,8 +119,7 @@ def test_space_groups_are_the_known_ones() -> None:
     assert {name: space_group_number(CRYSTALS[name]) for name in known} == known
 
 
-def test_crystals_are_described_by_name(task_folder: Path) -> None:
-    data = load_task_data(task_folder, task_folder.parent / "outputs", skip_bad_rows=False, n_jobs=1)
+def test_crystals_are_described_by_name(data: TaskData) -> None:
     table = describe(data.train)
     assert list(table["id"]) == list(data.train.ids)
     assert set(table["crystal_system"]) <= set(SYSTEMS)

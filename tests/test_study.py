@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from src.config import ExperimentConfig, FoldConfig, GbdtConfig, StudyConfig
-from src.data.load import load_task_data
+from src.data.load import TaskData
 from src.paths import EXPERIMENTS
 from src.results import predictions as results
 from src.results.predictions import publish
@@ -23,9 +23,8 @@ STUDY = StudyConfig(variants=(("plain", BASE), ("another seed", replace(BASE, se
 
 
 def test_a_study_trains_its_folds_only_and_goes_on_where_it_was_left(
-    task_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: TaskData, task_folder: Path, outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = load_task_data(task_folder, tmp_path, False, 1)
     study = data.folder / "exp900"
     run_study(STUDY, "exp900", data, [2], Launcher(n_jobs=1), "cpu")
     assert not (study / "table.csv").is_file()
@@ -37,7 +36,7 @@ def test_a_study_trains_its_folds_only_and_goes_on_where_it_was_left(
     assert table.loc[0, "mae"] == pytest.approx(error) and table.loc[0, "delta"] == 0
     monkeypatch.setattr(results, "EXPERIMENTS", tmp_path / "exp")
     monkeypatch.setattr(results, "DEFAULT_TASK", task_folder)
-    assert publish("900", tmp_path) == tmp_path / "exp/exp900/results"
+    assert publish("900", outputs) == tmp_path / "exp/exp900/results"
     assert {path.name for path in (tmp_path / "exp/exp900/results").iterdir()} == {"predictions.csv.gz", "table.csv", "table.png"}
     with pytest.raises(ValueError, match="has no fold 1; its folds are 0, 2"):
         run_study(STUDY, "exp900", data, [1], Launcher(n_jobs=1), "cpu")

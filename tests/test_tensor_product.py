@@ -1,4 +1,4 @@
-"""The convolution: against e3nn, and its fused implementation against the reference."""
+"""The convolution agrees with e3nn, and its fused implementation with the reference."""
 
 import numpy as np
 import pytest
@@ -80,7 +80,7 @@ def test_mixing_by_element_is_the_reference_forward_and_backward() -> None:
         torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_a_layer_that_ends_in_scalars_is_the_same_fused() -> None:
+def test_fused_is_the_reference_in_a_layer_that_ends_in_scalars() -> None:
     features, weights, sh, length_index, batch = make_inputs(2, torch.float32)
     paths = find_paths(2, 2, 0)
     weights = weights[:, : len(paths) * N_CHANNELS]
@@ -89,11 +89,11 @@ def test_a_layer_that_ends_in_scalars_is_the_same_fused() -> None:
     torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-4)
 
 
-def test_the_fused_implementation_is_what_runs_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cpu_runs_the_fused_implementation(monkeypatch: pytest.MonkeyPatch) -> None:
     features, weights, sh, length_index, batch = make_inputs(1, torch.float32)
     called = []
     monkeypatch.setattr(fused, "convolve", lambda *args: called.append(1))
     convolve(features, weights, sh, length_index, batch, find_paths(1, 1, 1))
     assert called == [1]
     convolve(features, weights, sh.requires_grad_(), length_index, batch, find_paths(1, 1, 1))
-    assert called == [1]  # derivatives to edge vectors: the reference
+    assert called == [1]  # only the reference has derivatives by edge vectors

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from src.config import ExperimentConfig, FoldConfig, GbdtConfig, StudyConfig
-from src.data.load import load_task_data
+from src.data.load import TaskData
 from src.paths import EXPERIMENTS
 from src.results.folder import RunDir
 from src.runs import tracker
@@ -22,8 +22,7 @@ GBDT = ExperimentConfig(
 
 
 @pytest.fixture
-def finished(task_folder: Path) -> tuple[RunDir, dict]:
-    data = load_task_data(task_folder, task_folder.parent / "outputs", skip_bad_rows=False, n_jobs=1)
+def finished(data: TaskData) -> tuple[RunDir, dict]:
     metrics = run_experiment(GBDT, "exp001", data, None, Launcher(n_jobs=1), "cpu")
     assert metrics is not None
     return RunDir(data.folder / "exp001"), metrics

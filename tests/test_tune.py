@@ -6,10 +6,11 @@ from operator import attrgetter
 from pathlib import Path
 
 import pytest
+from conftest import load
 
 from src.config import BlendConfig, ExperimentConfig, FoldConfig, GbdtConfig
 from src.config.load import load_config
-from src.data.load import TaskData, load_folds, load_task_data
+from src.data.load import TaskData, load_folds
 from src.data.table import CrystalTable
 from src.paths import EXPERIMENTS
 from src.runs import tune as tuning
@@ -20,10 +21,10 @@ TREES = ExperimentConfig(learner=GbdtConfig(features=("fractions",), n_trees=100
 
 
 @pytest.fixture
-def data(task_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TaskData:
+def data(task_folder: Path, monkeypatch: pytest.MonkeyPatch) -> TaskData:
     pytest.importorskip("optuna", reason="optuna is an optional extra: pip install -e .[extra]")
     monkeypatch.setitem(tuning.RANGES, GbdtConfig, {"num_leaves": (3, 7, 31), "learning_rate": (0.01, 0.1)})
-    return load_task_data(task_folder, tmp_path, False, 1)
+    return load(task_folder)
 
 
 def test_a_study_begins_with_the_experiments_own_settings_and_goes_on_where_it_was_left(data: TaskData, tmp_path: Path) -> None:

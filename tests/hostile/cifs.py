@@ -1,11 +1,11 @@
-"""Bad CIFs, in the fourth row of a table that has nothing else to check them by."""
+"""Bad CIFs, in the fourth row of a table without other columns to check them against."""
 
 import io
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from entry import Bad
+from entry import Bad, Outcome
 from place import Place
 
 HEAD = """data_NaCl
@@ -28,7 +28,7 @@ ATOMS = (" Na Na0 0.0 0.0 0.0 1", " Cl Cl1 0.5 0.5 0.5 1")
 
 
 def cif(atoms: Sequence[str] = ATOMS, operations: Sequence[str] = ("x, y, z",), a: float = 5.0) -> str:
-    """The text of a CIF: atoms as lines, operations as texts, a cubic cell."""
+    """Return the text of a CIF with a cubic cell of length a, in Angstrom."""
     symmetry = "loop_\n _symmetry_equiv_pos_as_xyz\n" + "".join(f" '{operation}'\n" for operation in operations)
     return HEAD.replace("5.0", str(a)) + symmetry + SITES + "\n".join(atoms) + "\n"
 
@@ -38,7 +38,7 @@ def random_atoms(n: int) -> list[str]:
 
 
 def grid_of_atoms(n: int) -> list[str]:
-    """n^3 atoms, each away from all others."""
+    """Return n^3 atoms on a regular grid."""
     return [f" Na Na{i} {x / n:.6f} {y / n:.6f} {z / n:.6f} 1" for i, (x, y, z) in enumerate(np.ndindex(n, n, n))]
 
 
@@ -48,7 +48,7 @@ def place_cif(place: Place, text: str) -> None:
     place.write("train", rows[["id", "cif", "formation_energy_per_atom"]].to_csv(index=False).encode())
 
 
-def bad(name: str, text: str, *words: str, outcome: str = "refused") -> Bad:
+def bad(name: str, text: str, *words: str, outcome: Outcome = "refused") -> Bad:
     always = ("train.csv.gz", "record 5, 'x-3'", "'cif'", "correct them, or leave them out with --skip-bad-rows")
     return Bad("cif", name, lambda place: place_cif(place, text), (*always, *words), outcome=outcome)
 
@@ -83,7 +83,7 @@ ENTRIES = [
     bad("occupancy NaN", GOOD.replace("0.5 1", "0.5 nan"), "disordered site 'Cl1': occupancy nan"),
     bad("occupancy above one", GOOD.replace("0.5 1", "0.5 2"), "disordered site 'Cl1': occupancy 2"),
     bad("coincident atoms", cif([" Na Na0 0 0 0 1", " Cl Cl1 0 0 0 1"]), "coincident atoms"),
-    bad("an atom twice", cif([*ATOMS, ATOMS[0]]), "coincident atoms"),
+    bad("a duplicated atom", cif([*ATOMS, ATOMS[0]]), "coincident atoms"),
     bad("atoms too near", cif([" Na Na0 0 0 0 1", " Cl Cl1 0.999 0 0 1"]), "coincident atoms: 1 and 2 are 0.005 Angstrom apart"),
     bad("an unknown element", GOOD.replace("Cl Cl1", "Xx Xx1"), "site 'Xx1'", "element symbol"),
     bad("an element that begins like another", GOOD.replace("Cl Cl1", "Nz Nz1"), "site 'Nz1'", "element symbol"),

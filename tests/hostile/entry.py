@@ -2,18 +2,21 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from place import Place
+
+Outcome = Literal["refused", "accepted", "rebuilt"]
 
 
 @dataclass(frozen=True)
 class Bad:
-    """A bad file, and what must be said of it.
+    """A bad file and what the program must say about it.
 
-    kind: what is bad. name: in a few words. damage: puts it there. words: what the message must hold: the file, the row where
-    there is one, the remedy.
-    command: what meets it. outcome: `refused` with one message and outputs as they were, or `accepted`, or for what can be
-    made again `remade`, with a warning that holds the words and the same numbers as before.
+    kind: what is bad. name: in a few words. damage: writes the bad file. words: parts of the message: the file, the row if
+    there is one, the remedy. command: what reads the file.
+    outcome: `refused` with one message and outputs as they were; `accepted`; or, for what can be built again, `rebuilt` with
+    a warning that holds the words, and the same numbers as before.
     """
 
     kind: str
@@ -21,7 +24,7 @@ class Bad:
     damage: Callable[[Place], object]
     words: tuple[str, ...]
     command: Callable[[Place], None] = Place.train
-    outcome: str = "refused"
+    outcome: Outcome = "refused"
 
     def __str__(self) -> str:
         return f"{self.kind}-{self.name}".replace(" ", "-")

@@ -1,4 +1,4 @@
-"""Where a bad file is put: a small task with finished runs, and the real commands on it."""
+"""The place of a bad file: a small task with finished runs, and the real commands that read it."""
 
 import csv
 import gzip
@@ -12,6 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from conftest import small_table
+
+from src.data.export import write_task
 from src.learners.gbdt import GbdtLearner
 from src.learners.gnn import GnnLearner
 from src.learners.svr import SvrLearner
@@ -23,7 +26,7 @@ import submit
 from exp import compare
 
 SECONDS = 10.0  # of CPU time, within which a bad file is refused
-BYTES = 1_000_000_000  # of address space that refusing it may take on top
+BYTES = 1_000_000_000  # of address space that refusing it may take
 TREES, NETWORK, SUPPORT = "exp001", "exp003", "exp004"
 CONFIGS = {
     TREES: 'ExperimentConfig(learner=GbdtConfig(features=("fractions",), n_trees=5, min_child_samples=1), folds=FOLDS)',
@@ -38,7 +41,7 @@ HEAD = "from src.config import *\n\nFOLDS = FoldConfig(n_folds=2, n_bins=1)\nCON
 
 @dataclass(frozen=True)
 class Place:
-    """A folder with task/, exp/ and outputs/ in it."""
+    """A folder with task/, exp/ and outputs/."""
 
     root: Path
 
@@ -91,7 +94,7 @@ class Place:
         compare.main(["001", *self.where, *arguments])
 
     def load(self, name: str) -> None:
-        """As `train`, one message for a learner that cannot be loaded."""
+        """Load a learner; exit with one message if that fails, as commands do."""
         learner = {TREES: GbdtLearner, NETWORK: GnnLearner, SUPPORT: SvrLearner}[name]
         try:
             learner.load(self.run(name) / "fold_1")
@@ -103,16 +106,25 @@ class Place:
         return ["--data", str(self.task), "--outputs", str(self.outputs)]
 
     def contents(self) -> dict[str, str]:
-        """Every file of outputs/ but logs and locks, with its hash."""
+        """Return the hash of every file in outputs/ except logs and locks."""
         files = (
             p for p in sorted(self.outputs.rglob("*")) if p.is_file() and p.name != "log.txt" and not p.name.endswith(".lock")
         )
         return {str(path.relative_to(self.outputs)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
+def make_place(root: Path) -> Place:
+    """Write a task of twelve training and four test crystals, and the configs of three kinds of learners."""
+    place, rows = Place(root), small_table(16)
+    write_task(place.task, rows[:12], rows[12:])
+    for name, config in CONFIGS.items():
+        place.config(HEAD + config, name)
+    return place
+
+
 @contextmanager
 def bounded() -> Iterator[None]:
-    """Fails where the block takes more than SECONDS of CPU time, or BYTES of address space (Linux)."""
+    """Fail if the block takes more than SECONDS of CPU time, or on Linux more than BYTES of address space."""
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     if sys.platform == "linux":
         pages = int(Path("/proc/self/statm").read_text().split()[0])

@@ -1,4 +1,4 @@
-"""Configs out of range, and edited or corrupted outputs: what runs left, weights, caches."""
+"""Configs out of range, and edited or damaged outputs: run files, weights, checkpoints, caches."""
 
 import json
 import pickle
@@ -23,7 +23,7 @@ def other_fold(place: Place) -> None:
 
 
 class Malice:
-    """Unpickled, it writes a file beside the task: nobody may do that."""
+    """An object that writes a file next to the task when it is unpickled, which must never happen."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -46,7 +46,7 @@ def network(training: str = "n_epochs=1", rest: str = "") -> str:
 
 
 def file(kind: str, path: str, name: str, change: Change, *words: str, command: Callable = Place.train, run: str = TREES) -> Bad:
-    """A file of a run, its bytes changed."""
+    """A file of a run with its bytes changed."""
 
     def damage(place: Place) -> None:
         target = place.run(run) / path
@@ -61,7 +61,7 @@ def half(content: bytes) -> bytes:
 
 
 def flipped(content: bytes) -> bytes:
-    """One bit of it, away from the ends."""
+    """Return the content with one bit changed, away from its ends."""
     at = len(content) * 2 // 3
     return content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
 
@@ -71,7 +71,7 @@ def garbage(_: bytes) -> bytes:
 
 
 def edited(**values: object) -> Change:
-    """JSON with some values changed, or left out where they are None."""
+    """A change of values in JSON; None leaves a value out."""
 
     def change(content: bytes) -> bytes:
         data = json.loads(content) | values
@@ -98,7 +98,7 @@ def rows(change: Callable[[list[str]], object]) -> Change:
 
 
 def last(text: str) -> Change:
-    """The last field of the second row is another; `moved`: half an eV/atom more than it was."""
+    """A change of the last field of the second row; `moved` adds 0.5 eV/atom."""
 
     def change(lines: list[str]) -> None:
         head, _, number = lines[2].rpartition(",")
@@ -121,7 +121,7 @@ def folds(name: str, change: Change, *words: str) -> Bad:
 
 
 def checkpoint(name: str, write: Callable[[Path, Place], object]) -> Bad:
-    """Of an unfinished fold."""
+    """A bad checkpoint of an unfinished fold."""
 
     def damage(place: Place) -> None:
         fold = place.run(NETWORK) / "fold_1"
@@ -144,12 +144,12 @@ def cache(pattern: str, name: str, change: Callable[[Path, Place], object], comm
         damage,
         ("damaged", "it will be rebuilt"),
         partial(Place.train, name=command),
-        "remade",
+        "rebuilt",
     )
 
 
 def reader_of(entry: Bad) -> str:
-    """The run that meets a damaged cache."""
+    """Return the experiment that reads the damaged cache."""
     return entry.kind.split()[-1]
 
 
@@ -170,7 +170,7 @@ def pickled_archive(path: Path, place: Place) -> None:
 
 
 def without_checksum(path: str, name: str, write: Callable[[Path, Place], object], run: str) -> Bad:
-    """Weights of a run of before there were checksums."""
+    """Bad weights of a run whose learner.json has no checksum."""
 
     def damage(place: Place) -> None:
         settings = place.run(run) / "fold_1" / "learner.json"

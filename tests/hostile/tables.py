@@ -1,9 +1,9 @@
-"""Bad tables, descriptions of tasks and sample submissions."""
+"""Bad tables, task descriptions and sample submissions."""
 
 import gzip
 from collections.abc import Callable
 
-from entry import Bad
+from entry import Bad, Outcome
 from place import Place
 
 TARGET = "formation_energy_per_atom"
@@ -12,12 +12,12 @@ COPY = "Copy or download it again"
 LEAVE_OUT = "correct them, or leave them out with --skip-bad-rows"
 
 
-def table(name: str, change: Callable[[str], str], *words: str, outcome: str = "refused") -> Bad:
+def table(name: str, change: Callable[[str], str], *words: str, outcome: Outcome = "refused") -> Bad:
     return Bad("table", name, lambda place: place.edit("train", change), (FILE, *words), outcome=outcome)
 
 
 def raw(name: str, change: Callable[[bytes], bytes], *words: str) -> Bad:
-    """The file as it lies on disk."""
+    """A table whose bytes on disk are changed."""
 
     def damage(place: Place) -> None:
         path = place.task / FILE
@@ -27,14 +27,14 @@ def raw(name: str, change: Callable[[bytes], bytes], *words: str) -> Bad:
 
 
 def row(name: str, change: dict[str, str], *words: str, which: str = "train", remedy: str = LEAVE_OUT) -> Bad:
-    """Some fields of the fourth row."""
+    """A table with some fields of its fourth row changed."""
     named = repr(change.get("id", "x-3" if which == "train" else "x-15")[:200])
     damage = lambda place: place.edit_rows(which, lambda rows: rows[3].update(change))
     return Bad("row", name, damage, (f"{which}.csv", "record 5", named, *words, remedy))
 
 
 def task(name: str, old: str, new: str, *words: str) -> Bad:
-    """Some text of task.toml."""
+    """A task.toml with some of its text changed."""
 
     def damage(place: Place) -> None:
         path = place.task / "task.toml"
@@ -44,7 +44,7 @@ def task(name: str, old: str, new: str, *words: str) -> Bad:
     return Bad("task.toml", name, damage, words)
 
 
-def sample(name: str, change: Callable[[str], str], *words: str, outcome: str = "refused") -> Bad:
+def sample(name: str, change: Callable[[str], str], *words: str, outcome: Outcome = "refused") -> Bad:
     damage = lambda place: place.edit("sample_submission", change)
     return Bad("sample submission", name, damage, words, Place.submit, outcome)
 
@@ -65,7 +65,7 @@ def a_link_outside(place: Place) -> None:
 
 
 def swells(line: bytes, n: int) -> Callable[[bytes], bytes]:
-    """A compressed file that is small on disk and large in memory; members of a gzip file follow each other."""
+    """A change to a gzip file that is small on disk and large in memory: many copies of one compressed member."""
     head, part = gzip.compress(b"id,cif,formation_energy_per_atom\n"), gzip.compress(line * 100_000)
     return lambda _: head + part * (n // 100_000)
 

@@ -1,4 +1,4 @@
-"""Limits of memory and time, and what is said where they are met."""
+"""Limits of memory and time, and the messages at these limits."""
 
 import hashlib
 import json
@@ -9,13 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cifs import cif, grid_of_atoms, place_cif
-from conftest import small_table
-from place import CONFIGS, HEAD, NETWORK, TREES, Place, bounded
+from place import NETWORK, TREES, Place, bounded, make_place
 from pymatgen.core import Lattice, Structure
 
 from src.config import GraphConfig
 from src.data.crystal import Crystal
-from src.data.export import write_task
 from src.features import elements
 from src.graphs.graph import build_graph
 from src.storage.ragged import RaggedStore
@@ -23,12 +21,7 @@ from src.storage.ragged import RaggedStore
 
 @pytest.fixture
 def fresh(tmp_path: Path) -> Place:
-    place = Place(tmp_path)
-    rows = small_table(16)
-    write_task(place.task, rows[:12], rows[12:])
-    for name, config in CONFIGS.items():
-        place.config(HEAD + config, name)
-    return place
+    return make_place(tmp_path)
 
 
 def test_a_crystal_with_too_many_edges_is_named_and_takes_no_memory(fresh: Place) -> None:
@@ -49,7 +42,7 @@ def test_too_many_angles_and_too_large_a_box_are_refused() -> None:
 
 
 def test_a_large_supercell_of_high_symmetry_takes_seconds() -> None:
-    """It has 49,152 operations; without them its graph is that of a crystal without symmetry, which is as exact."""
+    """It has 49,152 operations; its graph is built without symmetry, which is as exact."""
     logging.getLogger("moyo").setLevel(logging.ERROR)
     iron = Structure.from_spacegroup("Im-3m", Lattice.cubic(2.87), ["Fe"], [[0, 0, 0]]) * (8, 8, 8)
     with bounded():
@@ -57,7 +50,7 @@ def test_a_large_supercell_of_high_symmetry_takes_seconds() -> None:
     assert len(graph.orbit_z) == 1024 and len(graph.edge_src_index) == 8 * 1024
 
 
-def test_both_rows_of_an_id_are_accounted_for_where_one_is_left_out(fresh: Place) -> None:
+def test_the_first_row_of_a_duplicated_id_stays_when_the_second_is_left_out(fresh: Place) -> None:
     fresh.edit_rows("train", lambda rows: (rows[3].update(id="x-0"), rows[5].update(cif="broken")))
     fresh.train(TREES, "--skip-bad-rows")
     metrics = json.loads((fresh.run() / "metrics.json").read_text())

@@ -1,4 +1,4 @@
-"""Nothing that is loaded is executed: read off the source."""
+"""Nothing that is loaded is executed: a check of the source."""
 
 import ast
 from collections.abc import Iterator
@@ -14,14 +14,14 @@ NAMES = {"eval", "exec", "compile", "__import__"}
 METHODS = {"read_pickle", "read_hdf", "unsafe_load", "system", "popen", "full_load"}
 NEEDS = {"torch.load": ("weights_only", True), "np.load": ("allow_pickle", False), "np.save": ("allow_pickle", False)}
 ALLOWED = {  # call -> the one file that may make it
-    "Word2Vec.load": "src/features/elements.py",  # a gensim file that the user names; warned of, with its hash
+    "Word2Vec.load": "src/features/elements.py",  # a gensim file that the user names; announced with its hash
     "loader.exec_module": "src/config/load.py",  # exp/expNNN/config.py
     "joblib.load": "",
 }
 
 
 def dotted(node: ast.expr) -> str:
-    """The last two names of a call's function: `torch.load`."""
+    """Return the last two names of a call's function, such as `torch.load`."""
     parts: list[str] = []
     while isinstance(node, ast.Attribute):
         parts.append(node.attr)

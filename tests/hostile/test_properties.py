@@ -1,4 +1,4 @@
-"""Laws over inputs that nobody thought of, drawn by hypothesis; the same ones every time."""
+"""Laws that hold for inputs drawn by hypothesis, the same ones in every run."""
 
 import gzip
 import json
@@ -58,7 +58,7 @@ def test_any_bytes_are_rows_or_one_error_that_names_the_file(tmp_path: Path, con
 
 
 def crystal_or_reason(text: str) -> None:
-    """A CIF is a crystal, or a ValueError with a reason, and soon."""
+    """Assert that a text gives a crystal, or a ValueError with a reason, within a second."""
     start = time.process_time()
     try:
         crystal = Crystal.from_cif(text)
@@ -104,7 +104,7 @@ def test_any_text_is_a_crystal_or_a_reason(text: str) -> None:
 @settings(FAST, max_examples=100)
 @given(st.sampled_from(REAL), st.data())
 def test_a_changed_cif_is_a_crystal_or_a_reason(cif: str, data: st.DataObject) -> None:
-    """Lines left out, doubled or exchanged, tokens exchanged, the end cut off."""
+    """Lines are dropped, duplicated or swapped, tokens replaced, and lines cut in half."""
     lines = cif.splitlines()
     for _ in range(data.draw(st.integers(1, 3))):
         i, j = (data.draw(st.integers(0, len(lines) - 1)) for _ in range(2))
@@ -136,7 +136,7 @@ JSON = st.recursive(
 
 @FAST
 @given(JSON)
-def test_what_is_no_stored_config_is_a_value_error(data: object) -> None:
+def test_anything_but_a_stored_config_is_a_value_error(data: object) -> None:
     try:
         from_dict(json.loads(json.dumps(data)))
     except ValueError as error:
@@ -160,7 +160,7 @@ def test_a_task_comes_back_as_it_was_described(tmp_path: Path, columns: list[str
 
 @FAST
 @given(st.text(max_size=60), st.sampled_from(["../x", "/etc/passwd", "a/../../x", "\0", "~/x", ".", "..", ""]))
-def test_no_file_of_a_task_lies_outside_of_its_folder(tmp_path: Path, text: str, bad: str) -> None:
+def test_no_file_of_a_task_lies_outside_its_folder(tmp_path: Path, text: str, bad: str) -> None:
     for name in (text, text + bad, bad + text):
         files = {"train": name, "test": "test.csv", "sample_submission": "sample.csv"}
         fields = 'id_column = "a"\nstructure_column = "b"\ntarget_column = "c"\nmetric = "mae"\nunit = "eV"\n[files]\n'

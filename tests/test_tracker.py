@@ -63,10 +63,9 @@ def test_mlflow_shows_settings_figures_and_files(finished: tuple[RunDir, dict], 
 
 
 def test_a_tracker_that_is_not_installed_is_named_before_anything_is_trained(
-    task_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    where: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tracker, "find_spec", lambda name: None)
-    where = ["--data", str(task_folder), "--outputs", str(tmp_path / "outputs")]
     with pytest.raises(SystemExit, match=r"mlflow is not installed; pip install -e .*\[extra\]"):
         train_main(EXPERIMENTS / "exp001", [*where, "--tracker", "mlflow"])
     assert not (tmp_path / "outputs").exists()

@@ -180,7 +180,7 @@ def test_an_ensemble_of_ensembles_is_an_experiment_too(run, task_folder: Path) -
 
 
 def test_an_ensemble_refuses_other_folds_and_missing_members(run) -> None:
-    with pytest.raises(ValueError, match="other folds"):
+    with pytest.raises(ValueError, match="folds other than"):
         run(replace(ENSEMBLE, folds=replace(FOLDS, seed=5)), "exp903")
     with pytest.raises(FileNotFoundError, match="no experiment exp999"):
         run(replace(ENSEMBLE, learner=BlendConfig(("901", "999"))), "exp904")

@@ -190,7 +190,7 @@ def test_an_ensemble_refuses_members_of_other_data(run, task_folder: Path) -> No
     path = task_folder.parent / "outputs" / "small" / "exp902" / "oof.csv"
     oof = pd.read_csv(path)
     oof.assign(**{name: oof[name] + 1 for name in ("e_form", "e_form_pred")}).to_csv(path, index=False)
-    with pytest.raises(ValueError, match=r"exp902 .* other data"):
+    with pytest.raises(ValueError, match=r"exp902 .* data other than"):
         run(ENSEMBLE, "exp903")
 
 

@@ -75,7 +75,7 @@ def _left_out(task: Task, train: CrystalTable) -> list[str]:
 def _load(task: Task, which: str, has_target: bool, skip: bool, cache: Path, n_jobs: int) -> tuple[CrystalTable, str]:
     path = task.path(which)
     content = hashlib.sha256(path.read_bytes()).hexdigest()
-    key = cache_key(content, [_columns(task), has_target, skip and has_target], CODE, ["pymatgen-core"])
+    key = cache_key(content, [_columns(task), has_target, skip and has_target], CODE, ["pymatgen-core", "numpy"])
     stored = RaggedStore.cached(cache / f"crystals-{key}", lambda: read_table(path, task, has_target, skip, n_jobs).to_store())
     return CrystalTable.from_store(stored), key
 
@@ -96,5 +96,5 @@ def load_folds(data: TaskData, config: FoldConfig) -> NDArray[np.int64]:
         raise ValueError(f"{path}: its ids are not those of the training table; {REMEDY}")
     fold = stored["fold"].to_numpy()
     if set(fold) != set(range(config.n_folds)):
-        raise ValueError(f"{path}: it holds the folds {sorted(set(fold.tolist()))[:20]}, not 0 to {config.n_folds - 1}; {REMEDY}")
+        raise ValueError(f"{path}: it has the folds {sorted(set(fold.tolist()))[:20]}, not 0 to {config.n_folds - 1}; {REMEDY}")
     return fold.astype(np.int64)

@@ -24,7 +24,7 @@ CODE = {  # group -> the source that computes it
     "voronoi": (*OF_STRUCTURE, voronoi.__file__),
 }
 GROUPS = (*CODE, *chgnet.PRETRAINED)
-LIBRARIES = ("matminer", "pymatgen-core", "ElementEmbeddings", "moyopy", "numpy", "scipy")
+LIBRARIES = ("matminer", "pymatgen-core", "ElementEmbeddings", "gensim", "moyopy", "numpy", "scipy")
 
 
 def cached_features(

@@ -22,7 +22,7 @@ from src.storage.files import write_json
 
 LIBRARIES = (
     "torch", "e3nn", "numba", "numpy", "lightgbm", "scikit-learn", "pymatgen-core", "matminer", "gensim", "ElementEmbeddings",
-    "moyopy", "scipy", "lion-pytorch", "chgnet",
+    "moyopy", "scipy", "lion-pytorch", "torch-geometric", "chgnet",
 )  # fmt: skip
 
 

@@ -33,11 +33,10 @@ def learning_curves(histories: dict[str, list[pd.DataFrame]]) -> plt.Figure:
     return figure
 
 
-def training_curves(run: Path) -> plt.Figure:
+def training_curves(histories: list[pd.DataFrame]) -> plt.Figure:
     """Draw a network's training loss and error of the scored fold for each fold, in units of the target's scale."""
     figure, axis = plt.subplots(figsize=SIZE, layout="constrained")
-    for k, history in enumerate(sorted(run.glob(f"fold_*/{HISTORY}"))):
-        table = pd.read_csv(history)
+    for k, table in enumerate(histories):
         for column, color, label in (("train_loss", LIGHT, "training loss"), ("valid_mae", DARK, "MAE of the fold, averaged")):
             axis.plot(table["epoch"], table[column], color=color, alpha=0.6, linewidth=1, label=label if k == 0 else None)
     axis.set(xlabel="epoch", ylabel="error (unitless residual)", yscale="log")

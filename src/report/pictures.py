@@ -14,9 +14,9 @@ def draw(data: TaskData, numbers: Sequence[str], folder: Path) -> list[Path]:
     drawn = {"target": crystals.target(data)}
     if members:
         drawn["oof"] = figures.parity(members, data.task.unit)
-    for member in members:
-        if (member.source / "fold_0" / "model.safetensors").is_file():  # a network trained here; published runs have no history
-            drawn[f"history-{member.name}"] = curves.training_curves(member.source)
+        histories = {member.name: curves.read_histories(member.source) for member in members}  # published runs have none
+        networks = {name: tables for name, tables in histories.items() if tables and "train_loss" in tables[0]}
+        drawn |= {f"history-{name}": curves.training_curves(tables) for name, tables in networks.items()}
     for name, figure in drawn.items():
         figures.save(figure, folder / f"{name}.png")
     return [folder / f"{name}.png" for name in drawn]

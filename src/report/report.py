@@ -136,7 +136,7 @@ def blend_section(members: list[Predictions], metric: str) -> tuple[Section, Ble
 
 
 def calibration_section(blend: Blend, singles: list[Predictions], ids: list[str], unit: str) -> Section:
-    """Return how often the intervals of the blend hold the truth, by level and by fold."""
+    """Return how often the intervals of the blend contain the truth, by level and by fold."""
     error = np.abs(stack_oof(singles)[0] - blend.nested_pred)
     found = {level: calibrate(singles, blend, ids, level) for level in LEVELS}
     covered = np.array([(error <= found[level].oof_half_width).mean() for level in LEVELS])

@@ -29,7 +29,7 @@ def structure_svg(crystal: Crystal, size: int = 110) -> str:
 
 
 def _view(lattice: Values) -> Values:
-    """(3, 3): rows point right, down and towards the viewer; the third lattice vector points up."""
+    """Return the axes of the view as rows, (3, 3): right, down and towards the viewer; the third lattice vector points up."""
     forward = VIEW @ (lattice / np.linalg.norm(lattice, axis=1, keepdims=True))
     forward /= np.linalg.norm(forward)
     up = lattice[2] - (lattice[2] @ forward) * forward

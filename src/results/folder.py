@@ -82,6 +82,13 @@ class RunDir:
         """Return whether fold k has its metrics, which are written last."""
         return (self.fold(k) / "metrics.json").is_file()
 
+    def valid(self, k: int) -> pd.DataFrame:
+        """Return the predictions of a finished fold for its own crystals; raise ValueError if they do not have its MAE."""
+        path, metrics = self.fold(k) / "valid.csv", self.fold_metrics(k) or {}
+        table = read_csv(path, OOF_COLUMNS)
+        check_score(path, table, metrics["mae"])
+        return table
+
     def checkpoints(self, k: int) -> list[Path]:
         """Return the checkpoints of a network's training stages, which stay until the fold is finished."""
         return list(self.fold(k).rglob(CHECKPOINT))

@@ -1,7 +1,6 @@
 """Folds x learner -> out-of-fold predictions, test predictions, metrics."""
 
 import logging
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,7 +12,7 @@ from src.features.elements import word2vec_key
 from src.learners.learner import Learner
 from src.learners.make import make_learner
 from src.paths import MAT2VEC
-from src.results.folder import OOF_COLUMNS, RunDir, check_score, read_csv
+from src.results.folder import RunDir, read_csv
 from src.results.metrics import scores
 from src.runs.blended import write_ensemble
 from src.runs.fold import FoldJob, Rows, run_fold, versions
@@ -65,7 +64,7 @@ def collect(config: ExperimentConfig, run: RunDir, data: TaskData) -> dict:
     """Join the finished folds into oof.csv (rows as in the training table), test.csv (mean over folds) and metrics.json."""
     n_folds = config.folds.n_folds
     per_fold = [metrics for k in range(n_folds) if (metrics := run.fold_metrics(k))]
-    parts = pd.concat([_read_fold(run.fold(k) / "valid.csv", metrics["mae"]) for k, metrics in enumerate(per_fold)])
+    parts = pd.concat([run.valid(k) for k in range(n_folds)])
     covered = not parts["id"].duplicated().any() and set(parts["id"]) == set(data.train.ids)
     oof = parts.set_index("id").loc[data.train.ids].rename_axis("id").reset_index() if covered else parts
     if not covered or not np.allclose(oof["e_form"], data.train.targets, rtol=0, atol=1e-9):
@@ -104,9 +103,3 @@ def collect(config: ExperimentConfig, run: RunDir, data: TaskData) -> dict:
     write_csv(run.path / "test.csv", test)
     write_json(run.metrics_path, metrics)
     return metrics
-
-
-def _read_fold(path: Path, mae: float) -> pd.DataFrame:
-    table = read_csv(path, OOF_COLUMNS)
-    check_score(path, table, mae)
-    return table

@@ -19,7 +19,7 @@ from src.storage.cache import end_with
 log = logging.getLogger(__name__)
 Where = Literal["local", "ray", "dask"]  # what --launcher takes
 MAX_LOSSES = 3  # in a row, with no step of progress between them
-OWN_ERRORS = (ValueError, OSError, MemoryError)  # raised by a fold itself, not for a lost worker
+OWN_ERRORS = (ValueError, OSError, MemoryError)  # a fold's own, not those of a lost worker
 J = TypeVar("J")
 
 
@@ -44,7 +44,7 @@ class Launcher:
 
     @property
     def lost_worker_error(self) -> type[Exception]:
-        """What is raised if a worker is gone."""
+        """The exception that signals a lost worker."""
         return cluster.lost_worker_error(self.where) if self.where in ("ray", "dask") else BrokenProcessPool
 
     @property
@@ -83,8 +83,7 @@ def run_all(work: Work[J], launcher: Launcher) -> None:
         while to_do := [k for k in work.folds if k not in diverged and not work.is_finished(k)]:
             before = follower.count()
             try:
-                here = (work.run(work.job, k) for k in to_do)
-                said = list(here) if in_this_process else _in_workers(work, to_do, launcher, at_once)
+                said = [work.run(work.job, k) for k in to_do] if in_this_process else _in_workers(work, to_do, launcher, at_once)
                 diverged |= {k: how for k, how in zip(to_do, said, strict=True) if how}
                 losses = 0
             except OWN_ERRORS:
@@ -96,7 +95,7 @@ def run_all(work: Work[J], launcher: Launcher) -> None:
                         f"{losses} workers in a row died before a step was done ({type(error).__name__}). "
                         "If memory is short, try --jobs 1; what is finished is kept"
                     ) from error
-                at_once = max(1, at_once // 2)  # a worker that ran out of memory needs more of it
+                at_once = max(1, at_once // 2)  # if memory ran out, fewer folds leave more for each
                 log.warning("a worker was lost: it was killed, or memory ran out. Its fold resumes from its checkpoint")
                 log.debug("lost worker", exc_info=True)
     if diverged:

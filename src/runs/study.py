@@ -6,7 +6,7 @@ import pandas as pd
 
 from src.config import StudyConfig
 from src.data.load import TaskData
-from src.results.folder import OOF_COLUMNS, RunDir, read_csv
+from src.results.folder import OOF_COLUMNS, RunDir
 from src.results.study import PICTURE, PREDICTIONS, TABLE, study_table
 from src.runs.experiment import run_experiment
 from src.runs.launch import Launcher
@@ -47,7 +47,7 @@ def _join(runs: dict[str, RunDir], folds: tuple[int, ...]) -> pd.DataFrame:
     """Return columns id, fold, e_form, and one of predictions for each variant."""
     joined = pd.DataFrame()
     for variant, run in runs.items():
-        parts = pd.concat([read_csv(run.fold(k) / "valid.csv", OOF_COLUMNS) for k in folds], ignore_index=True)
+        parts = pd.concat([run.valid(k) for k in folds], ignore_index=True)
         if joined.empty:
             joined = parts[OOF_COLUMNS[:3]].copy()
         elif not joined[OOF_COLUMNS[:3]].equals(parts[OOF_COLUMNS[:3]]):

@@ -23,7 +23,7 @@ def verify(number: str, fold: int) -> tuple[bool, str]:
     published = read_csv(path, OOF_COLUMNS)
     with tempfile.TemporaryDirectory() as outputs:
         train.main(EXPERIMENTS / name, ["--folds", str(fold), "--outputs", outputs])
-        retrained = read_csv(RunDir(Path(outputs) / DEFAULT_TASK.name / name).fold(fold) / "valid.csv", OOF_COLUMNS)
+        retrained = RunDir(Path(outputs) / DEFAULT_TASK.name / name).valid(fold)
     agrees, reason = verdict(published[published["fold"] == fold], retrained)
     return agrees, f"{name} fold {fold}: {reason}"
 

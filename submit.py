@@ -1,4 +1,4 @@
-"""Run numbers -> checked submission.csv.
+"""Write a checked submission.csv from finished experiments.
 
     python submit.py --exps 012 015
     python submit.py --exps 012 015 --weights 0.7 0.3 --out my.csv

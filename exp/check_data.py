@@ -1,4 +1,4 @@
-"""Looks at a task's tables before anything is trained on them.
+"""Check a task's tables before anything is trained on them.
 
     python exp/check_data.py [--data input/mine]
 

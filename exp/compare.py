@@ -1,9 +1,9 @@
-"""Compares finished experiments, paired by crystal and by fold, and shows how their errors correlate.
+"""Compare finished experiments, paired by crystal and by fold, and show how their errors correlate.
 
-python exp/compare.py                    # all finished ones of the closed track; --track open: of the open one
+python exp/compare.py                    # all finished ones of the closed track; --track open for the open one
 python exp/compare.py 003 004 005        # differences are to the first
-python exp/compare.py --score            # with the test MAE: the stand-in for a leaderboard, look once
-python exp/compare.py --submission outputs/flla/submission.csv   # the score of a file, likewise
+python exp/compare.py --score            # with the test scores, which stand in for a leaderboard: look once
+python exp/compare.py --submission outputs/flla/submission.csv   # the test score of a file
 python exp/compare.py --markdown         # or --json
 """
 

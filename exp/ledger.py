@@ -1,4 +1,4 @@
-"""Writes the tables of published results into exp/README.md and README.md, between their markers.
+"""Write the tables of published results into exp/README.md and README.md, between their markers.
 
 python exp/ledger.py            # write
 python exp/ledger.py --check    # only say whether the committed tables are up to date

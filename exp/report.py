@@ -1,10 +1,11 @@
-"""Writes one HTML page about the finished experiments; it needs no network and no other file.
+"""Write one HTML page about the finished experiments; it needs no network and no other file.
 
 python exp/report.py                 # all finished ones of the closed track -> outputs/flla/report.html
 python exp/report.py --track open
 python exp/report.py 001 010 012
 
-The leaderboard has test scores only with --score. Learning curves are of runs in outputs/: published results have none.
+The leaderboard has test scores only with --score. Learning curves are drawn for runs in outputs/ only: published
+results have none.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Trains one fold of a published experiment again and compares it with the published rows.
+"""Train one fold of a published experiment again and compare it with the published rows.
 
     python exp/verify.py 005 --fold 3
 

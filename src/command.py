@@ -37,7 +37,7 @@ def choice_options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("numbers", nargs="*", help="experiments (default: all finished ones of the track)")
     parser.add_argument("--track", choices=("closed", "open"), default="closed", help="track, if no experiments are named")
-    parser.add_argument("--score", action="store_true", help="add the test scores, from the task's test labels")
+    parser.add_argument("--score", action="store_true", help="add scores on the task's test labels")
     return parser
 
 
@@ -50,7 +50,7 @@ def out_option(name: str) -> argparse.ArgumentParser:
 
 @contextlib.contextmanager
 def one_message(name: str) -> Iterator[None]:
-    """End the command with `name` and what went wrong; finished work stays, and the same command continues from there."""
+    """End the command with its name and what went wrong; finished work stays, and the same command continues from there."""
     in_main = threading.current_thread() is threading.main_thread()
     before = signal.signal(signal.SIGTERM, _interrupt) if in_main else None  # batch systems send it before they kill
     try:

@@ -12,7 +12,7 @@ def experiment_name(number: str) -> str:
     """Return 'exp012' for '12', '012' or 'exp012'; raise ValueError for anything else."""
     digits = number.removeprefix("exp")
     if not digits.isdecimal() or len(digits) > 3:
-        raise ValueError(f"{number!r} is not the number of an experiment such as 012")
+        raise ValueError(f"{number!r} is not the number of an experiment, such as 012")
     return f"exp{int(digits):03d}"
 
 

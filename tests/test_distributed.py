@@ -219,9 +219,9 @@ def test_each_process_that_trains_one_network_takes_a_gpu_of_its_own(monkeypatch
 def test_what_torchrun_cannot_spread_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     as_rank(monkeypatch, 1, 2)
     check_processes(CONFIG, Launcher("torchrun"))
-    with pytest.raises(ValueError, match="start it with python"):
+    with pytest.raises(ValueError, match="start this one with python"):
         check_processes(ExperimentConfig(learner=GbdtConfig()), Launcher("torchrun"))
-    with pytest.raises(ValueError, match="start it with python"):
+    with pytest.raises(ValueError, match="start this one with python"):
         check_processes(CONFIG, Launcher("ray", address="auto"))
     with pytest.raises(ValueError, match="--device cuda:1: torchrun takes --device cuda"), distributed.joined("cuda:1"):
         pass

@@ -55,7 +55,7 @@ def test_a_cache_is_built_once_and_rebuilt_with_a_warning_if_it_is_damaged(
     path.write_text("damaged")
     with caplog.at_level(logging.WARNING):
         assert cached(path, read_whole, build) == "whole" and len(built) == 2
-    assert [r.getMessage() for r in caplog.records] == [f"{path} is damaged; remove it, and it will be rebuilt; this is done now"]
+    assert [r.getMessage() for r in caplog.records] == [f"{path} is damaged; remove it, and it will be rebuilt; doing so now"]
 
 
 def test_what_another_process_has_rebuilt_meanwhile_is_kept(tmp_path: Path) -> None:

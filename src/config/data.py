@@ -23,7 +23,7 @@ class FoldConfig:
 
 @config_class
 class TargetConfig:
-    """The quantity that the learner predicts; always fitted on the training fold.
+    """The quantity that the learner predicts; whatever it needs is fitted on the training fold.
 
     kind: `residual`: the structure's energy minus a linear regression on its atom counts (2nd place), divided by the standard
         deviation; `standardise`: minus the mean, divided by the standard deviation; `raw`: as in the table.

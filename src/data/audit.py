@@ -19,13 +19,13 @@ MAX_SHOWN = 10
 
 
 def audit(data: TaskData, fold: NDArray[np.int64]) -> str:
-    """Return a text about the tables of a task. fold: (n_train,)."""
+    """Return the findings on the tables of a task as text. fold: (n_train,)."""
     auc, telling = adversarial_auc(data.train, data.test)
     groups = duplicate_groups(data.train, data.test)
     counts, test_counts = (table.crystals.element_counts for table in (data.train, data.test))
     lines = [
         f"adversarial validation: AUC {auc.mean():.3f} ± {auc.std(ddof=1):.3f} over five folds (0.5: cannot be told apart)",
-        f"  features that tell most: {', '.join(telling)}\n",
+        f"  most telling features: {', '.join(telling)}\n",
         f"target by fold ({data.task.unit}):\n{target_by_fold(data.train.targets, fold).round(3).to_string()}\n",
         f"{_duplicates_text(groups, pd.Series(fold, index=data.train.ids))}\n",
         f"elements that only test crystals have: {', '.join(missing_elements(counts, test_counts)) or 'none'}",

@@ -1,4 +1,4 @@
-"""What a person wants to know of each crystal: formula, size, space group."""
+"""Descriptions of crystals for people: formula, size, space group."""
 
 import logging
 
@@ -9,7 +9,7 @@ from tqdm import tqdm
 from src.data.crystal import Crystal
 from src.data.table import CrystalTable
 
-SYMPREC = 1e-2  # Angstrom; looser than the graphs' tolerance: a symmetry is to be recognised here, not to hold exactly
+SYMPREC = 1e-2  # Angstrom; looser than the graphs' tolerance: the aim is to recognise a symmetry, not to impose it
 SYSTEMS = ("triclinic", "monoclinic", "orthorhombic", "tetragonal", "trigonal", "hexagonal", "cubic")
 
 
@@ -25,7 +25,7 @@ def crystal_system(space_group: int) -> str:
 
 def describe(table: CrystalTable) -> pd.DataFrame:
     """Return one row for each crystal: id, formula, n_elements, n_atoms, space_group, crystal_system."""
-    logging.getLogger("moyo").setLevel(logging.ERROR)  # it remarks on cells that are not primitive
+    logging.getLogger("moyo").setLevel(logging.ERROR)  # it warns about cells that are not primitive
     rows = []
     for i in tqdm(range(len(table.ids)), desc="space groups", disable=len(table.ids) < 500, mininterval=1):
         crystal = table.crystals[i]

@@ -65,7 +65,9 @@ def compute_potential(crystals: Crystals, n_jobs: int = 1, name: str = "chgnet")
     _require_chgnet()
     heavy = np.flatnonzero(crystals.element_counts[:, MAX_Z + 1 :].any(axis=1))
     if len(heavy):
-        raise ValueError(f"CHGNet knows elements up to Z = {MAX_Z}; rows {heavy[:5].tolist()} hold heavier ones: leave them out")
+        raise ValueError(
+            f"CHGNet knows elements up to Z = {MAX_Z}; rows {heavy[:5].tolist()} contain heavier ones: leave them out"
+        )
     compute, n = partial(_compute_chunk, crystals, name), len(crystals)
     return RaggedStore.concatenate(in_chunks(compute, range(n), n, CHUNK, name, n_jobs, worth_workers=100))
 

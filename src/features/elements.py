@@ -91,7 +91,7 @@ def _table(name: str, word2vec: Path | None) -> NDArray[np.float64]:
 def _by_atomic_number(rows: Mapping[str, NDArray], name: str) -> NDArray[np.float64]:
     present = {SYMBOLS[symbol]: vector for symbol, vector in rows.items() if symbol in SYMBOLS}
     if not present:
-        raise ValueError(f"{name}: holds no vector of any element")
+        raise ValueError(f"{name}: contains no vector of an element")
     neutral = np.mean(list(present.values()), axis=0)
     absent = [symbol for symbol, z in SYMBOLS.items() if z not in present]
     if absent:

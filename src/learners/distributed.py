@@ -1,7 +1,7 @@
 """Several processes, started by torchrun on this machine, that train one network; each takes its share of every batch.
 
-The main process runs the whole command. The others follow it: they call what it tells them to, which is to train a fold, and
-write nothing. Without torchrun there is one process, and nothing here does anything.
+The main process runs the whole command. The others follow it: they train the folds that it tells them to, and write nothing.
+Without torchrun there is one process, and nothing here does anything.
 
 Gradients are summed by one all-reduce after `backward`. DistributedDataParallel would sum them in hooks, during `backward`,
 but "doesn't work with torch.autograd.grad" (its documentation), which pre-training needs for its forces.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # trees train without torch
 
 T = TypeVar("T")
 P = ParamSpec("P")
-WAIT = timedelta(days=7)  # for the main process to prepare the data; torchrun itself notices a process that died
+WAIT = timedelta(days=7)  # while the main process prepares the data; torchrun itself notices a dead process
 
 
 def world_size() -> int:
@@ -57,7 +57,7 @@ def device_of(device: str, k: int) -> str:
 
 @contextmanager
 def joined(device: str) -> Iterator[None]:
-    """Meet the other processes for the block. Raises ValueError if there are fewer GPUs than processes."""
+    """Join the process group while the block runs. Raises ValueError if there are fewer GPUs than processes."""
     if world_size() == 1:
         yield
         return
@@ -75,7 +75,7 @@ def joined(device: str) -> Iterator[None]:
 
 @contextmanager
 def team(device: str) -> Iterator[bool]:
-    """Give True to the main process, which leads; the others first follow it to its end and are then given False."""
+    """Yield True in the main process; the others follow it until it is done, and then yield False."""
     with joined(device):
         if is_main():
             yield True
@@ -86,13 +86,13 @@ def team(device: str) -> Iterator[bool]:
 
 
 def tell(function: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
-    """Let the other processes call the function too; the main one calls it itself. Its arguments must pickle."""
+    """Make the other processes call a function that the main one is about to call itself. Its arguments must pickle."""
     if is_main():
         _from_main((function, args, kwargs))
 
 
 def follow() -> None:
-    """Call what the main process tells, until it ends."""
+    """Call what the main process asks for until it is done."""
     logging.disable()
     while (call := _from_main(None)) is not None:
         function, args, kwargs = call

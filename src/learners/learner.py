@@ -103,7 +103,7 @@ def loading(path: Path) -> Iterator[None]:
 
 
 def fitted(state: S | None) -> S:
-    """Return what `fit` leaves. Raises ValueError if there is nothing yet."""
+    """Return what `fit` has set; raise ValueError if it has not been called."""
     if state is None:
         raise ValueError("the learner is not fitted")
     return state

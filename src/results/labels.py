@@ -1,4 +1,4 @@
-"""Test labels. Nothing else in the project reads them."""
+"""Test labels, which nothing else in src reads."""
 
 from pathlib import Path
 

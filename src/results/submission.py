@@ -24,7 +24,7 @@ How = BlendMethod | Sequence[float]
 
 
 def submit(task: Task, outputs: Path, numbers: Sequence[str], how: How, baseline: str | None, out: Path | None) -> str:
-    """Write submission.csv and its intervals; return what people should know about them.
+    """Write submission.csv and its intervals; return a summary for people.
 
     how: one weight per experiment, or the method that fits the weights to out-of-fold rows.
     baseline: the number of one more member, whose gain is added to the text. out: the file (None: in the task's outputs).
@@ -51,7 +51,7 @@ def submit(task: Task, outputs: Path, numbers: Sequence[str], how: How, baseline
     lines += [f"{shown(out)}: {len(sample)} rows, ids and order as in {task.path('sample_submission').name}", intervals]
     opened = [member.name for member in members if track_of(member.name) == "open"]
     if opened:
-        lines.append(f"open track: {', '.join(opened)} learned from energies outside the task's data")
+        lines.append(f"open track: {', '.join(opened)} used energies from outside the task's data")
     return "\n".join(lines)
 
 
@@ -92,7 +92,7 @@ def blend_members(members: list[Predictions], how: How, metric: str) -> Blend:
 
 
 def _predict(members: list[Predictions], blend: Blend, ids: list[str]) -> Values:
-    """(n_test,), eV/atom: the blend's test predictions, all finite."""
+    """Return the blend's test predictions, (n_test,), eV/atom; raise ValueError if one is not finite."""
     pred = stack_test(members, ids) @ blend.weights
     if not np.isfinite(pred).all():
         bad = [ids[i] for i in np.flatnonzero(~np.isfinite(pred))]

@@ -18,12 +18,12 @@ TIMEOUT = 30  # seconds, to connect
 
 
 def lost_worker_error(engine: Engine) -> type[Exception]:
-    """Return what is raised if a worker or its node is gone."""
+    """Return the exception that signals the loss of a worker or of its node."""
     if engine == "ray":
         from ray.exceptions import RayError
 
         return RayError
-    from distributed import KilledWorker  # Dask itself runs a task again; this says that it gave up
+    from distributed import KilledWorker  # Dask runs a task again by itself; this is raised once it gives up
 
     return KilledWorker
 

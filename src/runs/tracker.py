@@ -1,4 +1,4 @@
-"""Send finished folds to a tracker: settings, figures of each epoch, files. Learners know nothing of it."""
+"""Send finished folds to a tracker: settings, figures of each epoch, files. Learners know nothing about it."""
 
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
@@ -21,7 +21,7 @@ def check_tracker(tracker: Tracker, config: ExperimentConfig | StudyConfig) -> N
     if find_spec(tracker) is None:
         raise ValueError(f'--tracker {tracker}: {tracker} is not installed; pip install -e ".[extra]"')
     if isinstance(config, StudyConfig):
-        raise ValueError(f"--tracker {tracker}: this is a study, of which a table is written; trackers take experiments")
+        raise ValueError(f"--tracker {tracker}: a study writes only a table; trackers take experiments")
 
 
 def track_run(tracker: Tracker, config: ExperimentConfig, run: RunDir, metrics: dict | None, folder: Path) -> None:

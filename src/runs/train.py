@@ -64,7 +64,7 @@ def _parse(folder: Path, argv: list[str] | None) -> argparse.Namespace:
 
 
 def check(config: Config, launcher: Launcher, args: argparse.Namespace) -> None:
-    """Raise ValueError for what would fail later, before anything is written."""
+    """Raise ValueError now, before anything is written, for whatever would fail later."""
     launcher.check()
     if args.launcher == "local":
         check_device(args.device)
@@ -87,14 +87,12 @@ def check_device(device: str) -> None:
 
 
 def check_processes(config: Config, launcher: Launcher) -> None:
-    """Raise ValueError if torchrun has started several processes for what is not the training of one network."""
+    """Raise ValueError if torchrun has started several processes for anything but the training of one network."""
     if distributed.world_size() == 1:
         return
     learner: Any = getattr(config, "learner", None)  # a study has none
     if launcher.where != "torchrun" or type(learner) not in LEARNERS or not make_learner(learner).is_distributable:
-        raise ValueError(
-            "torchrun spreads the training of one network on this machine; this is something else: start it with python"
-        )
+        raise ValueError("torchrun can only spread the training of one network on this machine; start this one with python")
 
 
 def start_log(run: Path) -> None:

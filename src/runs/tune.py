@@ -45,7 +45,7 @@ RANGES: dict[type, dict[str, Range]] = {
 
 
 def search(number: str, task: Path, outputs: Path, n_trials: int, device: str) -> str:
-    """Add trials to the study of an experiment in exp/, write the proposal for a new one, and say what was found."""
+    """Add trials to the study of an experiment in exp/, write the proposal for a new one, and return a summary."""
     name = experiment_name(number)
     config: Any = load_config(EXPERIMENTS / name)
     ranges(config)
@@ -162,7 +162,7 @@ def proposal(config: ExperimentConfig, name: str, study: "Study") -> str:
     before = f", {own:.4f} with the settings of {name}" if own is not None else ""
     what = ", ".join(path.removeprefix("learner.") for path in changed) or "nothing: no trial was better"
     return (
-        f'"""What do the settings of a search over {len(study.trials)} trials bring?\n\n{found}{before}.\n'
+        f'"""What do the settings found by a search over {len(study.trials)} trials bring?\n\n{found}{before}.\n'
         f'Parent: {name}. Changed: {what}.\n"""\n\n{source(with_knobs(config, changed))}'
     )
 

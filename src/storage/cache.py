@@ -66,7 +66,7 @@ def _read_undamaged(path: Path, read: Callable[[Path], T], level: int) -> T | No
     try:
         return read(path) if path.exists() else None
     except ValueError as error:
-        log.log(level, "%s; this is done now", error)
+        log.log(level, "%s; doing so now", error)
         return None
 
 

@@ -77,7 +77,7 @@ audit: .venv/lock  ## ask PyPI for known vulnerabilities of what requirements/al
 	touch $@
 
 RESOLVE = .venv/lock/bin/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate
-# the comment at the head of the old lock stays
+# keep the comment at the head of the old lock
 replace_lock = (sed -n '/^\#/p' requirements/$(1); cat .venv/lock/$(1)) > .venv/lock/new && mv .venv/lock/new requirements/$(1)
 
 .venv/lock:

@@ -132,12 +132,17 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dic
 
 @pytest.fixture(autouse=True)
 def log_as_before() -> Iterator[None]:
-    """Undo what commands change in logging, so that tests run in any order."""
-    root, project = logging.getLogger(), logging.getLogger("src")
-    before = root.handlers[:], root.level, project.level, logging.raiseExceptions
+    """Undo what commands change in logging, also those in fixtures of a session, so that tests run in any order."""
+    reset_log()
     yield
-    for handler in set(root.handlers) - set(before[0]):
+    reset_log()
+
+
+def reset_log() -> None:
+    root = logging.getLogger()
+    for handler in [handler for handler in root.handlers if type(handler) in (logging.FileHandler, logging.StreamHandler)]:
+        root.removeHandler(handler)
         handler.close()
-    root.handlers[:], logging.raiseExceptions = before[0], before[3]
-    root.setLevel(before[1])
-    project.setLevel(before[2])
+    root.setLevel(logging.WARNING)
+    logging.getLogger("src").setLevel(logging.NOTSET)
+    logging.raiseExceptions = True

@@ -38,7 +38,7 @@ def load_config(folder: Path) -> ExperimentConfig | StudyConfig:
 def track(config: ExperimentConfig) -> Literal["closed", "open"]:
     """Return `open` if any setting names something in LEARNED_ON_ENERGIES, else `closed`.
 
-    The closed track is the task's data and published tables that hold no energy of a crystal. What the open track adds was
+    The closed track is the task's data and published tables that contain no energy of a crystal. What the open track adds was
     trained on the data set that FLLA was taken from, its test crystals included.
     """
     settings = json.dumps(to_dict(config))

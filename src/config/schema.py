@@ -14,7 +14,7 @@ Steps = Annotated[int, Field(ge=1, le=1_000_000)]  # epochs, trees, crystals of 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
 
-TYPES: dict[str, type] = {}  # name of a config class, as JSON holds it -> the class
+TYPES: dict[str, type] = {}  # name of a config class in JSON -> the class
 _BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 _SETTINGS = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 C = TypeVar("C")

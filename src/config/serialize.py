@@ -7,7 +7,7 @@ from src.config.schema import TYPES
 
 
 def to_dict(config: Any) -> Any:
-    """Return the config as JSON holds it: a dataclass as an object with the name of its class, a tuple as a list."""
+    """Return the config as JSON-serialisable values: a dataclass as an object with the name of its class, a tuple as a list."""
     if is_dataclass(config):
         return {"type": type(config).__name__, **{f.name: to_dict(getattr(config, f.name)) for f in fields(config)}}
     return [to_dict(value) for value in config] if isinstance(config, tuple) else config

@@ -39,7 +39,7 @@ class Task:
 
 
 def read_task(folder: Path) -> Task:
-    """Return the task of a folder; raise ValueError if its description is incomplete, has unknown keys, or leaves the folder."""
+    """Return the task of a folder; raise ValueError if its description lacks keys, has unknown ones, or points outside it."""
     path = folder / "task.toml"
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: copy input/flla/task.toml there and name the columns of your table")

@@ -70,7 +70,7 @@ def _values(name: str, crystal: PrimitiveCrystal, problems: Counter[str]) -> lis
     group = GROUPS[name]
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # pymatgen and matminer warn of elements that lack a property
+            warnings.simplefilter("ignore")  # pymatgen and matminer warn about elements that lack a property
             values = group.compute(crystal)
     except ValueError as error:
         if group.is_finite:

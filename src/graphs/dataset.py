@@ -35,7 +35,7 @@ def cached_graphs(crystals: Crystals, crystals_key: str, config: GraphConfig, fo
 
 
 def build_store(crystals: Crystals, config: GraphConfig, n_jobs: int = 1, scratch: Path | None = None) -> RaggedStore:
-    """Return the graphs of all crystals in single precision, as `RaggedStore.concatenate` leaves them."""
+    """Return the graphs of all crystals in single precision, as `RaggedStore.concatenate` returns them."""
     n = len(crystals)
     chunks = in_chunks(partial(_build_chunk, crystals, config), range(n), n, CHUNK, "crystals to graphs", n_jobs)
     store = RaggedStore.concatenate(chunks, scratch)

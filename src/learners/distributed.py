@@ -116,7 +116,7 @@ def _from_main(call: tuple | None) -> tuple | None:
 
 
 def mine(items: Sequence[T]) -> Sequence[T]:
-    """Return this process's share of the items; the shares of all processes hold each item once."""
+    """Return this process's share of the items; the shares of all processes contain each item once."""
     return items[rank() :: world_size()]
 
 

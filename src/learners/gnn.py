@@ -51,7 +51,7 @@ class GraphInputs:
         """Return the batch of these rows, with the features of crystals and atoms, on a device."""
         chosen = self[rows]
         batch = batch_from_store(self.store, chosen.crystals)
-        batch.global_features, batch.atom_features = chosen.features_beside()
+        batch.global_features, batch.atom_features = chosen.extra_features()
         return batch if device == "cpu" else batch.to(device)
 
     @property
@@ -71,7 +71,7 @@ class GraphInputs:
         destination = self.store.arrays["edge_dst_index"][rows] + start
         return np.bincount(destination, self.store.arrays["edge_multiplicity"][rows], minlength=n_orbits.sum())
 
-    def features_beside(self) -> tuple[Tensor | None, Tensor | None]:
+    def extra_features(self) -> tuple[Tensor | None, Tensor | None]:
         """Return the features of these crystals, (n_crystals, n), and of their atoms, (n_atoms, n); None for those not used."""
         of_crystals = of_atoms = None
         if self.global_features is not None:
@@ -84,11 +84,11 @@ class GraphInputs:
     @property
     def statistics(self) -> InputStatistics:
         """Mean and spread of the features of crystals and atoms over these crystals."""
-        return InputStatistics(*(None if x is None else statistics_of(x) for x in self.features_beside()))
+        return InputStatistics(*(None if x is None else statistics_of(x) for x in self.extra_features()))
 
 
 class GnnLearner(Learner[GnnConfig]):
-    """Trains and holds one network."""
+    """One network and its training."""
 
     is_distributable = True
     model: torch.nn.Module | None = None
@@ -157,8 +157,8 @@ class GnnLearner(Learner[GnnConfig]):
         learner.avg_n_neighbors = settings["avg_n_neighbors"]
         with loading(folder / WEIGHTS):
             weights = load_file(folder / WEIGHTS)
-            vectors, beside = weights["element_vectors"], (f"{name}.statistics" for name in InputStatistics._fields)
-            statistics = InputStatistics(*(weights.get(name) for name in beside))
+            vectors, names = weights["element_vectors"], (f"{name}.statistics" for name in InputStatistics._fields)
+            statistics = InputStatistics(*(weights.get(name) for name in names))
             model = make_network(config.network, config.graph, vectors, learner.avg_n_neighbors, statistics)
             model.load_state_dict(weights)
         learner.model = model.to(device)

@@ -158,4 +158,4 @@ class Learner(ABC, Generic[C]):
     @property
     @abstractmethod
     def n_parameters(self) -> int:
-        """Number of trained numbers: weights, or leaves of trees."""
+        """Number of fitted parameters: weights, or leaves of trees."""

@@ -23,7 +23,7 @@ def pretrain(
     folder: Path,
     watch: Watch,
 ) -> None:
-    """Train the stage and leave its averaged weights in `model`; checkpoint and history go to folder/pretraining."""
+    """Train this stage and load its averaged weights into `model`; checkpoint and history go to folder/pretraining."""
     of_energies = energy_loss(training)
 
     def loss(network: nn.Module, batch: GraphBatch, wanted: Tensor) -> Tensor:

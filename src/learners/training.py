@@ -53,7 +53,7 @@ def energy_loss(config: TrainingConfig) -> Callable[[Tensor, Tensor], Tensor]:
 
 
 class Training:
-    """A network, its averaged copy, and all state that a checkpoint holds. loss: None is the loss of the energies."""
+    """A network, its averaged copy, and all state that a checkpoint contains. loss: by default that of the energies."""
 
     def __init__(self, model: nn.Module, config: TrainingConfig, seed: int, n_train: int, loss: Loss | None = None) -> None:
         self.model, self.config, self.seed, self.n_train = model, config, seed, n_train
@@ -126,7 +126,7 @@ class Training:
         write_atomic(folder / HISTORY, lines.getvalue().encode())
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint holds."""
+        """Return what a checkpoint contains."""
         return {
             "model": self.model.state_dict(),
             "averaged": self.averaged.state_dict(),

@@ -26,5 +26,5 @@ def make_network(
     statistics: InputStatistics = NO_STATISTICS,
 ) -> nn.Module:
     """Return an untrained network. element_vectors: (N_ELEMENTS, n_features). The statistics are those of the training fold."""
-    beside = {"statistics": statistics} if any(x is not None for x in statistics) else {}  # only NequIP takes them
-    return resolve_name(NETWORKS[type(config)])(config, graph, element_vectors, avg_n_neighbors, **beside)
+    extra = {"statistics": statistics} if any(x is not None for x in statistics) else {}  # only NequIP takes them
+    return resolve_name(NETWORKS[type(config)])(config, graph, element_vectors, avg_n_neighbors, **extra)

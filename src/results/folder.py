@@ -64,11 +64,6 @@ class RunDir:
 
     path: Path
 
-    @property
-    def metrics_path(self) -> Path:
-        """Path of the metrics over all folds."""
-        return self.path / "metrics.json"
-
     def fold(self, k: int) -> Path:
         """Return the folder of fold k."""
         return self.path / f"fold_{k}"

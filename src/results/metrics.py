@@ -1,6 +1,6 @@
 """Scores over whole arrays of predictions.
 
-Slow libraries are imported inside functions, so that commands that look at results start at once.
+Slow libraries are imported inside functions, so that commands that only look at results start quickly.
 """
 
 import numpy as np
@@ -26,13 +26,6 @@ def bootstrap_interval(difference: Values, level: float = 0.95) -> tuple[float, 
         return float(difference[0]), float(difference[0])
     from scipy.stats import bootstrap
 
-    found = bootstrap(
-        (difference,),
-        np.mean,
-        n_resamples=9999,
-        batch=200,
-        confidence_level=level,
-        method="percentile",
-        rng=np.random.default_rng(0),
-    )
-    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+    how = {"n_resamples": 9999, "batch": 200, "method": "percentile", "rng": np.random.default_rng(0)}
+    low, high = bootstrap((difference,), np.mean, confidence_level=level, **how).confidence_interval
+    return float(low), float(high)

@@ -1,4 +1,4 @@
-"""An ensemble as an experiment: its folds are blends of its members' folds, so it leaves the files of any run."""
+"""An ensemble as an experiment: its folds are blends of its members' folds, so it writes the same files as any run."""
 
 import logging
 

@@ -60,12 +60,7 @@ def _on_ray(function: Function, job: Any, folds: Sequence[int], address: str, n_
         host, _, port = address.removeprefix("ray://").rpartition(":")
         if port.isdigit():  # ray.init would keep trying for minutes
             create_connection((host, int(port)), timeout=TIMEOUT).close()
-        ray.init(
-            address=address,
-            runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}},
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
+        ray.init(address, runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}}, log_to_driver=False, logging_level=logging.ERROR)
     except OSError as error:
         raise ValueError(f"--address {address}: no Ray cluster answers there (ray start --head starts one)") from error
     try:

@@ -69,7 +69,7 @@ def collect(config: ExperimentConfig, run: RunDir, data: TaskData) -> dict:
     oof = parts.set_index("id").loc[data.train.ids].rename_axis("id").reset_index() if covered else parts
     if not covered or not np.allclose(oof["e_form"], data.train.targets, rtol=0, atol=1e-9):
         raise ValueError(
-            f"{run.path}: valid.csv of the folds do not hold each row of the training table once, with its target; remove the "
+            f"{run.path}: the folds' valid.csv files do not contain each training row once, with its target; remove the "
             "fold folders that were edited or exchanged (or all) and train again"
         )
     test = pd.DataFrame({"id": data.test.ids})
@@ -101,5 +101,5 @@ def collect(config: ExperimentConfig, run: RunDir, data: TaskData) -> dict:
     }
     write_csv(run.path / "oof.csv", oof)
     write_csv(run.path / "test.csv", test)
-    write_json(run.metrics_path, metrics)
+    write_json(run.path / "metrics.json", metrics)
     return metrics

@@ -25,7 +25,7 @@ T = TypeVar("T")
 def cache_key(data: str, settings: object, code: Iterable[str], libraries: Iterable[str]) -> str:
     """Return the hash of everything that shapes what is cached.
 
-    data: identifies what it is made from. settings: as JSON holds them; a user's file appears in them by its `file_key`.
+    data: identifies what it is made from. settings: JSON-serialisable; a user's file is represented by its `file_key`.
     code: source files of the modules that make it. libraries: installed packages that they call.
     """
     digest = hashlib.sha256(json.dumps([data, settings, [(name, version(name)) for name in libraries]]).encode())
@@ -45,7 +45,7 @@ def file_key(path: Path) -> str:
 def cached(path: Path, read: Callable[[Path], T], build: Callable[[], object]) -> T:
     """Return what `read` makes of a file or folder; if it is missing or damaged, one process lets `build` write it first.
 
-    path: its name holds the `cache_key`, so what is rebuilt equals what was lost.
+    path: its name contains the `cache_key`, so what is rebuilt equals what was lost.
     read: raises ValueError, which says to remove it, if it is damaged.
     """
     if (found := _read_undamaged(path, read, logging.DEBUG)) is not None:

@@ -31,7 +31,7 @@ def write_atomic(path: Path, content: bytes) -> None:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())  # on the disk before its name: a power failure leaves no empty file
+            os.fsync(file.fileno())  # before the rename, so that a power failure leaves no empty file
         temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:

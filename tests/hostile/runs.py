@@ -267,7 +267,7 @@ RUNS = [
     file("run", "fold_1/valid.csv", "with NaN", last("nan"), "not finite", FOLD),
     file("run", "fold_1/valid.csv", "with a row twice", ROW_TWICE, "is duplicated", FOLD),
     file("run", "fold_1/valid.csv", "without a column", replaced("e_form_pred", "prediction"), "no column e_form_pred", FOLD),
-    Bad("run", "files of another fold", other_fold, ("do not hold each row", "remove the fold folders")),
+    Bad("run", "files of another fold", other_fold, ("do not contain each training row", "remove the fold folders")),
     file("run", "fold_1/test.csv", "with a row less", ROW_LESS, "its ids are not those of the test table", "remove"),
     file("run", "fold_1/test.csv", "garbage", garbage, "is damaged", FOLD, "fold_1"),
     file("run", "oof.csv", "cut off", lambda c: half(c) + b'"', "oof.csv", AGAIN, command=Place.submit),
@@ -283,7 +283,7 @@ RUNS = [
     file("run", "metrics.json", "a deep nest", lambda _: b"[" * 100_000, "is damaged", AGAIN, command=Place.compare),
     folds("garbage", garbage, "is damaged", AGAIN),
     folds("of other rows", ROW_LESS, "its ids are not those of the training table", "remove it"),
-    folds("beyond the number of folds", replaced(",1\n", ",99\n"), "it holds the folds [0, 1, 99], not 0 to 1", AGAIN),
+    folds("beyond the number of folds", replaced(",1\n", ",99\n"), "it has the folds [0, 1, 99], not 0 to 1", AGAIN),
     folds("in words", replaced(",1\n", ",one\n"), "not finite", AGAIN),
 ]  # fmt: skip
 CHECKPOINTS = [

@@ -75,5 +75,5 @@ def test_a_study_has_nothing_for_a_tracker_and_is_refused_at_the_start(monkeypat
     monkeypatch.setattr(tracker, "find_spec", lambda name: object())
     study = StudyConfig(variants=(("a", GBDT), ("b", replace(GBDT, seed=1))), folds=(0,))
     tracker.check_tracker("mlflow", GBDT)
-    with pytest.raises(ValueError, match="this is a study"):
+    with pytest.raises(ValueError, match="a study writes only a table"):
         tracker.check_tracker("mlflow", study)

@@ -37,7 +37,7 @@ def cache_key(data: str, settings: object, code: Iterable[str], libraries: Itera
 def file_key(path: Path) -> str:
     """Return the hash of a user's file and its side files, whose names begin with its own."""
     digest = hashlib.sha256()
-    for part in sorted(path.parent.glob(f"{path.name}*")):
+    for part in sorted(filter(Path.is_file, path.parent.glob(f"{path.name}*"))):
         digest.update(part.read_bytes())
     return digest.hexdigest()
 

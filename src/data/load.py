@@ -19,8 +19,8 @@ from src.data.task import Task, read_task
 from src.storage import ragged
 from src.storage.cache import cache_key
 from src.storage.files import write_csv
+from src.storage.id_table import read_id_table
 from src.storage.ragged import RaggedStore
-from src.storage.tables import read_id_table
 
 log = logging.getLogger(__name__)
 REMEDY = "remove it, and train.py will write it again"

@@ -10,7 +10,7 @@ import numpy as np
 from src.config import GbdtConfig
 from src.data.table import Crystals
 from src.learners.learner import Learner, Values, Watched, fitted, loading, read_settings, write_learner
-from src.learners.tables import TableInputs
+from src.learners.table_inputs import TableInputs
 from src.storage.names import HISTORY
 
 WEIGHTS = "model.txt"

@@ -13,7 +13,7 @@ from src.config import GbdtEnsembleConfig
 from src.data.table import Crystals
 from src.learners.gbdt import GbdtLearner
 from src.learners.learner import Learner, Values, Watched, fitted, read_settings, write_learner
-from src.learners.tables import TableInputs
+from src.learners.table_inputs import TableInputs
 from src.storage.names import HISTORY
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from src.config import SvrConfig
 from src.data.table import Crystals
 from src.features.tables import finite_features
 from src.learners.learner import Learner, Values, Watched, fitted, loading, read_settings, write_learner
-from src.learners.tables import TableInputs
+from src.learners.table_inputs import TableInputs
 from src.storage.files import to_bytes
 from src.storage.names import HISTORY
 

@@ -10,8 +10,8 @@ import pandas as pd
 
 from src.config import ExperimentConfig, from_dict, to_dict
 from src.storage.files import locked, read_json, write_csv, write_json
+from src.storage.id_table import read_id_table
 from src.storage.names import CHECKPOINT
-from src.storage.tables import read_id_table
 
 NUMBER = (int, float)
 Kinds = dict[str, type | tuple[type, ...]]

@@ -1,4 +1,4 @@
-"""Drawings of crystal structures."""
+"""Drawings of crystal structures. pymatviz draws with plotly, whose static pictures need a browser."""
 
 from itertools import combinations, product
 

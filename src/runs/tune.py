@@ -18,6 +18,7 @@ from src.config.load import load_config
 from src.data.folds import assign_folds
 from src.data.load import TaskData, load_folds, load_task_data
 from src.data.target import TargetNormalizer
+from src.data.task import read_task
 from src.features.chgnet import base_energies
 from src.learners.learner import Watched
 from src.learners.make import make_learner
@@ -49,9 +50,9 @@ def search(number: str, task: Path, outputs: Path, n_trials: int, device: str) -
     name = experiment_name(number)
     config: Any = load_config(EXPERIMENTS / name)
     ranges(config)
-    data = load_task_data(task, outputs, skip_bad_rows=False, n_jobs=1)
-    folder = data.folder / "tune" / name
+    folder = outputs / read_task(task).name / "tune" / name
     study = open_study(name, folder)
+    data = load_task_data(task, outputs, skip_bad_rows=False, n_jobs=1)
     tune(config, data, study, folder, n_trials, device)
     write_atomic(folder / "proposal.py", proposal(config, name, study).encode())
     return (

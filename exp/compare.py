@@ -30,8 +30,8 @@ def main(argv: list[str] | None = None) -> None:
             print(score_submission(args.submission, task))
             return
         members = chosen(args.numbers, args.track, task.name, args.outputs)
-        rows = score_rows(members, read_labels(task) if args.score else None)
-        print(as_json(members, rows, task.unit) if args.json else as_text(members, rows, task.unit, args.markdown))
+        rows = score_rows(members, read_labels(task) if args.score else None, task.metric)
+        print(as_json(members, rows, task.unit) if args.json else as_text(members, rows, task.unit, args.markdown, task.metric))
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ def test_the_difference_is_paired_and_has_its_sign_from_the_interval(baseline: P
     """A small constant gain shows although crystals differ a hundred times as much from each other."""
     error = np.abs(baseline.oof["e_form_pred"] - baseline.oof["e_form"]) + 0.01
     better = paired_difference(with_error(baseline, error), with_error(baseline, error - 0.005))
-    assert better.mae == pytest.approx(-0.005)
+    assert better.value == pytest.approx(-0.005)
     assert better.is_significant and str(better).endswith("*")
     assert (better.folds_won, better.n_folds) == (10, 10)
     noise = np.random.default_rng(0).normal(size=len(error)) * 0.01

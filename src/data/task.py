@@ -3,7 +3,9 @@
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
+MetricName = Literal["mae", "rmse", "rmsle", "mape", "r2", "spearman"]
 FILES = ("train", "test", "sample_submission", "test_labels")
 TEXTS = ("id_column", "structure_column", "target_column", "metric", "unit")
 COLUMNS = TEXTS[:3]
@@ -16,7 +18,7 @@ class Task:
     """Description of a task.
 
     files: the name of each of FILES, relative to the task's folder.
-    metric: `mae` or `rmse`, the competition's score.
+    metric: the competition's score, a key of METRICS in src/results/metrics.py.
     """
 
     name: str
@@ -24,7 +26,7 @@ class Task:
     id_column: str
     structure_column: str
     target_column: str
-    metric: str
+    metric: MetricName
     unit: str
     files: dict[str, str]
 
@@ -58,8 +60,8 @@ def read_task(folder: Path) -> Task:
         raise ValueError(
             f"{path}: {', '.join(COLUMNS)} are {[fields[name] for name in COLUMNS]}, expected three different columns"
         )
-    if fields["metric"] not in ("mae", "rmse"):
-        raise ValueError(f"{path}: metric = {fields['metric']!r}, expected 'mae' or 'rmse'")
+    if fields["metric"] not in get_args(MetricName):
+        raise ValueError(f"{path}: metric = {fields['metric']!r}, expected one of {', '.join(get_args(MetricName))}")
     files = fields.get("files")
     if not isinstance(files, dict) or set(files) - set(FILES) or not {"train", "test", "sample_submission"} <= set(files):
         raise ValueError(f"{path}: [files] must name train, test and sample_submission (and may name test_labels)")

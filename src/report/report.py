@@ -8,12 +8,14 @@ from src.config.load import question_and_parent, track_of
 from src.data.crystal import N_ELEMENTS
 from src.data.describe import SYSTEMS, describe
 from src.data.load import TaskData
+from src.data.task import MetricName
 from src.report import crystals, curves, figures
 from src.report.page import Section, html_table, note, page, picture
 from src.report.structure import structure_svg
 from src.results.blend import Blend, fit_blend, fixed_blend, shared_folds, stack_oof
 from src.results.comparison import error_correlation, leaderboard, score_rows
 from src.results.intervals import calibrate
+from src.results.metrics import METRICS
 from src.results.predictions import Predictions
 
 Values = NDArray[np.float64]
@@ -23,15 +25,16 @@ LEVELS = np.array([0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95])
 
 def report(data: TaskData, members: list[Predictions], labels: pd.Series | None) -> str:
     """Return the page's HTML; without test labels it has no test scores."""
-    members = sorted(members, key=lambda member: member.metrics["oof_mae"])
+    metric = METRICS[data.task.metric]
+    members = sorted(members, key=lambda member: metric.loss(*member.oof[["e_form", "e_form_pred"]].to_numpy().T))
     described = describe(data.train)
     unit, best = data.task.unit, members[0]
     error = np.abs(best.oof["e_form_pred"] - best.oof["e_form"]).to_numpy()
-    weights, blend, singles = blend_section(members, data.task.metric)
+    weights, blend, singles = blend_section(members, data.task.metric, unit)
     top = members[:N_PARITY]
     scatter = picture(figures.parity(top, unit), "parity") + picture(figures.error_distribution(members, unit), "errors")
     sections = [
-        leaderboard_section(members, labels, unit),
+        leaderboard_section(members, labels, unit, data.task.metric),
         ("Predictions against truth", note("Out of fold; the best experiments.") + scatter),
         element_section(data, error, best.name),
         kind_section(described, error, best.name, unit),
@@ -44,22 +47,25 @@ def report(data: TaskData, members: list[Predictions], labels: pd.Series | None)
     return page(f"Formation energies: {data.task.name}", sections)
 
 
-def leaderboard_section(members: list[Predictions], labels: pd.Series | None, unit: str) -> Section:
+def leaderboard_section(members: list[Predictions], labels: pd.Series | None, unit: str, metric: MetricName) -> Section:
     """Return the scores of all experiments, each with its question and track."""
-    rows = score_rows(members, labels)
-    columns = {"oof_mae": "OOF MAE", "fold_mae_sd": "sd over folds", "oof_rmse": "OOF RMSE"}
+    rows = score_rows(members, labels, metric)
+    columns = {f"oof_{metric}": f"OOF {METRICS[metric].text}", f"fold_{metric}_sd": "sd over folds"}
+    columns |= {"oof_mae": "OOF MAE", "oof_rmse": "OOF RMSE"}
     if labels is not None:
-        columns |= {"test_mae": "test MAE", "test_rmse": "test RMSE"}
+        columns |= {f"test_{metric}": f"test {METRICS[metric].text}", "test_mae": "test MAE", "test_rmse": "test RMSE"}
     columns |= {"cpu_seconds": "CPU s", "n_parameters": "parameters"}
     cells = []
     for row in rows:
         difference, name = row["difference"], row["experiment"]
-        numbers = [(f"{row[key]:.4f}" if key.endswith(("mae", "rmse", "sd")) else f"{row[key]:.0f}", row[key]) for key in columns]
-        gain = (str(difference), difference.mae) if difference else ("", float("nan"))
+        numbers = [
+            (f"{row[key]:.4f}" if key.startswith(("oof", "fold", "test")) else f"{row[key]:.0f}", row[key]) for key in columns
+        ]
+        gain = (str(difference), difference.value) if difference else ("", float("nan"))
         cells.append([name, question_and_parent(name)[0], track_of(name), *numbers, gain])
-    header = ["experiment", "question", "track", *columns.values(), f"ΔMAE to {members[0].name} (95%)"]
+    header = ["experiment", "question", "track", *columns.values(), f"Δ{METRICS[metric].text} to {members[0].name} (95%)"]
     text = f"Errors in {unit}; * the paired bootstrap interval over crystals excludes zero. Click a column to sort."
-    ranks = note(leaderboard(rows)) if labels is not None and len(rows) > 2 else ""
+    ranks = note(leaderboard(rows, metric)) if labels is not None and len(rows) > 2 else ""
     return "Leaderboard", note(text) + html_table(header, cells, sortable=True) + ranks
 
 
@@ -120,7 +126,7 @@ def worst_section(data: TaskData, described: pd.DataFrame, members: list[Predict
     return f"The {len(rows)} worst crystals", note(text) + html_table(header, rows, sortable=True)
 
 
-def blend_section(members: list[Predictions], metric: str) -> tuple[Section, Blend, list[Predictions]]:
+def blend_section(members: list[Predictions], metric: MetricName, unit: str) -> tuple[Section, Blend, list[Predictions]]:
     """Return weights and error correlations, the blend of all experiments that are not ensembles themselves, and these."""
     singles = [member for member in members if "spread" not in member.oof]
     e_form, oof = stack_oof(singles)
@@ -128,8 +134,9 @@ def blend_section(members: list[Predictions], metric: str) -> tuple[Section, Ble
         blend = fixed_blend(np.ones(1), oof)
         return ("Blend", note("One experiment: nothing to blend.")), blend, singles
     blend = fit_blend("weights", e_form, oof, shared_folds(singles), metric)
-    nested, naive = (np.abs(pred - e_form).mean() for pred in (blend.nested_pred, blend.naive_pred))
-    text = f"Non-negative weights fitted out of fold: nested OOF MAE {nested:.4f}, naive {naive:.4f} eV/atom."
+    nested, naive = (METRICS[metric](e_form, pred) for pred in (blend.nested_pred, blend.naive_pred))
+    title = f"OOF {METRICS[metric].label(unit)}"
+    text = f"Non-negative weights fitted out of fold: nested {title} {nested:.4f}, naive {naive:.4f}."
     weights = picture(figures.blend_weights([member.name for member in singles], blend.fold_weights), "blend weights")
     matrix = picture(figures.correlation_matrix(error_correlation(members)), "correlation of errors")
     return ("Blend", note(text) + weights + matrix), blend, singles

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.config import BlendMethod
+from src.data.task import MetricName
 from src.results.predictions import Predictions
 from src.results.weights import fit_weights
 
@@ -45,7 +46,7 @@ def fixed_blend(weights: Values, oof: Values) -> Blend:
     return Blend(weights, weights[None], pred, pred)
 
 
-def fit_blend(method: BlendMethod, e_form: Values, oof: Values, fold: NDArray[np.int64], metric: str) -> Blend:
+def fit_blend(method: BlendMethod, e_form: Values, oof: Values, fold: NDArray[np.int64], metric: MetricName) -> Blend:
     """Return the blend with weights fitted to out-of-fold rows. e_form, fold: (n_crystals,). oof: (n_crystals, n_members)."""
     if method == "mean":
         return fixed_blend(fit_weights(method, oof, e_form, metric), oof)

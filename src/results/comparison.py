@@ -1,7 +1,7 @@
 """Finished experiments side by side, paired by crystal and by fold."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -10,21 +10,26 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from src.config.load import track_of
+from src.data.task import MetricName
 from src.paths import EXPERIMENTS, shown
 from src.results.blend import fixed_blend, stack_oof, stack_test
 from src.results.intervals import calibrate
-from src.results.metrics import bootstrap_interval, scores
+from src.results.metrics import METRICS, bootstrap_interval, bootstrap_score_interval, check_targets, scores
 from src.results.predictions import Predictions, find_predictions
+
+Values = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Difference of OOF MAE to a reference, eV/atom; negative is better.
+    """Difference of an OOF score to a reference, in the task's unit if the metric has one.
 
-    low, high: 95% bootstrap interval over crystals. folds_won, n_folds: in how many folds the MAE is lower.
+    low, high: 95% bootstrap interval over crystals. folds_won, n_folds: in how many folds the score is better.
     """
 
-    mae: float
+    metric: MetricName
+    value: float
     low: float
     high: float
     folds_won: int
@@ -36,22 +41,31 @@ class Difference:
         return not self.low <= 0 <= self.high
 
     def __str__(self) -> str:
-        return f"{self.mae:+.4f} ({self.low:+.4f} to {self.high:+.4f}){' *' if self.is_significant else ''}"
+        return f"{self.value:+.4f} ({self.low:+.4f} to {self.high:+.4f}){' *' if self.is_significant else ''}"
 
 
-def difference_of_errors(reference: NDArray[np.float64], other: NDArray[np.float64], fold: NDArray[np.int64]) -> Difference:
-    """Return how much larger the absolute errors of `other` are; all arguments: (n_crystals,)."""
-    difference = other - reference
-    low, high = bootstrap_interval(difference)
-    by_fold = pd.Series(difference).groupby(fold).mean()
-    return Difference(float(difference.mean()), low, high, int((by_fold < 0).sum()), len(by_fold))
+def difference_of_scores(e_form: Values, reference: Values, other: Values, fold: IntArray, metric: MetricName) -> Difference:
+    """Return how much larger the score of the predictions `other` is; all arrays: (n_crystals,)."""
+    if metric == "mae":  # a mean over crystals, so their differences are enough
+        difference = np.abs(other - e_form) - np.abs(reference - e_form)
+        low, high = bootstrap_interval(difference)
+        by_fold = pd.Series(difference).groupby(fold).mean()
+        return Difference(metric, float(difference.mean()), low, high, int((by_fold < 0).sum()), len(by_fold))
+    value = METRICS[metric](e_form, other) - METRICS[metric](e_form, reference)
+    low, high = bootstrap_score_interval(metric, e_form, reference, other)
+    losses = [fold_scores(e_form, pred, fold, METRICS[metric].loss) for pred in (reference, other)]
+    return Difference(metric, value, low, high, int((losses[1] < losses[0]).sum()), len(losses[0]))
 
 
-def paired_difference(reference: Predictions, other: Predictions) -> Difference:
+def fold_scores(e_form: Values, pred: Values, fold: IntArray, score: Callable[[Values, Values], float]) -> Values:
+    """Return the score of each fold's rows, (n_folds,)."""
+    return np.array([score(e_form[fold == k], pred[fold == k]) for k in np.unique(fold)])
+
+
+def paired_difference(reference: Predictions, other: Predictions, metric: MetricName = "mae") -> Difference:
     """Return the difference of `other` to `reference` over the same crystals and the folds of `reference`."""
     e_form, oof = stack_oof([reference, other])
-    error = np.abs(oof - e_form[:, None])
-    return difference_of_errors(error[:, 0], error[:, 1], reference.oof["fold"].to_numpy())
+    return difference_of_scores(e_form, oof[:, 0], oof[:, 1], reference.oof["fold"].to_numpy(), metric)
 
 
 def chosen(numbers: Sequence[str], track: str, task_name: str, outputs: Path) -> list[Predictions]:
@@ -70,34 +84,41 @@ def chosen(numbers: Sequence[str], track: str, task_name: str, outputs: Path) ->
     return found
 
 
-def score_rows(members: Sequence[Predictions], labels: pd.Series | None) -> list[dict]:
-    """Return one row of scores per experiment; differences are to the first.
+def score_rows(members: Sequence[Predictions], labels: pd.Series | None, metric: MetricName = "mae") -> list[dict]:
+    """Return one row of scores per experiment; differences, in the task's metric, are to the first.
 
     labels: id -> target of the test rows; with them, test scores and the share of crystals inside the 90% intervals.
     """
     rows = []
     for member in members:
         e_form, oof = stack_oof([member])
-        oof_scores = scores(e_form, oof[:, 0])
+        check_targets(metric, member.source / "oof.csv", member.oof["id"].tolist(), e_form)
+        oof_scores = scores(e_form, oof[:, 0], metric)
         row: dict = {"experiment": member.name, "oof_mae": oof_scores["mae"], "fold_mae_sd": member.metrics["fold_mae_sd"]}
         row["oof_rmse"] = oof_scores["rmse"]
+        if metric != "mae":
+            by_fold = fold_scores(e_form, oof[:, 0], member.oof["fold"].to_numpy(), METRICS[metric])
+            row |= {f"oof_{metric}": oof_scores[metric], f"fold_{metric}_sd": float(by_fold.std(ddof=1))}
         if labels is not None:
             pred = stack_test([member], list(labels.index))[:, 0]
-            test = scores(labels.to_numpy(), pred)
+            test = scores(labels.to_numpy(), pred, metric)
             half_width = calibrate([member], fixed_blend(np.ones(1), oof), list(labels.index)).half_width
             inside = float((np.abs(labels.to_numpy() - pred) <= half_width).mean())
-            row |= {"test_mae": test["mae"], "test_rmse": test["rmse"], "inside_90": inside}
+            row |= {"test_mae": test["mae"], "test_rmse": test["rmse"], f"test_{metric}": test[metric], "inside_90": inside}
         row |= {"cpu_seconds": member.metrics["cpu_seconds"], "n_parameters": member.metrics["n_parameters"]}
-        row["difference"] = None if member is members[0] else paired_difference(members[0], member)
+        row["difference"] = None if member is members[0] else paired_difference(members[0], member, metric)
         rows.append(row)
     return rows
 
 
-def score_cells(row: dict) -> dict[str, str]:
-    """Return the scores of one row of `score_rows` as people read them, column -> text."""
-    cells = {"OOF MAE": f"{row['oof_mae']:.4f} ± {row['fold_mae_sd']:.4f}", "OOF RMSE": f"{row['oof_rmse']:.4f}"}
+def score_cells(row: dict, metric: MetricName = "mae") -> dict[str, str]:
+    """Return the scores of one row of `score_rows` as people read them, column -> text; the task's metric is the first."""
+    names = dict.fromkeys((metric, "mae", "rmse"))
+    cells = {f"OOF {METRICS[name].text}": f"{row[f'oof_{name}']:.4f}" for name in names}
+    for name in dict.fromkeys((metric, "mae")):
+        cells[f"OOF {METRICS[name].text}"] += f" ± {row[f'fold_{name}_sd']:.4f}"
     if "test_mae" in row:
-        cells |= {"test MAE": f"{row['test_mae']:.4f}", "test RMSE": f"{row['test_rmse']:.4f}"}
+        cells |= {f"test {METRICS[name].text}": f"{row[f'test_{name}']:.4f}" for name in names}
         cells |= {"in 90%": f"{row['inside_90']:.1%}"}
     return cells | {"CPU s": f"{row['cpu_seconds']:.0f}", "parameters": str(row["n_parameters"])}
 
@@ -109,42 +130,49 @@ def error_correlation(members: Sequence[Predictions]) -> pd.DataFrame:
     return pd.DataFrame(np.corrcoef(oof - e_form[:, None], rowvar=False).reshape(len(names), -1), index=names, columns=names)
 
 
-def leaderboard(rows: list[dict]) -> str:
-    """Return how well the order out of fold agrees with the order on the test set."""
-    from scipy.stats import spearmanr
-
-    correlation = spearmanr([row["oof_mae"] for row in rows], [row["test_mae"] for row in rows]).statistic
-    best = {key: min(rows, key=lambda row: row[key])["experiment"] for key in ("oof_mae", "test_mae")}
+def leaderboard(rows: list[dict], metric: MetricName = "mae") -> str:
+    """Return how well the order out of fold agrees with the order on the test set, by the task's metric."""
+    oof, test = ([row[f"{which}_{metric}"] for row in rows] for which in ("oof", "test"))
+    correlation = METRICS["spearman"](np.array(oof), np.array(test))
+    first = max if METRICS[metric].larger_is_better else min
+    best = [rows[values.index(first(values))]["experiment"] for values in (oof, test)]
     return (
         f"CV against leaderboard: rank correlation {correlation:.2f} over {len(rows)} experiments; "
-        f"best OOF {best['oof_mae']}, best on test {best['test_mae']}"
+        f"best OOF {best[0]}, best on test {best[1]}"
     )
 
 
 def as_json(members: Sequence[Predictions], rows: list[dict], unit: str) -> str:
     """Return all figures as JSON."""
-    plain = [row | {"difference": row["difference"] and asdict(row["difference"])} for row in rows]
+    plain = [row | {"difference": row["difference"] and _difference_as_json(row["difference"])} for row in rows]
     return json.dumps({"unit": unit, "rows": plain, "error_correlation": error_correlation(members).to_dict()}, indent=1)
 
 
-def as_text(members: Sequence[Predictions], rows: list[dict], unit: str, markdown: bool) -> str:
+def _difference_as_json(difference: Difference) -> dict:
+    found = asdict(difference)
+    return {found.pop("metric"): found.pop("value")} | found
+
+
+def as_text(members: Sequence[Predictions], rows: list[dict], unit: str, markdown: bool, metric: MetricName = "mae") -> str:
     """Return the table of scores, the meaning of its signs, the table of error correlations, and each member's source."""
     reference = members[0].name
-    table = pd.DataFrame([{"experiment": row["experiment"]} | score_cells(row) | _gain_cells(row, reference) for row in rows])
+    table = pd.DataFrame(
+        [{"experiment": row["experiment"]} | score_cells(row, metric) | _gain_cells(row, reference, metric) for row in rows]
+    )
     square = error_correlation(members).map("{:.2f}".format).rename_axis("error correlation").reset_index()
     tables = [to_markdown(part) if markdown else part.to_string(index=False) for part in (table, square)]
     is_scored = "test_mae" in rows[0]
     note = "sd over folds; * the 95% interval over crystals excludes zero"
     note += "; in 90%: share of test crystals inside their 90% interval." if is_scored else "."
     sources = [f"{member.name}: {track_of(member.name)} track, read from {shown(member.source)}" for member in members]
-    ranks = [leaderboard(rows)] if is_scored and len(rows) > 2 else []
+    ranks = [leaderboard(rows, metric)] if is_scored and len(rows) > 2 else []
     return "\n\n".join([tables[0], note, tables[1], *ranks, "\n".join([f"Errors in {unit}.", *sources])])
 
 
-def _gain_cells(row: dict, reference: str) -> dict[str, str]:
+def _gain_cells(row: dict, reference: str, metric: MetricName) -> dict[str, str]:
     difference: Difference | None = row["difference"]
     return {
-        f"ΔMAE to {reference}": str(difference or ""),
+        f"Δ{METRICS[metric].text} to {reference}": str(difference or ""),
         "folds won": f"{difference.folds_won} of {difference.n_folds}" if difference else "",
     }
 

@@ -8,12 +8,15 @@ import pandas as pd
 from src.data.rows import number, read_rows
 from src.data.task import Task
 from src.paths import shown
-from src.results.metrics import scores
+from src.results.metrics import METRICS, check_targets, scores
 
 
 def read_labels(task: Task) -> pd.Series:
-    """Return the test labels, id -> target."""
-    return _read_numbers(task.path("test_labels"), task.id_column, task.target_column)
+    """Return the test labels, id -> target. Raises ValueError if the task's metric is not defined for one of them."""
+    path = task.path("test_labels")
+    labels = _read_numbers(path, task.id_column, task.target_column)
+    check_targets(task.metric, path, list(labels.index), labels.to_numpy())
+    return labels
 
 
 def score_submission(path: Path, task: Task) -> str:
@@ -21,8 +24,9 @@ def score_submission(path: Path, task: Task) -> str:
     labels, submitted = read_labels(task), _read_numbers(path, task.id_column, task.target_column)
     if set(labels.index) != set(submitted.index):
         raise ValueError(f"{path}: its ids are not those of the test labels; write it again with submit.py")
-    found = scores(labels.to_numpy(), submitted[labels.index].to_numpy())
-    return f"{shown(path)}: test MAE {found['mae']:.4f}, RMSE {found['rmse']:.4f} {task.unit}, {len(labels)} crystals"
+    found = scores(labels.to_numpy(), submitted[labels.index].to_numpy(), task.metric)
+    own = "" if task.metric in ("mae", "rmse") else f"{METRICS[task.metric].text} {found[task.metric]:.4f}, "
+    return f"{shown(path)}: test {own}MAE {found['mae']:.4f}, RMSE {found['rmse']:.4f} {task.unit}, {len(labels)} crystals"
 
 
 def _read_numbers(path: Path, id_column: str, column: str) -> pd.Series:

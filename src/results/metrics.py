@@ -3,29 +3,110 @@
 Slow libraries are imported inside functions, so that commands that only look at results start quickly.
 """
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from pkgutil import resolve_name
+
 import numpy as np
 from numpy.typing import NDArray
 
+from src.data.domain import ABOVE_MINUS_ONE, NONZERO, Domain
+from src.data.task import MetricName
+
 Values = NDArray[np.float64]
+N_RESAMPLES = 999  # of a metric that is not a mean over crystals and is computed again for each
 
 
-def scores(e_form: Values, e_form_pred: Values) -> dict[str, float]:
-    """Return MAE, RMSE (both in the task's unit) and R2 over all rows."""
-    from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
+def _rmsle(target: Values, pred: Values) -> float:
+    """Return the RMSLE; predictions below zero count as zero, as in contests with targets that cannot be negative."""
+    from sklearn.metrics import root_mean_squared_log_error
 
-    return {
-        "mae": float(mean_absolute_error(e_form, e_form_pred)),
-        "rmse": float(root_mean_squared_error(e_form, e_form_pred)),
-        "r2": float(r2_score(e_form, e_form_pred)) if len(e_form) > 1 else float("nan"),
-    }
+    return float(root_mean_squared_log_error(target, np.maximum(pred, 0)))
+
+
+def _spearman(target: Values, pred: Values) -> float:
+    """Return the rank correlation; NaN if all targets or all predictions are equal."""
+    from scipy.stats import spearmanr
+
+    if not (np.ptp(target) and np.ptp(pred)):
+        return float("nan")
+    return float(spearmanr(target, pred).statistic)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A score of predictions.
+
+    text: how it is written. function: (target, prediction) -> score, or where to import it from.
+    has_unit: it has the target's unit. domain: the targets it is defined for (None: all).
+    """
+
+    text: str
+    function: str | Callable[[Values, Values], float]
+    larger_is_better: bool = False
+    has_unit: bool = False
+    domain: Domain | None = None
+
+    def __call__(self, target: Values, pred: Values) -> float:
+        function = resolve_name(self.function) if isinstance(self.function, str) else self.function
+        return float(function(target, pred))
+
+    def loss(self, target: Values, pred: Values) -> float:
+        """Return the score, negated if larger is better; infinity if it is undefined."""
+        value = -self(target, pred) if self.larger_is_better else self(target, pred)
+        return np.inf if np.isnan(value) else value
+
+    def label(self, unit: str) -> str:
+        """Return the name with the unit if it has one, such as `MAE (eV/atom)`."""
+        return f"{self.text} ({unit})" if self.has_unit else self.text
+
+
+METRICS: dict[MetricName, Metric] = {
+    "mae": Metric("MAE", "sklearn.metrics:mean_absolute_error", has_unit=True),
+    "rmse": Metric("RMSE", "sklearn.metrics:root_mean_squared_error", has_unit=True),
+    "rmsle": Metric("RMSLE", _rmsle, domain=ABOVE_MINUS_ONE),
+    "mape": Metric("MAPE", "sklearn.metrics:mean_absolute_percentage_error", domain=NONZERO),
+    "r2": Metric("R2", "sklearn.metrics:r2_score", larger_is_better=True),
+    "spearman": Metric("Spearman", _spearman, larger_is_better=True),
+}
+
+
+def scores(e_form: Values, e_form_pred: Values, metric: MetricName = "mae") -> dict[str, float]:
+    """Return MAE, RMSE (both in the task's unit), R2 and, if it is another one, the task's metric over all rows."""
+    names = dict.fromkeys(("mae", "rmse", "r2", metric))
+    undefined = ("r2", "spearman") if len(e_form) < 2 else ()
+    return {name: float("nan") if name in undefined else METRICS[name](e_form, e_form_pred) for name in names}
+
+
+def check_targets(metric: MetricName, path: Path, ids: Sequence[str], targets: Values) -> None:
+    """Raise ValueError, which names the file and the rows, if the metric is not defined for some of the targets."""
+    if (domain := METRICS[metric].domain) is not None:
+        domain.check(path, ids, targets, f"metric = {metric!r}")
 
 
 def bootstrap_interval(difference: Values, level: float = 0.95) -> tuple[float, float]:
     """Return the percentile bootstrap interval of the mean of per-crystal differences; the seed is fixed."""
     if np.ptp(difference) == 0:
         return float(difference[0]), float(difference[0])
+    return _bootstrap((difference,), np.mean, level, n_resamples=9999, batch=200)
+
+
+def bootstrap_score_interval(metric: MetricName, target: Values, pred: Values, other: Values) -> tuple[float, float]:
+    """Return the 95% percentile bootstrap interval of score(other) - score(pred) over crystals; the seed is fixed."""
+    if np.array_equal(pred, other):
+        return 0.0, 0.0
+    score = METRICS[metric]
+
+    def gain(target: Values, pred: Values, other: Values) -> float:
+        return score(target, other) - score(target, pred)
+
+    return _bootstrap((target, pred, other), gain, 0.95, n_resamples=N_RESAMPLES, paired=True, vectorized=False)
+
+
+def _bootstrap(samples: tuple[Values, ...], statistic: Callable, level: float, **options: object) -> tuple[float, float]:
     from scipy.stats import bootstrap
 
-    how = {"n_resamples": 9999, "batch": 200, "method": "percentile", "rng": np.random.default_rng(0)}
-    low, high = bootstrap((difference,), np.mean, confidence_level=level, **how).confidence_interval
+    rng = np.random.default_rng(0)
+    low, high = bootstrap(samples, statistic, confidence_level=level, method="percentile", rng=rng, **options).confidence_interval
     return float(low), float(high)

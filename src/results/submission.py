@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from src.config import BlendMethod
 from src.config.load import track_of
 from src.data.rows import read_rows
-from src.data.task import Task
+from src.data.task import MetricName, Task
 from src.paths import shown
 from src.results.blend import Blend, fit_blend, fixed_blend, normalized_weights, shared_folds, stack_oof, stack_test
-from src.results.comparison import difference_of_errors
+from src.results.comparison import difference_of_scores
 from src.results.intervals import calibrate
-from src.results.metrics import scores
+from src.results.metrics import METRICS, check_targets
 from src.results.predictions import Predictions, find_predictions
 from src.storage.files import write_csv
 
@@ -45,9 +45,10 @@ def submit(task: Task, outputs: Path, numbers: Sequence[str], how: How, baseline
     intervals = write_intervals(out, submission, members, blend, task)
     lines = [members_table(members, blend, task)]
     if baseline:
-        errors = [np.abs(stack_oof(members)[0] - found.nested_pred) for found in (without, blend)]
-        gain = difference_of_errors(errors[0], errors[1], members[0].oof["fold"].to_numpy())
-        lines.append(f"{members[-1].name} brings {gain} {task.unit} (nested OOF MAE, 95%)")
+        e_form, fold = stack_oof(members)[0], members[0].oof["fold"].to_numpy()
+        gain = difference_of_scores(e_form, without.nested_pred, blend.nested_pred, fold, task.metric)
+        metric = METRICS[task.metric]
+        lines.append(f"{members[-1].name} brings {gain} {f'{task.unit} ' * metric.has_unit}(nested OOF {metric.text}, 95%)")
     lines += [f"{shown(out)}: {len(sample)} rows, ids and order as in {task.path('sample_submission').name}", intervals]
     opened = [member.name for member in members if track_of(member.name) == "open"]
     if opened:
@@ -81,9 +82,10 @@ def check_ids(path: Path, ids: list[str], member: Predictions) -> None:
         )
 
 
-def blend_members(members: list[Predictions], how: How, metric: str) -> Blend:
+def blend_members(members: list[Predictions], how: How, metric: MetricName) -> Blend:
     """Return the blend of members with given weights or with those that a method fits."""
     e_form, oof = stack_oof(members)
+    check_targets(metric, members[0].source / "oof.csv", members[0].oof["id"].tolist(), e_form)
     if not isinstance(how, str):
         return fixed_blend(normalized_weights(how, len(members)), oof)
     if how == "mean":  # needs no common folds
@@ -122,11 +124,12 @@ def write_intervals(out: Path, submission: pd.DataFrame, members: list[Predictio
 def members_table(members: list[Predictions], blend: Blend, task: Task) -> str:
     """Return a table of the members, their weights with the spread over folds, and the blend's scores."""
     e_form, oof = stack_oof(members)
-    title = f"OOF {task.metric.upper()} ({task.unit})"
+    metric = METRICS[task.metric]
+    title = f"OOF {metric.label(task.unit)}"
     lines = [f"{'experiment':<14} {'weight over folds':>17}  {title}  read from"]
 
     def line(name: str, weight: str, pred: Values, remark: str) -> str:
-        return f"{name:<14} {weight:>17}  {scores(e_form, pred)[task.metric]:{len(title)}.4f}  {remark}"
+        return f"{name:<14} {weight:>17}  {metric(e_form, pred):{len(title)}.4f}  {remark}"
 
     for i, member in enumerate(members):
         weight = f"{blend.weights[i]:.3f} ± {blend.fold_weights[:, i].std():.3f}"

@@ -1,24 +1,30 @@
 """Weights of a blend, fitted to out-of-fold predictions. They sum to one: if all members agree, the blend agrees with them."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from src.config import BlendMethod
+from src.data.task import MetricName
+from src.results.metrics import METRICS
 
 Values = NDArray[np.float64]
 RIDGE_ALPHAS = np.logspace(-3, 4, 22)
 HILL_STEPS = 100
+POWERS = {"mae": 1, "rmse": 2}  # metrics whose order is that of a mean power of the error
 
 
-def fit_weights(method: BlendMethod, pred: Values, e_form: Values, metric: str) -> Values:
+def fit_weights(method: BlendMethod, pred: Values, e_form: Values, metric: MetricName) -> Values:
     """Return the weights, (n_members,), which sum to one.
 
-    `mean`: equal. `weights`: non-negative, the best by the metric. `ridge`: least squares shrunk towards the plain mean, by
-    leave-one-out; may be negative. `hill`: greedy selection with replacement by the metric (Caruana et al., ICML 2004).
-    pred: (n_crystals, n_members), out of fold. e_form: (n_crystals,). metric: `mae` or `rmse`.
+    `mean`: equal. `weights`: non-negative, the best by the metric: exact for MAE and MAPE (linear programme), RMSE and R2 (least
+    squares); RMSLE and Spearman have no such solution and take those of `hill`. `ridge`: least squares shrunk towards the plain
+    mean, by leave-one-out; may be negative. `hill`: greedy selection with replacement by the metric (Caruana et al., ICML 2004).
+    pred: (n_crystals, n_members), out of fold. e_form: (n_crystals,).
     """
     if method == "weights":
-        return _simplex_mae(pred, e_form) if metric == "mae" else _simplex_rmse(pred, e_form)
+        return EXACT[metric](pred, e_form) if metric in EXACT else _hill(pred, e_form, metric)
     if method == "ridge":
         return _ridge(pred, e_form)
     if method == "hill":
@@ -47,6 +53,12 @@ def _simplex_mae(pred: Values, e_form: Values) -> Values:
     return weights / weights.sum()
 
 
+def _simplex_mape(pred: Values, e_form: Values) -> Values:
+    """Return the weights of least absolute deviations, each divided by its target."""
+    size = np.abs(e_form)
+    return _simplex_mae(pred / size[:, None], e_form / size)
+
+
 def _simplex_rmse(pred: Values, e_form: Values) -> Values:
     """Return the weights of least squares over the simplex.
 
@@ -67,13 +79,27 @@ def _ridge(pred: Values, e_form: Values) -> Values:
     return 1 / pred.shape[1] + ridge.coef_ - ridge.coef_.mean()
 
 
-def _hill(pred: Values, e_form: Values, metric: str) -> Values:
-    power = 1 if metric == "mae" else 2
+EXACT: dict[str, Callable[[Values, Values], Values]] = {
+    "mae": _simplex_mae,
+    "mape": _simplex_mape,
+    "rmse": _simplex_rmse,
+    "r2": _simplex_rmse,
+}
+
+
+def _hill(pred: Values, e_form: Values, metric: MetricName) -> Values:
     counts, best, best_counts = np.zeros(pred.shape[1]), np.inf, np.zeros(pred.shape[1])
     for step in range(1, HILL_STEPS + 1):
         candidates = ((pred @ counts)[:, None] + pred) / step
-        loss = (np.abs(candidates - e_form[:, None]) ** power).mean(axis=0)
+        loss = _losses(candidates, e_form, metric)
         counts[loss.argmin()] += 1
         if loss.min() < best:
             best, best_counts = float(loss.min()), counts.copy()
     return best_counts / best_counts.sum()
+
+
+def _losses(candidates: Values, e_form: Values, metric: MetricName) -> Values:
+    """Return what each column of candidates loses, (n_candidates,)."""
+    if metric in POWERS:
+        return (np.abs(candidates - e_form[:, None]) ** POWERS[metric]).mean(axis=0)
+    return np.array([METRICS[metric].loss(e_form, pred) for pred in candidates.T])

@@ -13,7 +13,7 @@ from src.learners.learner import Learner
 from src.learners.make import make_learner
 from src.paths import MAT2VEC
 from src.results.folder import RunDir, read_csv
-from src.results.metrics import scores
+from src.results.metrics import check_targets, scores
 from src.runs.blended import write_ensemble
 from src.runs.fold import FoldJob, Rows, run_fold, versions
 from src.runs.launch import Launcher, Work, run_all
@@ -26,6 +26,7 @@ def run_experiment(
     config: ExperimentConfig, name: str, data: TaskData, folds: list[int] | None, launcher: Launcher, device: str
 ) -> dict | None:
     """Train the folds that are not finished. Once all are, write oof.csv, test.csv, metrics.json and return the metrics."""
+    check_targets(data.task.metric, data.task.path("train"), data.train.ids.tolist(), data.train.targets)
     run = RunDir(data.folder / name)
     word2vec = MAT2VEC if MAT2VEC.is_file() else None
     run.claim(config, data.key, word2vec_key(word2vec))
@@ -84,11 +85,9 @@ def collect(config: ExperimentConfig, run: RunDir, data: TaskData) -> dict:
             test[f"spread_{k}"] = fold_pred["spread"]
     test["e_form_pred"] = test.filter(like="fold_").mean(axis=1)
     fold_maes = [metrics["mae"] for metrics in per_fold]
-    overall = scores(oof["e_form"].to_numpy(), oof["e_form_pred"].to_numpy())
+    overall = scores(oof["e_form"].to_numpy(), oof["e_form_pred"].to_numpy(), data.task.metric)
     metrics = {
-        "oof_mae": overall["mae"],
-        "oof_rmse": overall["rmse"],
-        "oof_r2": overall["r2"],
+        **{f"oof_{name}": value for name, value in overall.items()},
         "fold_maes": fold_maes,
         "fold_mae_sd": float(np.std(fold_maes, ddof=1)),
         "n_parameters": per_fold[0]["n_parameters"],

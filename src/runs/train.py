@@ -10,10 +10,11 @@ from src.command import command, one_message, task_options
 from src.config import ExperimentConfig, StudyConfig
 from src.config.load import load_config
 from src.data.load import load_task_data
-from src.data.task import read_task
+from src.data.task import Task, read_task
 from src.learners import distributed
 from src.learners.make import LEARNERS, make_learner
 from src.results.folder import RunDir
+from src.results.metrics import METRICS
 from src.runs.experiment import run_experiment
 from src.runs.launch import Launcher, Where
 from src.runs.study import run_study
@@ -42,10 +43,16 @@ def main(folder: Path, argv: list[str] | None = None) -> None:
             track_run(args.tracker, config, RunDir(data.folder / folder.name), metrics, args.outputs / "tracker" / args.tracker)
         if metrics:
             log.info(
-                "%s: OOF MAE %.4f +- %.4f (sd over folds), RMSE %.4f %s; %d parameters; %.0f CPU seconds",
-                folder.name, metrics["oof_mae"], metrics["fold_mae_sd"], metrics["oof_rmse"], data.task.unit,
+                "%s: OOF %sMAE %.4f +- %.4f (sd over folds), RMSE %.4f %s; %d parameters; %.0f CPU seconds",
+                folder.name, own_metric(data.task, metrics), metrics["oof_mae"], metrics["fold_mae_sd"], metrics["oof_rmse"],
+                data.task.unit,
                 metrics["n_parameters"], metrics["cpu_seconds"],
             )  # fmt: skip
+
+
+def own_metric(task: Task, metrics: dict) -> str:
+    """Return the score in the task's metric as text if it is neither MAE nor RMSE, which the log has anyway."""
+    return "" if task.metric in ("mae", "rmse") else f"{METRICS[task.metric].text} {metrics[f'oof_{task.metric}']:.4f}, "
 
 
 def _parse(folder: Path, argv: list[str] | None) -> argparse.Namespace:

@@ -130,7 +130,16 @@ TASKS = [
     task("a knob that nobody reads", "[files]", "metrics = 1\n[files]", "task.toml: unknown metrics", "there are id_column"),
     task("a number for a name", '"id"', "7", "task.toml: id_column is 7", "expected a text"),
     task("a column for two purposes", '"cif"', '"id"', "task.toml", "three different columns"),
-    task("another metric", '"mae"', '"auc"', "task.toml: metric = 'auc'", "expected 'mae' or 'rmse'"),
+    task("another metric", '"mae"', '"auc"', "task.toml: metric = 'auc'", "expected one of mae, rmse, rmsle"),
+    task(
+        "a logarithm of targets below -1",
+        'metric = "mae"',
+        'metric = "rmsle"',
+        FILE,
+        "metric = 'rmsle' requires targets above -1",
+        "'x-",
+        "correct or remove these rows, or choose another",
+    ),
     task("a file outside", f'"{FILE}"', '"../../secret.csv"', "task.toml: [files] train", "not a file inside"),
     task("an absolute path", f'"{FILE}"', '"/etc/passwd"', "task.toml: [files] train", "not a file inside"),
     task("a name of 5,000 characters", f'"{FILE}"', f'"{"x" * 5000}"', "task.toml: [files] train", "not a file inside"),
@@ -162,6 +171,12 @@ SAMPLES = [
 ]
 
 
+def zero_label(place: Place) -> None:
+    place.edit_rows("test_labels", lambda rows: rows[1].update({TARGET: "0.0"}))
+    path = place.task / "task.toml"
+    path.write_text(path.read_text().replace('metric = "mae"', 'metric = "mape"'))
+
+
 def labels(name: str, change: Callable[[str], str], *words: str) -> Bad:
     command = lambda place: place.compare("--score")
     return Bad("test labels", name, lambda place: place.edit("test_labels", change), ("test_labels.csv.gz", *words), command)
@@ -170,5 +185,12 @@ def labels(name: str, change: Callable[[str], str], *words: str) -> Bad:
 LABELS = [
     labels("in words", lambda text: text.replace("x-13,", "x-13,minus"), "'x-13'", "not finite", "correct it"),
     labels("an id twice", lambda text: text.replace("x-13,", "x-12,"), "'x-12'", "is duplicated", "correct it"),
+    Bad(
+        "test labels",
+        "zero for a percentage",
+        zero_label,
+        ("test_labels.csv.gz", "'x-13': 0", "other than 0", "correct or remove"),
+        lambda place: place.compare("--score"),
+    ),
 ]
 ENTRIES = [*TABLES, *ROWS, *TASKS, *SAMPLES, *LABELS]

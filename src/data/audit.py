@@ -20,21 +20,28 @@ MAX_SHOWN = 10
 
 def audit(data: TaskData, fold: NDArray[np.int64]) -> str:
     """Return the findings on the tables of a task as text. fold: (n_train,)."""
-    auc, telling = adversarial_auc(data.train, data.test)
     groups = duplicate_groups(data.train, data.test)
     counts, test_counts = (table.crystals.element_counts for table in (data.train, data.test))
-    lines = [
-        f"adversarial validation: AUC {auc.mean():.3f} ± {auc.std(ddof=1):.3f} over five folds (0.5: cannot be told apart)",
-        f"  most telling features: {', '.join(telling)}\n",
+    lines = [_adversarial_text(data)] if data.task.has_test else []
+    lines += [
         f"target by fold ({data.task.unit}):\n{target_by_fold(data.train.targets, fold).round(3).to_string()}\n",
         f"{_duplicates_text(groups, pd.Series(fold, index=data.train.ids))}\n",
-        f"elements that only test crystals have: {', '.join(missing_elements(counts, test_counts)) or 'none'}",
     ]
+    if data.task.has_test:
+        lines.append(f"elements that only test crystals have: {', '.join(missing_elements(counts, test_counts)) or 'none'}")
     for k in range(int(fold.max()) + 1):
         absent = missing_elements(counts[fold != k], counts[fold == k])
         if absent:
             lines.append(f"elements that only crystals of fold {k} have: {', '.join(absent)}")
     return "\n".join(lines)
+
+
+def _adversarial_text(data: TaskData) -> str:
+    auc, telling = adversarial_auc(data.train, data.test)
+    return (
+        f"adversarial validation: AUC {auc.mean():.3f} ± {auc.std(ddof=1):.3f} over five folds (0.5: cannot be told apart)\n"
+        f"  most telling features: {', '.join(telling)}\n"
+    )
 
 
 def _duplicates_text(groups: list[pd.DataFrame], fold: pd.Series) -> str:

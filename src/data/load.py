@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from src.config import FoldConfig
 from src.data import cif, crystal, rows, table
-from src.data.folds import assign_folds
+from src.data.folds import assign_folds, read_folds
 from src.data.rows import read_rows
 from src.data.table import CrystalTable, read_table
 from src.data.task import Task, read_task
@@ -29,10 +29,11 @@ CODE = (table.__file__, rows.__file__, crystal.__file__, cif.__file__, ragged.__
 
 @dataclass(frozen=True, eq=False)
 class TaskData:
-    """Both tables of a task.
+    """The tables of a task; without a test table, `test` has no rows.
 
     key: hash of the data themselves. train_key, test_key: hashes of all that shaped the tables in memory, parser included.
-    folder: the task's folder in outputs/. left_out: ids of the bad training rows.
+    folder: the task's folder in outputs/. left_out: ids of the bad training rows. given_folds: (n_train,), the task's own folds,
+    used instead of those of a config.
     """
 
     task: Task
@@ -43,11 +44,16 @@ class TaskData:
     key: str
     folder: Path
     left_out: list[str]
+    given_folds: NDArray[np.int64] | None = None
 
     @property
     def cache(self) -> Path:
         """Folder of the stores that are built from the tables."""
         return self.folder / "cache"
+
+    def n_folds(self, config: FoldConfig) -> int:
+        """Return the number of the task's own folds or, if it has none, that of the config."""
+        return config.n_folds if self.given_folds is None else int(self.given_folds.max()) + 1
 
 
 def load_task_data(data: Path, outputs: Path, skip_bad_rows: bool, n_jobs: int) -> TaskData:
@@ -55,15 +61,30 @@ def load_task_data(data: Path, outputs: Path, skip_bad_rows: bool, n_jobs: int) 
     task = read_task(data)
     folder = outputs / task.name
     loaded = {}
-    for which, has_target in (("train", True), ("test", False)):
-        loaded[which] = _load(task, which, has_target, skip_bad_rows, folder / "cache", n_jobs)
-    (train, train_key), (test, test_key) = loaded["train"], loaded["test"]
+    tables = ("train", "test") if task.has_test else ("train",)
+    for which in tables:
+        loaded[which] = _load(task, which, which == "train", skip_bad_rows, folder / "cache", n_jobs)
+    (train, train_key), (test, test_key) = loaded["train"], loaded.get("test", (_no_rows(), ""))
     left_out = _left_out(task, train) if skip_bad_rows else []
     if left_out:
         log.warning("%s: %d bad rows are left out: %s", task.path("train"), len(left_out), " ".join(left_out))
-    parts = [*(task.path(which).read_bytes() for which in ("train", "test")), repr((_columns(task), left_out)).encode()]
+    parts = [*(task.path(which).read_bytes() for which in tables), repr((_columns(task), left_out)).encode()]
+    given = None
+    if "folds" in task.files:
+        path = task.path("folds")
+        given = read_folds(path, task.id_column, train.ids.tolist(), set(left_out))
+        parts.append(path.read_bytes())
+        log.info("%s: its %d folds are used instead of those of the config", path, given.max() + 1)
     key = hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
-    return TaskData(task, train, test, train_key, test_key, key, folder, left_out)
+    return TaskData(task, train, test, train_key, test_key, key, folder, left_out, given)
+
+
+def _no_rows() -> CrystalTable:
+    """Return a test table without rows."""
+    arrays = {"lattice": np.zeros((0, 3)), "frac_coords": np.zeros((0, 3)), "atomic_numbers": np.zeros(0, dtype=np.int64)}
+    none = np.zeros(1, dtype=np.int64)
+    store = RaggedStore(arrays, {"lattice": none, "atom": none}, table.LEVELS)
+    return CrystalTable(np.array([], dtype=np.str_), table.Crystals(store), None)
 
 
 def _left_out(task: Task, train: CrystalTable) -> list[str]:
@@ -85,7 +106,12 @@ def _columns(task: Task) -> tuple[str, str, str]:
 
 
 def load_folds(data: TaskData, config: FoldConfig) -> NDArray[np.int64]:
-    """Return the fold of each training crystal, (n_train,); it is written once for each task and scheme, then read."""
+    """Return the fold of each training crystal, (n_train,).
+
+    A task's own folds are used if it has them; those of a config are written once for each task and scheme, then read.
+    """
+    if data.given_folds is not None:
+        return data.given_folds
     name = f"{config.scheme}-{config.n_folds}-{config.n_bins}-{config.seed}-{data.train_key}"
     path = data.folder / "folds" / f"{name}.csv"
     if not path.is_file():

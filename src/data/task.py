@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Literal, get_args
 
 MetricName = Literal["mae", "rmse", "rmsle", "mape", "r2", "spearman"]
-FILES = ("train", "test", "sample_submission", "test_labels")
+FILES = ("train", "test", "sample_submission", "test_labels", "folds")
+OF_A_TEST = FILES[1:4]  # a task without a test table names none of these
 TEXTS = ("id_column", "structure_column", "target_column", "metric", "unit")
 COLUMNS = TEXTS[:3]
 MAX_BYTES = 100_000  # of a description
@@ -17,7 +18,7 @@ MAX_TEXT = 200  # characters of a name in it
 class Task:
     """Description of a task.
 
-    files: the name of each of FILES, relative to the task's folder.
+    files: the names of those of FILES that the task has, relative to its folder.
     metric: the competition's score, a key of METRICS in src/results/metrics.py.
     """
 
@@ -29,6 +30,11 @@ class Task:
     metric: MetricName
     unit: str
     files: dict[str, str]
+
+    @property
+    def has_test(self) -> bool:
+        """True if there is a test table; if not, the out-of-fold predictions are the result."""
+        return "test" in self.files
 
     def path(self, which: str) -> Path:
         """Return the path of one of FILES; raise ValueError if the task names none, FileNotFoundError if it is missing."""
@@ -63,8 +69,10 @@ def read_task(folder: Path) -> Task:
     if fields["metric"] not in get_args(MetricName):
         raise ValueError(f"{path}: metric = {fields['metric']!r}, expected one of {', '.join(get_args(MetricName))}")
     files = fields.get("files")
-    if not isinstance(files, dict) or set(files) - set(FILES) or not {"train", "test", "sample_submission"} <= set(files):
-        raise ValueError(f"{path}: [files] must name train, test and sample_submission (and may name test_labels)")
+    if not isinstance(files, dict) or set(files) - set(FILES) or "train" not in files:
+        raise ValueError(f"{path}: [files] must name train (and may name {', '.join(FILES[1:])})")
+    if set(files) & set(OF_A_TEST) and not {"test", "sample_submission"} <= set(files):
+        raise ValueError(f"{path}: [files] must name both test and sample_submission, or none of {', '.join(OF_A_TEST)}")
     unknown = sorted(set(fields) - {*TEXTS, "files"})
     if unknown:
         raise ValueError(f"{path}: unknown {', '.join(unknown)[:MAX_TEXT]}; there are {', '.join(TEXTS)} and [files]")

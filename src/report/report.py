@@ -148,10 +148,12 @@ def calibration_section(blend: Blend, singles: list[Predictions], ids: list[str]
     found = {level: calibrate(singles, blend, ids, level) for level in LEVELS}
     covered = np.array([(error <= found[level].oof_half_width).mean() for level in LEVELS])
     at_90 = found[0.9]
-    text = (
-        f"Intervals of the blend, each fold calibrated on the others. On the test set the 90% intervals are "
-        f"{2 * at_90.half_width.mean():.3f} {unit} wide on average, {at_90.shrinkage:.2f} of what a fold model needs."
-    )
+    text = "Intervals of the blend, each fold calibrated on the others."
+    if ids:
+        text += (
+            f" On the test set the 90% intervals are {2 * at_90.half_width.mean():.3f} {unit} wide on average, "
+            f"{at_90.shrinkage:.2f} of what a fold model needs."
+        )
     figure = figures.calibration(LEVELS, covered, at_90.coverage, at_90.oof_half_width, error, unit)
     return "Calibration of the uncertainty", note(text) + picture(figure, "calibration")
 

@@ -32,6 +32,7 @@ METRICS: Kinds = {
     "fold_wall_seconds": list,
 }
 SAME = 1e-6  # eV/atom; the stored score and that of the stored rows differ only by rounding
+NO_TEST = "no_test_table"  # in metrics.json of a run on a task without one
 OOF_COLUMNS = ["id", "fold", "e_form", "e_form_pred"]
 
 
@@ -118,13 +119,15 @@ class RunDir:
                     f"or remove {self.path} to train it again"
                 )
 
-    def write_fold(self, k: int, valid: pd.DataFrame, test: pd.DataFrame, metrics: dict) -> None:
+    def write_fold(self, k: int, valid: pd.DataFrame, test: pd.DataFrame | None, metrics: dict) -> None:
         """Write a fold's predictions and then its metrics, which mark it as finished.
 
-        valid: OOF_COLUMNS. test: id, e_form_pred. Both may have `spread`, that of an ensemble's members.
+        valid: OOF_COLUMNS. test: id, e_form_pred; None if there is no test table. Both may have `spread`, that of an
+        ensemble's members.
         """
         write_csv(self.fold(k) / "valid.csv", valid)
-        write_csv(self.fold(k) / "test.csv", test)
+        if test is not None:
+            write_csv(self.fold(k) / "test.csv", test)
         write_json(self.fold(k) / "metrics.json", metrics)
         for path in self.checkpoints(k):
             path.unlink(missing_ok=True)

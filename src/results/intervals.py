@@ -120,6 +120,9 @@ def _shrinkage(ratio: Values, test_pred: Values, test_scale: Values, quantile: f
     """
     from scipy.optimize import brentq
 
+    if not len(test_pred):
+        return 1.0
+
     both_signs = np.sort(np.concatenate([ratio, -ratio]))
     scatter = test_pred - test_pred.mean(axis=1, keepdims=True)
     mean_scale = test_scale.mean(axis=1, keepdims=True)

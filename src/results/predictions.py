@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from src.paths import DEFAULT_TASK, EXPERIMENTS, OUTPUTS, experiment_name
-from src.results.folder import METRICS, OOF_COLUMNS, check_score, read_csv, remedy
+from src.results.folder import METRICS, NO_TEST, OOF_COLUMNS, check_score, read_csv, remedy
 from src.results.study import is_finished_study, publish_study
 from src.storage.files import read_json, write_csv, write_json
 
@@ -15,8 +15,8 @@ from src.storage.files import read_json, write_csv, write_json
 class Predictions:
     """Predictions and metrics of a finished experiment, and the folder they were read from.
 
-    oof: columns id, fold, e_form, e_form_pred. test: id, fold_0 ..., e_form_pred. An ensemble adds `spread` and `spread_0` ...:
-    the standard deviation over its members.
+    oof: columns id, fold, e_form, e_form_pred. test: id, fold_0 ..., e_form_pred; it has no rows if the task has no test table.
+    An ensemble adds `spread` and `spread_0` ...: the standard deviation over its members.
     """
 
     name: str
@@ -43,7 +43,11 @@ def find_predictions(number: str, task_name: str, outputs: Path = OUTPUTS) -> Pr
     metrics = read_json(source / "metrics.json", METRICS, remedy(source / "metrics.json"))
     oof = read_csv(source / f"oof{ending}", OOF_COLUMNS)
     check_score(source / f"oof{ending}", oof, metrics["oof_mae"])
-    return Predictions(name, source, oof, read_csv(source / f"test{ending}", ["id", "e_form_pred"]), metrics)
+    if metrics.get(NO_TEST):
+        test = pd.DataFrame(columns=["id", *(f"fold_{k}" for k in range(len(metrics["fold_maes"]))), "e_form_pred"])
+    else:
+        test = read_csv(source / f"test{ending}", ["id", "e_form_pred"])
+    return Predictions(name, source, oof, test, metrics)
 
 
 def publish(number: str, outputs: Path = OUTPUTS) -> Path:

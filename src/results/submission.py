@@ -58,6 +58,11 @@ def submit(task: Task, outputs: Path, numbers: Sequence[str], how: How, baseline
 
 def read_sample(task: Task) -> tuple[pd.DataFrame, str]:
     """Return the sample submission and the name of its prediction column."""
+    if not task.has_test:
+        raise ValueError(
+            f"{task.folder / 'task.toml'}: [files] names no test table, so there is nothing to submit; the result is out of "
+            "fold: look at it with exp/compare.py"
+        )
     path = task.path("sample_submission")
     sample = pd.DataFrame(read_rows(path))
     columns = [column for column in sample if column != task.id_column]

@@ -43,7 +43,7 @@ def write_ensemble(
         named = {member.name: float(weight) for member, weight in zip(members, weights[k], strict=True)}
         write_json(run.fold(k) / "weights.json", named)
         metrics = {**scores(e_form[rows], blend.nested_pred[rows]), **_costs(members, k), "versions": versions}
-        run.write_fold(k, valid, test, metrics)
+        run.write_fold(k, valid, test if data.task.has_test else None, metrics)
     spread = weights.std(axis=0)
     parts = (f"{m.name} {w:.3f} ± {s:.3f}" for m, w, s in zip(members, weights.mean(axis=0), spread, strict=True))
     log.info("%s: weights over folds: %s", run.path.name, ", ".join(parts))

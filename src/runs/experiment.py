@@ -1,18 +1,20 @@
 """Folds x learner -> out-of-fold predictions, test predictions, metrics."""
 
 import logging
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from src.config import BlendConfig, ExperimentConfig
 from src.data.load import TaskData, load_folds
+from src.data.table import CrystalTable
 from src.features.chgnet import base_energies
 from src.features.elements import word2vec_key
 from src.learners.learner import Learner
 from src.learners.make import make_learner
 from src.paths import MAT2VEC
-from src.results.folder import RunDir, read_csv
+from src.results.folder import NO_TEST, RunDir, read_csv
 from src.results.metrics import check_targets, scores
 from src.runs.blended import write_ensemble
 from src.runs.fold import FoldJob, Rows, run_fold, versions
@@ -33,7 +35,7 @@ def run_experiment(
     if isinstance(config.learner, BlendConfig):
         write_ensemble(config.learner, run, data, load_folds(data, config.folds), versions())
         return collect(config, run, data)
-    n_folds = config.folds.n_folds
+    n_folds = data.n_folds(config.folds)
     wanted = sorted(set(range(n_folds) if folds is None else folds))
     if foreign := [k for k in wanted if not 0 <= k < n_folds]:
         raise ValueError(f"there is no fold {foreign[0]}; {name} has {n_folds}")
@@ -42,7 +44,10 @@ def run_experiment(
     if to_do:
         learner = make_learner(config.trained, word2vec=word2vec)
         with run.training(to_do):
-            train, test = _prepare(config, learner, data, launcher.n_local)
+            train = _prepare(config, learner, data.train, data.train_key, data.cache, launcher.n_local)
+            test = None
+            if data.task.has_test:
+                test = _prepare(config, learner, data.test, data.test_key, data.cache, launcher.n_local)
             job = FoldJob(config, run, load_folds(data, config.folds), train, test, device, word2vec)
             growing = {run.fold(k) / file: n for k in to_do for file, n in learner.histories().items()}
             run_all(Work(name, run_fold, job, run.is_finished, growing, to_do), launcher)
@@ -53,17 +58,18 @@ def run_experiment(
     return collect(config, run, data)
 
 
-def _prepare(config: ExperimentConfig, learner: Learner, data: TaskData, n_jobs: int) -> list[Rows]:
-    """Return the rows of the training and of the test table."""
-    tables = ((data.train, data.train_key), (data.test, data.test_key))
-    inputs = [learner.prepare_inputs(table.crystals, key, data.cache, n_jobs) for table, key in tables]
-    bases = [base_energies(config.target, table.crystals, key, data.cache, n_jobs) for table, key in tables]
-    return [Rows(table, base, rows) for (table, _), base, rows in zip(tables, bases, inputs, strict=True)]
+def _prepare(config: ExperimentConfig, learner: Learner, table: CrystalTable, key: str, cache: Path, n_jobs: int) -> Rows:
+    """Return a table with the base energies and the learner's inputs of its crystals."""
+    inputs = learner.prepare_inputs(table.crystals, key, cache, n_jobs)
+    return Rows(table, base_energies(config.target, table.crystals, key, cache, n_jobs), inputs)
 
 
 def collect(config: ExperimentConfig, run: RunDir, data: TaskData) -> dict:
-    """Join the finished folds into oof.csv (rows as in the training table), test.csv (mean over folds) and metrics.json."""
-    n_folds = config.folds.n_folds
+    """Join the finished folds into oof.csv (rows as in the training table), test.csv (mean over folds) and metrics.json.
+
+    Without a test table there is no test.csv.
+    """
+    n_folds = data.n_folds(config.folds)
     per_fold = [metrics for k in range(n_folds) if (metrics := run.fold_metrics(k))]
     parts = pd.concat([run.valid(k) for k in range(n_folds)])
     covered = not parts["id"].duplicated().any() and set(parts["id"]) == set(data.train.ids)
@@ -73,17 +79,7 @@ def collect(config: ExperimentConfig, run: RunDir, data: TaskData) -> dict:
             f"{run.path}: the folds' valid.csv files do not contain each training row once, with its target; remove the "
             "fold folders that were edited or exchanged (or all) and train again"
         )
-    test = pd.DataFrame({"id": data.test.ids})
-    for k in range(n_folds):
-        fold_pred = read_csv(run.fold(k) / "test.csv", ["id", "e_form_pred"])
-        if list(fold_pred["id"]) != list(data.test.ids):
-            raise ValueError(
-                f"{run.fold(k) / 'test.csv'}: its ids are not those of the test table; remove the fold and train again"
-            )
-        test[f"fold_{k}"] = fold_pred["e_form_pred"]
-        if "spread" in fold_pred:  # of an ensemble's members
-            test[f"spread_{k}"] = fold_pred["spread"]
-    test["e_form_pred"] = test.filter(like="fold_").mean(axis=1)
+    test = _join_test(run, data, n_folds) if data.task.has_test else None
     fold_maes = [metrics["mae"] for metrics in per_fold]
     overall = scores(oof["e_form"].to_numpy(), oof["e_form_pred"].to_numpy(), data.task.metric)
     metrics = {
@@ -97,8 +93,25 @@ def collect(config: ExperimentConfig, run: RunDir, data: TaskData) -> dict:
         "data": data.key,
         "versions": [dict(pairs) for pairs in sorted({tuple(m["versions"].items()) for m in per_fold})],
         "rows_left_out": data.left_out,
+        **({} if data.task.has_test else {NO_TEST: True}),
     }
     write_csv(run.path / "oof.csv", oof)
-    write_csv(run.path / "test.csv", test)
+    if test is not None:
+        write_csv(run.path / "test.csv", test)
     write_json(run.path / "metrics.json", metrics)
     return metrics
+
+
+def _join_test(run: RunDir, data: TaskData, n_folds: int) -> pd.DataFrame:
+    """Return the test predictions of every fold and their mean."""
+    test = pd.DataFrame({"id": data.test.ids})
+    for k in range(n_folds):
+        fold_pred = read_csv(run.fold(k) / "test.csv", ["id", "e_form_pred"])
+        if list(fold_pred["id"]) != list(data.test.ids):
+            raise ValueError(
+                f"{run.fold(k) / 'test.csv'}: its ids are not those of the test table; remove the fold and train again"
+            )
+        test[f"fold_{k}"] = fold_pred["e_form_pred"]
+        if "spread" in fold_pred:  # of an ensemble's members
+            test[f"spread_{k}"] = fold_pred["spread"]
+    return test.assign(e_form_pred=test.filter(like="fold_").mean(axis=1))

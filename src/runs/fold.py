@@ -14,7 +14,7 @@ from src.config import ExperimentConfig
 from src.data.table import CrystalTable
 from src.data.target import TargetNormalizer
 from src.learners import distributed
-from src.learners.learner import DivergedError, Inputs, Watched
+from src.learners.learner import DivergedError, Inputs, Learner, Watched
 from src.learners.make import make_learner
 from src.results.folder import OOF_COLUMNS, RunDir
 from src.results.metrics import scores
@@ -42,14 +42,14 @@ class Rows:
 class FoldJob:
     """Everything that a fold needs, in a form that travels to another process; large arrays travel as paths.
 
-    fold_of_crystal: (n_train,).
+    fold_of_crystal: (n_train,). test: None if the task has no test table.
     """
 
     config: ExperimentConfig
     run: RunDir
     fold_of_crystal: NDArray[np.int64]
     train: Rows
-    test: Rows
+    test: Rows | None
     device: str
     word2vec: Path | None
 
@@ -76,9 +76,7 @@ def run_fold(job: FoldJob, k: int) -> str | None:
     except DivergedError as error:
         return error.describe(table.ids[train][error.rows].tolist())
     predicted = normalizer.denormalize(counts[valid], learner.predict(inputs[valid]), base[valid])
-    test = job.test
-    test_residual = learner.predict(test.inputs[np.arange(len(test.table.ids))])
-    test_pred = normalizer.denormalize(test.table.crystals.element_counts, test_residual, test.base)
+    test = None if job.test is None else _predict(job.test, learner, normalizer)
     metrics = {
         **scores(e_form[valid], predicted),
         "n_train": len(train),
@@ -93,8 +91,15 @@ def run_fold(job: FoldJob, k: int) -> str | None:
         write_json(folder / "normalizer.json", normalizer.to_json())
         learner.save(folder)
         oof = pd.DataFrame(dict(zip(OOF_COLUMNS, (table.ids[valid], k, e_form[valid], predicted), strict=True)))
-        job.run.write_fold(k, oof, pd.DataFrame({"id": test.table.ids, "e_form_pred": test_pred}), metrics)
+        job.run.write_fold(k, oof, test, metrics)
     return None
+
+
+def _predict(rows: Rows, learner: Learner, normalizer: TargetNormalizer) -> pd.DataFrame:
+    """Return the predictions for all rows of a table: id, e_form_pred."""
+    residual = learner.predict(rows.inputs[np.arange(len(rows.table.ids))])
+    pred = normalizer.denormalize(rows.table.crystals.element_counts, residual, rows.base)
+    return pd.DataFrame({"id": rows.table.ids, "e_form_pred": pred})
 
 
 def versions() -> dict[str, str]:

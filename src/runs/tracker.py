@@ -29,7 +29,7 @@ def track_run(tracker: Tracker, config: ExperimentConfig, run: RunDir, metrics: 
 
     metrics: of the whole run; None if folds are missing. folder: the tracker's local store.
     """
-    settings, folds = dict(flat_settings(config)), finished_folds(run, config.folds.n_folds)
+    settings, folds = dict(flat_settings(config)), finished_folds(run)
     send = _to_tensorboard if tracker == "tensorboard" else _to_mlflow
     send(run, settings, folds, metrics, folder)
 
@@ -45,9 +45,10 @@ def flat_settings(config: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
             yield name, str(value)
 
 
-def finished_folds(run: RunDir, n_folds: int) -> dict[int, pd.DataFrame]:
+def finished_folds(run: RunDir) -> dict[int, pd.DataFrame]:
     """Return the history of each finished fold that has one; its first column is the unit of progress."""
-    paths = {k: run.fold(k) / HISTORY for k in range(n_folds) if run.fold_metrics(k)}
+    finished = sorted(int(path.parent.name.removeprefix("fold_")) for path in run.path.glob("fold_*/metrics.json"))
+    paths = {k: run.fold(k) / HISTORY for k in finished}
     return {k: pd.read_csv(path) for k, path in paths.items() if path.is_file()}
 
 

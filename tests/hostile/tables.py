@@ -144,7 +144,8 @@ TASKS = [
     task("an absolute path", f'"{FILE}"', '"/etc/passwd"', "task.toml: [files] train", "not a file inside"),
     task("a name of 5,000 characters", f'"{FILE}"', f'"{"x" * 5000}"', "task.toml: [files] train", "not a file inside"),
     task("a file that is not there", f'"{FILE}"', '"traim.csv"', "traim.csv is missing", "names it as the task's train"),
-    task("no sample submission", 'sample_submission = "sample_submission.csv"', "", "task.toml: [files] must name"),
+    task("no sample submission", 'sample_submission = "sample_submission.csv"', "", "task.toml: [files] must name both"),
+    task("folds that are not there", "[files]", '[files]\nfolds = "folds.csv"', "folds.csv is missing", "the task's folds"),
     task("a megabyte", "[files]", "#" * 1_000_000 + "\n[files]", "task.toml", "at most 100000 are read"),
     Bad("task.toml", "a link to a file outside", a_link_outside, (), outcome="accepted"),
     Bad(
@@ -171,6 +172,34 @@ SAMPLES = [
 ]
 
 
+def given(name: str, change: Callable[[str], str], *words: str, outcome: Outcome = "refused") -> Bad:
+    """A file of folds, named in task.toml; change: of a right one."""
+
+    def damage(place: Place) -> None:
+        path = place.task / "task.toml"
+        path.write_text(path.read_text() + 'folds = "folds.csv"\n')
+        right = "id,fold\n" + "".join(f"x-{i},{i % 2}\n" for i in range(12))
+        (place.task / "folds.csv").write_text(change(right))
+
+    return Bad("given folds", name, damage, ("folds.csv", *words), outcome=outcome)
+
+
+GIVEN_FOLDS = [
+    given(
+        "an id missing", lambda text: text.replace("x-3,1\n", ""), "1 training rows have no fold: ['x-3']", "give each of them"
+    ),
+    given("an id twice", lambda text: text.replace("x-3,", "x-2,"), "record 5, 'x-2' is duplicated", "give each"),
+    given("an id of nobody", lambda text: text.replace("x-3,", "y,"), "record 5, 'y': the training table has no such row"),
+    given("a gap", lambda text: text.replace(",1\n", ",2\n"), "fold 1 of 3 has no training row", "number the folds 0, 1"),
+    given("one fold", lambda text: text.replace(",1\n", ",0\n"), "fold 1 of 2 has no training row", "number the folds"),
+    given("in words", lambda text: text.replace("x-3,1", "x-3,one"), "record 5, 'x-3': fold is 'one'", "number the folds"),
+    given("beyond reason", lambda text: text.replace("x-3,1", "x-3," + "9" * 50_000), "record 5", "number the folds"),
+    given("no fold column", lambda text: text.replace("id,fold", "id,split"), "expected the columns 'id' and 'fold'"),
+    given("semicolons", lambda text: text.replace(",", ";"), "Use commas"),
+    given("another order", lines(lambda rows: rows.__setitem__(slice(1, None), rows[:0:-1])), outcome="accepted"),
+]
+
+
 def zero_label(place: Place) -> None:
     place.edit_rows("test_labels", lambda rows: rows[1].update({TARGET: "0.0"}))
     path = place.task / "task.toml"
@@ -193,4 +222,4 @@ LABELS = [
         lambda place: place.compare("--score"),
     ),
 ]
-ENTRIES = [*TABLES, *ROWS, *TASKS, *SAMPLES, *LABELS]
+ENTRIES = [*GIVEN_FOLDS, *TABLES, *ROWS, *TASKS, *SAMPLES, *LABELS]

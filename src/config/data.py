@@ -29,14 +29,19 @@ class TargetConfig:
         deviation; `standardise`: minus the mean, divided by the standard deviation; `raw`: as in the table.
     base: `chgnet`: first subtract the energy that this pretrained potential predicts, and the shift of each element that brings
         it closest to the table (open track); `chgnet_mean`: the mean of its two trainings; both with kind `residual` only.
+    transform: `log` or `log1p`, log(1 + target): what `kind` then applies to; predictions are transformed back. Requires base
+        `none`.
     """
 
     kind: Literal["residual", "standardise", "raw"] = "residual"
     base: Literal["none", "chgnet", "chgnet_mean"] = "none"
+    transform: Literal["none", "log", "log1p"] = "none"
 
     def __post_init__(self) -> None:
         if self.base != "none" and self.kind != "residual":
             raise ValueError(f"base={self.base!r}: requires kind='residual', not {self.kind!r}")
+        if self.base != "none" and self.transform != "none":
+            raise ValueError(f"base={self.base!r}: requires transform='none', not {self.transform!r}")
 
 
 @config_class

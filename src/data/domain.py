@@ -1,4 +1,4 @@
-"""Targets for which a metric or a transform is defined."""
+"""Transforms of the target, and the targets for which a metric or a transform is defined."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,5 +29,28 @@ class Domain:
             )
 
 
+@dataclass(frozen=True)
+class Transform:
+    """A monotone function of the target and its inverse.
+
+    smallest: the least number of the domain that can be told from its bound in double precision.
+    """
+
+    forward: np.ufunc
+    inverse: np.ufunc
+    domain: Domain
+    smallest: float
+
+    def back(self, transformed: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the targets, which are finite and in the domain whatever the argument is."""
+        low, high = (self.forward(bound) for bound in (self.smallest, np.finfo(np.float64).max / 2))
+        return self.inverse(np.clip(transformed, low, high))
+
+
+POSITIVE = Domain("above 0", lambda target: target > 0)
 ABOVE_MINUS_ONE = Domain("above -1", lambda target: target > -1)
 NONZERO = Domain("other than 0", lambda target: target != 0)
+TRANSFORMS = {
+    "log": Transform(np.log, np.exp, POSITIVE, float(np.finfo(np.float64).tiny)),
+    "log1p": Transform(np.log1p, np.expm1, ABOVE_MINUS_ONE, float(np.nextafter(-1, 0))),
+}

@@ -1,6 +1,8 @@
 """TargetNormalizer: formation energy per atom <-> the unitless residual that learners see."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,21 +10,25 @@ from sklearn.linear_model import LinearRegression, QuantileRegressor
 
 from src.config import TargetConfig
 from src.data.crystal import N_ELEMENTS
+from src.data.domain import TRANSFORMS
 
 
 @dataclass(frozen=True, eq=False)
 class TargetNormalizer:
-    """Affine map: residual = (e_form - base - mean over the crystal's atoms of shift[element]) / scale.
+    """Map: residual = (transform(e_form) - base - mean over the crystal's atoms of shift[element]) / scale.
 
-    The MAE in eV/atom is scale x MAE of the residual.
+    Without a transform, the MAE in eV/atom is scale x MAE of the residual; with one, shift and scale have the unit of what it
+    returns.
     shift: (N_ELEMENTS,), eV/atom.
     scale: eV/atom.
     base: name of the model whose energies are the `base` argument of every method, (n_crystals,), eV/atom; `none`: zeros.
+    transform: a key of TRANSFORMS, or `none`.
     """
 
     shift: NDArray[np.float64]
     scale: float
     base: str = "none"
+    transform: str = "none"
 
     @classmethod
     def fit(
@@ -40,9 +46,10 @@ class TargetNormalizer:
         affect the reference of the others. Elements absent from these rows get the mean shift.
         element_counts: (n_crystals, N_ELEMENTS). e_form: (n_crystals,), eV/atom.
         """
-        without = cls(np.zeros(N_ELEMENTS), 1.0, config.base)
+        without = cls(np.zeros(N_ELEMENTS), 1.0, config.base, config.transform)
         if config.kind == "raw":
             return without
+        e_form = without.transformed(e_form)
         left = e_form - without.baseline(element_counts, base)
         shift = np.full(N_ELEMENTS, left.mean())
         if config.kind == "residual":
@@ -51,10 +58,14 @@ class TargetNormalizer:
             shift[present] = fit_shift(element_counts[:, present], left)
             shift[~present] = shift[present].mean()
         scale = float(np.std(e_form - cls(shift, 1.0, config.base).baseline(element_counts, base)))
-        return cls(shift, scale if scale > 1e-9 else 1.0, config.base)
+        return cls(shift, scale if scale > 1e-9 else 1.0, config.base, config.transform)
+
+    def transformed(self, e_form: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the transform of targets."""
+        return e_form if self.transform == "none" else TRANSFORMS[self.transform].forward(e_form)
 
     def baseline(self, element_counts: NDArray[np.int64], base: NDArray[np.float64] | float = 0.0) -> NDArray[np.float64]:
-        """Return the energy predicted from the atom counts and the base, without a learner, (n_crystals,), eV/atom."""
+        """Return what atom counts and base predict without a learner, (n_crystals,), eV/atom or the unit of the transform."""
         if self.base != "none" and np.ndim(base) == 0:
             raise ValueError(f"target: the energies of the base {self.base!r} are missing; src/features/chgnet.py computes them")
         return base + element_counts @ self.shift / element_counts.sum(axis=1)
@@ -63,22 +74,30 @@ class TargetNormalizer:
         self, element_counts: NDArray[np.int64], e_form: NDArray[np.float64], base: NDArray[np.float64] | float = 0.0
     ) -> NDArray[np.float64]:
         """Return the unitless residual of formation energies in eV/atom."""
-        return (e_form - self.baseline(element_counts, base)) / self.scale
+        return (self.transformed(e_form) - self.baseline(element_counts, base)) / self.scale
 
     def denormalize(
         self, element_counts: NDArray[np.int64], residual: NDArray[np.float64], base: NDArray[np.float64] | float = 0.0
     ) -> NDArray[np.float64]:
-        """Return the formation energies, eV/atom, of unitless residuals."""
-        return self.baseline(element_counts, base) + self.scale * residual
+        """Return the formation energies, eV/atom, of unitless residuals; with a transform, always in its domain."""
+        e_form = self.baseline(element_counts, base) + self.scale * residual
+        return e_form if self.transform == "none" else TRANSFORMS[self.transform].back(e_form)
 
     def to_json(self) -> dict:
-        """Return the normaliser as JSON-serialisable values."""
-        return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in asdict(self).items()}
+        """Return the normaliser as JSON-serialisable values; no transform is left out, as it always was."""
+        values = asdict(self) | {"shift": self.shift.tolist()}
+        return {name: value for name, value in values.items() if (name, value) != ("transform", "none")}
 
     @classmethod
     def from_json(cls, data: dict) -> "TargetNormalizer":
         """Return the normaliser that `to_json` wrote."""
-        return cls(np.array(data["shift"]), float(data["scale"]), data.get("base", "none"))
+        return cls(np.array(data["shift"]), float(data["scale"]), data.get("base", "none"), data.get("transform", "none"))
+
+
+def check_domain(config: TargetConfig, path: Path, ids: Sequence[str], targets: NDArray[np.float64]) -> None:
+    """Raise ValueError, which names the file and the rows, if the transform is not defined for some of the targets."""
+    if config.transform != "none":
+        TRANSFORMS[config.transform].domain.check(path, ids, targets, f"target.transform = {config.transform!r}")
 
 
 def _least_squares(element_counts: NDArray[np.int64], e_form: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -9,6 +9,7 @@ import pandas as pd
 from src.config import BlendConfig, ExperimentConfig
 from src.data.load import TaskData, load_folds
 from src.data.table import CrystalTable
+from src.data.target import check_domain
 from src.features.chgnet import base_energies
 from src.features.elements import word2vec_key
 from src.learners.learner import Learner
@@ -28,7 +29,9 @@ def run_experiment(
     config: ExperimentConfig, name: str, data: TaskData, folds: list[int] | None, launcher: Launcher, device: str
 ) -> dict | None:
     """Train the folds that are not finished. Once all are, write oof.csv, test.csv, metrics.json and return the metrics."""
-    check_targets(data.task.metric, data.task.path("train"), data.train.ids.tolist(), data.train.targets)
+    rows = data.task.path("train"), data.train.ids.tolist(), data.train.targets
+    check_targets(data.task.metric, *rows)
+    check_domain(config.target, *rows)
     run = RunDir(data.folder / name)
     word2vec = MAT2VEC if MAT2VEC.is_file() else None
     run.claim(config, data.key, word2vec_key(word2vec))

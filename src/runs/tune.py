@@ -17,7 +17,7 @@ from src.config import ExperimentConfig, GbdtConfig, NequipConfig, TrainingConfi
 from src.config.load import load_config
 from src.data.folds import assign_folds
 from src.data.load import TaskData, load_folds, load_task_data
-from src.data.target import TargetNormalizer
+from src.data.target import TargetNormalizer, check_domain
 from src.data.task import read_task
 from src.features.chgnet import base_energies
 from src.learners.learner import Watched
@@ -53,6 +53,7 @@ def search(number: str, task: Path, outputs: Path, n_trials: int, device: str) -
     folder = outputs / read_task(task).name / "tune" / name
     study = open_study(name, folder)
     data = load_task_data(task, outputs, skip_bad_rows=False, n_jobs=1)
+    check_domain(config.target, data.task.path("train"), data.train.ids.tolist(), data.train.targets)
     tune(config, data, study, folder, n_trials, device)
     write_atomic(folder / "proposal.py", proposal(config, name, study).encode())
     return (
@@ -140,7 +141,8 @@ def _objective(
         place.mkdir(parents=True, exist_ok=True)
         try:
             learner.fit(inputs[rows[train]], residual[train], place, Watched(inputs[rows[valid]], residual[valid], report))
-            return normalizer.scale * float(np.abs(learner.predict(inputs[rows[valid]]) - residual[valid]).mean())
+            pred = normalizer.denormalize(counts[valid], learner.predict(inputs[rows[valid]]), base[valid])
+            return float(np.abs(pred - e_form[valid]).mean())
         finally:
             shutil.rmtree(place)
 

@@ -243,6 +243,17 @@ CONFIGS = [
         lambda place: place.config(HEAD + trees("n_trees=6")),
         ("config.json", "another config"),
     ),
+    Bad(
+        "config",
+        "the logarithm of negative targets",
+        lambda place: place.config(HEAD + trees("n_trees=5").replace("folds", 'target=TargetConfig(transform="log"), folds')),
+        ("train.csv.gz: target.transform = 'log' requires targets above 0", "'x-", "correct or remove these rows"),
+    ),
+    config(
+        "an unknown transform",
+        trees("n_trees=5").replace("folds", 'target=TargetConfig(transform="sqrt"), folds'),
+        "TargetConfig.transform='sqrt': must be 'none', 'log' or 'log1p'",
+    ),
     Bad("config", "missing", lambda place: (place.root / "exp" / TREES / "config.py").unlink(), ("config.py is missing",)),
 ]
 RESTORE = "restore it, or remove"

@@ -75,6 +75,17 @@ def test_fitted_weights_are_the_best_of_the_simplex_by_the_metric(method: str, m
     assert METRICS[metric].loss(truth, pred @ weights) <= best + (1e-9 if exact else 1e-3 * abs(best))
 
 
+def test_weights_by_a_percentage_prefer_the_member_whose_error_is_in_proportion_to_the_target() -> None:
+    rng = np.random.default_rng(0)
+    truth, errors = rng.lognormal(sigma=1.5, size=400), 0.1 * rng.normal(size=(400, 2))
+    pred = truth[:, None] + errors * np.stack([np.full(400, 0.5), truth], axis=1)
+    absolute, relative = (fit_weights("weights", pred, truth, metric) for metric in ("mae", "mape"))
+    assert absolute[0] > 0.5 > relative[0]
+    shares = np.linspace(0, 1, 101)
+    best = min(METRICS["mape"](truth, pred @ [share, 1 - share]) for share in shares)
+    assert METRICS["mape"](truth, pred @ relative) <= best + 1e-9
+
+
 @EVERY_METRIC
 def test_a_difference_of_scores_has_the_metrics_sign_and_counts_the_folds_that_are_better(metric: MetricName) -> None:
     truth, pred = noisy()

@@ -9,7 +9,7 @@ from src.config.schema import Seed, config_class
 
 @config_class
 class FoldConfig:
-    """Assignment of crystals to folds.
+    """Assignment of crystals to folds; a task that gives folds of its own ignores it.
 
     scheme: `stratified` by bins of the target (the 1st place's folds), `shuffled`, or `grouped` by reduced formula.
     n_bins: quantile bins of the target, for `stratified`.

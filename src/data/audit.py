@@ -33,7 +33,7 @@ def audit(data: TaskData, fold: NDArray[np.int64]) -> str:
         absent = missing_elements(counts[fold != k], counts[fold == k])
         if absent:
             lines.append(f"elements that only crystals of fold {k} have: {', '.join(absent)}")
-    return "\n".join(lines)
+    return "\n".join(lines).rstrip("\n")
 
 
 def _adversarial_text(data: TaskData) -> str:

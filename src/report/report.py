@@ -15,7 +15,7 @@ from src.report.structure import structure_svg
 from src.results.blend import Blend, fit_blend, fixed_blend, shared_folds, stack_oof
 from src.results.comparison import error_correlation, leaderboard, score_rows
 from src.results.intervals import calibrate
-from src.results.metrics import METRICS
+from src.results.metrics import METRICS, check_targets
 from src.results.predictions import Predictions
 
 Values = NDArray[np.float64]
@@ -26,6 +26,7 @@ LEVELS = np.array([0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95])
 def report(data: TaskData, members: list[Predictions], labels: pd.Series | None) -> str:
     """Return the page's HTML; without test labels it has no test scores."""
     metric = METRICS[data.task.metric]
+    check_targets(data.task.metric, data.task.path("train"), data.train.ids.tolist(), data.train.targets)
     members = sorted(members, key=lambda member: metric.loss(*member.oof[["e_form", "e_form_pred"]].to_numpy().T))
     described = describe(data.train)
     unit, best = data.task.unit, members[0]

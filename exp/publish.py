@@ -16,9 +16,11 @@ from src.results.predictions import publish
 def main(argv: list[str] | None = None) -> None:
     parser = command(__doc__)
     parser.add_argument("numbers", nargs="+", help="finished experiments")
-    for number in parser.parse_args(argv).numbers:
+    parser.add_argument("--models", action="store_true", help="publish the fold models of networks too, for predict.py")
+    args = parser.parse_args(argv)
+    for number in args.numbers:
         with one_message("publish"):
-            print(shown(publish(number)))
+            print(shown(publish(number, models=args.models)))
 
 
 if __name__ == "__main__":

@@ -104,7 +104,7 @@ def read_table(path: Path, task: Task, has_target: bool, skip_bad_rows: bool = F
         if missing:
             raise ValueError(f"{path}: no column {', '.join(map(repr, missing))}, named in task.toml; the header has {list(row)}")
         ids.append(row[task.id_column])
-    parse = partial(_parse_rows, task=task, has_target=has_target)
+    parse = partial(parse_rows, task=task, has_target=has_target)
     chunks = in_chunks(parse, read_rows(path), len(ids), CHUNK, f"reading {path.name}", n_jobs)
     parsed = [row for chunk in chunks for row in chunk]
     reasons = [reason for _, _, reason in parsed]
@@ -134,7 +134,7 @@ def _refuse(path: Path, messages: list[str], skippable: bool, skip: bool) -> Non
     log.warning("%s\nthese rows are left out", text)
 
 
-def _parse_rows(rows: Sequence[Row], task: Task, has_target: bool) -> list[tuple[Crystal | None, float, str]]:
+def parse_rows(rows: Sequence[Row], task: Task, has_target: bool) -> list[tuple[Crystal | None, float, str]]:
     """Return for each row the crystal, the target (NaN if there is none) and what is wrong with it ('' if nothing is)."""
     parsed = []
     for row in rows:

@@ -1,8 +1,9 @@
 """Networks on graphs of crystals."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -17,15 +18,14 @@ from src.features.elements import element_vectors
 from src.features.tables import finite_features
 from src.graphs.batch import GraphBatch, batch_from_store
 from src.graphs.dataset import cached_graphs
-from src.learners.learner import Learner, Values, Watched, fitted, loading, read_settings, write_learner
+from src.learners.learner import Learner, Values, Watched, check_sha256, fitted, loading, read_settings, write_learner
 from src.learners.pretraining import FOLDER, pretrain
-from src.learners.training import Training, predict, seed_everything
+from src.learners.training import Training, eval_batches, predict, predict_each, seed_everything
 from src.models.network import make_network
 from src.models.standardise import InputStatistics, statistics_of
-from src.storage.names import CHECKPOINT, HISTORY
+from src.storage.names import CHECKPOINT, HISTORY, SHARED, WEIGHTS
 from src.storage.ragged import RaggedStore
 
-WEIGHTS = "model.safetensors"
 EDGES_AT_ONCE = 4096  # crystals whose edges are read at once
 
 
@@ -143,6 +143,30 @@ class GnnLearner(Learner[GnnConfig]):
     def predict(self, inputs: GraphInputs) -> Values:
         return self._predict(fitted(self.model), inputs)
 
+    @classmethod
+    def predict_each(cls, learners: Sequence[Self], inputs: GraphInputs) -> Values:
+        """Return the predictions of each network, (n_learners, n_rows), unitless; each batch is made once for all of them."""
+        models, device = [fitted(learner.model) for learner in learners], learners[0].device
+        return predict_each(models, lambda rows: inputs.batch(rows, device), len(inputs))
+
+    def features(self, inputs: GraphInputs) -> NDArray[np.float32]:
+        """Return the vectors that the network's head reads, (n_rows, n_features); those of atoms are averaged."""
+        model, read = fitted(self.model), []
+        head: Any = model.head
+        handle = head.register_forward_pre_hook(lambda module, arguments: read.append(arguments[0]))
+        parts = []
+        try:
+            for rows in eval_batches(len(inputs)):
+                batch = inputs.batch(rows, self.device)
+                with torch.no_grad():
+                    model.eval()(batch)
+                vectors = read.pop()  # of crystals, or of orbits
+                vectors = vectors if len(vectors) == batch.n_crystals else batch.mean_over_atoms(vectors)
+                parts.append(vectors.cpu().numpy())
+        finally:
+            handle.remove()
+        return np.concatenate(parts)
+
     def _predict(self, model: torch.nn.Module, inputs: GraphInputs) -> Values:
         return predict(model, lambda rows: inputs.batch(rows, self.device), len(inputs))
 
@@ -157,6 +181,9 @@ class GnnLearner(Learner[GnnConfig]):
         learner.avg_n_neighbors = settings["avg_n_neighbors"]
         with loading(folder / WEIGHTS):
             weights = load_file(folder / WEIGHTS)
+            if "shared_sha256" in settings:  # published models have one file for what all folds have in common
+                check_sha256(folder.parent / SHARED, settings["shared_sha256"])
+                weights |= load_file(folder.parent / SHARED)
             vectors, names = weights["element_vectors"], (f"{name}.statistics" for name in InputStatistics._fields)
             statistics = InputStatistics(*(weights.get(name) for name in names))
             model = make_network(config.network, config.graph, vectors, learner.avg_n_neighbors, statistics)

@@ -2,7 +2,7 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, Protocol, Self, TypeVar
@@ -73,7 +73,7 @@ def read_settings(folder: Path, kind: type[C], weights: str | None = None, **kin
     kind: class of the config. weights: name of the file that goes with it. kinds: types of the other settings.
     Raises ValueError if the config is of another kind, or if one of the files has changed since it was written.
     """
-    path, remedy = folder / "learner.json", f"remove the folder {folder} and train that fold again"
+    path, remedy = folder / "learner.json", _remedy(folder)
     settings = read_json(path, {"config": dict, **kinds}, remedy)
     try:
         config = from_dict(settings["config"])
@@ -82,12 +82,24 @@ def read_settings(folder: Path, kind: type[C], weights: str | None = None, **kin
     if not isinstance(config, kind):
         raise ValueError(f"{path}: not the settings of a {kind.__name__}")
     if weights is not None:
-        if not (folder / weights).is_file():
-            raise FileNotFoundError(f"{folder / weights} is missing; {remedy}")
-        stored, found = settings.get("sha256"), hashlib.sha256((folder / weights).read_bytes()).hexdigest()
-        if stored not in (None, found):  # learners saved by older versions have none
-            raise ValueError(f"{folder / weights} is damaged or was changed: its SHA-256 is not that in {path.name}; {remedy}")
+        check_sha256(folder / weights, settings.get("sha256"))  # learners saved by older versions have none
     return config, settings
+
+
+def _remedy(folder: Path) -> str:
+    """Return what to do about a damaged learner in the folder of a fold."""
+    if folder.parent.name == "models":
+        return f"restore it: git checkout {folder.parent}"
+    return f"remove the folder {folder} and train that fold again"
+
+
+def check_sha256(path: Path, stored: str | None) -> None:
+    """Raise an error that names the file if it is missing, or if its SHA-256 is not the stored one (None: there is none)."""
+    remedy = _remedy(path.parent)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing; {remedy}")
+    if stored not in (None, hashlib.sha256(path.read_bytes()).hexdigest()):
+        raise ValueError(f"{path} is damaged or was changed: its SHA-256 is not that in learner.json; {remedy}")
 
 
 @contextmanager
@@ -97,9 +109,7 @@ def loading(path: Path) -> Iterator[None]:
         yield
     except Exception as error:  # each library has errors of its own, none of which names the file
         text = f"{type(error).__name__}: {error}"
-        raise ValueError(
-            f"{path} is damaged ({text[:300]}); remove the folder {path.parent} and train that fold again"
-        ) from error
+        raise ValueError(f"{path} is damaged ({text[:300]}); {_remedy(path.parent)}") from error
 
 
 def fitted(state: S | None) -> S:
@@ -145,6 +155,15 @@ class Learner(ABC, Generic[C]):
     @abstractmethod
     def predict(self, inputs: Any) -> Values:
         """Return the predictions, (n_rows,), unitless."""
+
+    @classmethod
+    def predict_each(cls, learners: Sequence[Self], inputs: Any) -> Values:
+        """Return the predictions of several learners of one kind, (n_learners, n_rows), unitless."""
+        return np.stack([learner.predict(inputs) for learner in learners])
+
+    def features(self, inputs: Any) -> NDArray[np.float32]:
+        """Return the vectors that a network predicts from, (n_rows, n_features). Raises ValueError if it is no network."""
+        raise ValueError(f"{type(self).__name__}: only networks have vectors of their own for a crystal")
 
     @abstractmethod
     def save(self, folder: Path) -> None:

@@ -5,7 +5,7 @@ from pkgutil import resolve_name
 from typing import Any
 
 from src.config import GbdtConfig, GbdtEnsembleConfig, GnnConfig, LearnerConfig, SvrConfig
-from src.learners.learner import Learner
+from src.learners.learner import Learner, read_settings
 
 # config -> module and class, imported when asked for: trees train without torch
 LEARNERS: dict[type, str] = {
@@ -19,3 +19,13 @@ LEARNERS: dict[type, str] = {
 def make_learner(config: LearnerConfig, seed: int = 0, device: str = "cpu", word2vec: Path | None = None) -> Learner[Any]:
     """Return an untrained learner; the arguments are those of `Learner`."""
     return resolve_name(LEARNERS[type(config)])(config, seed, device, word2vec)
+
+
+def load_learner(folder: Path, device: str = "cpu", word2vec: Path | None = None) -> Learner[Any]:
+    """Return the learner that was saved in the folder of a fold, ready to predict; the settings are its own."""
+    config, _ = read_settings(folder, object)
+    if type(config) not in LEARNERS:
+        raise ValueError(f"{folder / 'learner.json'}: not the settings of a learner")
+    learner = resolve_name(LEARNERS[type(config)]).load(folder, device)
+    learner.word2vec = word2vec
+    return learner

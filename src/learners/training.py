@@ -4,7 +4,7 @@ import csv
 import io
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -158,12 +158,22 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-@torch.no_grad()
+def eval_batches(n_rows: int) -> Iterator[NDArray[np.integer]]:
+    """Yield the numbers of all rows in batches of consecutive ones."""
+    return (np.arange(i, min(i + EVAL_BATCH_SIZE, n_rows)) for i in range(0, n_rows, EVAL_BATCH_SIZE))
+
+
 def predict(model: nn.Module, make_batch: MakeBatch, n_rows: int) -> Values:
     """Return the predictions, (n_rows,), unitless, in batches of consecutive rows."""
-    model.eval()
-    rows = np.arange(n_rows)
-    found = torch.zeros(n_rows, dtype=torch.float64)
-    for i in distributed.mine(range(0, n_rows, EVAL_BATCH_SIZE)):
-        found[i : i + EVAL_BATCH_SIZE] = model(make_batch(rows[i : i + EVAL_BATCH_SIZE]))
+    return predict_each([model], make_batch, n_rows)[0]
+
+
+@torch.no_grad()
+def predict_each(models: Sequence[nn.Module], make_batch: MakeBatch, n_rows: int) -> Values:
+    """Return the predictions of each model, (n_models, n_rows); all of them take the same batches."""
+    found = torch.zeros(len(models), n_rows, dtype=torch.float64)
+    for rows in distributed.mine(list(eval_batches(n_rows))):
+        batch = make_batch(rows)
+        for i, model in enumerate(models):
+            found[i, torch.from_numpy(rows)] = model.eval()(batch).to(found)
     return distributed.total(found).numpy()

@@ -38,8 +38,9 @@ OOF_COLUMNS = ["id", "fold", "e_form", "e_form_pred"]
 
 def remedy(path: Path) -> str:
     """Return what to do about a damaged file of a run or of published results."""
-    if path.parent.name == "results":
-        return f"restore it: git checkout {path.parent.parent.name}/results"
+    if "results" in path.parts[-4:-1]:  # the published models are in a folder of it
+        results = Path(*path.parts[: len(path.parts) - path.parts[::-1].index("results")])
+        return f"restore it: git checkout {results.parent.name}/results"
     if path.parent.name.startswith("fold_"):
         return f"remove the folder {path.parent}, and train.py will train that fold again"
     return "remove it, and train.py will write it again"
@@ -64,6 +65,20 @@ class RunDir:
     """The folder of one experiment on one task."""
 
     path: Path
+
+    @property
+    def config_path(self) -> Path:
+        """Path of the config that the run was started with."""
+        return self.path / "config.json"
+
+    @property
+    def training_path(self) -> Path:
+        """Path of the description of the training crystals, see src/features/similarity.py."""
+        return self.path / "training.npz"
+
+    def weights(self, k: int) -> Path:
+        """Return the path of the members' weights in fold k of an ensemble."""
+        return self.fold(k) / "weights.json"
 
     def fold(self, k: int) -> Path:
         """Return the folder of fold k."""
@@ -100,18 +115,22 @@ class RunDir:
                     left.unlink(missing_ok=True)
             yield
 
+    def claimed(self) -> dict:
+        """Return what `claim` wrote: the run's config, and the keys of its data and of the user's word2vec file."""
+        path, way_out = self.config_path, f"restore it, or remove {self.path} to train it again"
+        stored = read_json(path, {"config": dict, "data": str, "word2vec": str}, way_out)
+        try:
+            return stored | {"config": from_dict(stored["config"])}
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}; {way_out}") from error
+
     def claim(self, config: ExperimentConfig, data_key: str, word2vec: str) -> None:
         """Write the run's config; raise ValueError if the folder has a run of another config, other data or another word2vec."""
-        path, own = self.path / "config.json", {"config": config, "data": data_key, "word2vec": word2vec}
+        path, own = self.config_path, {"config": config, "data": data_key, "word2vec": word2vec}
         if not path.is_file():
             write_json(path, own | {"config": to_dict(config)})
             return
-        way_out = f"restore it, or remove {self.path} to train it again"
-        stored = read_json(path, {"config": dict, "data": str, "word2vec": str}, way_out)
-        try:
-            stored["config"] = from_dict(stored["config"])
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}; {way_out}") from error
+        stored = self.claimed()
         for part in own:
             if stored[part] != own[part]:
                 raise ValueError(

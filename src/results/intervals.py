@@ -79,16 +79,16 @@ def member_spread_of_oof(members: Sequence[Predictions], blend: Blend, fold: NDA
     own = [
         member.oof.set_index("id")["spread"].reindex(ids) if "spread" in member.oof else np.zeros(len(ids)) for member in members
     ]
-    return _member_spread(oof, np.stack(own, axis=1), np.broadcast_to(blend.fold_weights, (fold.max() + 1, len(members)))[fold])
+    return member_spread(oof, np.stack(own, axis=1), np.broadcast_to(blend.fold_weights, (fold.max() + 1, len(members)))[fold])
 
 
 def member_spread_of_test(members: Sequence[Predictions], blend: Blend, ids: Sequence[str], n_folds: int) -> Values:
     """Return the standard deviation over the members' models of each fold, (n_test, n_folds), eV/atom."""
     pred, own = (stack_test_folds(members, ids, n_folds, prefix) for prefix in ("fold", "spread"))
-    return _member_spread(pred, own, blend.fold_weights)
+    return member_spread(pred, own, blend.fold_weights)
 
 
-def _member_spread(pred: Values, own: Values, weights: Values) -> Values:
+def member_spread(pred: Values, own: Values, weights: Values) -> Values:
     """Return the standard deviation over members, (...,), including that within a member that is an ensemble.
 
     pred, own: (..., n_members). weights: broadcast to these; negative ones count by their absolute value.
@@ -96,6 +96,28 @@ def _member_spread(pred: Values, own: Values, weights: Values) -> Values:
     blended = (pred * weights).sum(axis=-1, keepdims=True)
     share = np.abs(weights) / np.abs(weights).sum(axis=-1, keepdims=True)
     return np.sqrt((share * ((pred - blended) ** 2 + own**2)).sum(axis=-1))
+
+
+def cv_plus(residual: Values, fold: NDArray[np.int64], pred: Values, level: float = 0.9) -> tuple[Values, Values]:
+    """Return the bounds of CV+ intervals, (n_rows,) each, eV/atom.
+
+    With r_i the absolute error of crystal i by the model of its fold k(i), which was fitted without it, and mu_k(x) the
+    prediction of fold model k, the upper bound at x is the ceil((n + 1) level)-th smallest of mu_k(i)(x) + r_i, and the lower
+    one likewise of mu_k(i)(x) - r_i from above. A bound is a function of its row and the out-of-fold rows alone. At least
+    2 level - 1 of new crystals of the same kind are inside, and about `level` in practice.
+    Source: Barber, Candes, Ramdas, Tibshirani, Ann. Statist. 49, 486 (2021), section 3, doi:10.1214/20-AOS1965.
+    residual, fold: (n_crystals,). pred: (n_rows, n_folds), eV/atom.
+    """
+    n, rows_at_once = len(residual), max(1, 4_000_000 // len(residual))  # 32 MB
+    rank = int(np.ceil(round((n + 1) * level, 9)))  # 0.9 * 10 is a little more than 9
+    if rank > n:
+        raise ValueError(f"{n} out-of-fold rows are too few for intervals at {level:.0%}")
+    bounds = []
+    for sign in (-1, 1):
+        parts = [sign * pred[i : i + rows_at_once][:, fold] + residual for i in range(0, len(pred), rows_at_once)]
+        found = [np.partition(part, rank - 1, axis=1)[:, rank - 1] for part in parts]
+        bounds.append(sign * np.concatenate([np.zeros(0), *found]))
+    return bounds[0], bounds[1]
 
 
 def _floor(error: Values, spread: Values, level: float) -> float:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from src.paths import DEFAULT_TASK, EXPERIMENTS, OUTPUTS, experiment_name
-from src.results.folder import METRICS, NO_TEST, OOF_COLUMNS, check_score, read_csv, remedy
+from src.results.folder import METRICS, NO_TEST, OOF_COLUMNS, RunDir, check_score, read_csv, remedy
+from src.results.models import MODELS, publish_models
 from src.results.study import is_finished_study, publish_study
 from src.storage.files import read_json, write_csv, write_json
 
@@ -24,6 +25,11 @@ class Predictions:
     oof: pd.DataFrame
     test: pd.DataFrame
     metrics: dict
+
+    @property
+    def models(self) -> RunDir:
+        """The folder of the fold models: that of the run, or the published one."""
+        return RunDir(self.source / MODELS if self.source.name == "results" else self.source)
 
 
 def find_predictions(number: str, task_name: str, outputs: Path = OUTPUTS) -> Predictions:
@@ -50,8 +56,11 @@ def find_predictions(number: str, task_name: str, outputs: Path = OUTPUTS) -> Pr
     return Predictions(name, source, oof, test, metrics)
 
 
-def publish(number: str, outputs: Path = OUTPUTS) -> Path:
-    """Copy a finished run or study of the default task to exp/expNNN/results; return that folder."""
+def publish(number: str, outputs: Path = OUTPUTS, models: bool = False) -> Path:
+    """Copy a finished run or study of the default task to exp/expNNN/results; return that folder.
+
+    models: publish the fold models of a network too.
+    """
     name = experiment_name(number)
     run, folder = outputs / DEFAULT_TASK.name / name, EXPERIMENTS / name / "results"
     if is_finished_study(run):
@@ -62,4 +71,6 @@ def publish(number: str, outputs: Path = OUTPUTS) -> Path:
         write_csv(folder / "oof.csv.gz", predictions.oof)
         write_csv(folder / "test.csv.gz", predictions.test)
         write_json(folder / "metrics.json", predictions.metrics)
+    if models:
+        publish_models(RunDir(run), RunDir(folder / MODELS), len(predictions.metrics["fold_maes"]))
     return folder

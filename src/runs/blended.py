@@ -41,7 +41,7 @@ def write_ensemble(
         valid = pd.DataFrame(dict(zip(OOF_COLUMNS, columns, strict=True))).assign(spread=within[rows])
         test = pd.DataFrame({"id": test_ids, "e_form_pred": test_pred[:, k], "spread": test_within[:, k]})
         named = {member.name: float(weight) for member, weight in zip(members, weights[k], strict=True)}
-        write_json(run.fold(k) / "weights.json", named)
+        write_json(run.weights(k), named)
         metrics = {**scores(e_form[rows], blend.nested_pred[rows]), **_costs(members, k), "versions": versions}
         run.write_fold(k, valid, test if data.task.has_test else None, metrics)
     spread = weights.std(axis=0)

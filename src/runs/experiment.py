@@ -12,6 +12,7 @@ from src.data.table import CrystalTable
 from src.data.target import check_domain
 from src.features.chgnet import base_energies
 from src.features.elements import word2vec_key
+from src.features.similarity import TrainingSet
 from src.learners.learner import Learner
 from src.learners.make import make_learner
 from src.paths import MAT2VEC
@@ -101,6 +102,8 @@ def collect(config: ExperimentConfig, run: RunDir, data: TaskData) -> dict:
     write_csv(run.path / "oof.csv", oof)
     if test is not None:
         write_csv(run.path / "test.csv", test)
+    if not run.training_path.is_file():
+        TrainingSet.of(data.train.ids, data.train.crystals).save(run.training_path)
     write_json(run.path / "metrics.json", metrics)
     return metrics
 

@@ -8,7 +8,10 @@ import pytest
 
 from src.paths import ROOT
 
-FILES = [path for folder in ("src", "exp", "input") for path in sorted((ROOT / folder).rglob("*.py"))] + [ROOT / "submit.py"]
+FILES = [path for folder in ("src", "exp", "input") for path in sorted((ROOT / folder).rglob("*.py"))] + [
+    ROOT / "submit.py",
+    ROOT / "predict.py",
+]
 MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve", "yaml", "ruamel", "jsonpickle", "commands"}
 NAMES = {"eval", "exec", "compile", "__import__"}
 METHODS = {"read_pickle", "read_hdf", "unsafe_load", "system", "popen", "full_load"}

@@ -1,0 +1,36 @@
+"""Structure files -> predictions.csv, by the models of a finished experiment or of a blend. Nothing is trained.
+
+    python predict.py some.cif POSCAR folder/
+    python predict.py input/flla/test.csv.gz --exps 012 015 --weights 0.7 0.3 --out my.csv
+
+Reads CIF, POSCAR, pymatgen's JSON, extended XYZ, and tables (.csv, .csv.gz) with the columns of ids and structures that the
+task's task.toml names. Writes name, formula, prediction, a 90% interval, the spread over models, and remarks. A file or row that
+cannot be read gets a row with the reason; all others are predicted, and the exit status is 1.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from src.command import command, one_message, out_option, task_options
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = command(__doc__, task_options(), out_option("predictions.csv"))
+    parser.add_argument("paths", nargs="+", type=Path, metavar="FILE_OR_FOLDER", help="structures")
+    parser.add_argument("--exps", nargs="+", default=["020"], metavar="NUMBER", help="experiments (default: 020, published)")
+    parser.add_argument("--weights", nargs="+", type=float, help="one per experiment (default: equal)")
+    parser.add_argument("--device", default="cpu", help="of networks: cpu, cuda, cuda:1, ... (default: cpu)")
+    args = parser.parse_args(argv)
+    with one_message("predict"):
+        from src.predict import predict_files  # imports for seconds
+
+        out = args.out or args.outputs / args.data.resolve().name / "predictions.csv"
+        text, n_failed = predict_files(args.paths, out, args.exps, args.weights, args.data, args.outputs, args.device)
+        print(text)
+    if n_failed:
+        sys.exit(f"predict: {n_failed} structures have no prediction; the column remark says why")
+
+
+if __name__ == "__main__":
+    main()

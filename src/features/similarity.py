@@ -1,0 +1,154 @@
+"""How new crystals relate to those that a model was trained on: unseen elements, distance, duplicates, short bonds."""
+
+import logging
+import warnings
+import zipfile
+import zlib
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pymatgen.core import Element
+from sklearn.neighbors import NearestNeighbors
+
+from src.data.crystal import N_ELEMENTS
+from src.data.table import Crystals
+from src.features.geometry import lattice_lengths, primitive_crystal
+from src.storage.cache import in_chunks
+from src.storage.files import to_bytes, write_atomic
+
+CHUNK = 64  # crystals
+# of log_n_atoms, log_volume_per_atom, seven lattice lengths, and the mean distances to the nearest atom and to all others: file
+# formats round by 1e-6 or less and the symmetry search moves atoms by 1e-3 Angstrom, while polymorphs differ by percents
+SAME = 2e-3
+FAR_QUANTILE = 0.99  # of the distances between training crystals: one crystal in a hundred of their kind is called far
+N_JUDGED = 2000  # training crystals whose nearest neighbours give that quantile: its error is then a fraction of a percent
+SHORT = 0.6  # of the sum of two atomic radii; the shortest bond in FLLA has 0.64. It holds if training has odd crystals itself
+FIELDS = ("ids", "fractions", "shape", "bond", "far")
+
+
+@dataclass(frozen=True, eq=False)
+class Likeness:
+    """What crystals are compared by, the same for every cell that describes them.
+
+    fractions: (n, N_ELEMENTS), atomic fractions by atomic number.
+    shape: (n, 11), the quantities that SAME lists; lengths are divided by the cube root of the primitive cell's volume.
+    bond: (n,), the shortest distance between two atoms, divided by the sum of their atomic radii.
+    """
+
+    fractions: NDArray[np.float32]
+    shape: NDArray[np.float32]
+    bond: NDArray[np.float32]
+
+    @property
+    def point(self) -> NDArray[np.float32]:
+        """Coordinates for distances: a tenth of the composition, of the log volume and of the lattice lengths count alike."""
+        return np.concatenate([self.fractions, self.shape[:, 1:2], self.shape[:, 2:9] / np.sqrt(7)], axis=1)
+
+
+def likeness(crystals: Crystals, n_jobs: int = 1) -> Likeness:
+    """Return the description of each crystal."""
+    n = len(crystals)
+    rows = in_chunks(partial(_shapes, crystals), range(n), n, CHUNK, "comparing with training", n_jobs)
+    shape = np.concatenate([np.zeros((0, 12)), *rows])
+    counts = crystals.element_counts
+    fractions = counts / counts.sum(axis=1, keepdims=True)
+    return Likeness(*(x.astype(np.float32) for x in (fractions, shape[:, :-1], shape[:, -1])))
+
+
+def _shapes(crystals: Crystals, chunk: list[int]) -> NDArray[np.float64]:
+    """Return `shape` and `bond` side by side, (len(chunk), 12)."""
+    logging.getLogger("moyo").setLevel(logging.ERROR)
+    rows = []
+    for i in chunk:
+        structure = primitive_crystal(crystals[i]).structure
+        volume, n = structure.volume, len(structure)
+        lengths = lattice_lengths(np.array(structure.lattice.matrix))
+        distance = np.array(structure.distance_matrix) / volume ** (1 / 3)
+        others = distance.sum() / max(1, n * (n - 1))
+        np.fill_diagonal(distance, lengths[0])  # the nearest image of an atom itself
+        radii = np.array([_radius(z) for z in structure.atomic_numbers])
+        bond = (distance / (radii[:, None] + radii)).min() * volume ** (1 / 3)
+        rows.append([np.log(n), np.log(volume / n), *lengths, distance.min(axis=1).mean(), others, bond])
+    return np.array(rows)
+
+
+@lru_cache
+def _radius(z: int) -> float:
+    """Return the atomic radius of an element, Angstrom; a typical one for the heaviest, which have none."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pymatgen warns of radii that it does not have
+        element = Element.from_Z(z)
+        return float(element.atomic_radius or element.atomic_radius_calculated or 1.5)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingSet:
+    """The crystals that a model was trained on, in a form that is published with it.
+
+    ids: (n,). far: the distance between points beyond which a crystal is called far from all of them.
+    """
+
+    ids: NDArray[np.str_]
+    known: Likeness
+    far: float
+
+    @classmethod
+    def of(cls, ids: NDArray[np.str_], crystals: Crystals, n_jobs: int = 1) -> "TrainingSet":
+        """Return the description of a training table."""
+        known = likeness(crystals, n_jobs)
+        judged = np.random.default_rng(0).permutation(len(ids))[:N_JUDGED]
+        nearest, _ = _nearest(known.point, known.point[judged], n_neighbors=min(2, len(ids)))
+        return cls(ids, known, float(np.quantile(nearest[:, -1], FAR_QUANTILE)))  # the first neighbour is the crystal itself
+
+    def save(self, path: Path) -> None:
+        """Write the description as a compressed .npz file."""
+        arrays = {"ids": self.ids, "far": np.array(self.far), **vars(self.known)}
+        write_atomic(path, to_bytes(lambda file: np.savez_compressed(file, allow_pickle=False, **arrays)))
+
+    @classmethod
+    def load(cls, path: Path, remedy: str) -> "TrainingSet":
+        """Return what `save` wrote. Raises ValueError if the file is damaged. remedy: what to do then."""
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                ids, fractions, shape, bond, far = (stored[name] for name in FIELDS)
+            if {len(x) for x in (fractions, shape, bond)} != {len(ids)} or fractions.shape[1:] != (N_ELEMENTS,):
+                raise ValueError("its arrays do not belong together")
+        except (OSError, EOFError, ValueError, KeyError, IndexError, zipfile.BadZipFile, zlib.error) as error:
+            raise ValueError(f"{path} is damaged ({error}); {remedy}") from error
+        return cls(ids, Likeness(fractions, shape, bond), float(far))
+
+    def remarks(self, crystals: Crystals, n_jobs: int = 1) -> list[str]:
+        """Return what is unusual about each crystal compared with these; an empty text if nothing is."""
+        found = likeness(crystals, n_jobs)
+        unseen = (found.fractions > 0) & ~(self.known.fractions > 0).any(axis=0)
+        distance, _ = _nearest(self.known.point, found.point, n_neighbors=1)
+        least = max(SHORT, float(self.known.bond.min()))
+        notes: list[list[str]] = [[] for _ in found.bond]
+        for i, note in enumerate(notes):
+            if unseen[i].any():
+                symbols = " ".join(Element.from_Z(int(z)).symbol for z in np.flatnonzero(unseen[i]))
+                note.append(f"never seen in training: {symbols}")
+            elif distance[i, 0] > self.far:
+                note.append("far from all training crystals")
+            if found.bond[i] < least:
+                note.append(
+                    f"unrelaxed? its shortest bond is {found.bond[i]:.2f} of the atomic radii, expected {least:.2f} or more"
+                )
+            if len(same := self._same(found, i)):
+                note.append(f"duplicate of the training crystal {', '.join(self.ids[same[:3]])}")
+        return ["; ".join(note) for note in notes]
+
+    def _same(self, found: Likeness, i: int) -> NDArray[np.int64]:
+        """Return the training crystals that equal crystal i of `found` within the tolerance in all quantities."""
+        alike = np.flatnonzero((np.abs(self.known.shape - found.shape[i]) <= SAME).all(axis=1))
+        return alike[(np.abs(self.known.fractions[alike] - found.fractions[i]) <= 1e-6).all(axis=1)]
+
+
+def _nearest(
+    known: NDArray[np.float32], points: NDArray[np.float32], n_neighbors: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return Euclidean distances and numbers of the nearest known points, ascending, (n_points, n_neighbors) each."""
+    return NearestNeighbors(n_neighbors=n_neighbors, algorithm="brute").fit(known).kneighbors(points)

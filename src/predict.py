@@ -1,0 +1,243 @@
+"""Saved fold models -> predictions for any crystals, with intervals and remarks. Nothing is trained.
+
+predictor = Predictor.load("020")
+table = predictor.predict([structure])    # prediction, lower, upper, spread in the task's unit, and remarks
+vectors = predictor.features([structure])    # (1, n_features), for a model of your own
+"""
+
+import tempfile
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pymatgen.core import Composition
+
+from src.config import BlendConfig, ExperimentConfig, TargetConfig
+from src.data.crystal import Crystal
+from src.data.load import load_task_data
+from src.data.structures import Found, checked, read_structures
+from src.data.table import Crystals
+from src.data.target import TargetNormalizer
+from src.data.task import read_task
+from src.features.chgnet import base_energies
+from src.features.elements import word2vec_key
+from src.features.similarity import TrainingSet
+from src.learners.learner import Learner
+from src.learners.make import load_learner
+from src.paths import DEFAULT_TASK, MAT2VEC, OUTPUTS, shown
+from src.results.blend import normalized_weights, shared_folds, stack_oof
+from src.results.folder import remedy
+from src.results.intervals import cv_plus, member_spread
+from src.results.predictions import Predictions, find_predictions
+from src.storage.files import read_json, write_csv
+
+Values = NDArray[np.float64]
+N_SHOWN = 10  # rows of the table for people
+KEY = "structures"  # of the crystals in a cache that lasts for one call
+NORMALIZER: dict[str, type | tuple[type, ...]] = {"shift": list, "scale": (int, float)}
+
+
+@dataclass(frozen=True, eq=False)
+class Members:
+    """Models of the folds of an experiment; of an ensemble, those of its members in `parts`.
+
+    learners, normalizers: one per fold. weights: (n_folds, n_members).
+    """
+
+    name: str
+    target: TargetConfig
+    learners: Sequence[Learner] = ()
+    normalizers: Sequence[TargetNormalizer] = ()
+    parts: "Sequence[Members]" = ()
+    weights: Values | None = None
+
+    def predict(self, crystals: Crystals, cache: Path, n_jobs: int) -> tuple[Values, Values]:
+        """Return the predictions of the fold models and the spread over their members, (n_crystals, n_folds), eV/atom."""
+        if self.weights is not None:
+            found = [part.predict(crystals, cache, n_jobs) for part in self.parts]
+            pred, own = (np.stack(values, axis=2) for values in zip(*found, strict=True))
+            return (pred * self.weights).sum(axis=2), member_spread(pred, own, self.weights)
+        inputs = self.learners[0].prepare_inputs(crystals, KEY, cache, n_jobs)
+        base, counts = base_energies(self.target, crystals, KEY, cache, n_jobs), crystals.element_counts
+        residuals = self.learners[0].predict_each(self.learners, inputs[np.arange(len(crystals))])
+        pairs = zip(self.normalizers, residuals, strict=True)
+        pred = np.stack([normalizer.denormalize(counts, residual, base) for normalizer, residual in pairs], axis=1)
+        return pred, np.zeros_like(pred)
+
+    def features(self, crystals: Crystals, cache: Path, n_jobs: int) -> NDArray[np.float32]:
+        """Return the vectors of all fold models side by side, (n_crystals, n_features)."""
+        if self.parts:
+            return np.concatenate([part.features(crystals, cache, n_jobs) for part in self.parts], axis=1)
+        inputs = self.learners[0].prepare_inputs(crystals, KEY, cache, n_jobs)
+        return np.concatenate([learner.features(inputs) for learner in self.learners], axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Predictor:
+    """Finished experiments, ready to predict.
+
+    residual, fold: (n_training,), absolute out-of-fold errors, eV/atom or the task's unit, and the fold that each is from.
+    n_jobs: processes that prepare many structures.
+    """
+
+    members: Members
+    residual: Values
+    fold: NDArray[np.int64]
+    training: TrainingSet
+    n_jobs: int = 1
+
+    @classmethod
+    def load(
+        cls,
+        *numbers: str,
+        weights: Sequence[float] | None = None,
+        task: Path = DEFAULT_TASK,
+        outputs: Path = OUTPUTS,
+        device: str = "cpu",
+        n_jobs: int = 1,
+    ) -> "Predictor":
+        """Return the predictor of finished experiments, or of the models published in exp/expNNN/results/models.
+
+        numbers: such as "020". weights: one per experiment (default: equal). task: the folder of its task.toml.
+        Raises FileNotFoundError if models are missing, and ValueError if files are damaged or experiments do not fit together.
+        """
+        name = task.resolve().name
+        found = [find_predictions(number, name, outputs) for number in numbers]
+        share = normalized_weights(weights or [1.0] * len(numbers), len(numbers))
+        fold, (e_form, oof) = shared_folds(found), stack_oof(found)
+        parts = [load_members(one, name, outputs, device) for one in found]
+        blend = Members("blend", TargetConfig(), parts=parts, weights=np.tile(share, (fold.max() + 1, 1)))
+        members = parts[0] if len(parts) == 1 else blend
+        return cls(members, np.abs(e_form - oof @ share), fold, _training_set(found[0], task, outputs, n_jobs), n_jobs)
+
+    def predict(self, structures: Iterable[Any]) -> pd.DataFrame:
+        """Return a row for each structure: name (its number), formula, prediction, lower, upper, spread and remark.
+
+        prediction: mean over the fold models, eV/atom or the task's unit. lower, upper: 90% CV+ interval. spread: standard
+        deviation over fold models and members. remark: what is unusual about the crystal, or why it has no prediction.
+        structures: pymatgen Structures, ASE's Atoms or Crystals, in any cell.
+        """
+        return self.predict_found([checked(str(i), structure) for i, structure in enumerate(structures)])
+
+    def predict_found(self, found: Sequence[Found]) -> pd.DataFrame:
+        """Return the table of `predict` for structures that were read from files."""
+        rows = pd.DataFrame({"name": [one.name for one in found], "formula": "", "remark": [one.reason for one in found]})
+        bounds = ["prediction", "lower", "upper", "spread"]
+        rows[bounds] = np.nan
+        crystals = {i: one.crystal for i, one in enumerate(found) if one.crystal is not None}
+        if crystals:
+            with tempfile.TemporaryDirectory() as cache:
+                pred, within, faults = self._predict(list(crystals.values()), Path(cache))
+            values, done = self._summary(pred, within), list(crystals)
+            remarks = self.training.remarks(Crystals.from_list(list(crystals.values())), self.n_jobs)
+            rows.loc[done, bounds] = values
+            rows.loc[done, "remark"] = [fault or remark for fault, remark in zip(faults, remarks, strict=True)]
+            rows.loc[done, "formula"] = [_formula(crystal) for crystal in crystals.values()]
+        return rows[["name", "formula", *bounds, "remark"]]
+
+    def features(self, structures: Iterable[Any]) -> NDArray[np.float32]:
+        """Return the vectors that the networks' heads read, averaged over atoms, of all fold models, (n, n_features).
+
+        Raises ValueError for a structure that is no crystal, and if a model is not a network.
+        """
+        found = [checked(f"structure {i}", structure) for i, structure in enumerate(structures)]
+        if bad := [one for one in found if one.reason]:
+            raise ValueError(f"{bad[0].name}: {bad[0].reason}")
+        crystals = Crystals.from_list([one.crystal for one in found if one.crystal is not None])
+        with tempfile.TemporaryDirectory() as cache:
+            return self.members.features(crystals, Path(cache), self.n_jobs)
+
+    def _predict(self, crystals: list[Crystal], cache: Path) -> tuple[Values, Values, list[str]]:
+        """Return what `Members.predict` returns and what is wrong with each crystal; those that fail are found by halving."""
+        own_cache = cache / f"{len(list(cache.iterdir()))}"
+        try:
+            pred, within = self.members.predict(Crystals.from_list(crystals), own_cache, self.n_jobs)
+            return pred, within, [""] * len(crystals)
+        except ValueError as error:
+            if len(crystals) == 1:
+                return *np.full((2, 1, self.fold.max() + 1), np.nan), [str(error)]
+        half = len(crystals) // 2
+        first, second = (self._predict(part, cache) for part in (crystals[:half], crystals[half:]))
+        return np.concatenate([first[0], second[0]]), np.concatenate([first[1], second[1]]), first[2] + second[2]
+
+    def _summary(self, pred: Values, within: Values) -> Values:
+        """Return prediction, lower, upper and spread, (n_rows, 4). pred, within: (n_rows, n_folds)."""
+        mean = pd.DataFrame(pred).mean(axis=1).to_numpy()  # as test.csv is averaged, to the last bit
+        spread = np.sqrt((within**2).mean(axis=1) + pred.var(axis=1))
+        return np.stack([mean, *cv_plus(self.residual, self.fold, pred), spread], axis=1)
+
+
+def predict_files(
+    paths: Sequence[Path],
+    out: Path,
+    numbers: Sequence[str],
+    weights: Sequence[float] | None = None,
+    task: Path = DEFAULT_TASK,
+    outputs: Path = OUTPUTS,
+    device: str = "cpu",
+) -> tuple[str, int]:
+    """Write the predictions for files, folders and tables; return a short table for people and how many have none."""
+    n_jobs, description = joblib.cpu_count(), read_task(task)
+    with ThreadPoolExecutor(1) as pool:  # torch is imported while other processes read the structures
+        loading = pool.submit(Predictor.load, *numbers, weights=weights, task=task, outputs=outputs, device=device, n_jobs=n_jobs)
+        found = read_structures(paths, description, n_jobs)
+        table = loading.result().predict_found(found)
+    write_csv(out, table)
+    n_failed = int(table["prediction"].isna().sum())
+    shown_rows = table.head(N_SHOWN).to_string(index=False, float_format="{:.4f}".format, max_colwidth=60)
+    more = [f"... and {len(table) - N_SHOWN} more"] if len(table) > N_SHOWN else []
+    summary = f"{shown(out)}: {len(table) - n_failed} predictions in {description.unit}, 90% intervals"
+    return "\n".join([shown_rows, *more, summary]), n_failed
+
+
+def load_members(found: Predictions, task: str, outputs: Path, device: str) -> Members:
+    """Return the fold models of a finished experiment."""
+    run, n_folds = found.models, len(found.metrics["fold_maes"])
+    if not run.config_path.is_file():
+        raise FileNotFoundError(f"{found.name}: its models are not published; train them: python exp/{found.name}/train.py")
+    stored = run.claimed()
+    config: ExperimentConfig = stored["config"]
+    if isinstance(config.learner, BlendConfig):
+        numbers = config.learner.members
+        parts = [load_members(find_predictions(number, task, outputs), task, outputs, device) for number in numbers]
+        named = [
+            read_json(run.weights(k), {part.name: (int, float) for part in parts}, remedy(run.weights(k))) for k in range(n_folds)
+        ]
+        weights = np.array([[fold[part.name] for part in parts] for fold in named])
+        return Members(found.name, config.target, parts=parts, weights=weights)
+    word2vec = _word2vec(found.name, stored["word2vec"])
+    learners, normalizers = [], []
+    for k in range(n_folds):
+        learners.append(load_learner(run.fold(k), device, word2vec))
+        path = run.fold(k) / "normalizer.json"
+        normalizers.append(TargetNormalizer.from_json(read_json(path, NORMALIZER, remedy(path))))
+    return Members(found.name, config.target, learners, normalizers)
+
+
+def _word2vec(name: str, key: str) -> Path | None:
+    """Return the user's word2vec file if the run was made with it. Raises ValueError if that file is not there now."""
+    if key == word2vec_key(None):
+        return None
+    if not MAT2VEC.is_file() or word2vec_key(MAT2VEC) != key:
+        raise ValueError(f"{name} was trained with another word2vec file than {MAT2VEC}: put that file there again")
+    return MAT2VEC
+
+
+def _training_set(found: Predictions, task: Path, outputs: Path, n_jobs: int) -> TrainingSet:
+    """Return the description of the training crystals; for a run that has none it is made from the task's table."""
+    path = found.models.training_path
+    if not path.is_file():
+        data = load_task_data(task, outputs, skip_bad_rows=True, n_jobs=n_jobs)
+        TrainingSet.of(data.train.ids, data.train.crystals, n_jobs).save(path)
+    return TrainingSet.load(path, remedy(path))
+
+
+def _formula(crystal: Crystal) -> str:
+    numbers, counts = np.unique(crystal.atomic_numbers, return_counts=True)
+    return str(Composition(dict(zip(numbers.tolist(), counts.tolist(), strict=True))).reduced_formula)

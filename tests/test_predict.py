@@ -1,0 +1,397 @@
+"""Laws of predict.py: it says what the experiment said, whatever the file, the cell, the order and the company."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import CRYSTALS, load, random_rotation, small_task
+from pymatgen.core import Lattice, Structure
+from pymatgen.io.cif import CifWriter
+from pymatgen.io.vasp.inputs import Poscar
+
+from src import predict as source
+from src.config import BlendConfig, ExperimentConfig, FoldConfig, GbdtConfig, GnnConfig, GraphConfig, NequipConfig, TrainingConfig
+from src.data.crystal import Crystal
+from src.data.structures import read_structures
+from src.data.table import Crystals, read_table
+from src.data.task import read_task
+from src.features.similarity import TrainingSet
+from src.paths import DEFAULT_TASK, EXPERIMENTS, ROOT
+from src.predict import Predictor
+from src.results import predictions as results
+from src.results.intervals import cv_plus
+from src.runs.experiment import run_experiment
+from src.runs.launch import Launcher
+
+sys.path.insert(0, str(ROOT))
+import predict as command
+
+FOLDS = FoldConfig(n_folds=4, n_bins=2)
+GBDT = ExperimentConfig(learner=GbdtConfig(features=("fractions",), n_trees=20, min_child_samples=2), folds=FOLDS)
+NEQUIP = ExperimentConfig(
+    learner=GnnConfig(
+        training=TrainingConfig(n_epochs=2, batch_size=8),
+        graph=GraphConfig(r_max=3.5),
+        network=NequipConfig(n_channels=4, n_layers=2, radial_hidden=(8,), head_hidden=(4,), gather_layers=True),
+    ),
+    folds=FOLDS,
+)
+RUNS = {"001": GBDT, "010": NEQUIP, "040": replace(GBDT, learner=BlendConfig(members=("001", "010"), method="weights"))}
+TOLERANCE = {"001": 0.0, "010": 1e-6, "040": 1e-6}  # eV/atom
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small task with a finished run of trees, of a network and of a blend of both; its outputs lie next to it."""
+    folder = small_task(tmp_path_factory.mktemp("predict"))
+    for number, config in RUNS.items():
+        run_experiment(config, f"exp{number}", load(folder), None, Launcher(n_jobs=1), "cpu")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def test_structures(task: Path) -> list[Structure]:
+    crystals = read_table(read_task(task).path("test"), read_task(task), has_target=False).crystals
+    return [crystals[i].to_structure() for i in range(len(crystals))]
+
+
+def predictor(task: Path, *numbers: str, **options: object) -> Predictor:
+    return Predictor.load(*numbers, task=task, outputs=task.parent / "outputs", **options)
+
+
+def run_command(task: Path, *arguments: object) -> pd.DataFrame:
+    """Run predict.py and return the table that it writes."""
+    out = task.parent / "predictions.csv"
+    where = ["--data", task, "--outputs", task.parent / "outputs", "--out", out]
+    try:
+        command.main([str(argument) for argument in [*arguments, *where]])
+    finally:
+        table = pd.read_csv(out, keep_default_na=False, na_values={"prediction": [""]}, float_precision="round_trip")
+    return table
+
+
+@pytest.mark.parametrize("number", RUNS)
+def test_predictions_for_the_test_table_are_those_of_the_experiment(task: Path, number: str) -> None:
+    table = run_command(task, task / "test.csv.gz", "--exps", number)
+    expected = pd.read_csv(task.parent / f"outputs/small/exp{number}/test.csv", float_precision="round_trip")
+    assert list(table["name"]) == list(expected["id"])
+    assert np.abs(table["prediction"] - expected["e_form_pred"]).max() <= TOLERANCE[number]
+
+
+def test_a_blend_of_named_experiments_is_the_weighted_mean(task: Path, test_structures: list[Structure]) -> None:
+    blend = predictor(task, "001", "010", weights=[3, 1]).predict(test_structures)["prediction"]
+    trees, network = (predictor(task, number).predict(test_structures)["prediction"] for number in ("001", "010"))
+    np.testing.assert_allclose(blend, 0.75 * trees + 0.25 * network, atol=1e-9)
+
+
+def test_order_and_company_do_not_matter(task: Path, test_structures: list[Structure]) -> None:
+    ready = predictor(task, "010")
+    together, reversed_ = ready.predict(test_structures), ready.predict(test_structures[::-1])
+    alone = pd.concat([ready.predict([structure]) for structure in test_structures], ignore_index=True)
+    for other in (reversed_[::-1].reset_index(drop=True), alone):
+        pd.testing.assert_frame_equal(together.drop(columns="name"), other.drop(columns="name"), atol=2e-6, rtol=0)
+
+
+@pytest.mark.parametrize("number", RUNS)
+def test_a_supercell_scores_as_its_primitive_cell(task: Path, number: str) -> None:
+    cell = CRYSTALS["rutile"].to_structure()
+    one, two = predictor(task, number).predict([cell, cell.make_supercell([2, 1, 1], in_place=False)])["prediction"]
+    assert two == pytest.approx(one, abs=1e-5)
+
+
+def write_formats(folder: Path, structure: Structure) -> dict[str, Path]:
+    """Write a structure in every format that is read; return the files by kind."""
+    files = {
+        kind: folder / name for kind, name in {"cif": "a.cif", "poscar": "POSCAR", "json": "a.json", "table": "a.csv"}.items()
+    }
+    cif = str(CifWriter(structure))
+    files["cif"].write_text(cif)
+    Poscar(structure).write_file(files["poscar"], significant_figures=12)
+    files["json"].write_text(json.dumps(structure.as_dict()))
+    pd.DataFrame({"id": ["a"], "cif": [cif]}).to_csv(files["table"], index=False)
+    return files
+
+
+@pytest.mark.parametrize("number", ["001", "010"])
+def test_the_file_format_does_not_matter(task: Path, number: str, tmp_path: Path, test_structures: list[Structure]) -> None:
+    files = write_formats(tmp_path, test_structures[0])
+    table = run_command(task, *files.values(), "--exps", number)
+    expected = predictor(task, number).predict(test_structures[:1])["prediction"][0]
+    np.testing.assert_allclose(table["prediction"], expected, atol=1e-5)
+
+
+def test_extended_xyz_and_atoms_of_ase_are_read(task: Path, tmp_path: Path, test_structures: list[Structure]) -> None:
+    ase = pytest.importorskip("ase")
+    from ase.io import write
+
+    atoms = [
+        ase.Atoms(s.atomic_numbers, scaled_positions=s.frac_coords, cell=s.lattice.matrix, pbc=True) for s in test_structures
+    ]
+    write(tmp_path / "all.extxyz", atoms)
+    from_file = run_command(task, tmp_path / "all.extxyz", "--exps", "010")
+    assert list(from_file["name"]) == [f"{tmp_path / 'all.extxyz'}#{i}" for i in range(len(atoms))]
+    expected = predictor(task, "010").predict(test_structures)["prediction"]
+    for found in (from_file, predictor(task, "010").predict(atoms)):
+        np.testing.assert_allclose(found["prediction"], expected, atol=1e-5)
+    slab = predictor(task, "010").predict([ase.Atoms("Na", cell=[3, 3, 20], pbc=[True, True, False])])
+    assert slab["remark"][0] == "the atoms are not periodic in all three directions"
+
+
+VASP4 = "old\n1.0\n3 0 0\n0 3 0\n0 0 3\n1 1\nDirect\n0 0 0\n.5 .5 .5\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("bad.cif", "data_x\n", "0 structures, expected one"),
+        ("POSCAR_4", VASP4, "Elements in POSCAR cannot be determined"),
+        ("list.json", "[]", "holds no structure"),
+        ("other.json", '{"a": 1}', "not the JSON of a pymatgen Structure"),
+        ("broken.json", "{", "JSONDecodeError|Expecting"),
+        ("table.csv", "a,b\n1,2\n", "no column 'id', 'cif'"),
+        ("words.txt", "?", "not a kind of file that is read"),
+        ("absent.cif", None, "no such file"),
+    ],
+)
+def test_a_file_that_cannot_be_read_has_its_reason(tmp_path: Path, name: str, text: str | None, reason: str) -> None:
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    (found,) = read_structures([tmp_path / name], read_task(DEFAULT_TASK))
+    assert found.crystal is None and found.name == str(tmp_path / name)
+    assert re.search(reason, found.reason)
+
+
+def test_what_cannot_be_read_loses_nothing_else(task: Path, tmp_path: Path, test_structures: list[Structure]) -> None:
+    files = write_formats(tmp_path, test_structures[0])
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "bad.cif").write_text("data_x\n")
+    (tmp_path / "sub" / "notes.txt").write_text("not a structure, so not listed")
+    pd.DataFrame({"id": ["good", "bad"], "cif": [str(CifWriter(test_structures[1])), "nothing"]}).to_csv(tmp_path / "z.csv")
+    with pytest.raises(SystemExit, match="2 structures have no prediction"):
+        run_command(task, tmp_path, "--exps", "001")
+    table = pd.read_csv(task.parent / "predictions.csv")
+    expected = [*map(str, sorted([*files.values(), tmp_path / "sub" / "bad.cif"])), "good", "bad"]
+    expected[expected.index(str(files["table"]))] = "a"
+    assert list(table["name"]) == expected
+    failed = table["prediction"].isna()
+    assert list(table["name"][failed]) == [str(tmp_path / "sub" / "bad.cif"), "bad"] and table["remark"][failed].notna().all()
+
+
+def test_a_crystal_that_a_model_cannot_take_loses_nothing_else(
+    task: Path, test_structures: list[Structure], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready = predictor(task, "001")
+    expected = ready.predict(test_structures)["prediction"]
+    original = type(ready.members.learners[0]).prepare_inputs
+
+    def refusing(self: object, crystals: Crystals, *rest: object) -> object:
+        if (crystals.element_counts[:, bad] == counts[bad]).all(axis=1).any():
+            raise ValueError("cannot take this one")
+        return original(self, crystals, *rest)
+
+    counts = Crystal.from_structure(test_structures[2]).element_counts
+    bad = np.flatnonzero(counts)
+    monkeypatch.setattr(type(ready.members.learners[0]), "prepare_inputs", refusing)
+    table = ready.predict(test_structures)
+    refused = table["remark"] == "cannot take this one"
+    assert refused[2] and not refused.all()
+    np.testing.assert_array_equal(table["prediction"][~refused], expected[~refused])
+    assert table["prediction"][refused].isna().all()
+
+
+def test_features_have_a_vector_per_fold_model_and_know_no_cell(task: Path) -> None:
+    crystal = CRYSTALS["wurtzite"].to_structure()
+    rotated = Structure(
+        Lattice(crystal.lattice.matrix @ random_rotation().T), crystal.atomic_numbers[::-1], crystal.frac_coords[::-1]
+    )
+    cells = [crystal, rotated, crystal.make_supercell([2, 1, 1], in_place=False), CRYSTALS["rutile"].to_structure()]
+    vectors = predictor(task, "010").features(cells)
+    assert vectors.shape == (4, 4 * 4 * 3)  # folds, channels, and the embedding with two layers
+    np.testing.assert_allclose(vectors[1:3], vectors[[0, 0]], atol=1e-5)
+    assert np.abs(vectors[3] - vectors[0]).max() > 1e-3
+
+
+def test_features_give_the_prediction_when_the_head_is_linear(task: Path, test_structures: list[Structure]) -> None:
+    """Averaged over atoms with the weights of orbits: the mean of a linear map is the map of the mean."""
+    ready = predictor(task, "010")
+    for learner in ready.members.learners:
+        torch.manual_seed(0)
+        learner.model.head = torch.nn.Linear(12, 1)
+    cells = [*test_structures, CRYSTALS["perovskite"].to_structure(), CRYSTALS["quartz"].to_structure()]
+    vectors = ready.features(cells)[:, :12]
+    pred = ready.predict(cells)
+    crystals = Crystals.from_list([Crystal.from_structure(cell) for cell in cells])
+    normalizers, head = ready.members.normalizers, ready.members.learners[0].model.head
+    for k in range(1, 4):
+        np.testing.assert_array_equal(ready.members.learners[k].model.head.weight.detach(), head.weight.detach())
+    residual = np.stack(
+        [head(torch.from_numpy(ready.features(cells)[:, 12 * k : 12 * k + 12])).detach().numpy()[:, 0] for k in range(4)]
+    )
+    expected = [n.denormalize(crystals.element_counts, r) for n, r in zip(normalizers, residual, strict=True)]
+    np.testing.assert_allclose(pred["prediction"], np.mean(expected, axis=0), atol=1e-5)
+    assert vectors.shape == (len(cells), 12)
+
+
+def test_trees_have_no_features(task: Path) -> None:
+    with pytest.raises(ValueError, match="only networks"):
+        predictor(task, "001").features([CRYSTALS["rutile"].to_structure()])
+
+
+def test_remarks_name_what_is_unusual(task: Path) -> None:
+    train = read_table(read_task(task).path("train"), read_task(task), has_target=True)
+    known = train.crystals[3].to_structure()
+    squeezed = known.copy()
+    squeezed.scale_lattice(known.volume / 8)
+    strange = Structure(Lattice.cubic(4.0), ["U", "O"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    sparse = known.copy()
+    sparse.scale_lattice(known.volume * 100)
+    perturbed = known.copy()
+    perturbed.scale_lattice(known.volume * 1.03)
+    remarks = predictor(task, "001").predict([known * (2, 1, 1), squeezed, strange, sparse, perturbed])["remark"]
+    assert remarks[0] == f"duplicate of the training crystal {train.ids[3]}"
+    assert "unrelaxed? its shortest bond is 0.69 of the atomic radii" in remarks[1]
+    assert remarks[2] == "never seen in training: U"
+    assert remarks[3] == "far from all training crystals"
+    assert remarks[4] == ""
+
+
+def test_the_description_of_training_crystals_survives_its_file_and_a_damaged_one_is_refused(task: Path, tmp_path: Path) -> None:
+    path = task.parent / "outputs/small/exp001/training.npz"
+    stored, data = TrainingSet.load(path, "train again"), load(task)
+    made = TrainingSet.of(data.train.ids, data.train.crystals)
+    for name in ("fractions", "shape", "bond"):
+        np.testing.assert_array_equal(getattr(stored.known, name), getattr(made.known, name))
+    assert stored.far == made.far and list(stored.ids) == list(made.ids)
+    (tmp_path / "cut.npz").write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r"cut\.npz is damaged .*; train again"):
+        TrainingSet.load(tmp_path / "cut.npz", "train again")
+
+
+def test_a_run_without_a_description_of_its_training_crystals_gets_one(task: Path, test_structures: list[Structure]) -> None:
+    path = task.parent / "outputs/small/exp001/training.npz"
+    content = path.read_bytes()
+    path.unlink()
+    predictor(task, "001").predict(test_structures)
+    assert path.read_bytes() == content
+
+
+def test_cv_plus_covers_new_rows_and_depends_on_no_other() -> None:
+    """Exchangeable rows: the mean of a group is predicted by the mean of the rows of the other folds."""
+    rng, alpha, inside = np.random.default_rng(0), 0.1, []
+    for _ in range(300):
+        truth, fold = rng.standard_t(4, size=60), np.arange(60) % 5
+        model = np.array([truth[fold != k].mean() for k in range(5)])
+        new = rng.standard_t(4, size=20)
+        pred = np.tile(model, (20, 1))
+        lower, upper = cv_plus(np.abs(truth - model[fold]), fold, pred, 1 - alpha)
+        inside.append(((lower <= new) & (new <= upper)).mean())
+        some = cv_plus(np.abs(truth - model[fold]), fold, pred[3:5], 1 - alpha)
+        np.testing.assert_array_equal(some, (lower[3:5], upper[3:5]))
+    assert np.mean(inside) >= 1 - 2 * alpha
+    assert np.mean(inside) == pytest.approx(1 - alpha, abs=0.02)
+
+
+def test_cv_plus_is_the_published_formula() -> None:
+    rng = np.random.default_rng(1)
+    residual, fold, pred = rng.random(19), np.arange(19) % 3, rng.random((2, 3))
+    lower, upper = cv_plus(residual, fold, pred)
+    for i in range(2):
+        assert upper[i] == np.sort(pred[i, fold] + residual)[18 - 1]  # the ceil(0.9 * 20)-th smallest
+        assert lower[i] == np.sort(pred[i, fold] - residual)[2 - 1]  # the floor(0.1 * 20)-th smallest
+    with pytest.raises(ValueError, match="8 out-of-fold rows are too few"):
+        cv_plus(residual[:8], fold[:8], pred)
+
+
+def test_intervals_hold_the_prediction_and_spread_is_that_of_the_fold_models(
+    task: Path, test_structures: list[Structure]
+) -> None:
+    table = predictor(task, "010").predict(test_structures)
+    folds = pd.read_csv(task.parent / "outputs/small/exp010/test.csv").filter(like="fold_")
+    np.testing.assert_allclose(table["spread"], folds.std(axis=1, ddof=0), atol=1e-6)
+    assert (table["lower"] < table["prediction"]).all() and (table["prediction"] < table["upper"]).all()
+    blend = predictor(task, "040").predict(test_structures)
+    expected = pd.read_csv(task.parent / "outputs/small/exp040/test.csv")
+    within = expected.filter(like="spread_").pow(2).mean(axis=1)
+    np.testing.assert_allclose(blend["spread"] ** 2, within + expected.filter(like="fold_").var(axis=1, ddof=0), atol=1e-6)
+
+
+def test_another_word2vec_file_than_the_runs_is_refused(task: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = tmp_path / "outputs"
+    shutil.copytree(task.parent / "outputs", copy)
+    path = copy / "small" / "exp001" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"word2vec": "0" * 64}))
+    monkeypatch.setattr(source, "MAT2VEC", tmp_path / "mine")
+    for text in (None, "another"):
+        if text:
+            (tmp_path / "mine").write_text(text)
+        with pytest.raises(ValueError, match="exp001 was trained with another word2vec file"):
+            Predictor.load("001", task=task, outputs=copy)
+
+
+@pytest.fixture
+def published(task: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of models of the small network, published in an exp/ of its own."""
+    monkeypatch.setattr(results, "EXPERIMENTS", tmp_path / "exp")
+    monkeypatch.setattr(results, "DEFAULT_TASK", task)
+    return results.publish("010", task.parent / "outputs", models=True) / "models"
+
+
+def test_published_models_predict_as_the_run_does(
+    task: Path, tmp_path: Path, published: Path, test_structures: list[Structure]
+) -> None:
+    fresh = Predictor.load("010", task=task, outputs=tmp_path / "nowhere").predict(test_structures)
+    pd.testing.assert_frame_equal(fresh, predictor(task, "010").predict(test_structures))
+    assert not (tmp_path / "nowhere").exists()
+    names = {path.name for path in published.rglob("*") if path.is_file()}
+    assert names == {"config.json", "learner.json", "normalizer.json", "model.safetensors", "shared.safetensors", "training.npz"}
+
+
+@pytest.mark.parametrize("file", ["shared.safetensors", "fold_2/model.safetensors", "fold_1/learner.json", "training.npz"])
+def test_damaged_published_models_are_refused_with_the_remedy(task: Path, tmp_path: Path, published: Path, file: str) -> None:
+    content = (published / file).read_bytes()
+    (published / file).write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match=rf"{Path(file).name} is damaged .*git checkout"):
+        Predictor.load("010", task=task, outputs=tmp_path / "nowhere")
+
+
+def test_models_that_are_not_there_are_asked_for(task: Path, tmp_path: Path, published: Path) -> None:
+    shutil.rmtree(published)
+    with pytest.raises(FileNotFoundError, match=r"its models are not published; train them: python exp/exp010/train.py"):
+        Predictor.load("010", task=task, outputs=tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="only models of networks"):
+        results.publish("001", task.parent / "outputs", models=True)
+
+
+needs_models = pytest.mark.skipif(not (EXPERIMENTS / "exp020/results/models").is_dir(), reason="no models are published")
+
+
+@needs_models
+def test_the_published_models_of_exp020_give_its_published_predictions(tmp_path: Path) -> None:
+    structures = read_structures([DEFAULT_TASK / "test.csv.gz"], read_task(DEFAULT_TASK))[:60]
+    table = Predictor.load("020", outputs=tmp_path).predict_found(structures)
+    expected = pd.read_csv(EXPERIMENTS / "exp020/results/test.csv.gz")[:60]
+    np.testing.assert_allclose(table["prediction"], expected["e_form_pred"], atol=1e-5)
+    folder = EXPERIMENTS / "exp020/results/models"
+    assert sum(path.stat().st_size for path in folder.rglob("*")) <= 8_000_000
+
+
+@needs_models
+@pytest.mark.parametrize("page", ["README.md", "docs/own-data.md"])
+def test_the_python_example_runs_as_written(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (example,) = re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    write_formats(tmp_path, CRYSTALS["rock salt"].to_structure())
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.cif").rename("some.cif")
+    done = subprocess.run(
+        [sys.executable, "-c", example], capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    assert done.returncode == 0, done.stderr

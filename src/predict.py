@@ -20,14 +20,13 @@ from pymatgen.core import Composition
 
 from src.config import BlendConfig, ExperimentConfig, TargetConfig
 from src.data.crystal import Crystal
-from src.data.load import load_task_data
 from src.data.structures import Found, checked, read_structures
 from src.data.table import Crystals
 from src.data.target import TargetNormalizer
 from src.data.task import read_task
 from src.features.chgnet import base_energies
 from src.features.elements import word2vec_key
-from src.features.similarity import TrainingSet
+from src.features.similarity import Likeness, TrainingSet, likeness
 from src.learners.learner import Learner
 from src.learners.make import load_learner
 from src.paths import DEFAULT_TASK, MAT2VEC, OUTPUTS, shown
@@ -125,8 +124,8 @@ class Predictor:
         """
         return self.predict_found([checked(str(i), structure) for i, structure in enumerate(structures)])
 
-    def predict_found(self, found: Sequence[Found]) -> pd.DataFrame:
-        """Return the table of `predict` for structures that were read from files."""
+    def predict_found(self, found: Sequence[Found], alike: Likeness | None = None) -> pd.DataFrame:
+        """Return the table of `predict` for structures that were read from files. alike: of those that are crystals."""
         rows = pd.DataFrame({"name": [one.name for one in found], "formula": "", "remark": [one.reason for one in found]})
         bounds = ["prediction", "lower", "upper", "spread"]
         rows[bounds] = np.nan
@@ -135,7 +134,7 @@ class Predictor:
             with tempfile.TemporaryDirectory() as cache:
                 pred, within, faults = self._predict(list(crystals.values()), Path(cache))
             values, done = self._summary(pred, within), list(crystals)
-            remarks = self.training.remarks(Crystals.from_list(list(crystals.values())), self.n_jobs)
+            remarks = self.training.remarks(alike or likeness(Crystals.from_list(list(crystals.values())), self.n_jobs))
             rows.loc[done, bounds] = values
             rows.loc[done, "remark"] = [fault or remark for fault, remark in zip(faults, remarks, strict=True)]
             rows.loc[done, "formula"] = [_formula(crystal) for crystal in crystals.values()]
@@ -187,7 +186,9 @@ def predict_files(
     with ThreadPoolExecutor(1) as pool:  # torch is imported while other processes read the structures
         loading = pool.submit(Predictor.load, *numbers, weights=weights, task=task, outputs=outputs, device=device, n_jobs=n_jobs)
         found = read_structures(paths, description, n_jobs)
-        table = loading.result().predict_found(found)
+        crystals = [one.crystal for one in found if one.crystal is not None]
+        alike = likeness(Crystals.from_list(crystals), n_jobs) if crystals else None  # by the same processes
+        table = loading.result().predict_found(found, alike)
     write_csv(out, table)
     n_failed = int(table["prediction"].isna().sum())
     shown_rows = table.head(N_SHOWN).to_string(index=False, float_format="{:.4f}".format, max_colwidth=60)
@@ -233,6 +234,8 @@ def _training_set(found: Predictions, task: Path, outputs: Path, n_jobs: int) ->
     """Return the description of the training crystals; for a run that has none it is made from the task's table."""
     path = found.models.training_path
     if not path.is_file():
+        from src.data.load import load_task_data  # needs packages that prediction does not
+
         data = load_task_data(task, outputs, skip_bad_rows=True, n_jobs=n_jobs)
         TrainingSet.of(data.train.ids, data.train.crystals, n_jobs).save(path)
     return TrainingSet.load(path, remedy(path))

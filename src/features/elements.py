@@ -13,15 +13,18 @@ from functools import lru_cache
 from importlib.util import find_spec
 from multiprocessing import current_process
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from gensim.models import KeyedVectors, Word2Vec
 from numpy.typing import NDArray
 
 from src.config import ElementConfig
 from src.data.crystal import N_ELEMENTS
 from src.data.table import SYMBOLS
 from src.storage.cache import file_key
+
+if TYPE_CHECKING:
+    from gensim.models import KeyedVectors
 
 log = logging.getLogger(__name__)
 EMBEDDINGS = {  # learned vectors: each row is scaled to norm sqrt(n_features)
@@ -44,12 +47,14 @@ def element_vectors(config: ElementConfig, word2vec: Path | None = None) -> NDAr
     return np.concatenate([_table(name, word2vec) for name in config.tables], axis=1)
 
 
-def mat2vec(word2vec: Path | None = None) -> KeyedVectors:
+def mat2vec(word2vec: Path | None = None) -> "KeyedVectors":
     """Return mat2vec, element symbols among its keys (Tshitoyan et al. 2019, doi:10.1038/s41586-019-1335-8).
 
     word2vec: a gensim Word2Vec file. It is a pickle: reading one from an untrusted source can run code.
     Raises ValueError if gensim cannot read it.
     """
+    from gensim.models import KeyedVectors, Word2Vec  # takes half a second to import
+
     if word2vec is not None:
         _warn_of_pickle(word2vec)
         try:

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from pymatgen.core import Element
-from sklearn.neighbors import NearestNeighbors
 
 from src.data.crystal import N_ELEMENTS
 from src.data.table import Crystals
@@ -120,9 +119,8 @@ class TrainingSet:
             raise ValueError(f"{path} is damaged ({error}); {remedy}") from error
         return cls(ids, Likeness(fractions, shape, bond), float(far))
 
-    def remarks(self, crystals: Crystals, n_jobs: int = 1) -> list[str]:
+    def remarks(self, found: Likeness) -> list[str]:
         """Return what is unusual about each crystal compared with these; an empty text if nothing is."""
-        found = likeness(crystals, n_jobs)
         unseen = (found.fractions > 0) & ~(self.known.fractions > 0).any(axis=0)
         distance, _ = _nearest(self.known.point, found.point, n_neighbors=1)
         least = max(SHORT, float(self.known.bond.min()))
@@ -151,4 +149,6 @@ def _nearest(
     known: NDArray[np.float32], points: NDArray[np.float32], n_neighbors: int
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Return Euclidean distances and numbers of the nearest known points, ascending, (n_points, n_neighbors) each."""
+    from sklearn.neighbors import NearestNeighbors  # processes that compute shapes do without
+
     return NearestNeighbors(n_neighbors=n_neighbors, algorithm="brute").fit(known).kneighbors(points)

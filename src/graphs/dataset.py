@@ -16,6 +16,7 @@ from src.storage.ragged import RaggedStore
 
 log = logging.getLogger(__name__)
 CHUNK = 64  # crystals
+WORTH_WORKERS = 2000  # crystals; fewer are done before other processes have imported torch
 CODE = (__file__, graph.__file__, neighbors.__file__, symmetry.__file__, triplets.__file__, ragged.__file__)
 LIBRARIES = ("moyopy", "pymatgen-core", "e3nn", "numpy", "scipy", "torch")
 
@@ -37,7 +38,8 @@ def cached_graphs(crystals: Crystals, crystals_key: str, config: GraphConfig, fo
 def build_store(crystals: Crystals, config: GraphConfig, n_jobs: int = 1, scratch: Path | None = None) -> RaggedStore:
     """Return the graphs of all crystals in single precision, as `RaggedStore.concatenate` returns them."""
     n = len(crystals)
-    chunks = in_chunks(partial(_build_chunk, crystals, config), range(n), n, CHUNK, "crystals to graphs", n_jobs)
+    build = partial(_build_chunk, crystals, config)
+    chunks = in_chunks(build, range(n), n, CHUNK, "crystals to graphs", n_jobs, WORTH_WORKERS)
     store = RaggedStore.concatenate(chunks, scratch)
     n_rows = {level: offsets[-1] for level, offsets in store.offsets.items()}
     without = int((np.diff(store.offsets["atom"]) == np.diff(store.offsets["orbit"])).sum())

@@ -97,7 +97,8 @@ class GnnLearner(Learner[GnnConfig]):
     def prepare_inputs(self, crystals: Crystals, key: str, cache: Path, n_jobs: int) -> GraphInputs:
         """Return the graphs, and features of crystals and atoms if the network takes them."""
         c, word2vec = self.config, self.word2vec
-        element_vectors(c.elements, word2vec)  # here, where its log is seen: folds may run in other processes
+        if self.model is None:  # a saved network has its own; here, where the log is seen: folds may run in other processes
+            element_vectors(c.elements, word2vec)
         store = cached_graphs(crystals, key, c.graph, cache, n_jobs)
         of_crystals = of_atoms = None
         if c.global_features:

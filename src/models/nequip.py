@@ -8,6 +8,7 @@ convolutions is computed on the representatives of the orbits only.
 
 import itertools
 import math
+from functools import lru_cache
 
 import torch
 from e3nn import o3
@@ -64,13 +65,19 @@ class SelfConnection(nn.Module):
         return out
 
 
+@lru_cache
+def silu_scale(dtype: torch.dtype) -> float:
+    """Return the factor that gives SiLU of a normal variable a second moment of one, computed in a precision."""
+    return normalize2mom(nn.functional.silu, dtype=dtype).cst
+
+
 class Gate(nn.Module):
     """Gated nonlinearity (e3nn.nn.Gate): SiLU on scalars; features of l > 0 are multiplied by gates, SiLU of further scalars."""
 
     def __init__(self, n_channels: int) -> None:
         super().__init__()
         self.n_channels = n_channels
-        self.scale = normalize2mom(torch.nn.functional.silu).cst
+        self.scale = silu_scale(torch.get_default_dtype())
 
     def forward(self, features: Features) -> Features:
         """Return the gated features. features[0]: scalars, then gates for each l > 0, n_channels each: (1, n_orbits, ...)."""

@@ -122,24 +122,23 @@ def write_formats(folder: Path, structure: Structure) -> dict[str, Path]:
 
 
 @pytest.mark.parametrize("number", ["001", "010"])
-def test_the_file_format_does_not_matter(task: Path, number: str, tmp_path: Path, test_structures: list[Structure]) -> None:
-    files = write_formats(tmp_path, test_structures[0])
-    table = run_command(task, *files.values(), "--exps", number)
-    expected = predictor(task, number).predict(test_structures[:1])["prediction"][0]
+def test_the_file_format_does_not_matter(task: Path, number: str, tmp_path: Path) -> None:
+    structure = CRYSTALS["triclinic"].to_structure()
+    table = run_command(task, *write_formats(tmp_path, structure).values(), "--exps", number)
+    expected = predictor(task, number).predict([structure])["prediction"][0]
     np.testing.assert_allclose(table["prediction"], expected, atol=1e-5)
 
 
-def test_extended_xyz_and_atoms_of_ase_are_read(task: Path, tmp_path: Path, test_structures: list[Structure]) -> None:
+def test_extended_xyz_and_atoms_of_ase_are_read(task: Path, tmp_path: Path) -> None:
+    structures = [CRYSTALS[name].to_structure() for name in ("triclinic", "wurtzite")]
     ase = pytest.importorskip("ase")
     from ase.io import write
 
-    atoms = [
-        ase.Atoms(s.atomic_numbers, scaled_positions=s.frac_coords, cell=s.lattice.matrix, pbc=True) for s in test_structures
-    ]
+    atoms = [ase.Atoms(s.atomic_numbers, scaled_positions=s.frac_coords, cell=s.lattice.matrix, pbc=True) for s in structures]
     write(tmp_path / "all.extxyz", atoms)
     from_file = run_command(task, tmp_path / "all.extxyz", "--exps", "010")
     assert list(from_file["name"]) == [f"{tmp_path / 'all.extxyz'}#{i}" for i in range(len(atoms))]
-    expected = predictor(task, "010").predict(test_structures)["prediction"]
+    expected = predictor(task, "010").predict(structures)["prediction"]
     for found in (from_file, predictor(task, "010").predict(atoms)):
         np.testing.assert_allclose(found["prediction"], expected, atol=1e-5)
     slab = predictor(task, "010").predict([ase.Atoms("Na", cell=[3, 3, 20], pbc=[True, True, False])])

@@ -20,6 +20,8 @@ def publish_models(run: RunDir, target: RunDir, n_folds: int) -> None:
     """
     if not run.config_path.is_file():
         raise FileNotFoundError(f"{run.path}: its models are not there; train the experiment first")
+    if not run.training_path.is_file():  # runs of older versions
+        raise FileNotFoundError(f"{run.training_path} is missing; predict.py --exps {run.path.name} writes it")
     files = {target.config_path: run.config_path.read_bytes(), target.training_path: run.training_path.read_bytes()}
     for k in range(n_folds):
         files |= _fold_files(run.fold(k), target.fold(k))

@@ -38,9 +38,9 @@ OOF_COLUMNS = ["id", "fold", "e_form", "e_form_pred"]
 
 def remedy(path: Path) -> str:
     """Return what to do about a damaged file of a run or of published results."""
-    if "results" in path.parts[-4:-1]:  # the published models are in a folder of it
-        results = Path(*path.parts[: len(path.parts) - path.parts[::-1].index("results")])
-        return f"restore it: git checkout {results.parent.name}/results"
+    for folder in path.parents[:3]:  # published models are in subfolders
+        if folder.name == "results" and folder.parent.name.startswith("exp"):
+            return f"restore it: git checkout {folder.parent.name}/results"
     if path.parent.name.startswith("fold_"):
         return f"remove the folder {path.parent}, and train.py will train that fold again"
     return "remove it, and train.py will write it again"

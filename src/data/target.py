@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LinearRegression, QuantileRegressor
 
 from src.config import TargetConfig
 from src.data.crystal import N_ELEMENTS
@@ -102,11 +101,15 @@ def check_domain(config: TargetConfig, path: Path, ids: Sequence[str], targets: 
 
 def _least_squares(element_counts: NDArray[np.int64], e_form: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return a shift per column, by linear regression of e_form x n_atoms on the counts."""
+    from sklearn.linear_model import LinearRegression  # predictions do without
+
     n_atoms = element_counts.sum(axis=1)
     return LinearRegression(fit_intercept=False).fit(element_counts, e_form * n_atoms).coef_
 
 
 def _least_absolute_deviations(element_counts: NDArray[np.int64], left: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return a shift per column, by median regression of energies per atom on atomic fractions."""
+    from sklearn.linear_model import QuantileRegressor
+
     fractions = element_counts / element_counts.sum(axis=1, keepdims=True)
     return QuantileRegressor(quantile=0.5, alpha=0, fit_intercept=False, solver="highs").fit(fractions, left).coef_

@@ -99,8 +99,8 @@ class TrainingSet:
         """Return the description of a training table."""
         known = likeness(crystals, n_jobs)
         judged = np.random.default_rng(0).permutation(len(ids))[:N_JUDGED]
-        nearest, _ = _nearest(known.point, known.point[judged], n_neighbors=min(2, len(ids)))
-        return cls(ids, known, float(np.quantile(nearest[:, -1], FAR_QUANTILE)))  # the first neighbour is the crystal itself
+        nearest = _nearest(known.point, known.point[judged], rank=min(1, len(ids) - 1))  # the first is the crystal itself
+        return cls(ids, known, float(np.quantile(nearest, FAR_QUANTILE)))
 
     def save(self, path: Path) -> None:
         """Write the description as a compressed .npz file."""
@@ -122,14 +122,14 @@ class TrainingSet:
     def remarks(self, found: Likeness) -> list[str]:
         """Return what is unusual about each crystal compared with these; an empty text if nothing is."""
         unseen = (found.fractions > 0) & ~(self.known.fractions > 0).any(axis=0)
-        distance, _ = _nearest(self.known.point, found.point, n_neighbors=1)
+        distance = _nearest(self.known.point, found.point)
         least = max(SHORT, float(self.known.bond.min()))
         notes: list[list[str]] = [[] for _ in found.bond]
         for i, note in enumerate(notes):
             if unseen[i].any():
                 symbols = " ".join(Element.from_Z(int(z)).symbol for z in np.flatnonzero(unseen[i]))
                 note.append(f"never seen in training: {symbols}")
-            elif distance[i, 0] > self.far:
+            elif distance[i] > self.far:
                 note.append("far from all training crystals")
             if found.bond[i] < least:
                 note.append(
@@ -145,10 +145,12 @@ class TrainingSet:
         return alike[(np.abs(self.known.fractions[alike] - found.fractions[i]) <= 1e-6).all(axis=1)]
 
 
-def _nearest(
-    known: NDArray[np.float32], points: NDArray[np.float32], n_neighbors: int
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Return Euclidean distances and numbers of the nearest known points, ascending, (n_points, n_neighbors) each."""
-    from sklearn.neighbors import NearestNeighbors  # processes that compute shapes do without
-
-    return NearestNeighbors(n_neighbors=n_neighbors, algorithm="brute").fit(known).kneighbors(points)
+def _nearest(known: NDArray[np.float32], points: NDArray[np.float32], rank: int = 0) -> NDArray[np.float64]:
+    """Return the distance of each point to its nearest known point, or to the next ones by `rank`, (n_points,)."""
+    others = known.astype(np.float64)
+    square, parts = (others**2).sum(axis=1), [np.zeros(0)]
+    for i in range(0, len(points), CHUNK):
+        own = points[i : i + CHUNK].astype(np.float64)
+        squares = (own**2).sum(axis=1)[:, None] + square - 2 * own @ others.T  # (CHUNK, n_known)
+        parts.append(np.sqrt(np.maximum(np.partition(squares, rank, axis=1)[:, rank], 0)))
+    return np.concatenate(parts)

@@ -15,7 +15,6 @@ from src.config import GnnConfig
 from src.data.table import Crystals
 from src.features.chgnet import cached_potential
 from src.features.elements import element_vectors
-from src.features.tables import finite_features
 from src.graphs.batch import GraphBatch, batch_from_store
 from src.graphs.dataset import cached_graphs
 from src.learners.learner import Learner, Values, Watched, check_sha256, fitted, loading, read_settings, write_learner
@@ -102,6 +101,8 @@ class GnnLearner(Learner[GnnConfig]):
         store = cached_graphs(crystals, key, c.graph, cache, n_jobs)
         of_crystals = of_atoms = None
         if c.global_features:
+            from src.features.tables import finite_features  # takes half a second to import
+
             of_crystals = finite_features(crystals, key, c.global_features, cache, n_jobs, word2vec)
         if c.atom_features == "chgnet":
             of_atoms = cached_potential(crystals, key, cache, n_jobs)

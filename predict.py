@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> None:
         text, n_failed = predict_files(args.paths, out, args.exps, args.weights, args.data, args.outputs, args.device)
         print(text)
     if n_failed:
-        sys.exit(f"predict: {n_failed} structures have no prediction; the column remark says why")
+        sys.exit(f"predict: no prediction for {n_failed} of the structures; the column remark says why")
 
 
 if __name__ == "__main__":

@@ -191,7 +191,7 @@ def predict_files(
         table = loading.result().predict_found(found, alike)
     write_csv(out, table)
     n_failed = int(table["prediction"].isna().sum())
-    shown_rows = table.head(N_SHOWN).to_string(index=False, float_format="{:.4f}".format, max_colwidth=60)
+    shown_rows = table.head(N_SHOWN).to_string(index=False, float_format="{:.4f}".format, na_rep="", max_colwidth=60)
     more = [f"... and {len(table) - N_SHOWN} more"] if len(table) > N_SHOWN else []
     summary = f"{shown(out)}: {len(table) - n_failed} predictions in {description.unit}, 90% intervals"
     return "\n".join([shown_rows, *more, summary]), n_failed

@@ -175,7 +175,7 @@ def test_what_cannot_be_read_loses_nothing_else(task: Path, tmp_path: Path, test
     (tmp_path / "sub" / "bad.cif").write_text("data_x\n")
     (tmp_path / "sub" / "notes.txt").write_text("not a structure, so not listed")
     pd.DataFrame({"id": ["good", "bad"], "cif": [str(CifWriter(test_structures[1])), "nothing"]}).to_csv(tmp_path / "z.csv")
-    with pytest.raises(SystemExit, match="2 structures have no prediction"):
+    with pytest.raises(SystemExit, match="no prediction for 2 of the structures"):
         run_command(task, tmp_path, "--exps", "001")
     table = pd.read_csv(task.parent / "predictions.csv")
     expected = [*map(str, sorted([*files.values(), tmp_path / "sub" / "bad.cif"])), "good", "bad"]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
 
 from src.config import TrainingConfig
 from src.learners import distributed
@@ -25,6 +26,7 @@ from src.storage.names import CHECKPOINT, HISTORY
 
 COLUMNS = ("epoch", "lr", "train_loss", "valid_mae")
 EVAL_BATCH_SIZE = 128
+WORTH_A_BAR = 2000  # rows that several networks predict
 HUBER_KNEE = 0.1  # in units of the target's scale
 EXPLODED = 1e4  # loss, in the same units: an untrained network has about 1
 MakeBatch = Callable[[NDArray[np.integer]], Any]
@@ -172,7 +174,8 @@ def predict(model: nn.Module, make_batch: MakeBatch, n_rows: int) -> Values:
 def predict_each(models: Sequence[nn.Module], make_batch: MakeBatch, n_rows: int) -> Values:
     """Return the predictions of each model, (n_models, n_rows); all of them take the same batches."""
     found = torch.zeros(len(models), n_rows, dtype=torch.float64)
-    for rows in distributed.mine(list(eval_batches(n_rows))):
+    batches = distributed.mine(list(eval_batches(n_rows)))
+    for rows in tqdm(batches, desc="predicting", unit="batch", mininterval=1, disable=len(models) == 1 or n_rows < WORTH_A_BAR):
         batch = make_batch(rows)
         for i, model in enumerate(models):
             found[i, torch.from_numpy(rows)] = model.eval()(batch).to(found)

@@ -306,6 +306,19 @@ def test_published_results_are_read_as_the_run_itself_is(task_folder: Path, monk
     pd.testing.assert_frame_equal(published.test, own.test)
 
 
+def test_the_same_run_trained_again_leaves_published_results_as_they_are(
+    task_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(task_folder, GBDT, "exp001")
+    monkeypatch.setattr(results, "EXPERIMENTS", task_folder.parent / "exp")
+    monkeypatch.setattr(results, "DEFAULT_TASK", task_folder)
+    outputs = task_folder.parent / "outputs"
+    before = (results.publish("001", outputs) / "metrics.json").read_bytes()
+    path = outputs / "small/exp001/metrics.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"cpu_seconds": 1e6}))
+    assert (results.publish("001", outputs) / "metrics.json").read_bytes() == before
+
+
 def test_the_verdict_of_verify_tells_same_similar_and_different() -> None:
     rng = np.random.default_rng(0)
     published = pd.DataFrame({"id": [f"x-{i}" for i in range(50)], "e_form": 0.0, "e_form_pred": rng.normal(size=50)})

@@ -370,10 +370,6 @@ def test_models_that_are_not_there_are_asked_for(task: Path, tmp_path: Path, pub
         results.publish("001", task.parent / "outputs", models=True)
 
 
-needs_models = pytest.mark.skipif(not (EXPERIMENTS / "exp020/results/models").is_dir(), reason="no models are published")
-
-
-@needs_models
 def test_the_published_models_of_exp020_give_its_published_predictions(tmp_path: Path) -> None:
     structures = read_structures([DEFAULT_TASK / "test.csv.gz"], read_task(DEFAULT_TASK))[:60]
     table = Predictor.load("020", outputs=tmp_path).predict_found(structures)
@@ -383,7 +379,6 @@ def test_the_published_models_of_exp020_give_its_published_predictions(tmp_path:
     assert sum(path.stat().st_size for path in folder.rglob("*")) <= 8_000_000
 
 
-@needs_models
 @pytest.mark.parametrize("page", ["README.md", "docs/own-data.md"])
 def test_the_python_example_runs_as_written(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (example,) = re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)

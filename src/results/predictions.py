@@ -59,6 +59,7 @@ def find_predictions(number: str, task_name: str, outputs: Path = OUTPUTS) -> Pr
 def publish(number: str, outputs: Path = OUTPUTS, models: bool = False) -> Path:
     """Copy a finished run or study of the default task to exp/expNNN/results; return that folder.
 
+    Published results stay as they are, seconds included, if the run has the same out-of-fold predictions.
     models: publish the fold models of a network too.
     """
     name = experiment_name(number)
@@ -67,10 +68,15 @@ def publish(number: str, outputs: Path = OUTPUTS, models: bool = False) -> Path:
         publish_study(run, folder)
         return folder
     predictions = find_predictions(number, DEFAULT_TASK.name, outputs)
-    if predictions.source != folder:
+    if predictions.source != folder and not _is_published(folder, predictions.oof):
         write_csv(folder / "oof.csv.gz", predictions.oof)
         write_csv(folder / "test.csv.gz", predictions.test)
         write_json(folder / "metrics.json", predictions.metrics)
     if models:
         publish_models(RunDir(run), RunDir(folder / MODELS), len(predictions.metrics["fold_maes"]))
     return folder
+
+
+def _is_published(folder: Path, oof: pd.DataFrame) -> bool:
+    path = folder / "oof.csv.gz"
+    return path.is_file() and read_csv(path, OOF_COLUMNS).equals(oof)

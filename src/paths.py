@@ -19,3 +19,8 @@ def experiment_name(number: str) -> str:
 def shown(path: Path) -> Path:
     """Return the path as people read it: relative to the repository if it is inside."""
     return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
+
+
+def experiment_folders() -> list[Path]:
+    """Return the folders exp/exp000, exp/exp001, ... in order."""
+    return sorted(EXPERIMENTS.glob("exp[0-9][0-9][0-9]"))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from src.config.load import track_of
 from src.data.task import MetricName
-from src.paths import EXPERIMENTS, shown
+from src.paths import experiment_folders, shown
 from src.results.blend import fixed_blend, stack_oof, stack_test
 from src.results.intervals import calibrate
 from src.results.metrics import METRICS, bootstrap_interval, bootstrap_score_interval, check_targets, scores
@@ -73,7 +73,7 @@ def chosen(numbers: Sequence[str], track: str, task_name: str, outputs: Path) ->
     if numbers:
         return [find_predictions(number, task_name, outputs) for number in numbers]
     found = []
-    for folder in sorted(EXPERIMENTS.glob("exp[0-9][0-9][0-9]")):
+    for folder in experiment_folders():
         try:
             if track_of(folder.name) == track:
                 found.append(find_predictions(folder.name, task_name, outputs))

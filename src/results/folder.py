@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from src.config import ExperimentConfig, from_dict, to_dict
+from src.storage import names
 from src.storage.files import locked, read_json, write_csv, write_json
 from src.storage.id_table import read_id_table
-from src.storage.names import CHECKPOINT
 
 NUMBER = (int, float)
 Kinds = dict[str, type | tuple[type, ...]]
@@ -86,12 +86,12 @@ class RunDir:
 
     def fold_metrics(self, k: int) -> dict | None:
         """Return the metrics of a finished fold, None if it is not finished."""
-        path = self.fold(k) / "metrics.json"
+        path = self.fold(k) / names.METRICS
         return read_json(path, FOLD_METRICS, remedy(path)) if path.is_file() else None
 
     def is_finished(self, k: int) -> bool:
         """Return whether fold k has its metrics, which are written last."""
-        return (self.fold(k) / "metrics.json").is_file()
+        return (self.fold(k) / names.METRICS).is_file()
 
     def valid(self, k: int) -> pd.DataFrame:
         """Return the predictions of a finished fold for its own crystals; raise ValueError if they do not have its MAE."""
@@ -102,7 +102,7 @@ class RunDir:
 
     def checkpoints(self, k: int) -> list[Path]:
         """Return the checkpoints of a network's training stages, which stay until the fold is finished."""
-        return list(self.fold(k).rglob(CHECKPOINT))
+        return list(self.fold(k).rglob(names.CHECKPOINT))
 
     @contextlib.contextmanager
     def training(self, folds: list[int]) -> Iterator[None]:
@@ -147,6 +147,6 @@ class RunDir:
         write_csv(self.fold(k) / "valid.csv", valid)
         if test is not None:
             write_csv(self.fold(k) / "test.csv", test)
-        write_json(self.fold(k) / "metrics.json", metrics)
+        write_json(self.fold(k) / names.METRICS, metrics)
         for path in self.checkpoints(k):
             path.unlink(missing_ok=True)

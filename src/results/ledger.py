@@ -7,10 +7,11 @@ import pandas as pd
 
 from src.config.load import question_and_parent, track_of
 from src.data.task import read_task
-from src.paths import DEFAULT_TASK, EXPERIMENTS, ROOT
+from src.paths import DEFAULT_TASK, EXPERIMENTS, ROOT, experiment_folders
 from src.results.comparison import paired_difference, score_cells, score_rows, to_markdown
 from src.results.labels import read_labels
-from src.results.predictions import Predictions, find_predictions
+from src.results.predictions import Predictions, find_predictions, published_folder
+from src.storage.names import METRICS
 
 VERDICTS = EXPERIMENTS / "verdicts.toml"
 START, END = "<!-- ledger: written by python exp/ledger.py -->", "<!-- /ledger -->"
@@ -44,7 +45,7 @@ def ledger_tables() -> dict[str, pd.DataFrame]:
     """Return the table of each track; raise ValueError if a verdict is on an experiment that is not published."""
     labels = read_labels(read_task(DEFAULT_TASK))
     verdicts = tomllib.loads(VERDICTS.read_text(encoding="utf-8"))
-    names = sorted(path.parents[1].name for path in EXPERIMENTS.glob("exp[0-9][0-9][0-9]/results/metrics.json"))
+    names = [path.name for path in experiment_folders() if (published_folder(path.name) / METRICS).is_file()]
     members = {name: find_predictions(name, DEFAULT_TASK.name, PUBLISHED_ONLY) for name in names}
     foreign = set(verdicts) - {name.removeprefix("exp") for name in names}
     if foreign:

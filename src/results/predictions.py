@@ -9,6 +9,7 @@ from src.paths import DEFAULT_TASK, EXPERIMENTS, OUTPUTS, experiment_name
 from src.results.folder import METRICS, NO_TEST, OOF_COLUMNS, RunDir, check_score, read_csv, remedy
 from src.results.models import MODELS, publish_models
 from src.results.study import is_finished_study, publish_study
+from src.storage import names
 from src.storage.files import read_json, write_csv, write_json
 
 
@@ -32,21 +33,26 @@ class Predictions:
         return RunDir(self.source / MODELS if self.source.name == "results" else self.source)
 
 
+def published_folder(name: str) -> Path:
+    """Return the folder of the published results of an experiment."""
+    return EXPERIMENTS / name / "results"
+
+
 def find_predictions(number: str, task_name: str, outputs: Path = OUTPUTS) -> Predictions:
     """Return the predictions of a finished experiment: from outputs/ if it is finished there, else the published ones."""
     name = experiment_name(number)
     run = outputs / task_name / name
-    published = EXPERIMENTS / name / "results"
-    if (run / "metrics.json").is_file():
+    published = published_folder(name)
+    if (run / names.METRICS).is_file():
         source, ending = run, ".csv"
-    elif task_name == DEFAULT_TASK.name and (published / "metrics.json").is_file():
+    elif task_name == DEFAULT_TASK.name and (published / names.METRICS).is_file():
         source, ending = published, ".csv.gz"
     elif (EXPERIMENTS / name).is_dir():
-        done = len(list(run.glob("fold_*/metrics.json")))
+        done = len(list(run.glob(f"fold_*/{names.METRICS}")))
         raise FileNotFoundError(f"{name} is not finished on task {task_name} ({done} folds are); run: python exp/{name}/train.py")
     else:
         raise FileNotFoundError(f"there is no experiment {name} in {EXPERIMENTS}")
-    metrics = read_json(source / "metrics.json", METRICS, remedy(source / "metrics.json"))
+    metrics = read_json(source / names.METRICS, METRICS, remedy(source / names.METRICS))
     oof = read_csv(source / f"oof{ending}", OOF_COLUMNS)
     check_score(source / f"oof{ending}", oof, metrics["oof_mae"])
     if metrics.get(NO_TEST):
@@ -63,7 +69,7 @@ def publish(number: str, outputs: Path = OUTPUTS, models: bool = False) -> Path:
     models: publish the fold models of a network too.
     """
     name = experiment_name(number)
-    run, folder = outputs / DEFAULT_TASK.name / name, EXPERIMENTS / name / "results"
+    run, folder = outputs / DEFAULT_TASK.name / name, published_folder(name)
     if is_finished_study(run):
         publish_study(run, folder)
         return folder
@@ -71,7 +77,7 @@ def publish(number: str, outputs: Path = OUTPUTS, models: bool = False) -> Path:
     if predictions.source != folder and not _is_published(folder, predictions.oof):
         write_csv(folder / "oof.csv.gz", predictions.oof)
         write_csv(folder / "test.csv.gz", predictions.test)
-        write_json(folder / "metrics.json", predictions.metrics)
+        write_json(folder / names.METRICS, predictions.metrics)
     if models:
         publish_models(RunDir(run), RunDir(folder / MODELS), len(predictions.metrics["fold_maes"]))
     return folder

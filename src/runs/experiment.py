@@ -21,6 +21,7 @@ from src.results.metrics import check_targets, scores
 from src.runs.blended import write_ensemble
 from src.runs.fold import FoldJob, Rows, run_fold, versions
 from src.runs.launch import Launcher, Work, run_all
+from src.storage import names
 from src.storage.files import write_csv, write_json
 
 log = logging.getLogger(__name__)
@@ -104,7 +105,7 @@ def collect(config: ExperimentConfig, run: RunDir, data: TaskData) -> dict:
         write_csv(run.path / "test.csv", test)
     if not run.training_path.is_file():
         TrainingSet.of(data.train.ids, data.train.crystals).save(run.training_path)
-    write_json(run.path / "metrics.json", metrics)
+    write_json(run.path / names.METRICS, metrics)
     return metrics
 
 

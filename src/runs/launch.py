@@ -25,7 +25,7 @@ J = TypeVar("J")
 
 @dataclass(frozen=True)
 class Launcher:
-    """Where folds run, and how many at once.
+    """The place where folds run, and the number that run at once.
 
     where: `torchrun`: one after another, each trained by all the processes that torchrun has started.
     n_jobs: folds at once; None: as many as there are cores, here or on the cluster. address: of the cluster, HOST:PORT.

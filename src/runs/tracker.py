@@ -10,10 +10,10 @@ import pandas as pd
 
 from src.config import ExperimentConfig, StudyConfig
 from src.results.folder import RunDir
-from src.storage.names import HISTORY
+from src.storage import names
 
 Tracker = Literal["tensorboard", "mlflow"]
-FILES = ("metrics.json", "oof.csv", "test.csv", "config.json")
+FILES = (names.METRICS, "oof.csv", "test.csv", "config.json")
 
 
 def check_tracker(tracker: Tracker, config: ExperimentConfig | StudyConfig) -> None:
@@ -47,8 +47,8 @@ def flat_settings(config: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
 
 def finished_folds(run: RunDir) -> dict[int, pd.DataFrame]:
     """Return the history of each finished fold that has one; its first column is the unit of progress."""
-    finished = sorted(int(path.parent.name.removeprefix("fold_")) for path in run.path.glob("fold_*/metrics.json"))
-    paths = {k: run.fold(k) / HISTORY for k in finished}
+    finished = sorted(int(path.parent.name.removeprefix("fold_")) for path in run.path.glob(f"fold_*/{names.METRICS}"))
+    paths = {k: run.fold(k) / names.HISTORY for k in finished}
     return {k: pd.read_csv(path) for k, path in paths.items() if path.is_file()}
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 
 from src.paths import DEFAULT_TASK, EXPERIMENTS, experiment_name
 from src.results.folder import OOF_COLUMNS, RunDir, read_csv
+from src.results.predictions import published_folder
 from src.runs import train
 
 SAME_MACHINE = 1e-5  # eV/atom, largest difference of a row
@@ -17,7 +18,7 @@ OTHER_MACHINE = 0.10  # relative difference of the fold's MAE
 def verify(number: str, fold: int) -> tuple[bool, str]:
     """Train a fold of a published experiment in a temporary folder; return whether it supports the published rows, and why."""
     name = experiment_name(number)
-    path = EXPERIMENTS / name / "results" / "oof.csv.gz"
+    path = published_folder(name) / "oof.csv.gz"
     if not path.is_file():
         raise FileNotFoundError(f"{name} is not published ({path} is missing)")
     published = read_csv(path, OOF_COLUMNS)

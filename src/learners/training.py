@@ -173,10 +173,12 @@ def predict(model: nn.Module, make_batch: MakeBatch, n_rows: int) -> Values:
 @torch.no_grad()
 def predict_each(models: Sequence[nn.Module], make_batch: MakeBatch, n_rows: int) -> Values:
     """Return the predictions of each model, (n_models, n_rows); all of them take the same batches."""
+    for model in models:
+        model.eval()
     found = torch.zeros(len(models), n_rows, dtype=torch.float64)
     batches = distributed.mine(list(eval_batches(n_rows)))
     for rows in tqdm(batches, desc="predicting", unit="batch", mininterval=1, disable=len(models) == 1 or n_rows < WORTH_A_BAR):
         batch = make_batch(rows)
         for i, model in enumerate(models):
-            found[i, torch.from_numpy(rows)] = model.eval()(batch).to(found)
+            found[i, torch.from_numpy(rows)] = model(batch).to(found)
     return distributed.total(found).numpy()

@@ -17,7 +17,7 @@ from src.data.folds import assign_folds
 from src.data.rows import read_rows
 from src.data.table import CrystalTable, read_table
 from src.data.target import TargetNormalizer
-from src.data.task import read_task
+from src.data.task import Target, read_task
 from src.storage.files import write_csv
 from src.storage.ragged import RaggedStore
 
@@ -94,7 +94,7 @@ def test_a_test_row_is_never_left_out(task_folder: Path) -> None:
 
 
 def test_a_missing_column_is_named(task_folder: Path) -> None:
-    task = replace(read_task(task_folder), target_column="energy")
+    task = replace(read_task(task_folder), target=Target("energy", "eV"))
     with pytest.raises(ValueError, match="no column 'energy'"):
         read_table(task.path("train"), task, has_target=True)
 

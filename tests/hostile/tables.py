@@ -126,10 +126,23 @@ ROWS = [
 TASKS = [
     task("no TOML", "[files]", "files]", "task.toml", "line", "compare it with input/flla/task.toml"),
     task("Latin-1", "eV/atom", "\xc5", "task.toml", "utf-8", "compare it with"),
-    task("no target column", 'target_column = "', 'target = "', "task.toml: target_column is None", "expected a text"),
+    task("no target column", 'target_column = "', 'target = "', "task.toml: expected target_column", "or, for several, targets"),
+    task("target and targets", "target_column", 'targets = ["x"]\ntarget_column', "task.toml: expected target_column", "or, for"),
+    task("a list of no targets", 'target_column = "formation_energy_per_atom"', "targets = []", "task.toml: the target is []"),
+    task("a number among the units", '"eV/atom"', '["eV/atom", 3]', "task.toml: unit is ['eV/atom', 3]", "one for each target"),
+    task("a unit too many", '"eV/atom"', '["eV/atom", "eV"]', "task.toml: unit is", "one for each target"),
+    task("columns that are no list", "[files]", 'numeric_columns = "x"\n[files]', "task.toml: numeric_columns is 'x'", "a list"),
+    task(
+        "another format",
+        "[files]",
+        'structure_format = "pdb"\n[files]',
+        "structure_format = 'pdb'",
+        "expected one of cif, poscar",
+    ),
+    task("files without a folder", "[files]", 'structure_format = "file"\n[files]', "must name the folder `structures`"),
     task("a knob that nobody reads", "[files]", "metrics = 1\n[files]", "task.toml: unknown metrics", "there are id_column"),
     task("a number for a name", '"id"', "7", "task.toml: id_column is 7", "expected a text"),
-    task("a column for two purposes", '"cif"', '"id"', "task.toml", "three different columns"),
+    task("a column for two purposes", '"cif"', '"id"', "task.toml: 'id' is named as two columns", "expected different columns"),
     task("another metric", '"mae"', '"auc"', "task.toml: metric = 'auc'", "expected one of mae, rmse, rmsle"),
     task(
         "a logarithm of targets below -1",
@@ -152,7 +165,7 @@ TASKS = [
         "task.toml",
         "missing",
         lambda place: (place.task / "task.toml").unlink(),
-        ("task.toml is missing", "copy input/flla/task.toml"),
+        ("task.toml is missing", "input/new_task.py writes it"),
     ),
 ]
 NAME = "sample_submission.csv"

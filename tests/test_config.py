@@ -91,6 +91,9 @@ OUT_OF_RANGE: dict[str, Callable[[], object]] = {
     "GnnConfig.pretraining: requires NequIP or EGNN and graph.l_max of at least 1": partial(
         replace, NETWORK, graph=GraphConfig(l_max=0), pretraining=PretrainingConfig(1, 1.0)
     ),
+    "GnnConfig.pretraining: requires readout='mean'; forces are derivatives of energies per atom": partial(
+        replace, NETWORK, network=NequipConfig(readout="max"), pretraining=PretrainingConfig(1, 1.0)
+    ),
     "GnnConfig.atom_features='chgnet': must be 'none'; only NequIP takes such features": partial(
         replace, NETWORK, network=EgnnConfig(), atom_features="chgnet"
     ),

@@ -1,6 +1,8 @@
 """Laws of the networks, in double precision. Tests that take `model` hold for every architecture."""
 
+from dataclasses import replace
 from types import SimpleNamespace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from src.config import (
     NetworkConfig,
     SchnetConfig,
 )
+from src.config.networks import ReadoutName
 from src.data.crystal import Crystal
 from src.models.egnn import Egnn
 from src.models.nequip import EquivariantLinear, Nequip
@@ -87,6 +90,49 @@ def test_rotation_and_reflection_change_nothing(
         rtol=0,
         atol=1e-7,
     )
+
+
+READOUTS = [(name, readout) for name in ("nequip", "egnn", "schnet", "alignn") for readout in get_args(ReadoutName)]
+READOUTS += [("cgcnn", readout) for readout in ("mean", "max", "attention")]
+
+
+def make_readout(name: str, readout: ReadoutName) -> torch.nn.Module:
+    """Return a small network, untrained."""
+    configs = RIVALS | {"nequip": NequipConfig(n_channels=6, radial_hidden=(12,)), "egnn": EgnnConfig(n_channels=8, n_layers=3)}
+    return make_rival(replace(configs[name], readout=readout))
+
+
+def make_scored(name: str, readout: ReadoutName) -> torch.nn.Module:
+    """Return a small network whose atoms differ in score, as after training."""
+    model = make_readout(name, readout)
+    if readout == "attention":
+        torch.nn.init.normal_(model.readout.score.weight)
+    return model
+
+
+@pytest.mark.parametrize(("name", "readout"), READOUTS)
+def test_a_supercell_has_the_value_of_its_primitive_cell_or_as_many_times_it_as_a_sum(name: str, readout: ReadoutName) -> None:
+    model, crystal = make_scored(name, readout), CRYSTALS["perovskite"]
+    supercell = Crystal.from_structure(crystal.to_structure() * (2, 1, 1))
+    n = 2 if readout == "sum" else 1
+    torch.testing.assert_close(energies(model, supercell), n * energies(model, crystal), rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize(("name", "readout"), READOUTS)
+def test_the_readout_does_not_see_the_reduction_by_symmetry_or_batch_mates(name: str, readout: ReadoutName) -> None:
+    model, crystals = make_scored(name, readout), list(CRYSTALS.values())
+    together = energies(model, *crystals)
+    alone = torch.cat([energies(model, crystal, symmetry=False) for crystal in crystals])
+    torch.testing.assert_close(together, alone, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["nequip", "egnn", "cgcnn", "schnet", "alignn"])
+def test_readouts_differ_and_attention_begins_as_the_mean(name: str) -> None:
+    values = {readout: energies(make_scored(name, readout), CRYSTALS["perovskite"]) for of, readout in READOUTS if of == name}
+    assert len({round(float(value), 6) for value in values.values()}) == len(values)
+    mean, attention = (make_readout(name, readout) for readout in ("mean", "attention"))
+    attention.load_state_dict(mean.state_dict(), strict=False)
+    torch.testing.assert_close(energies(attention, *CRYSTALS.values()), energies(mean, *CRYSTALS.values()))
 
 
 @pytest.mark.parametrize("n_element_attributes", [0, 3])

@@ -79,6 +79,8 @@ class GnnConfig:
         equivariant = isinstance(self.network, NequipConfig | EgnnConfig) and self.graph.l_max >= 1
         if self.pretraining and not equivariant:
             raise ValueError("pretraining: requires NequIP or EGNN and graph.l_max of at least 1")
+        if self.pretraining and getattr(self.network, "readout", "mean") != "mean":
+            raise ValueError("pretraining: requires readout='mean'; forces are derivatives of energies per atom")
         if self.pretraining and self.training.compile:
             raise ValueError("pretraining: requires training.compile=False; a compiled network has no second derivatives")
         if not isinstance(self.network, NequipConfig):

@@ -1,6 +1,6 @@
 """Networks."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat
 
@@ -10,6 +10,7 @@ MAX_COUNT = 4096  # channels, layers, basis functions: a larger number is more l
 Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 GridSize = Annotated[int, Field(ge=2, le=MAX_COUNT)]  # of evenly spaced functions, one at either end
 CutoffExponent = Annotated[float, Field(ge=2)]
+ReadoutName = Literal["mean", "sum", "max", "attention"]
 
 
 @config_class
@@ -25,6 +26,7 @@ class NequipConfig:
         self-connection is the same for all elements.
     head_hidden: widths of the hidden layers of the per-atom head.
     gather_layers: the head sees the scalars of the embedding and of every layer, not only of the last (2nd place).
+    readout: how the outputs of the atoms become that of the crystal, see src/models/readout.py.
     """
 
     n_channels: Count = 32
@@ -35,6 +37,7 @@ class NequipConfig:
     n_element_attributes: Annotated[int, Field(ge=0, le=MAX_COUNT)] = 0
     head_hidden: tuple[Count, ...] = (32,)
     gather_layers: bool = False
+    readout: ReadoutName = "mean"
 
 
 @config_class
@@ -45,6 +48,7 @@ class EgnnConfig:
     n_layers: Count = 4
     n_bessel: Count = 8
     polynomial_cutoff_p: CutoffExponent = 6.0
+    readout: ReadoutName = "mean"
 
 
 @config_class
@@ -52,8 +56,8 @@ class CgcnnConfig:
     """CGCNN (Xie, Grossman 2018); defaults are the authors'.
 
     gaussian_step: Angstrom, distance between the centres of the Gaussians that expand bond lengths.
-    n_hidden: width of the hidden layer after the mean over atoms.
-    polynomial_cutoff_p: as in NequipConfig.
+    n_hidden: width of the hidden layer after the readout, which pools the features of atoms.
+    polynomial_cutoff_p, readout: as in NequipConfig, but what the hidden layer makes of a sum would not grow with the cell.
     """
 
     n_channels: Count = 64
@@ -61,6 +65,7 @@ class CgcnnConfig:
     gaussian_step: PositiveFloat = 0.2
     n_hidden: Count = 128
     polynomial_cutoff_p: CutoffExponent = 6.0
+    readout: Literal["mean", "max", "attention"] = "mean"
 
 
 @config_class
@@ -68,11 +73,13 @@ class SchnetConfig:
     """SchNet (Schuett et al. 2018); defaults are the authors' for the Materials Project.
 
     n_channels: features of an atom, and filters. n_gaussians: Gaussians that expand bond lengths, from 0 to r_max.
+    readout: as in NequipConfig.
     """
 
     n_channels: Count = 64
     n_layers: Count = 6
     n_gaussians: GridSize = 50
+    readout: ReadoutName = "mean"
 
 
 @config_class
@@ -99,7 +106,7 @@ class AlignnConfig:
 
     n_alignn_layers: layers on bonds and angles. n_gcn_layers: layers on bonds alone, after the former.
     n_gaussians: Gaussians that expand bond lengths, from 0 to r_max. n_angle_gaussians: those that expand cosines.
-    n_embedding: hidden width of the embeddings of bonds and angles. polynomial_cutoff_p: as in NequipConfig.
+    n_embedding: hidden width of the embeddings of bonds and angles. polynomial_cutoff_p, readout: as in NequipConfig.
     """
 
     n_channels: Count = 64
@@ -109,6 +116,7 @@ class AlignnConfig:
     n_angle_gaussians: GridSize = 40
     n_embedding: Count = 64
     polynomial_cutoff_p: CutoffExponent = 6.0
+    readout: ReadoutName = "mean"
 
 
 NetworkConfig = NequipConfig | EgnnConfig | CgcnnConfig | SchnetConfig | MegnetConfig | AlignnConfig

@@ -58,6 +58,18 @@ class GraphBatch(GraphFields[Tensor]):
         weight = self.orbit_weight.view(-1, *[1] * (per_orbit.dim() - 1))  # the product has at least its precision
         return sum_at(self.orbit_batch, per_orbit * weight, self.n_crystals)
 
+    def max_over_atoms(self, per_orbit: Tensor) -> Tensor:
+        """Return the largest value of the atoms of each crystal, (n_crystals, n). per_orbit: (n_orbits, n)."""
+        index = self.orbit_batch[:, None].expand_as(per_orbit)
+        return per_orbit.new_zeros(self.n_crystals, per_orbit.shape[1]).scatter_reduce(
+            0, index, per_orbit, "amax", include_self=False
+        )
+
+    @property
+    def n_atoms(self) -> Tensor:
+        """Number of atoms of each crystal, (n_crystals,)."""
+        return torch.bincount(self.orbit_batch[self.atom_orbit_index], minlength=self.n_crystals)
+
 
 def batch_from_store(store: RaggedStore, crystals: NDArray[np.integer]) -> GraphBatch:
     """Return the batch of the given crystals (numbers in the store, in any order), in the precision of the store."""

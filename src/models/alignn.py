@@ -18,6 +18,7 @@ from src.config import AlignnConfig, GraphConfig
 from src.graphs.batch import GraphBatch, sum_at
 from src.models.edges import edge_weights, gaussians, orbit_edges
 from src.models.radial import polynomial_cutoff
+from src.models.readout import Readout
 
 
 def dense(n_in: int, n_out: int) -> nn.Sequential:
@@ -74,6 +75,7 @@ class Alignn(nn.Module):
         self.on_bonds = nn.ModuleList(EdgeGatedConv(n, updates_edges=i < n_bonds - 1) for i in range(n_bonds))
         self.on_atoms = nn.ModuleList(EdgeGatedConv(n, updates_edges=i < n_atoms - 1) for i in range(n_atoms))
         self.head = nn.Linear(n, 1)
+        self.readout = Readout(config.readout, n)
 
     def forward(self, batch: GraphBatch) -> Tensor:
         """Return one unitless prediction per crystal, (n_crystals,)."""
@@ -87,7 +89,7 @@ class Alignn(nn.Module):
             atoms, bonds = layer(atoms, bonds, edge_index, weight)
             if i < len(self.on_bonds):
                 bonds, angles = self.on_bonds[i](bonds, angles, triplet_index, triplet_weight)
-        return batch.mean_over_atoms(self.head(atoms).squeeze(-1))
+        return self.readout(self.head(atoms), atoms, batch).squeeze(-1)
 
     def triplet_weights(self, batch: GraphBatch) -> Tensor:
         """Return the multiplicity of each triplet times the cutoffs of its two bonds, (n_triplets,)."""

@@ -16,6 +16,7 @@ from src.config import CgcnnConfig, GraphConfig
 from src.graphs.batch import GraphBatch
 from src.models.edges import edge_weights, gaussians, orbit_edges
 from src.models.radial import unit_linear
+from src.models.readout import Readout
 
 
 class WeightedCGConv(CGConv):
@@ -55,6 +56,7 @@ class Cgcnn(nn.Module):
         self.layers = nn.ModuleList(WeightedCGConv(n, n_gaussians) for _ in range(config.n_layers))
         softplus = nn.Softplus()
         self.head = nn.Sequential(softplus, nn.Linear(n, config.n_hidden), softplus, nn.Linear(config.n_hidden, 1))
+        self.readout = Readout(config.readout, n)
 
     def forward(self, batch: GraphBatch) -> Tensor:
         """Return one unitless prediction per crystal, (n_crystals,)."""
@@ -64,4 +66,4 @@ class Cgcnn(nn.Module):
         h = self.embedding(self.element_vectors[batch.orbit_z])  # (n_orbits, n_channels)
         for layer in self.layers:
             h = layer(h, edge_index, edge_attr, weight)
-        return self.head(batch.mean_over_atoms(h)).squeeze(-1)
+        return self.head(self.readout(h, h, batch)).squeeze(-1)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from src.config import EgnnConfig, GraphConfig
 from src.graphs.batch import GraphBatch, sum_at
 from src.models.radial import bessel_basis, polynomial_cutoff, unit_linear
+from src.models.readout import Readout
 
 
 def dense(n_in: int, n_hidden: int, n_out: int) -> nn.Sequential:
@@ -58,7 +59,7 @@ def rotate_vectors(vectors: Tensor, batch: GraphBatch) -> Tensor:
 
 
 class Egnn(nn.Module):
-    """EGNN: maps a graph batch to one number per crystal, the mean over its atoms.
+    """EGNN: maps a graph batch to one number per crystal, by default the mean over its atoms.
 
     element_vectors: (N_ELEMENTS, n_features), by atomic number.
     avg_n_neighbors: of the training fold.
@@ -75,6 +76,7 @@ class Egnn(nn.Module):
         self.embedding = unit_linear(element_vectors.shape[1], n)
         self.layers = nn.ModuleList(EgnnLayer(config, graph.r_max, avg_n_neighbors) for _ in range(config.n_layers))
         self.head = dense(n, n, 1)
+        self.readout = Readout(config.readout, n)
 
     def forward(self, batch: GraphBatch) -> Tensor:
         """Return one unitless prediction per crystal, (n_crystals,)."""
@@ -83,4 +85,4 @@ class Egnn(nn.Module):
         strength = polynomial_cutoff(batch.edge_vec.norm(dim=-1) / self.r_max, self.p) * batch.edge_multiplicity
         for layer in self.layers:
             h, displacement = layer(h, displacement, strength, batch)
-        return batch.mean_over_atoms(self.head(h).squeeze(-1))
+        return self.readout(self.head(h), h, batch).squeeze(-1)

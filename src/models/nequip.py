@@ -19,6 +19,7 @@ from src.config import GraphConfig, NequipConfig
 from src.graphs.batch import GraphBatch
 from src.models.convolution import convolve, mix
 from src.models.radial import RadialBasis, RadialNetwork, unit_linear
+from src.models.readout import Readout
 from src.models.standardise import NO_STATISTICS, InputStatistics, Standardise
 from src.models.tensor_product import Features, Path, find_paths, paths_into
 
@@ -133,7 +134,7 @@ class Interaction(nn.Module):
 
 
 class Nequip(nn.Module):
-    """NequIP: maps a graph batch to one number per crystal, the mean over its atoms.
+    """NequIP: maps a graph batch to one number per crystal, by default the mean over its atoms.
 
     element_vectors: (N_ELEMENTS, n_features), by atomic number.
     avg_n_neighbors: of the training fold.
@@ -167,13 +168,15 @@ class Nequip(nn.Module):
         widths = (n_seen, *config.head_hidden)
         hidden = [m for a, b in itertools.pairwise(widths) for m in (nn.Linear(a, b), nn.SiLU())]
         self.head = nn.Sequential(*hidden, nn.Linear(widths[-1], 1))
+        self.readout = Readout(config.readout, n_seen)
 
     def forward(self, batch: GraphBatch) -> Tensor:
         """Return one unitless prediction per crystal, (n_crystals,)."""
-        return batch.mean_over_atoms(self.per_orbit(batch))
+        seen = self.per_orbit(batch)
+        return self.readout(self.head(seen), seen, batch).squeeze(-1)
 
     def per_orbit(self, batch: GraphBatch) -> Tensor:
-        """Return the output of each representative atom, (n_orbits,)."""
+        """Return what the head sees of each representative atom, (n_orbits, n_seen)."""
         vectors = torch.cat([self.element_vectors[batch.orbit_z], *self.atom_features(batch.orbit_features())], dim=-1)
         attributes = None
         if self.attributes is not None:
@@ -190,7 +193,7 @@ class Nequip(nn.Module):
             scalars.append(features[0][0])  # (n_orbits, n_channels)
         seen = scalars if self.gather_layers else scalars[-1:]
         seen += [x[batch.orbit_batch] for x in self.global_features(batch.global_features)]
-        return self.head(torch.cat(seen, dim=-1)).squeeze(-1)
+        return torch.cat(seen, dim=-1)
 
 
 @torch.compiler.disable  # it cannot trace how e3nn checks irreps

@@ -14,6 +14,7 @@ from src.config import GraphConfig, SchnetConfig
 from src.graphs.batch import GraphBatch
 from src.models.edges import gaussians, orbit_edges
 from src.models.radial import unit_linear
+from src.models.readout import Readout
 
 
 class WeightedCFConv(CFConv):
@@ -55,6 +56,7 @@ class Schnet(nn.Module):
         self.embedding = unit_linear(element_vectors.shape[1], n)
         self.layers = nn.ModuleList(WeightedInteraction(n, config.n_gaussians, graph.r_max) for _ in range(config.n_layers))
         self.head = nn.Sequential(nn.Linear(n, max(1, n // 2)), ShiftedSoftplus(), nn.Linear(max(1, n // 2), 1))
+        self.readout = Readout(config.readout, n)
 
     def forward(self, batch: GraphBatch) -> Tensor:
         """Return one unitless prediction per crystal, (n_crystals,)."""
@@ -65,4 +67,4 @@ class Schnet(nn.Module):
         h = self.embedding(self.element_vectors[batch.orbit_z])  # (n_orbits, n_channels)
         for layer in self.layers:
             h = h + layer(h, edge_index, basis, batch.edge_length_index, weight)
-        return batch.mean_over_atoms(self.head(h).squeeze(-1))
+        return self.readout(self.head(h), h, batch).squeeze(-1)

@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> None:
         if args.submission:
             print(score_submission(args.submission, task))
             return
-        members = chosen(args.numbers, args.track, task.name, args.outputs)
+        members = chosen(args.numbers, args.track, task, args.outputs)
         rows = score_rows(members, read_labels(task) if args.score else None, task.metric)
         print(as_json(members, rows, task.unit) if args.json else as_text(members, rows, task.unit, args.markdown, task.metric))
 

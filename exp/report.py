@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> None:
     args = command(__doc__, choice_options(), task_options(), out_option("report.html")).parse_args(argv)
     with one_message("report"):
         task = read_task(args.data)
-        members = chosen(args.numbers, args.track, task.name, args.outputs)
+        members = chosen(args.numbers, args.track, task, args.outputs)
         data = load_task_data(args.data, args.outputs, skip_bad_rows=False, n_jobs=1)
         html = report(data, members, read_labels(task) if args.score else None)
         out = args.out or args.outputs / task.name / "report.html"

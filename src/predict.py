@@ -23,7 +23,7 @@ from src.data.crystal import Crystal
 from src.data.structures import Found, checked, read_structures
 from src.data.table import Crystals
 from src.data.target import TargetNormalizer
-from src.data.task import read_task
+from src.data.task import Task, read_task
 from src.features.chgnet import base_energies
 from src.features.elements import word2vec_key
 from src.features.similarity import Likeness, TrainingSet, likeness
@@ -97,6 +97,7 @@ class Predictor:
         *numbers: str,
         weights: Sequence[float] | None = None,
         task: Path = DEFAULT_TASK,
+        target: str | None = None,
         outputs: Path = OUTPUTS,
         device: str = "cpu",
         n_jobs: int = 1,
@@ -104,13 +105,14 @@ class Predictor:
         """Return the predictor of finished experiments, or of the models published in exp/expNNN/results/models.
 
         numbers: such as "020". weights: one per experiment (default: equal). task: the folder of its task.toml.
+        target: which of its targets, if it has several.
         Raises FileNotFoundError if models are missing, and ValueError if files are damaged or experiments do not fit together.
         """
-        name = task.resolve().name
-        found = [find_predictions(number, name, outputs) for number in numbers]
+        described = read_task(task, target)
+        found = [find_predictions(number, described, outputs) for number in numbers]
         share = normalized_weights(weights or [1.0] * len(numbers), len(numbers))
         fold, (e_form, oof) = shared_folds(found), stack_oof(found)
-        parts = [load_members(one, name, outputs, device) for one in found]
+        parts = [load_members(one, described, outputs, device) for one in found]
         blend = Members("blend", TargetConfig(), parts=parts, weights=np.tile(share, (fold.max() + 1, 1)))
         members = parts[0] if len(parts) == 1 else blend
         return cls(members, np.abs(e_form - oof @ share), fold, _training_set(found[0], task, outputs, n_jobs), n_jobs)
@@ -197,7 +199,7 @@ def predict_files(
     return "\n".join([shown_rows, *more, summary]), n_failed
 
 
-def load_members(found: Predictions, task: str, outputs: Path, device: str) -> Members:
+def load_members(found: Predictions, task: Task, outputs: Path, device: str) -> Members:
     """Return the fold models of a finished experiment."""
     run, n_folds = found.models, len(found.metrics["fold_maes"])
     if not run.config_path.is_file():

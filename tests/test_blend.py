@@ -11,6 +11,7 @@ import pytest
 
 from src.config import BlendConfig, ExperimentConfig, FoldConfig, GbdtConfig
 from src.data.load import TaskData
+from src.data.task import read_task
 from src.results.blend import fit_blend, fixed_blend, shared_folds, stack_oof, stack_test_folds
 from src.results.intervals import calibrate
 from src.results.predictions import Predictions, find_predictions
@@ -157,8 +158,8 @@ def run(data: TaskData) -> Callable[[ExperimentConfig, str], dict]:
 def test_an_ensemble_leaves_what_any_experiment_leaves(run, task_folder: Path) -> None:
     metrics = run(ENSEMBLE, "exp903")
     outputs = task_folder.parent / "outputs"
-    members = [find_predictions(number, "small", outputs) for number in ("901", "902")]
-    ensemble = find_predictions("903", "small", outputs)
+    members = [find_predictions(number, read_task(task_folder), outputs) for number in ("901", "902")]
+    ensemble = find_predictions("903", read_task(task_folder), outputs)
     e_form, oof = stack_oof(members)
     blend = fit_blend("weights", e_form, oof, shared_folds(members), "mae")
     np.testing.assert_allclose(ensemble.oof["e_form_pred"], blend.nested_pred)
@@ -176,7 +177,7 @@ def test_an_ensemble_of_ensembles_is_an_experiment_too(run, task_folder: Path) -
     run(ENSEMBLE, "exp903")
     metrics = run(replace(ENSEMBLE, learner=BlendConfig(("903", "901"), "mean")), "exp904")
     assert np.isfinite(metrics["oof_mae"])
-    assert (find_predictions("904", "small", task_folder.parent / "outputs").oof["spread"] > 0).all()
+    assert (find_predictions("904", read_task(task_folder), task_folder.parent / "outputs").oof["spread"] > 0).all()
 
 
 def test_an_ensemble_refuses_other_folds_and_missing_members(run) -> None:

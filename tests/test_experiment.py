@@ -29,6 +29,7 @@ from src.config.load import load_config
 from src.data.export import write_task
 from src.data.load import TaskData, load_folds
 from src.data.target import TargetNormalizer
+from src.data.task import read_task
 from src.learners.learner import Learner, Watched, write_learner
 from src.learners.make import LEARNERS
 from src.paths import EXPERIMENTS, ROOT
@@ -172,7 +173,7 @@ def test_targets_of_scored_rows_change_nothing_that_is_fitted(task_folder: Path,
     fold = load_folds(data, FOLDS)
     changed = data.train.targets + np.where(fold == 1, 5.0, 0.0)
     other = TaskData(
-        data.task, replace(data.train, e_form=changed), data.test, data.train_key, data.test_key, data.key, data.folder, []
+        data.task, replace(data.train, e_form=changed), data.test, data.train_key, data.test_key, data.key, data.outputs, []
     )  # same keys: same folds
     run_experiment(config, "exp002", other, [1], Launcher(n_jobs=1), "cpu")
     before, after = (pd.read_csv(outputs(task_folder, name) / "fold_1" / "valid.csv") for name in ("exp001", "exp002"))
@@ -289,7 +290,7 @@ def test_comparison_is_paired_and_scores_only_when_asked(
     truth = pd.read_csv(task_folder / "test_labels.csv.gz")["formation_energy_per_atom"]
     expected = np.abs(pd.read_csv(outputs(task_folder) / "test.csv")["e_form_pred"] - truth).mean()
     assert f"{expected:.4f}" in shown
-    errors = [np.abs(m.oof["e_form"] - m.oof["e_form_pred"]).mean() for m in (find_predictions(n, "small", task_folder.parent / "outputs") for n in ("001", "003"))]  # fmt: skip  # noqa: E501
+    errors = [np.abs(m.oof["e_form"] - m.oof["e_form_pred"]).mean() for m in (find_predictions(n, read_task(task_folder), task_folder.parent / "outputs") for n in ("001", "003"))]  # fmt: skip  # noqa: E501
     assert f"{errors[1] - errors[0]:+.4f}" in shown
     monkeypatch.setattr(compare, "read_labels", lambda task: pytest.fail("read the test labels"))
     compare.main(where)
@@ -300,7 +301,9 @@ def test_published_results_are_read_as_the_run_itself_is(task_folder: Path, monk
     monkeypatch.setattr(results, "EXPERIMENTS", task_folder.parent / "exp")
     monkeypatch.setattr(results, "DEFAULT_TASK", task_folder)
     results.publish("001", task_folder.parent / "outputs")
-    own, published = (find_predictions("001", "small", task_folder.parent / where) for where in ("outputs", "nowhere"))
+    own, published = (
+        find_predictions("001", read_task(task_folder), task_folder.parent / where) for where in ("outputs", "nowhere")
+    )
     assert published.source == task_folder.parent / "exp/exp001/results" and published.metrics == own.metrics
     pd.testing.assert_frame_equal(published.oof, own.oof)
     pd.testing.assert_frame_equal(published.test, own.test)

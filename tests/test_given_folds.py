@@ -15,6 +15,7 @@ from exp import check_data, compare, report
 from src.config import BlendConfig, ExperimentConfig, FoldConfig, GbdtConfig
 from src.data.folds import read_folds
 from src.data.load import load_folds, load_task_data
+from src.data.task import read_task
 from src.results.predictions import find_predictions
 from src.runs.experiment import run_experiment
 from src.runs.launch import Launcher
@@ -65,7 +66,7 @@ def test_their_number_counts_and_one_line_of_the_log_says_so(task_folder: Path, 
         metrics = run(task_folder)
     assert len(metrics["fold_maes"]) == 3
     assert sum("folds.csv: its 3 folds are used instead of those of the config" in line for line in caplog.messages) == 1
-    oof = find_predictions("001", "small", task_folder.parent / "outputs").oof
+    oof = find_predictions("001", read_task(task_folder), task_folder.parent / "outputs").oof
     np.testing.assert_array_equal(oof["fold"], np.arange(len(ids)) % 3)
     with pytest.raises(ValueError, match="there is no fold 3; exp001 has 3"):
         run(task_folder, folds=[3])

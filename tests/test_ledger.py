@@ -12,7 +12,8 @@ from exp import compare
 from src.config import load
 from src.config.load import load_config, question_and_parent
 from src.config.new import new_experiment
-from src.paths import EXPERIMENTS, ROOT
+from src.data.task import read_task
+from src.paths import DEFAULT_TASK, EXPERIMENTS, ROOT
 from src.results import ledger
 from src.results.comparison import error_correlation, paired_difference
 from src.results.predictions import Predictions, find_predictions
@@ -24,7 +25,7 @@ def with_error(member: Predictions, error: np.ndarray | float) -> Predictions:
 
 @pytest.fixture
 def baseline() -> Predictions:
-    return find_predictions("001", "flla", Path("/nonexistent"))
+    return find_predictions("001", read_task(DEFAULT_TASK), Path("/nonexistent"))
 
 
 def test_the_committed_ledger_is_what_the_command_writes() -> None:

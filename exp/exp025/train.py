@@ -1,4 +1,4 @@
-"""Trains exp010; --help shows what can be asked of it."""
+"""Trains exp025; --help shows what can be asked of it."""
 
 import sys
 from pathlib import Path

@@ -32,8 +32,8 @@ class TaskData:
     """The tables of a task; without a test table, `test` has no rows.
 
     key: hash of the data themselves. train_key, test_key: hashes of all that shaped the tables in memory, parser included.
-    folder: the task's folder in outputs/. left_out: ids of the bad training rows. given_folds: (n_train,), the task's own folds,
-    used instead of those of a config.
+    outputs: folder of the runs and caches of all tasks. left_out: ids of the bad training rows. given_folds: (n_train,), the
+    task's own folds, used instead of those of a config.
     """
 
     task: Task
@@ -42,14 +42,19 @@ class TaskData:
     train_key: str
     test_key: str
     key: str
-    folder: Path
+    outputs: Path
     left_out: list[str]
     given_folds: NDArray[np.int64] | None = None
 
     @property
+    def folder(self) -> Path:
+        """Folder of the runs and folds: outputs/<task> or, with several targets, outputs/<task>/<target>."""
+        return self.task.runs(self.outputs)
+
+    @property
     def cache(self) -> Path:
-        """Folder of the stores that are built from the tables."""
-        return self.folder / "cache"
+        """Folder of the stores that are built from the tables, for all targets."""
+        return _cache(self.task, self.outputs)
 
     def n_folds(self, config: FoldConfig) -> int:
         """Return the number of the task's own folds or, if it has none, that of the config."""
@@ -59,11 +64,10 @@ class TaskData:
 def load_task_data(data: Path, outputs: Path, skip_bad_rows: bool, n_jobs: int) -> TaskData:
     """Return the tables of the task in the folder `data`; its runs and its cache go to outputs/<task>."""
     task = read_task(data)
-    folder = outputs / task.name
     loaded = {}
     tables = ("train", "test") if task.has_test else ("train",)
     for which in tables:
-        loaded[which] = _load(task, which, which == "train", skip_bad_rows, folder / "cache", n_jobs)
+        loaded[which] = _load(task, which, which == "train", skip_bad_rows, _cache(task, outputs), n_jobs)
     (train, train_key), (test, test_key) = loaded["train"], loaded.get("test", (_no_rows(), ""))
     left_out = _left_out(task, train) if skip_bad_rows else []
     if left_out:
@@ -76,7 +80,11 @@ def load_task_data(data: Path, outputs: Path, skip_bad_rows: bool, n_jobs: int) 
         parts.append(path.read_bytes())
         log.info("%s: its %d folds are used instead of those of the config", path, given.max() + 1)
     key = hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
-    return TaskData(task, train, test, train_key, test_key, key, folder, left_out, given)
+    return TaskData(task, train, test, train_key, test_key, key, outputs, left_out, given)
+
+
+def _cache(task: Task, outputs: Path) -> Path:
+    return outputs / task.name / "cache"
 
 
 def _no_rows() -> CrystalTable:

@@ -10,7 +10,7 @@ from src.results.predictions import find_predictions
 
 def draw(data: TaskData, numbers: Sequence[str], folder: Path) -> list[Path]:
     """Draw the target and, of finished experiments, predictions and learning curves; return the files."""
-    members = [find_predictions(number, data.task.name) for number in numbers]
+    members = [find_predictions(number, data.task) for number in numbers]
     drawn = {"target": crystals.target(data)}
     if members:
         drawn["oof"] = figures.parity(members, data.task.unit)

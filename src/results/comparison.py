@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from src.config.load import track_of
-from src.data.task import MetricName
+from src.data.task import MetricName, Task
 from src.paths import experiment_folders, shown
 from src.results.blend import fixed_blend, stack_oof, stack_test
 from src.results.intervals import calibrate
@@ -68,19 +68,19 @@ def paired_difference(reference: Predictions, other: Predictions, metric: Metric
     return difference_of_scores(e_form, oof[:, 0], oof[:, 1], reference.oof["fold"].to_numpy(), metric)
 
 
-def chosen(numbers: Sequence[str], track: str, task_name: str, outputs: Path) -> list[Predictions]:
+def chosen(numbers: Sequence[str], track: str, task: Task, outputs: Path) -> list[Predictions]:
     """Return the experiments of these numbers or, if there are none, all finished ones of the track."""
     if numbers:
-        return [find_predictions(number, task_name, outputs) for number in numbers]
+        return [find_predictions(number, task, outputs) for number in numbers]
     found = []
     for folder in experiment_folders():
         try:
             if track_of(folder.name) == track:
-                found.append(find_predictions(folder.name, task_name, outputs))
+                found.append(find_predictions(folder.name, task, outputs))
         except FileNotFoundError:
             continue
     if not found:
-        raise FileNotFoundError(f"no experiment of the {track} track is finished on task {task_name}")
+        raise FileNotFoundError(f"no experiment of the {track} track is finished on task {task.label}")
     return found
 
 

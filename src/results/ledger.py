@@ -43,10 +43,11 @@ def between_markers(path: Path, tables: str) -> str:
 
 def ledger_tables() -> dict[str, pd.DataFrame]:
     """Return the table of each track; raise ValueError if a verdict is on an experiment that is not published."""
-    labels = read_labels(read_task(DEFAULT_TASK))
+    task = read_task(DEFAULT_TASK)
+    labels = read_labels(task)
     verdicts = tomllib.loads(VERDICTS.read_text(encoding="utf-8"))
-    names = [path.name for path in experiment_folders() if (published_folder(path.name) / METRICS).is_file()]
-    members = {name: find_predictions(name, DEFAULT_TASK.name, PUBLISHED_ONLY) for name in names}
+    names = [path.name for path in experiment_folders() if (published_folder(path.name, task) / METRICS).is_file()]
+    members = {name: find_predictions(name, task, PUBLISHED_ONLY) for name in names}
     foreign = set(verdicts) - {name.removeprefix("exp") for name in names}
     if foreign:
         raise ValueError(f"{VERDICTS}: verdicts on {sorted(foreign)}, which are not published")

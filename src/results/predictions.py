@@ -1,12 +1,14 @@
 """Predictions of finished experiments, read from outputs/ or from the published results in exp/."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from src.paths import DEFAULT_TASK, EXPERIMENTS, OUTPUTS, experiment_name
-from src.results.folder import METRICS, NO_TEST, OOF_COLUMNS, RunDir, check_score, read_csv, remedy
+from src.data.task import Task, read_task
+from src.paths import DEFAULT_TASK, EXPERIMENTS, OUTPUTS, experiment_name, shown
+from src.results.folder import METRICS, NO_TEST, OOF_COLUMNS, RESULTS, RunDir, check_score, published_in, read_csv, remedy
 from src.results.models import MODELS, publish_models
 from src.results.study import is_finished_study, publish_study
 from src.storage import names
@@ -30,26 +32,33 @@ class Predictions:
     @property
     def models(self) -> RunDir:
         """The folder of the fold models: that of the run, or the published one."""
-        return RunDir(self.source / MODELS if self.source.name == "results" else self.source)
+        return RunDir(self.source / MODELS if published_in(self.source) else self.source)
 
 
-def published_folder(name: str) -> Path:
-    """Return the folder of the published results of an experiment."""
-    return EXPERIMENTS / name / "results"
+def is_default(task: Task) -> bool:
+    """Return whether a task is the one in the repository, whose results are published at the top of exp/expNNN/results."""
+    return task.name == DEFAULT_TASK.name
 
 
-def find_predictions(number: str, task_name: str, outputs: Path = OUTPUTS) -> Predictions:
+def published_folder(name: str, task: Task) -> Path:
+    """Return the folder of the published results of an experiment: exp/expNNN/results, for other tasks a folder in it."""
+    results = EXPERIMENTS / name / RESULTS
+    return results if is_default(task) else results / task.label
+
+
+def find_predictions(number: str, task: Task, outputs: Path = OUTPUTS) -> Predictions:
     """Return the predictions of a finished experiment: from outputs/ if it is finished there, else the published ones."""
     name = experiment_name(number)
-    run = outputs / task_name / name
-    published = published_folder(name)
+    run, published = task.runs(outputs) / name, published_folder(name, task)
     if (run / names.METRICS).is_file():
         source, ending = run, ".csv"
-    elif task_name == DEFAULT_TASK.name and (published / names.METRICS).is_file():
+    elif (published / names.METRICS).is_file():
         source, ending = published, ".csv.gz"
     elif (EXPERIMENTS / name).is_dir():
         done = len(list(run.glob(f"fold_*/{names.METRICS}")))
-        raise FileNotFoundError(f"{name} is not finished on task {task_name} ({done} folds are); run: python exp/{name}/train.py")
+        raise FileNotFoundError(
+            f"{name} is not finished on task {task.label} ({done} folds are); run: python exp/{name}/train.py{_options(task)}"
+        )
     else:
         raise FileNotFoundError(f"there is no experiment {name} in {EXPERIMENTS}")
     metrics = read_json(source / names.METRICS, METRICS, remedy(source / names.METRICS))
@@ -62,6 +71,12 @@ def find_predictions(number: str, task_name: str, outputs: Path = OUTPUTS) -> Pr
     return Predictions(name, source, oof, test, metrics)
 
 
+def _options(task: Task) -> str:
+    """Return the options of a command that works on a task: nothing for the default one."""
+    data = "" if is_default(task) else f" --data {shlex.quote(str(shown(task.folder)))}"
+    return data if len(task.targets) == 1 else f"{data} --target {shlex.quote(task.target_column)}"
+
+
 def publish(number: str, outputs: Path = OUTPUTS, models: bool = False) -> Path:
     """Copy a finished run or study of the default task to exp/expNNN/results; return that folder.
 
@@ -69,11 +84,12 @@ def publish(number: str, outputs: Path = OUTPUTS, models: bool = False) -> Path:
     models: publish the fold models of a network too.
     """
     name = experiment_name(number)
-    run, folder = outputs / DEFAULT_TASK.name / name, published_folder(name)
+    task = read_task(DEFAULT_TASK)
+    run, folder = task.runs(outputs) / name, published_folder(name, task)
     if is_finished_study(run):
         publish_study(run, folder)
         return folder
-    predictions = find_predictions(number, DEFAULT_TASK.name, outputs)
+    predictions = find_predictions(number, task, outputs)
     if predictions.source != folder and not _is_published(folder, predictions.oof):
         write_csv(folder / "oof.csv.gz", predictions.oof)
         write_csv(folder / "test.csv.gz", predictions.test)

@@ -31,11 +31,11 @@ def submit(task: Task, outputs: Path, numbers: Sequence[str], how: How, baseline
     """
     sample, column = read_sample(task)
     ids = list(sample[task.id_column])
-    members = [find_predictions(number, task.name, outputs) for number in numbers]
+    members = [find_predictions(number, task, outputs) for number in numbers]
     check_ids(task.path("sample_submission"), ids, members[0])
     without = blend = blend_members(members, how, task.metric)
     if baseline:
-        members = [*members, find_predictions(baseline, task.name, outputs)]
+        members = [*members, find_predictions(baseline, task, outputs)]
         if members[-1].name in [member.name for member in members[:-1]]:
             raise ValueError(f"{members[-1].name} is among --exps already")
         blend = blend_members(members, how, task.metric)

@@ -25,7 +25,7 @@ def write_ensemble(
 
     Raises ValueError if a member was trained on other data or other folds, FileNotFoundError if one is not finished.
     """
-    members = [find_predictions(number, data.task.name, data.folder.parent) for number in config.members]
+    members = [find_predictions(number, data.task, data.outputs) for number in config.members]
     _check(members, data, fold_of_crystal)
     e_form, oof = stack_oof(members)
     blend = fit_blend(config.method, e_form, oof, fold_of_crystal, data.task.metric)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from src.data.task import read_task
 from src.paths import DEFAULT_TASK, EXPERIMENTS, experiment_name
 from src.results.folder import OOF_COLUMNS, RunDir, read_csv
 from src.results.predictions import published_folder
@@ -18,7 +19,7 @@ OTHER_MACHINE = 0.10  # relative difference of the fold's MAE
 def verify(number: str, fold: int) -> tuple[bool, str]:
     """Train a fold of a published experiment in a temporary folder; return whether it supports the published rows, and why."""
     name = experiment_name(number)
-    path = published_folder(name) / "oof.csv.gz"
+    path = published_folder(name, read_task(DEFAULT_TASK)) / "oof.csv.gz"
     if not path.is_file():
         raise FileNotFoundError(f"{name} is not published ({path} is missing)")
     published = read_csv(path, OOF_COLUMNS)

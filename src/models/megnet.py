@@ -80,13 +80,15 @@ class WeightedSet2Set(Set2Set):
         x: (n_rows, n_features). index: (n_rows,), set of each row. weight: (n_rows,), proportional to the number of equal
         elements. The other arguments belong to torch-geometric's interface of aggregations; dim_size is n_sets.
         """
-        out = x.new_zeros(dim_size, self.out_channels)
-        state = tuple(x.new_zeros(self.lstm.num_layers, dim_size, self.in_channels) for _ in range(2))
-        for _ in range(self.processing_steps):
-            query, state = self.lstm(out[None], state)
-            logit = (x * query[0][index]).sum(dim=-1) + weight.log()
-            attention = softmax(logit, index, num_nodes=dim_size)[:, None]
-            out = torch.cat([query[0], sum_at(index, attention * x, dim_size)], dim=-1)
+        with torch.autocast(x.device.type, enabled=False):  # not every processor has an LSTM in bfloat16
+            x = x.float() if x.dtype == torch.bfloat16 else x
+            out = x.new_zeros(dim_size, self.out_channels)
+            state = tuple(x.new_zeros(self.lstm.num_layers, dim_size, self.in_channels) for _ in range(2))
+            for _ in range(self.processing_steps):
+                query, state = self.lstm(out[None], state)
+                logit = (x * query[0][index]).sum(dim=-1) + weight.log()
+                attention = softmax(logit, index, num_nodes=dim_size)[:, None]
+                out = torch.cat([query[0], sum_at(index, attention * x, dim_size)], dim=-1)
         return out
 
 

@@ -30,7 +30,7 @@ def make_inputs(l_max: int, dtype: torch.dtype, symmetry: bool = True) -> tuple[
 def test_reference_is_e3nns_tensor_product_summed_at_the_centres(l_max: int) -> None:
     features, weights, sh, length_index, batch = make_inputs(l_max, torch.float64)
     paths = find_paths(l_max, l_max, l_max)
-    irreps_in = natural_irreps(N_CHANNELS, l_max)
+    irreps_in = o3.Irreps(natural_irreps(N_CHANNELS, l_max))
     irreps_out = o3.Irreps([(N_CHANNELS, (path.l_out, (-1) ** path.l_out)) for path in paths])
     instructions = [(path.l_in, path.l_edge, p, "uvu", True) for p, path in enumerate(paths)]
     product = o3.TensorProduct(

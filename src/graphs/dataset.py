@@ -5,20 +5,18 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from src.config import GraphConfig, to_dict
 from src.data.table import Crystals
-from src.graphs import graph, neighbors, symmetry, triplets
+from src.graphs import graph, harmonics, neighbors, symmetry, triplets
 from src.storage import ragged
 from src.storage.cache import cache_key, in_chunks
 from src.storage.ragged import RaggedStore
 
 log = logging.getLogger(__name__)
 CHUNK = 64  # crystals
-WORTH_WORKERS = 2000  # crystals; fewer are done before other processes have imported torch
-CODE = (__file__, graph.__file__, neighbors.__file__, symmetry.__file__, triplets.__file__, ragged.__file__)
-LIBRARIES = ("moyopy", "pymatgen-core", "e3nn", "numpy", "scipy", "torch")
+CODE = (__file__, *(module.__file__ for module in (graph, harmonics, neighbors, symmetry, triplets, ragged)))
+LIBRARIES = ("moyopy", "pymatgen-core", "numpy", "scipy")
 
 
 def graph_key(crystals_key: str, config: GraphConfig) -> str:
@@ -39,7 +37,7 @@ def build_store(crystals: Crystals, config: GraphConfig, n_jobs: int = 1, scratc
     """Return the graphs of all crystals in single precision, as `RaggedStore.concatenate` returns them."""
     n = len(crystals)
     build = partial(_build_chunk, crystals, config)
-    chunks = in_chunks(build, range(n), n, CHUNK, "crystals to graphs", n_jobs, WORTH_WORKERS)
+    chunks = in_chunks(build, range(n), n, CHUNK, "crystals to graphs", n_jobs)
     store = RaggedStore.concatenate(chunks, scratch)
     n_rows = {level: offsets[-1] for level, offsets in store.offsets.items()}
     without = int((np.diff(store.offsets["atom"]) == np.diff(store.offsets["orbit"])).sum())
@@ -52,7 +50,6 @@ def build_store(crystals: Crystals, config: GraphConfig, n_jobs: int = 1, scratc
 
 def _build_chunk(crystals: Crystals, config: GraphConfig, chunk: list[int]) -> RaggedStore:
     logging.getLogger("moyo").setLevel(logging.ERROR)
-    torch.set_num_threads(1)
     items = []
     for i in chunk:
         try:

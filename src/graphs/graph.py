@@ -20,12 +20,11 @@ from dataclasses import dataclass, fields
 from typing import Annotated, Generic, TypeVar, get_args
 
 import numpy as np
-import torch
-from e3nn import o3
 from numpy.typing import NDArray
 
 from src.config import GraphConfig
 from src.data.crystal import Crystal
+from src.graphs.harmonics import harmonics_of_degree
 from src.graphs.neighbors import find_edges, merge_equivalent
 from src.graphs.symmetry import cartesian_rotations, find_symmetry, identity, symmetrize
 from src.graphs.triplets import find_triplets
@@ -122,13 +121,9 @@ def wigner_d(rotation: NDArray[np.float64], l: int) -> NDArray[np.float64]:
     if l == 1:
         return rotation
     points = np.random.default_rng(0).normal(size=(4 * l + 2, 3))
-    before = _harmonics(points, l)  # (n_points, 2l+1)
-    after = _harmonics(points @ rotation.transpose(0, 2, 1), l)  # (n, n_points, 2l+1)
+    before = harmonics_of_degree(l, points)  # (n_points, 2l+1)
+    after = harmonics_of_degree(l, points @ rotation.transpose(0, 2, 1))  # (n, n_points, 2l+1)
     return (np.linalg.pinv(before) @ after).transpose(0, 2, 1)
-
-
-def _harmonics(points: NDArray[np.float64], l: int) -> NDArray[np.float64]:
-    return o3.spherical_harmonics(l, torch.from_numpy(np.ascontiguousarray(points)), normalize=True).numpy()
 
 
 def _mean_rotations(rotation: NDArray[np.float64], image: NDArray[np.int64], n_atoms: int, l_max: int) -> NDArray[np.float64]:

@@ -21,6 +21,7 @@ from src.config import TrainingConfig
 from src.learners import distributed
 from src.learners.learner import DivergedError, Values
 from src.learners.precision import precision
+from src.models.network import compile_network
 from src.storage.files import to_bytes, write_atomic
 from src.storage.names import CHECKPOINT, HISTORY
 
@@ -62,7 +63,7 @@ class Training:
         self.n_batches = math.ceil(n_train / config.batch_size)
         self.averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
         if config.compile:  # after the copy, which predicts uncompiled
-            model.compile(dynamic=True)
+            compile_network(model)
         self.optimizer = make_optimizer(model, config)
         self.schedule = make_schedule(self.optimizer, config, config.n_epochs * self.n_batches)
         self.history: list[list[float]] = []

@@ -205,7 +205,6 @@ class _Mixing(torch.autograd.Function):
         return torch.from_numpy(grad_x), torch.from_numpy(grad_mixing), None
 
 
-@torch.compiler.disable  # numba has already compiled this
 def mix(x: Tensor, mixing: Tensor, element_index: Tensor) -> Tensor:
     """Compute `tensor_product.reference_mix` for float32 tensors on a CPU; differentiable once."""
     return _Mixing.apply(x, mixing, element_index)
@@ -250,7 +249,6 @@ class _Convolution(torch.autograd.Function):
         )
 
 
-@torch.compiler.disable  # numba has already compiled this
 def convolve(
     features: Features, weights: Tensor, edge_sh: Tensor, length_index: Tensor, batch: GraphBatch, paths: tuple[Path, ...]
 ) -> Features:

@@ -8,25 +8,25 @@ convolutions is computed on the representatives of the orbits only.
 
 import itertools
 import math
-from functools import lru_cache
 
 import torch
-from e3nn import o3
-from e3nn.math import normalize2mom
 from torch import Tensor, nn
 
 from src.config import GraphConfig, NequipConfig
 from src.graphs.batch import GraphBatch
+from src.graphs.harmonics import harmonics
 from src.models.convolution import convolve, mix
 from src.models.radial import RadialBasis, RadialNetwork, unit_linear
 from src.models.readout import Readout
 from src.models.standardise import NO_STATISTICS, InputStatistics, Standardise
 from src.models.tensor_product import Features, Path, find_paths, paths_into
 
+SILU_SCALE = 1.6791767923989418  # gives SiLU of a normal variable a second moment of one, as e3nn's normalize2mom samples it
 
-def natural_irreps(n_channels: int, l_max: int) -> o3.Irreps:
-    """Return n_channels of each irrep 0e, 1o, 2e, ... up to l_max."""
-    return o3.Irreps([(n_channels, (l, (-1) ** l)) for l in range(l_max + 1)])
+
+def natural_irreps(n_channels: int, l_max: int) -> str:
+    """Return n_channels of each irrep 0e, 1o, 2e, ... up to l_max, as e3nn writes them."""
+    return "+".join(f"{n_channels}x{l}{'eo'[l % 2]}" for l in range(l_max + 1))
 
 
 class EquivariantLinear(nn.Module):
@@ -66,23 +66,16 @@ class SelfConnection(nn.Module):
         return out
 
 
-@lru_cache
-def silu_scale(dtype: torch.dtype) -> float:
-    """Return the factor that gives SiLU of a normal variable a second moment of one, computed in a precision."""
-    return normalize2mom(nn.functional.silu, dtype=dtype).cst
-
-
 class Gate(nn.Module):
     """Gated nonlinearity (e3nn.nn.Gate): SiLU on scalars; features of l > 0 are multiplied by gates, SiLU of further scalars."""
 
     def __init__(self, n_channels: int) -> None:
         super().__init__()
         self.n_channels = n_channels
-        self.scale = silu_scale(torch.get_default_dtype())
 
     def forward(self, features: Features) -> Features:
         """Return the gated features. features[0]: scalars, then gates for each l > 0, n_channels each: (1, n_orbits, ...)."""
-        scalars, *gates = (nn.functional.silu(features[0]) * self.scale).split(self.n_channels, dim=-1)
+        scalars, *gates = (nn.functional.silu(features[0]) * SILU_SCALE).split(self.n_channels, dim=-1)
         return [scalars, *(x * gate for x, gate in zip(features[1:], gates, strict=True))]
 
 
@@ -196,10 +189,9 @@ class Nequip(nn.Module):
         return torch.cat(seen, dim=-1)
 
 
-@torch.compiler.disable  # it cannot trace how e3nn checks irreps
 def edge_harmonics(l_max: int, edge_vec: Tensor) -> Tensor:
     """Return the spherical harmonics of the edge vectors, (n_edges, (l_max + 1)^2)."""
-    return o3.spherical_harmonics(list(range(l_max + 1)), edge_vec, normalize=True, normalization="component")
+    return torch.stack(harmonics(l_max, *nn.functional.normalize(edge_vec, dim=-1).unbind(-1)), dim=-1)
 
 
 def edge_lengths(batch: GraphBatch) -> tuple[Tensor, Tensor]:

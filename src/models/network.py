@@ -2,6 +2,7 @@
 
 from pkgutil import resolve_name
 
+import torch
 from torch import Tensor, nn
 
 from src.config import AlignnConfig, CgcnnConfig, EgnnConfig, GraphConfig, MegnetConfig, NequipConfig, NetworkConfig, SchnetConfig
@@ -28,3 +29,15 @@ def make_network(
     """Return an untrained network. element_vectors: (N_ELEMENTS, n_features). The statistics are those of the training fold."""
     extra = {"statistics": statistics} if any(x is not None for x in statistics) else {}  # only NequIP takes them
     return resolve_name(NETWORKS[type(config)])(config, graph, element_vectors, avg_n_neighbors, **extra)
+
+
+def compile_network(network: nn.Module) -> None:
+    """Compile the forward pass of a network in place, except for what numba has compiled and for constants.
+
+    `torch.compiler.disable` does not decorate these functions: it imports torch._dynamo, for which every prediction would wait.
+    """
+    from src.models import fused, tensor_product  # numba takes a while to import
+
+    for module, name in ((fused, "convolve"), (fused, "mix"), (tensor_product, "clebsch_gordan")):
+        setattr(module, name, torch.compiler.disable(getattr(module, name)))
+    network.compile(dynamic=True)

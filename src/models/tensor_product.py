@@ -3,7 +3,7 @@
     out[i, path, m3, c] = sum over edges e into i, m1, m2 of  C[m1, m2, m3] * w[length(e), path, c] * Y[e, m2] * h[src(e), m1, c]
 
 where h are the node features of the representatives rotated to each atom, Y the spherical harmonics of the edge (times its
-multiplicity), and C the Clebsch-Gordan coefficients of e3nn (Geiger, Smidt, arXiv:2207.09453) in `component` normalisation.
+multiplicity), and C the Clebsch-Gordan coefficients of e3nn (src/graphs/harmonics.py) in `component` normalisation.
 This is o3.TensorProduct with "uvu" paths (Batzner et al. 2022, see nequip.py, eqs. 5 to 7). `reference` is plain torch: any
 device, any precision, derivatives of any order. `src/models/fused.py` computes the same on a CPU in single precision, with
 first derivatives w.r.t. h and w.
@@ -16,11 +16,11 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from e3nn import o3
 from numpy.typing import NDArray
 from torch import Tensor
 
 from src.graphs.batch import GraphBatch
+from src.graphs.harmonics import coupling
 
 Features = list[Tensor]
 
@@ -49,8 +49,7 @@ def find_paths(l_in_max: int, l_edge_max: int, l_out_max: int) -> tuple[Path, ..
 @lru_cache
 def clebsch_gordan(path: Path) -> NDArray[np.float64]:
     """Return the coefficients, (2 l_in + 1, 2 l_edge + 1, 2 l_out + 1), normalised to message components of unit variance."""
-    wigner_3j = o3.wigner_3j(path.l_in, path.l_edge, path.l_out, dtype=torch.float64)
-    return wigner_3j.numpy() * (2 * path.l_out + 1) ** 0.5
+    return coupling(path.l_in, path.l_edge, path.l_out) * (2 * path.l_out + 1) ** 0.5
 
 
 def paths_into(paths: tuple[Path, ...], l_out: int) -> list[int]:

@@ -21,7 +21,7 @@ from src.results.metrics import scores
 from src.storage.files import write_json
 
 LIBRARIES = (
-    "torch", "e3nn", "numba", "numpy", "lightgbm", "scikit-learn", "pymatgen-core", "matminer", "gensim", "ElementEmbeddings",
+    "torch", "numba", "numpy", "lightgbm", "scikit-learn", "pymatgen-core", "matminer", "gensim", "ElementEmbeddings",
     "moyopy", "scipy", "lion-pytorch", "torch-geometric", "chgnet",
 )  # fmt: skip
 

@@ -27,14 +27,15 @@ from src.data.task import Task, read_task
 from src.features.chgnet import base_energies
 from src.features.elements import word2vec_key
 from src.features.similarity import Likeness, TrainingSet, likeness
+from src.learners.distributed import check_device
 from src.learners.learner import Learner
 from src.learners.make import load_learner
 from src.paths import DEFAULT_TASK, MAT2VEC, OUTPUTS, shown
 from src.results.blend import normalized_weights, shared_folds, stack_oof
-from src.results.folder import remedy
-from src.results.intervals import cv_plus, member_spread
+from src.results.intervals import Scale, cv_plus, member_spread
 from src.results.predictions import Predictions, find_predictions
 from src.storage.files import read_json, write_csv
+from src.storage.remedy import remedy
 
 Values = NDArray[np.float64]
 N_SHOWN = 10  # rows of the table for people
@@ -55,6 +56,11 @@ class Members:
     normalizers: Sequence[TargetNormalizer] = ()
     parts: "Sequence[Members]" = ()
     weights: Values | None = None
+
+    @property
+    def transforms(self) -> set[str]:
+        """The transforms of the target that the experiment, or the members of the ensemble, learned."""
+        return set().union(*(part.transforms for part in self.parts)) if self.parts else {self.target.transform}
 
     def predict(self, crystals: Crystals, cache: Path, n_jobs: int) -> tuple[Values, Values]:
         """Return the predictions of the fold models and the spread over their members, (n_crystals, n_folds), eV/atom."""
@@ -81,11 +87,13 @@ class Members:
 class Predictor:
     """Finished experiments, ready to predict.
 
-    residual, fold: (n_training,), absolute out-of-fold errors, eV/atom or the task's unit, and the fold that each is from.
+    scale: of errors; intervals are symmetric on it. residual, fold: (n_training,), absolute out-of-fold errors on that scale,
+        and the fold that each is from.
     n_jobs: processes that prepare many structures.
     """
 
     members: Members
+    scale: Scale
     residual: Values
     fold: NDArray[np.int64]
     training: TrainingSet
@@ -106,8 +114,10 @@ class Predictor:
 
         numbers: such as "020". weights: one per experiment (default: equal). task: the folder of its task.toml.
         target: which of its targets, if it has several.
-        Raises FileNotFoundError if models are missing, and ValueError if files are damaged or experiments do not fit together.
+        Raises FileNotFoundError if models are missing, and ValueError if files are damaged, experiments do not fit together, or
+        torch cannot use the device.
         """
+        check_device(device)
         described = read_task(task, target)
         found = [find_predictions(number, described, outputs) for number in numbers]
         share = normalized_weights(weights or [1.0] * len(numbers), len(numbers))
@@ -115,7 +125,9 @@ class Predictor:
         parts = [load_members(one, described, outputs, device) for one in found]
         blend = Members("blend", TargetConfig(), parts=parts, weights=np.tile(share, (fold.max() + 1, 1)))
         members = parts[0] if len(parts) == 1 else blend
-        return cls(members, np.abs(e_form - oof @ share), fold, _training_set(found[0], task, outputs, n_jobs), n_jobs)
+        scale = Scale.of(members.transforms)
+        residual = np.abs(scale.forward(e_form) - scale.forward(oof @ share))
+        return cls(members, scale, residual, fold, _training_set(found[0], task, outputs, n_jobs), n_jobs)
 
     def predict(self, structures: Iterable[Any]) -> pd.DataFrame:
         """Return a row for each structure: name (its number), formula, prediction, lower, upper, spread and remark.
@@ -171,7 +183,8 @@ class Predictor:
         """Return prediction, lower, upper and spread, (n_rows, 4). pred, within: (n_rows, n_folds)."""
         mean = pd.DataFrame(pred).mean(axis=1).to_numpy()  # as test.csv is averaged, to the last bit
         spread = np.sqrt((within**2).mean(axis=1) + pred.var(axis=1))
-        return np.stack([mean, *cv_plus(self.residual, self.fold, pred), spread], axis=1)
+        bounds = [self.scale.back(bound) for bound in cv_plus(self.residual, self.fold, self.scale.forward(pred))]
+        return np.stack([mean, *bounds, spread], axis=1)
 
 
 def predict_files(
@@ -184,6 +197,7 @@ def predict_files(
     device: str = "cpu",
 ) -> tuple[str, int]:
     """Write the predictions for files, folders and tables; return a short table for people and how many have none."""
+    check_device(device)
     n_jobs, description = joblib.cpu_count(), read_task(task)
     with ThreadPoolExecutor(1) as pool:  # torch is imported while other processes read the structures
         loading = pool.submit(Predictor.load, *numbers, weights=weights, task=task, outputs=outputs, device=device, n_jobs=n_jobs)
@@ -218,6 +232,7 @@ def load_members(found: Predictions, task: Task, outputs: Path, device: str) -> 
     learners, normalizers = [], []
     for k in range(n_folds):
         learners.append(load_learner(run.fold(k), device, word2vec))
+        learners[0].limit_threads()  # as in training
         path = run.fold(k) / "normalizer.json"
         normalizers.append(TargetNormalizer.from_json(read_json(path, NORMALIZER, remedy(path))))
     return Members(found.name, config.target, learners, normalizers)
@@ -239,7 +254,7 @@ def _training_set(found: Predictions, task: Path, outputs: Path, n_jobs: int) ->
         from src.data.load import load_task_data  # needs packages that prediction does not
 
         data = load_task_data(task, outputs, skip_bad_rows=True, n_jobs=n_jobs)
-        TrainingSet.of(data.train.ids, data.train.crystals, n_jobs).save(path)
+        TrainingSet.cached(data.train, data.train_key, data.cache, n_jobs).save(path)
     return TrainingSet.load(path, remedy(path))
 
 

@@ -240,6 +240,13 @@ def test_features_give_the_prediction_when_the_head_is_linear(task: Path, test_s
     assert vectors.shape == (len(cells), 12)
 
 
+def test_a_device_that_torch_cannot_use_is_refused_before_anything_is_read(task: Path, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"^predict: --device nowhere: torch cannot use it here \([^\n]*\)$"):
+        command.main([str(tmp_path / "absent.cif"), "--exps", "007", "--device", "nowhere", "--data", str(task)])
+    with pytest.raises(ValueError, match="--device nowhere"):
+        predictor(task, "007", device="nowhere")
+
+
 def test_trees_have_no_features(task: Path) -> None:
     with pytest.raises(ValueError, match="only networks"):
         predictor(task, "001").features([CRYSTALS["rutile"].to_structure()])
@@ -273,6 +280,15 @@ def test_the_description_of_training_crystals_survives_its_file_and_a_damaged_on
     (tmp_path / "cut.npz").write_bytes(path.read_bytes()[:-100])
     with pytest.raises(ValueError, match=r"cut\.npz is damaged .*; train again"):
         TrainingSet.load(tmp_path / "cut.npz", "train again")
+
+
+def test_the_training_crystals_of_a_task_are_described_once_for_all_its_runs(task: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = load(task)
+    (file,) = data.cache.glob("training-*.npz")
+    assert all((data.folder / f"exp{number}/training.npz").read_bytes() == file.read_bytes() for number in RUNS)
+    monkeypatch.setattr(TrainingSet, "of", lambda *args: pytest.fail("described again"))
+    again = TrainingSet.cached(data.train, data.train_key, data.cache)
+    assert list(again.ids) == list(data.train.ids)
 
 
 def test_a_run_without_a_description_of_its_training_crystals_gets_one(task: Path, test_structures: list[Structure]) -> None:

@@ -10,7 +10,9 @@ import pytest
 from src.config import ExperimentConfig, FoldConfig, GbdtConfig, StudyConfig
 from src.data.load import TaskData
 from src.paths import EXPERIMENTS
+from src.report import figures
 from src.results import predictions as results
+from src.results.metrics import METRICS
 from src.results.predictions import publish
 from src.results.study import study_table
 from src.runs.launch import Launcher
@@ -48,6 +50,25 @@ def test_the_table_pairs_every_variant_with_the_first() -> None:
     table = study_table(pd.DataFrame({"e_form": truth, "a": truth + 0.1, "b": truth - 0.3, "c": truth + 0.1}), ["a", "b", "c"])
     np.testing.assert_allclose(table["delta"], [0, 0.2, 0], atol=1e-12)
     assert table.loc[1, "low"] == pytest.approx(0.2) and table.loc[1, "high"] == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("metric", ["rmse", "rmsle", "spearman"])
+def test_the_table_has_the_tasks_metric_and_its_paired_difference(metric: str) -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.lognormal(size=200)
+    predictions = pd.DataFrame({"e_form": truth, "a": truth * 1.1, "b": truth * rng.lognormal(sigma=0.4, size=200)})
+    table = study_table(predictions, ["a", "b"], metric)
+    assert list(table) == list(dict.fromkeys(["variant", "mae", "rmse", metric, "delta", "low", "high"]))
+    a, b = (METRICS[metric](truth, predictions[name].to_numpy()) for name in "ab")
+    assert list(table[metric]) == [a, b] and list(table["delta"]) == [0, b - a]
+    assert table.loc[1, "low"] < b - a < table.loc[1, "high"] and list(table.loc[0, ["low", "high"]]) == [0, 0]
+
+
+def test_the_picture_has_the_best_variant_at_the_top_by_the_tasks_metric() -> None:
+    table = pd.DataFrame({"variant": ["a", "b"], "r2": [0.2, 0.9], "mae": [0.1, 0.3], "delta": [0, 1.0], "low": 0.0, "high": 2.0})
+    for metric, better, best in (("r2", True, "b"), ("mae", False, "a")):
+        bars = figures.study(table, metric, metric, better).axes[0]
+        assert [label.get_text() for label in bars.get_yticklabels()][-1] == best
 
 
 def test_a_study_of_one_variant_or_of_different_folds_is_refused() -> None:

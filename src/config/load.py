@@ -4,6 +4,7 @@ import ast
 import importlib.util
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -55,6 +56,20 @@ def track_of(number: str) -> Literal["closed", "open"]:
     else:
         parts = [track(config)]
     return "open" if "open" in parts else "closed"
+
+
+def transforms_of(numbers: Iterable[str]) -> set[str]:
+    """Return the transforms of the target that experiments in exp/, or the members of ensembles among them, learn."""
+    found: set[str] = set()
+    for number in numbers:
+        config = load_config(EXPERIMENTS / experiment_name(number))
+        if isinstance(config, StudyConfig):
+            found |= {experiment.target.transform for _, experiment in config.variants}
+        elif isinstance(config.learner, BlendConfig):
+            found |= transforms_of(config.learner.members)
+        else:
+            found.add(config.target.transform)
+    return found
 
 
 def question_and_parent(name: str) -> tuple[str, str | None]:

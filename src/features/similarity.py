@@ -12,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pymatgen.core import Element
 
+from src.data import crystal
 from src.data.crystal import N_ELEMENTS
-from src.data.table import Crystals
+from src.data.table import Crystals, CrystalTable
+from src.features import geometry
 from src.features.geometry import lattice_lengths, primitive_crystal
-from src.storage.cache import in_chunks
+from src.storage.cache import cache_key, cached, in_chunks
 from src.storage.files import to_bytes, write_atomic
 
 CHUNK = 64  # crystals
@@ -25,6 +27,8 @@ SAME = 2e-3
 FAR_QUANTILE = 0.99  # of the distances between training crystals: one crystal in a hundred of their kind is called far
 N_JUDGED = 2000  # training crystals whose nearest neighbours give that quantile: its error is then a fraction of a percent
 SHORT = 0.6  # of the sum of two atomic radii; the shortest bond in FLLA has 0.64. It holds if training has odd crystals itself
+CODE = (__file__, crystal.__file__, geometry.__file__)
+LIBRARIES = ("moyopy", "pymatgen-core", "numpy")
 FIELDS = ("ids", "fractions", "shape", "bond", "far")
 
 
@@ -101,6 +105,16 @@ class TrainingSet:
         judged = np.random.default_rng(0).permutation(len(ids))[:N_JUDGED]
         nearest = _nearest(known.point, known.point[judged], rank=min(1, len(ids) - 1))  # the first is the crystal itself
         return cls(ids, known, float(np.quantile(nearest, FAR_QUANTILE)))
+
+    @classmethod
+    def cached(cls, table: CrystalTable, key: str, cache: Path, n_jobs: int = 1) -> "TrainingSet":
+        """Return the description of a training table, from `cache` if it is there. key: identifies the table."""
+        path = cache / f"training-{cache_key(key, None, CODE, LIBRARIES)}.npz"
+        return cached(
+            path,
+            lambda file: cls.load(file, "remove it, and it will be rebuilt"),
+            lambda: cls.of(table.ids, table.crystals, n_jobs).save(path),
+        )
 
     def save(self, path: Path) -> None:
         """Write the description as a compressed .npz file."""

@@ -40,6 +40,18 @@ def is_main() -> bool:
     return rank() == 0
 
 
+def check_device(device: str) -> None:
+    """Raise ValueError if torch cannot use the device."""
+    if device == "cpu":
+        return
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"--device {device}: torch cannot use it here ({str(error).splitlines()[0]})") from error
+
+
 def device_of(device: str, k: int) -> str:
     """Return the device for the training of fold k.
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from src.config import from_dict, to_dict
 from src.data.table import Crystals
 from src.storage.files import read_json, write_atomic, write_json
+from src.storage.remedy import remedy
 
 Values = NDArray[np.float64]
 C = TypeVar("C")
@@ -73,12 +74,12 @@ def read_settings(folder: Path, kind: type[C], weights: str | None = None, **kin
     kind: class of the config. weights: name of the file that goes with it. kinds: types of the other settings.
     Raises ValueError if the config is of another kind, or if one of the files has changed since it was written.
     """
-    path, remedy = folder / "learner.json", _remedy(folder)
-    settings = read_json(path, {"config": dict, **kinds}, remedy)
+    path = folder / "learner.json"
+    settings = read_json(path, {"config": dict, **kinds}, remedy(path))
     try:
         config = from_dict(settings["config"])
     except ValueError as error:
-        raise ValueError(f"{path}: {error}; {remedy}") from error
+        raise ValueError(f"{path}: {error}; {remedy(path)}") from error
     if not isinstance(config, kind):
         raise ValueError(f"{path}: not the settings of a {kind.__name__}")
     if weights is not None:
@@ -86,20 +87,12 @@ def read_settings(folder: Path, kind: type[C], weights: str | None = None, **kin
     return config, settings
 
 
-def _remedy(folder: Path) -> str:
-    """Return what to do about a damaged learner in the folder of a fold."""
-    if folder.parent.name == "models":
-        return f"restore it: git checkout {folder.parent}"
-    return f"remove the folder {folder} and train that fold again"
-
-
 def check_sha256(path: Path, stored: str | None) -> None:
     """Raise an error that names the file if it is missing, or if its SHA-256 is not the stored one (None: there is none)."""
-    remedy = _remedy(path.parent)
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing; {remedy}")
+        raise FileNotFoundError(f"{path} is missing; {remedy(path)}")
     if stored not in (None, hashlib.sha256(path.read_bytes()).hexdigest()):
-        raise ValueError(f"{path} is damaged or was changed: its SHA-256 is not that in learner.json; {remedy}")
+        raise ValueError(f"{path} is damaged or was changed: its SHA-256 is not that in learner.json; {remedy(path)}")
 
 
 @contextmanager
@@ -109,7 +102,7 @@ def loading(path: Path) -> Iterator[None]:
         yield
     except Exception as error:  # each library has errors of its own, none of which names the file
         text = f"{type(error).__name__}: {error}"
-        raise ValueError(f"{path} is damaged ({text[:300]}); {_remedy(path.parent)}") from error
+        raise ValueError(f"{path} is damaged ({text[:300]}); {remedy(path)}") from error
 
 
 def fitted(state: S | None) -> S:

@@ -14,7 +14,7 @@ from src.report.page import Section, html_table, note, page, picture
 from src.report.structure import structure_svg
 from src.results.blend import Blend, fit_blend, fixed_blend, shared_folds, stack_oof
 from src.results.comparison import error_correlation, leaderboard, score_rows
-from src.results.intervals import calibrate
+from src.results.intervals import calibrate, scale_of
 from src.results.metrics import METRICS, check_targets
 from src.results.predictions import Predictions
 
@@ -146,8 +146,9 @@ def blend_section(members: list[Predictions], metric: MetricName, unit: str) -> 
 def calibration_section(blend: Blend, singles: list[Predictions], ids: list[str], unit: str) -> Section:
     """Return how often the intervals of the blend contain the truth, by level and by fold."""
     error = np.abs(stack_oof(singles)[0] - blend.nested_pred)
-    found = {level: calibrate(singles, blend, ids, level) for level in LEVELS}
-    covered = np.array([(error <= found[level].oof_half_width).mean() for level in LEVELS])
+    on = scale_of(singles)
+    found = {level: calibrate(singles, blend, ids, level, on) for level in LEVELS}
+    covered = np.array([found[level].oof_covered.mean() for level in LEVELS])
     at_90 = found[0.9]
     text = "Intervals of the blend, each fold calibrated on the others."
     if ids:

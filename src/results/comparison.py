@@ -13,8 +13,8 @@ from src.config.load import track_of
 from src.data.task import MetricName, Task
 from src.paths import experiment_folders, shown
 from src.results.blend import fixed_blend, stack_oof, stack_test
-from src.results.intervals import calibrate
-from src.results.metrics import METRICS, bootstrap_interval, bootstrap_score_interval, check_targets, scores
+from src.results.intervals import calibrate, scale_of
+from src.results.metrics import METRICS, check_targets, score_difference, scores
 from src.results.predictions import Predictions, find_predictions
 
 Values = NDArray[np.float64]
@@ -46,14 +46,8 @@ class Difference:
 
 def difference_of_scores(e_form: Values, reference: Values, other: Values, fold: IntArray, metric: MetricName) -> Difference:
     """Return how much larger the score of the predictions `other` is; all arrays: (n_crystals,)."""
-    if metric == "mae":  # a mean over crystals, so their differences are enough
-        difference = np.abs(other - e_form) - np.abs(reference - e_form)
-        low, high = bootstrap_interval(difference)
-        by_fold = pd.Series(difference).groupby(fold).mean()
-        return Difference(metric, float(difference.mean()), low, high, int((by_fold < 0).sum()), len(by_fold))
-    value = METRICS[metric](e_form, other) - METRICS[metric](e_form, reference)
-    low, high = bootstrap_score_interval(metric, e_form, reference, other)
     losses = [fold_scores(e_form, pred, fold, METRICS[metric].loss) for pred in (reference, other)]
+    value, low, high = score_difference(metric, e_form, reference, other)
     return Difference(metric, value, low, high, int((losses[1] < losses[0]).sum()), len(losses[0]))
 
 
@@ -102,8 +96,8 @@ def score_rows(members: Sequence[Predictions], labels: pd.Series | None, metric:
         if labels is not None:
             pred = stack_test([member], list(labels.index))[:, 0]
             test = scores(labels.to_numpy(), pred, metric)
-            half_width = calibrate([member], fixed_blend(np.ones(1), oof), list(labels.index)).half_width
-            inside = float((np.abs(labels.to_numpy() - pred) <= half_width).mean())
+            found = calibrate([member], fixed_blend(np.ones(1), oof), list(labels.index), on=scale_of([member]))
+            inside = float(labels.between(found.lower, found.upper).mean())
             row |= {"test_mae": test["mae"], "test_rmse": test["rmse"], f"test_{metric}": test[metric], "inside_90": inside}
         row |= {"cpu_seconds": member.metrics["cpu_seconds"], "n_parameters": member.metrics["n_parameters"]}
         row["difference"] = None if member is members[0] else paired_difference(members[0], member, metric)

@@ -1,7 +1,6 @@
 """Names, formats and guards of the files of a run in outputs/ and of published results."""
 
 import contextlib
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from src.config import ExperimentConfig, from_dict, to_dict
-from src.paths import shown
 from src.storage import names
 from src.storage.files import locked, read_json, write_csv, write_json
 from src.storage.id_table import read_id_table
+from src.storage.remedy import remedy
 
 NUMBER = (int, float)
 Kinds = dict[str, type | tuple[type, ...]]
@@ -35,24 +34,7 @@ METRICS: Kinds = {
 }
 SAME = 1e-6  # eV/atom; the stored score and that of the stored rows differ only by rounding
 NO_TEST = "no_test_table"  # in metrics.json of a run on a task without one
-RESULTS = "results"  # folder of what is published of an experiment
-N_BELOW = 5  # levels of its deepest file: results/<task>/<target>/models/fold_0/learner.json
 OOF_COLUMNS = ["id", "fold", "e_form", "e_form_pred"]
-
-
-def published_in(path: Path) -> Path | None:
-    """Return the folder exp/expNNN/results that a path is in, itself included; None if it is in none."""
-    folders = (path, *path.parents[:N_BELOW])
-    return next((f for f in folders if f.name == RESULTS and re.fullmatch(r"exp\d{3}", f.parent.name)), None)
-
-
-def remedy(path: Path) -> str:
-    """Return what to do about a damaged file of a run or of published results."""
-    if (folder := published_in(path)) is not None:
-        return f"restore it: git checkout {shown(folder)}"
-    if path.parent.name.startswith("fold_"):
-        return f"remove the folder {path.parent}, and train.py will train that fold again"
-    return "remove it, and train.py will write it again"
 
 
 def check_score(path: Path, table: pd.DataFrame, mae: float) -> None:

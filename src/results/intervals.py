@@ -9,48 +9,97 @@ Three steps (normalised split conformal prediction, Lei et al., J. Am. Stat. Ass
    The scatter of the fold models around their mean is known for every test row. The error of the mean is assumed to have the
    shape of the out-of-fold errors, shrunk by one factor: the one with which the error of the mean and the scatter together give
    a single fold model its out-of-fold coverage.
+
+If all members learned one transform of the target, all of this happens on its scale, and the bounds are transformed back.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from src.results.blend import Blend, shared_folds, stack_oof, stack_test_folds
+from src.config.load import transforms_of
+from src.data.domain import TRANSFORMS, Transform
+from src.results.blend import Blend, shared_folds, stack_oof, stack_test, stack_test_folds
 from src.results.predictions import Predictions
 
 Values = NDArray[np.float64]
 FLOORS = (0.3, 1.0, 3.0, 10.0)  # in units of the median spread; chosen for the narrowest out-of-fold intervals
 
 
+@dataclass(frozen=True)
+class Scale:
+    """The scale of errors, on which intervals are symmetric. smallest: the least bound in the target's domain.
+
+    transform: that of all members; None: that of some, or of none.
+    """
+
+    transform: Transform | None = None
+    smallest: float = -np.inf
+
+    @classmethod
+    def of(cls, names: Collection[str]) -> "Scale":
+        """Return the scale for members that learned these transforms. names: in TRANSFORMS, or `none`."""
+        used = [TRANSFORMS[name] for name in names if name != "none"]
+        shared = used[0] if used and len(set(names)) == 1 else None
+        return cls(shared, max((transform.smallest for transform in used), default=-np.inf))
+
+    def forward(self, target: Values) -> Values:
+        """Return targets or predictions of them on the scale; those outside the domain count as its least number."""
+        return target if self.transform is None else self.transform.forward(np.maximum(target, self.smallest))
+
+    def back(self, bound: Values) -> Values:
+        """Return bounds as targets, in the domain of every member's transform."""
+        return np.maximum(bound, self.smallest) if self.transform is None else self.transform.back(bound)
+
+
+ORIGINAL = Scale()
+
+
 @dataclass(frozen=True, eq=False)
 class Intervals:
     """Prediction intervals at one level.
 
-    half_width: (n_test,), eV/atom. spread: (n_test,), eV/atom, standard deviation over fold models and members.
+    lower, upper: (n_test,), eV/atom. spread: (n_test,), eV/atom, standard deviation over fold models and members.
     oof_half_width: (n_crystals,), eV/atom, around nested predictions, calibrated without the row's fold.
-    coverage: (n_folds,), share of a fold's crystals inside their intervals.
+    oof_covered: (n_crystals,), whether the target is inside. coverage: (n_folds,), share of a fold's crystals that are.
     shrinkage: the factor of step 3.
     """
 
-    half_width: Values
+    lower: Values
+    upper: Values
     spread: Values
     oof_half_width: Values
+    oof_covered: NDArray[np.bool_]
     coverage: Values
     shrinkage: float
 
+    @property
+    def half_width(self) -> Values:
+        """Half the width for each test row, (n_test,), eV/atom."""
+        return (self.upper - self.lower) / 2
 
-def calibrate(members: Sequence[Predictions], blend: Blend, ids: Sequence[str], level: float = 0.9) -> Intervals:
-    """Return intervals for the test rows `ids` and for the out-of-fold rows of a blend.
+
+def scale_of(members: Sequence[Predictions]) -> Scale:
+    """Return the scale of the errors of experiments, by their configs in exp/."""
+    return Scale.of(transforms_of(member.name for member in members))
+
+
+def calibrate(
+    members: Sequence[Predictions], blend: Blend, ids: Sequence[str], level: float = 0.9, on: Scale = ORIGINAL
+) -> Intervals:
+    """Return intervals for the test rows `ids` and for the out-of-fold rows of a blend. on: the scale of its errors.
 
     Raises ValueError if members have different folds, or test tables without fold models.
     """
-    e_form, fold = stack_oof(members)[0], shared_folds(members)
+    fold = shared_folds(members)
     n_folds = int(fold.max()) + 1
-    spread, test_spread = member_spread_of_oof(members, blend, fold), member_spread_of_test(members, blend, ids, n_folds)
+    e_form, nested = on.forward(stack_oof(members)[0]), on.forward(blend.nested_pred)
+    spread = member_spread_of_oof(members, blend, fold, on)
+    test_spread = member_spread_of_test(members, blend, ids, n_folds, on)
     test_pred = fold_predictions(members, blend, ids, n_folds)
-    error = np.abs(e_form - blend.nested_pred)
+    error = np.abs(e_form - nested)
     floor = _floor(error, spread, level)
     scale, test_scale = spread + floor, test_spread + floor
     oof_half_width = np.empty_like(error)
@@ -58,14 +107,26 @@ def calibrate(members: Sequence[Predictions], blend: Blend, ids: Sequence[str], 
         oof_half_width[fold == k] = _quantile((error / scale)[fold != k], level) * scale[fold == k]
     covered = error <= oof_half_width
     quantile = _quantile(error / scale, level)
-    shrinkage = _shrinkage((e_form - blend.nested_pred) / scale, test_pred, test_scale, quantile, level)
+    shrinkage = _shrinkage((e_form - nested) / scale, on.forward(test_pred), test_scale, quantile, level)
+    center = on.forward(stack_test(members, ids) @ blend.weights)
+    half_width = shrinkage * quantile * test_scale.mean(axis=1)
+    within = test_spread if on.transform is None else member_spread_of_test(members, blend, ids, n_folds)
     return Intervals(
-        half_width=shrinkage * quantile * test_scale.mean(axis=1),
-        spread=np.sqrt((test_spread**2).mean(axis=1) + test_pred.var(axis=1)),
-        oof_half_width=oof_half_width,
+        lower=on.back(center - half_width),
+        upper=on.back(center + half_width),
+        spread=np.sqrt((within**2).mean(axis=1) + test_pred.var(axis=1)),
+        oof_half_width=_half_width(nested, oof_half_width, on),
+        oof_covered=covered,
         coverage=np.array([covered[fold == k].mean() for k in range(n_folds)]),
         shrinkage=shrinkage,
     )
+
+
+def _half_width(center: Values, half_width: Values, scale: Scale) -> Values:
+    """Return half the widths, eV/atom, of intervals around centers on a scale."""
+    if scale.transform is None:
+        return half_width
+    return (scale.back(center + half_width) - scale.back(center - half_width)) / 2
 
 
 def fold_predictions(members: Sequence[Predictions], blend: Blend, ids: Sequence[str], n_folds: int) -> Values:
@@ -73,19 +134,31 @@ def fold_predictions(members: Sequence[Predictions], blend: Blend, ids: Sequence
     return (stack_test_folds(members, ids, n_folds) * blend.fold_weights).sum(axis=2)
 
 
-def member_spread_of_oof(members: Sequence[Predictions], blend: Blend, fold: NDArray[np.int64]) -> Values:
-    """Return the standard deviation of out-of-fold predictions over members, (n_crystals,), eV/atom."""
+def member_spread_of_oof(
+    members: Sequence[Predictions], blend: Blend, fold: NDArray[np.int64], scale: Scale = ORIGINAL
+) -> Values:
+    """Return the standard deviation of out-of-fold predictions over members, (n_crystals,), eV/atom or on a scale."""
     oof, ids = stack_oof(members)[1], members[0].oof["id"]
     own = [
         member.oof.set_index("id")["spread"].reindex(ids) if "spread" in member.oof else np.zeros(len(ids)) for member in members
     ]
-    return member_spread(oof, np.stack(own, axis=1), np.broadcast_to(blend.fold_weights, (fold.max() + 1, len(members)))[fold])
+    weights = np.broadcast_to(blend.fold_weights, (fold.max() + 1, len(members)))[fold]
+    return member_spread(*_on(scale, oof, np.stack(own, axis=1)), weights)
 
 
-def member_spread_of_test(members: Sequence[Predictions], blend: Blend, ids: Sequence[str], n_folds: int) -> Values:
-    """Return the standard deviation over the members' models of each fold, (n_test, n_folds), eV/atom."""
+def member_spread_of_test(
+    members: Sequence[Predictions], blend: Blend, ids: Sequence[str], n_folds: int, scale: Scale = ORIGINAL
+) -> Values:
+    """Return the standard deviation over the members' models of each fold, (n_test, n_folds), eV/atom or on a scale."""
     pred, own = (stack_test_folds(members, ids, n_folds, prefix) for prefix in ("fold", "spread"))
-    return member_spread(pred, own, blend.fold_weights)
+    return member_spread(*_on(scale, pred, own), blend.fold_weights)
+
+
+def _on(scale: Scale, pred: Values, spread: Values) -> tuple[Values, Values]:
+    """Return predictions and their spread on a scale; a spread is there that between a prediction and one larger by it."""
+    if scale.transform is None:
+        return pred, spread
+    return scale.forward(pred), scale.forward(pred + spread) - scale.forward(pred)
 
 
 def member_spread(pred: Values, own: Values, weights: Values) -> Values:
@@ -105,6 +178,7 @@ def cv_plus(residual: Values, fold: NDArray[np.int64], pred: Values, level: floa
     prediction of fold model k, the upper bound at x is the ceil((n + 1) level)-th smallest of mu_k(i)(x) + r_i, and the lower
     one likewise of mu_k(i)(x) - r_i from above. A bound is a function of its row and the out-of-fold rows alone. At least
     2 level - 1 of new crystals of the same kind are inside, and about `level` in practice.
+    For targets with a transform, residual, pred and bounds are on its scale: see `Scale`.
     Source: Barber, Candes, Ramdas, Tibshirani, Ann. Statist. 49, 486 (2021), section 3, doi:10.1214/20-AOS1965.
     residual, fold: (n_crystals,). pred: (n_rows, n_folds), eV/atom.
     """

@@ -104,6 +104,15 @@ def bootstrap_score_interval(metric: MetricName, target: Values, pred: Values, o
     return _bootstrap((target, pred, other), gain, 0.95, n_resamples=N_RESAMPLES, paired=True, vectorized=False)
 
 
+def score_difference(metric: MetricName, target: Values, pred: Values, other: Values) -> tuple[float, float, float]:
+    """Return score(other) - score(pred) and its 95% bootstrap interval over crystals."""
+    if metric == "mae":  # a mean over crystals, so their differences are enough
+        difference = np.abs(other - target) - np.abs(pred - target)
+        return float(difference.mean()), *bootstrap_interval(difference)
+    value = METRICS[metric](target, other) - METRICS[metric](target, pred)
+    return value, *bootstrap_score_interval(metric, target, pred, other)
+
+
 def _bootstrap(samples: tuple[Values, ...], statistic: Callable, level: float, **options: object) -> tuple[float, float]:
     from scipy.stats import bootstrap
 

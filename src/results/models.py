@@ -4,9 +4,10 @@ import hashlib
 import json
 from pathlib import Path
 
-from src.results.folder import RunDir, remedy
+from src.results.folder import RunDir
 from src.storage.files import read_json, write_atomic
 from src.storage.names import SHARED, WEIGHTS
+from src.storage.remedy import remedy
 
 MODELS = "models"  # folder of the published models
 MAX_BYTES = 8_000_000  # of all published models of an experiment: they stay in the history of the repository

@@ -8,11 +8,12 @@ import pandas as pd
 
 from src.data.task import Task, read_task
 from src.paths import DEFAULT_TASK, EXPERIMENTS, OUTPUTS, experiment_name, shown
-from src.results.folder import METRICS, NO_TEST, OOF_COLUMNS, RESULTS, RunDir, check_score, published_in, read_csv, remedy
+from src.results.folder import METRICS, NO_TEST, OOF_COLUMNS, RunDir, check_score, read_csv
 from src.results.models import MODELS, publish_models
 from src.results.study import is_finished_study, publish_study
 from src.storage import names
 from src.storage.files import read_json, write_csv, write_json
+from src.storage.remedy import RESULTS, published_in, remedy
 
 
 @dataclass(frozen=True)

@@ -2,27 +2,29 @@
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
+from src.data.task import MetricName
 from src.results.folder import OOF_COLUMNS, read_csv
-from src.results.metrics import bootstrap_interval, scores
+from src.results.metrics import score_difference, scores
 from src.storage.files import write_csv
 
 PREDICTIONS, TABLE, PICTURE = "predictions.csv", "table.csv", "table.png"
 
 
-def study_table(predictions: pd.DataFrame, variants: list[str]) -> pd.DataFrame:
-    """Return one row per variant: errors, and the paired difference of absolute errors to the first with its 95% interval."""
-    e_form = predictions["e_form"].to_numpy()
-    errors = {variant: np.abs(predictions[variant].to_numpy() - e_form) for variant in variants}
+def study_table(predictions: pd.DataFrame, variants: list[str], metric: MetricName = "mae") -> pd.DataFrame:
+    """Return one row per variant: MAE, RMSE and the task's metric, and the paired difference of the metric to the first variant.
+
+    delta, low, high: that difference and its 95% interval over crystals.
+    """
+    e_form, first = predictions["e_form"].to_numpy(), predictions[variants[0]].to_numpy()
     rows = []
     for variant in variants:
-        difference = errors[variant] - errors[variants[0]]
-        low, high = bootstrap_interval(difference)
-        found = scores(e_form, predictions[variant].to_numpy())
-        rows.append((variant, found["mae"], found["rmse"], difference.mean(), low, high))
-    return pd.DataFrame(rows, columns=["variant", "mae", "rmse", "delta", "low", "high"])
+        pred = predictions[variant].to_numpy()
+        found = scores(e_form, pred, metric)
+        row = {"variant": variant} | {name: found[name] for name in dict.fromkeys(("mae", "rmse", metric))}
+        rows.append(row | dict(zip(("delta", "low", "high"), score_difference(metric, e_form, first, pred), strict=True)))
+    return pd.DataFrame(rows)
 
 
 def is_finished_study(study: Path) -> bool:

@@ -14,7 +14,7 @@ from src.data.task import MetricName, Task
 from src.paths import shown
 from src.results.blend import Blend, fit_blend, fixed_blend, normalized_weights, shared_folds, stack_oof, stack_test
 from src.results.comparison import difference_of_scores
-from src.results.intervals import calibrate
+from src.results.intervals import calibrate, scale_of
 from src.results.metrics import METRICS, check_targets
 from src.results.predictions import Predictions, find_predictions
 from src.storage.files import write_csv
@@ -115,10 +115,8 @@ def write_intervals(out: Path, submission: pd.DataFrame, members: list[Predictio
     except ValueError as error:
         path.unlink(missing_ok=True)
         return f"no intervals: {error}"
-    found = calibrate(members, blend, list(submission[task.id_column]))
-    (column,) = submission.columns.drop(task.id_column)
-    lower, upper = (submission[column] + sign * found.half_width for sign in (-1, 1))
-    write_csv(path, submission.assign(lower=lower, upper=upper, spread=found.spread))
+    found = calibrate(members, blend, list(submission[task.id_column]), on=scale_of(members))
+    write_csv(path, submission.assign(lower=found.lower, upper=found.upper, spread=found.spread))
     width, coverage = 2 * found.half_width.mean(), " ".join(f"{share:.0%}" for share in found.coverage)
     return (
         f"{shown(path)}: with the spread over folds and members and 90% intervals, {width:.3f} {task.unit} wide on average "

@@ -39,7 +39,7 @@ def run_experiment(
     run.claim(config, data.key, word2vec_key(word2vec))
     if isinstance(config.learner, BlendConfig):
         write_ensemble(config.learner, run, data, load_folds(data, config.folds), versions())
-        return collect(config, run, data)
+        return collect(config, run, data, launcher.n_local)
     n_folds = data.n_folds(config.folds)
     wanted = sorted(set(range(n_folds) if folds is None else folds))
     if foreign := [k for k in wanted if not 0 <= k < n_folds]:
@@ -60,7 +60,7 @@ def run_experiment(
     if missing:
         log.info("%s: folds %s are still to do; oof.csv and test.csv come after the last", name, missing)
         return None
-    return collect(config, run, data)
+    return collect(config, run, data, launcher.n_local)
 
 
 def _prepare(config: ExperimentConfig, learner: Learner, table: CrystalTable, key: str, cache: Path, n_jobs: int) -> Rows:
@@ -69,7 +69,7 @@ def _prepare(config: ExperimentConfig, learner: Learner, table: CrystalTable, ke
     return Rows(table, base_energies(config.target, table.crystals, key, cache, n_jobs), inputs)
 
 
-def collect(config: ExperimentConfig, run: RunDir, data: TaskData) -> dict:
+def collect(config: ExperimentConfig, run: RunDir, data: TaskData, n_jobs: int) -> dict:
     """Join the finished folds into oof.csv (rows as in the training table), test.csv (mean over folds) and metrics.json.
 
     Without a test table there is no test.csv.
@@ -104,7 +104,7 @@ def collect(config: ExperimentConfig, run: RunDir, data: TaskData) -> dict:
     if test is not None:
         write_csv(run.path / "test.csv", test)
     if not run.training_path.is_file():
-        TrainingSet.of(data.train.ids, data.train.crystals).save(run.training_path)
+        TrainingSet.cached(data.train, data.train_key, data.cache, n_jobs).save(run.training_path)
     write_json(run.path / names.METRICS, metrics)
     return metrics
 

@@ -1,4 +1,4 @@
-"""A study: variants of one experiment on a few folds, one table and one picture."""
+"""A study: variants of one experiment on a few folds, one table and one picture, by the task's metric."""
 
 import logging
 
@@ -7,6 +7,7 @@ import pandas as pd
 from src.config import StudyConfig
 from src.data.load import TaskData
 from src.results.folder import OOF_COLUMNS, RunDir
+from src.results.metrics import METRICS
 from src.results.study import PICTURE, PREDICTIONS, TABLE, study_table
 from src.runs.experiment import run_experiment
 from src.runs.launch import Launcher
@@ -32,14 +33,16 @@ def run_study(config: StudyConfig, name: str, data: TaskData, folds: list[int] |
         log.info("%s: still to do: %s", name, ", ".join(missing))
         return
     predictions = _join(runs, config.folds)
-    table = study_table(predictions, list(runs))
+    metric = data.task.metric
+    table = study_table(predictions, list(runs), metric)
     finished = ([runs[v].fold_metrics(k) or {} for k in config.folds] for v in table["variant"])
     table["cpu_seconds"] = [sum(metrics["cpu_seconds"] for metrics in folds) for folds in finished]
     write_csv(study / PREDICTIONS, predictions)
     write_csv(study / TABLE, table)
     from src.report import figures  # here, so that nothing else waits for matplotlib
 
-    figures.save(figures.study(table, data.task.unit), study / PICTURE)
+    label = METRICS[metric].label(data.task.unit)
+    figures.save(figures.study(table, metric, label, METRICS[metric].larger_is_better), study / PICTURE)
     log.info("%s", table.round(4).to_string(index=False))
 
 

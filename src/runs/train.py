@@ -74,23 +74,11 @@ def check(config: Config, launcher: Launcher, args: argparse.Namespace) -> None:
     """Raise ValueError now, before anything is written, for whatever would fail later."""
     launcher.check()
     if args.launcher == "local":
-        check_device(args.device)
+        distributed.check_device(args.device)
     read_task(args.data)
     check_processes(config, launcher)
     if args.tracker:
         check_tracker(args.tracker, config)
-
-
-def check_device(device: str) -> None:
-    """Raise ValueError if torch cannot use the device."""
-    if device == "cpu":
-        return
-    import torch
-
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"--device {device}: torch cannot use it here ({str(error).splitlines()[0]})") from error
 
 
 def check_processes(config: Config, launcher: Launcher) -> None:

@@ -3,6 +3,9 @@
 import logging
 import re
 import shutil
+import subprocess
+import sys
+import textwrap
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass, replace
 from operator import attrgetter
@@ -18,17 +21,20 @@ from src.config.load import load_config
 from src.data.folds import assign_folds
 from src.data.load import TaskData, load_folds, load_task_data
 from src.data.target import TargetNormalizer, check_domain
-from src.data.task import read_task
+from src.data.task import MetricName, Task, read_task
 from src.features.chgnet import base_energies
+from src.learners.distributed import check_device
 from src.learners.learner import Watched
 from src.learners.make import make_learner
-from src.paths import EXPERIMENTS, MAT2VEC, experiment_name, shown
+from src.paths import EXPERIMENTS, MAT2VEC, ROOT, experiment_name, shown
+from src.results.metrics import METRICS, check_targets
 from src.storage.files import write_atomic
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
 
 log = logging.getLogger(__name__)
+MAX_WIDTH = 120  # characters of a line of a proposal's docstring
 OUTER_FOLD = 0  # its crystals are left out of everything here
 Range = tuple[float, float] | tuple[int, ...]  # bounds on a logarithmic scale, or choices
 RANGES: dict[type, dict[str, Range]] = {
@@ -47,19 +53,29 @@ RANGES: dict[type, dict[str, Range]] = {
 
 def search(number: str, task: Path, outputs: Path, n_trials: int, device: str) -> str:
     """Add trials to the study of an experiment in exp/, write the proposal for a new one, and return a summary."""
+    check_device(device)
     name = experiment_name(number)
     config: Any = load_config(EXPERIMENTS / name)
     ranges(config)
-    folder = outputs / read_task(task).name / "tune" / name
-    study = open_study(name, folder)
+    description = read_task(task)
+    folder = outputs / description.name / "tune" / name
+    study = open_study(name, folder, description.metric)
     data = load_task_data(task, outputs, skip_bad_rows=False, n_jobs=1)
-    check_domain(config.target, data.task.path("train"), data.train.ids.tolist(), data.train.targets)
+    rows = data.task.path("train"), data.train.ids.tolist(), data.train.targets
+    check_targets(data.task.metric, *rows)
+    check_domain(config.target, *rows)
     tune(config, data, study, folder, n_trials, device)
-    write_atomic(folder / "proposal.py", proposal(config, name, study).encode())
+    write_atomic(folder / "proposal.py", proposal(config, name, study, data.task).encode())
     return (
-        f"{len(study.trials)} trials, best MAE {study.best_value:.4f} {data.task.unit}: {study.best_params}\n"
+        f"{len(study.trials)} trials, best {_score(study.best_value, data.task)}: {study.best_params}\n"
         f"{shown(folder / 'proposal.py')}: the settings as the config of a new experiment"
     )
+
+
+def _score(loss: float, task: Task) -> str:
+    """Return the score of a trial as people read it. loss: what Optuna minimises."""
+    metric = METRICS[task.metric]
+    return f"{metric.text} {-loss if metric.larger_is_better else loss:.4f} {task.unit if metric.has_unit else ''}".rstrip()
 
 
 def ranges(config: ExperimentConfig) -> dict[str, Range]:
@@ -85,8 +101,11 @@ def with_knobs(config: Any, knobs: dict[str, Any]) -> Any:
     return config
 
 
-def open_study(name: str, folder: Path) -> "Study":
-    """Return the study of an experiment, which continues where it stopped. Raises ValueError if Optuna is not installed."""
+def open_study(name: str, folder: Path, metric: MetricName) -> "Study":
+    """Return the study of an experiment, which continues where it stopped. Raises ValueError if Optuna is not installed.
+
+    Trials that were judged by another metric are in a study of their own.
+    """
     try:
         import optuna
     except ModuleNotFoundError as error:
@@ -94,7 +113,7 @@ def open_study(name: str, folder: Path) -> "Study":
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     folder.mkdir(parents=True, exist_ok=True)
     return optuna.create_study(
-        study_name=name,
+        study_name=name if metric == "mae" else f"{name}-{metric}",
         storage=f"sqlite:///{(folder / 'study.db').resolve()}",
         load_if_exists=True,
         sampler=optuna.samplers.TPESampler(seed=0),
@@ -114,7 +133,11 @@ def tune(config: ExperimentConfig, data: TaskData, study: "Study", folder: Path,
 def _objective(
     config: ExperimentConfig, data: TaskData, rows: NDArray[np.int64], folder: Path, device: str
 ) -> "Callable[[Trial], float]":
-    """Return the function that Optuna minimises: trial -> MAE of an inner fold of `rows`, eV/atom."""
+    """Return the function that Optuna minimises: trial -> loss by the task's metric on an inner fold of `rows`.
+
+    Poor trials are stopped by the MAE of the residual, whatever the metric is: learners report that after each epoch, and it is
+    compared with that of other trials at the same epoch only.
+    """
     word2vec = MAT2VEC if MAT2VEC.is_file() else None
     counts, e_form = data.train.crystals.element_counts[rows], data.train.targets[rows]
     inner = assign_folds(e_form, counts, config.folds)
@@ -142,7 +165,7 @@ def _objective(
         try:
             learner.fit(inputs[rows[train]], residual[train], place, Watched(inputs[rows[valid]], residual[valid], report))
             pred = normalizer.denormalize(counts[valid], learner.predict(inputs[rows[valid]]), base[valid])
-            return float(np.abs(pred - e_form[valid]).mean())
+            return METRICS[data.task.metric].loss(e_form[valid], pred)
         finally:
             shutil.rmtree(place)
 
@@ -156,21 +179,28 @@ def _suggest(trial: "Trial", path: str, choices: Range) -> Any:
     return trial.suggest_categorical(path, choices)
 
 
-def proposal(config: ExperimentConfig, name: str, study: "Study") -> str:
+def proposal(config: ExperimentConfig, name: str, study: "Study", task: Task) -> str:
     """Return the config.py of a new experiment with the settings of the best trial."""
     best = study.best_trial
     changed = {path: value for path, value in best.params.items() if value != attrgetter(path)(config)}
     own = study.trials[0].value
-    found = f"{best.value:.4f} eV/atom on a split inside the training folds of fold {OUTER_FOLD}"
-    before = f", {own:.4f} with the settings of {name}" if own is not None else ""
+    found = f"{_score(study.best_value, task)} on a split inside the training folds of fold {OUTER_FOLD}"
+    before = f", {_score(own, task)} with the settings of {name}" if own is not None else ""
     what = ", ".join(path.removeprefix("learner.") for path in changed) or "nothing: no trial was better"
-    return (
-        f'"""What do the settings found by a search over {len(study.trials)} trials bring?\n\n{found}{before}.\n'
-        f'Parent: {name}. Changed: {what}.\n"""\n\n{source(with_knobs(config, changed))}'
-    )
+    lines = (f"{found}{before}.", f"Parent: {name}. Changed: {what}.")
+    text = "\n".join(textwrap.fill(line, MAX_WIDTH) for line in lines)
+    question = f"What do the settings found by a search over {len(study.trials)} trials bring?"
+    return formatted(f'"""{question}\n\n{text}\n"""\n\n{source(with_knobs(config, changed))}')
 
 
 def source(config: ExperimentConfig) -> str:
     """Return Python source that defines CONFIG."""
     text = pformat(config, sort_dicts=False)
     return f"from src.config import {', '.join(sorted(set(re.findall(r'[A-Za-z]+(?=[(])', text))))}\n\nCONFIG = {text}\n"
+
+
+def formatted(code: str) -> str:
+    """Return Python source as the repository's settings of ruff format it; unchanged if ruff is not installed."""
+    command = [sys.executable, "-m", "ruff", "format", "--config", str(ROOT / "pyproject.toml"), "-"]
+    done = subprocess.run(command, input=code, capture_output=True, text=True, check=False)
+    return done.stdout if done.returncode == 0 else code

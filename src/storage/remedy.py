@@ -1,0 +1,24 @@
+"""What to do about a damaged file: one answer for runs, for published results and for the learners in both."""
+
+import re
+from pathlib import Path
+
+from src.paths import shown
+
+RESULTS = "results"  # folder of what is published of an experiment
+N_BELOW = 5  # levels of its deepest file: results/<task>/<target>/models/fold_0/learner.json
+
+
+def published_in(path: Path) -> Path | None:
+    """Return the folder exp/expNNN/results that a path is in, itself included; None if it is in none."""
+    folders = (path, *path.parents[:N_BELOW])
+    return next((f for f in folders if f.name == RESULTS and re.fullmatch(r"exp\d{3}", f.parent.name)), None)
+
+
+def remedy(path: Path) -> str:
+    """Return what to do about a damaged file of a run or of published results, as the second half of a message."""
+    if (folder := published_in(path)) is not None:
+        return f"restore it: git checkout {shown(folder)}"
+    if path.parent.name.startswith("fold_"):
+        return f"remove the folder {path.parent}, and train.py will train that fold again"
+    return "remove it, and train.py will write it again"

@@ -232,9 +232,9 @@ def load_members(found: Predictions, task: Task, outputs: Path, device: str) -> 
     learners, normalizers = [], []
     for k in range(n_folds):
         learners.append(load_learner(run.fold(k), device, word2vec))
-        learners[0].limit_threads()  # as in training
         path = run.fold(k) / "normalizer.json"
         normalizers.append(TargetNormalizer.from_json(read_json(path, NORMALIZER, remedy(path))))
+    learners[0].limit_threads()  # as in training; several wait for each other on a busy machine
     return Members(found.name, config.target, learners, normalizers)
 
 

@@ -15,7 +15,10 @@ from src.storage.ragged import RaggedStore
 
 log = logging.getLogger(__name__)
 CHUNK = 64  # crystals
-CODE = (__file__, *(module.__file__ for module in (graph, harmonics, neighbors, symmetry, triplets, ragged)))
+CODE = (
+    *(__file__, graph.__file__, harmonics.__file__, neighbors.__file__, symmetry.__file__, triplets.__file__),
+    ragged.__file__,
+)
 LIBRARIES = ("moyopy", "pymatgen-core", "numpy", "scipy")
 
 

@@ -1,23 +1,34 @@
 """Write input/NAME/ from any matminer data set that has a structure column.
 
-    python input/prepare_matminer.py matbench_mp_e_form --target e_form
-    python input/prepare_matminer.py matbench_perovskites --target e_form --test-size 0.2
+    python input/prepare_matminer.py matbench_phonons              # matbench v0.1: its target, its ids, its official folds
+    python input/prepare_matminer.py matbench_phonons --file data.json.gz --folds matbench-0.6-py3-none-any.whl
+    python input/prepare_matminer.py dielectric_constant --target n --unit unitless --test-size 0.2
     python input/prepare_matminer.py mine --target e_form --file mine.json.gz     # a local file in the same format
 
 The data sets are listed at https://hackingmaterials.lbl.gov/matminer/dataset_summary.html; each is downloaded on first use.
+Without --target, the name is that of one of matbench's regression tasks on structures. Its official folds are in the package
+matbench 0.6, which is downloaded but not installed. With --target, there is a random split into training and test rows.
 """
 
 import argparse
+import subprocess
 import sys
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from pymatgen.core import Structure
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from src.data.export import competition_row, write_task
+from src.data.export import competition_row, write_task, write_task_with_folds
+from src.data.matbench import GET_FOLDS, read_official_folds, row_ids, target_of
+from src.data.task import Target
+
+WHEEL = "matbench-0.6-py3-none-any.whl"
 
 
 def read_dataset(name: str, file: Path | None) -> pd.DataFrame:
@@ -31,12 +42,10 @@ def read_dataset(name: str, file: Path | None) -> pd.DataFrame:
     return load_dataframe_from_json(str(file))
 
 
-def to_rows(data: pd.DataFrame, structure: str, target: str, id_column: str | None) -> pd.DataFrame:
+def to_rows(data: pd.DataFrame, structure: str, target: str, ids: Sequence[str]) -> pd.DataFrame:
     """Return the data set in the competition's columns; disordered structures are left out and counted."""
-    for column in (structure, target, *([id_column] if id_column else [])):
-        if column not in data:
-            raise ValueError(f"no column {column!r}; the data set has {sorted(data.columns)}")
-    ids = data[id_column].astype(str) if id_column else [f"row-{i}" for i in range(len(data))]
+    for column in (structure, target):
+        check_column(data, column)
     rows, n_disordered = [], 0
     for row_id, crystal, value in tqdm(
         zip(ids, data[structure], data[target], strict=True), total=len(data), desc="structures to CIF"
@@ -45,30 +54,74 @@ def to_rows(data: pd.DataFrame, structure: str, target: str, id_column: str | No
         if not crystal.is_ordered:
             n_disordered += 1
             continue
-        rows.append(competition_row(row_id, crystal, float(value)))
+        rows.append(competition_row(row_id, crystal, float(value), target))
     if n_disordered:
         print(f"left out {n_disordered} disordered structures")
     return pd.DataFrame(rows)
+
+
+def check_column(data: pd.DataFrame, column: str) -> None:
+    """Raise ValueError if the data set lacks a column."""
+    if column not in data:
+        raise ValueError(f"no column {column!r}; the data set has {sorted(data.columns)}")
+
+
+def official_folds(path: Path | None, name: str, ids: Sequence[str]) -> NDArray[np.int64]:
+    """Return the official fold of each row, (n_rows,), from a file or from the package, which is downloaded."""
+    if path is not None:
+        return read_official_folds(path, name, ids)
+    with tempfile.TemporaryDirectory() as folder:
+        download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "matbench==0.6", "-d", folder]
+        done = subprocess.run(download, check=False, capture_output=True, text=True)
+        wheel = Path(folder) / WHEEL
+        if not wheel.is_file():
+            raise ValueError(
+                f"matbench 0.6 cannot be downloaded ({done.stderr.strip()[-200:]}); elsewhere, {GET_FOLDS}; then --folds {WHEEL}"
+            )
+        return read_official_folds(wheel, name, ids)
+
+
+def prepare_matbench(name: str, file: Path | None, folds: Path | None, out: Path) -> str:
+    """Write a task of matbench with its official folds; return a summary."""
+    target = target_of(name)
+    data = read_dataset(name, file)
+    ids = row_ids(name, len(data))
+    fold = official_folds(folds, name, ids)
+    rows = to_rows(data, "structure", target.column, ids)
+    if len(rows) < len(ids):
+        raise ValueError(f"{name}: some of its structures are disordered, so its official folds would be incomplete")
+    write_task_with_folds(out, rows, fold, target)
+    return f"{out}: {len(rows)} crystals in {fold.max() + 1} official folds"
 
 
 def main() -> None:
     """Parse the command line and write the task."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", help="name of the data set and of the new folder in input/")
-    parser.add_argument("--target", required=True, help="column to predict")
+    parser.add_argument("--target", help="column to predict (default: that of matbench, with its official folds)")
     parser.add_argument("--structure", default="structure", help="column with the structures")
     parser.add_argument("--id", dest="id_column", help="column with the ids (default: row-0, row-1, ...)")
     parser.add_argument("--file", type=Path, help="a local file instead of matminer's download")
+    parser.add_argument("--folds", type=Path, help=f"a local {WHEEL}, or the file of folds in it")
     parser.add_argument("--test-size", type=float, default=0.2, help="fraction of rows in the test set")
     parser.add_argument("--seed", type=int, default=0, help="seed of the split")
     parser.add_argument("--unit", default="eV/atom", help="unit of the target")
     parser.add_argument("--out", type=Path, help="folder (default: input/NAME)")
     args = parser.parse_args()
-    rows = to_rows(read_dataset(args.name, args.file), args.structure, args.target, args.id_column)
+    out = args.out or Path(__file__).parent / args.name
+    if args.target is None:
+        print(prepare_matbench(args.name, args.file, args.folds, out))
+        return
+    if args.folds:
+        parser.error("--folds: official folds are those of matbench's own target; leave out --target")
+    data = read_dataset(args.name, args.file)
+    if args.id_column:
+        check_column(data, args.id_column)
+    ids = [*map(str, data[args.id_column])] if args.id_column else [f"row-{i}" for i in range(len(data))]
+    rows = to_rows(data, args.structure, args.target, ids)
     is_test = np.zeros(len(rows), dtype=bool)
     is_test[np.random.default_rng(args.seed).permutation(len(rows))[: round(args.test_size * len(rows))]] = True
-    out = args.out or Path(__file__).parent / args.name
-    write_task(out, rows[~is_test], rows[is_test], unit=args.unit)
+    write_task(out, rows[~is_test], rows[is_test], Target(args.target, args.unit))
     print(f"{out}: {(~is_test).sum()} training and {is_test.sum()} test crystals")
 
 

@@ -126,7 +126,7 @@ def test_commands_are_thin_and_nothing_imports_them() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["submit.py", "predict.py", "exp/compare.py", "exp/publish.py", "exp/ledger.py", "exp/new.py"]
+    "command", ["submit.py", "predict.py", "exp/compare.py", "exp/publish.py", "exp/ledger.py", "exp/new.py", "exp/matbench.py"]
 )
 def test_looking_at_results_needs_no_torch_and_no_learner(command: str) -> None:
     """What takes long to import is imported where it is needed: these commands start in less than a second."""

@@ -1,0 +1,169 @@
+"""Results on the official folds of matbench v0.1: its own record of them, and our row among the published ones.
+
+The record is what `MatbenchBenchmark.to_file` of the package matbench 0.6 writes and its `from_file` accepts.
+"""
+
+import datetime
+import gzip
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from src.paths import EXPERIMENTS, shown
+from src.results.metrics import METRICS
+from src.storage.files import write_atomic
+
+Values = NDArray[np.float64]
+BENCHMARK, VERSION = "matbench_v0.1", "0.6"
+MAPE_THRESHOLD = 1e-5  # targets closer to zero are left out of matbench's MAPE
+MAX_BYTES = 200_000  # of a published record: it stays in the history of the repository
+
+
+class Row(NamedTuple):
+    """A row of a leaderboard: mean and standard deviation of the folds' MAE, mean of their RMSE, largest error of all."""
+
+    algorithm: str
+    mae: float
+    sd: float
+    rmse: float
+    max_error: float
+
+
+# github.com/materialsproject/matbench, docs_src: the leaderboard of each task, and the fold scores of each algorithm
+PUBLISHED = {
+    "matbench_phonons": (
+        Row("MegNet (kgcnn v2.1.0)", 28.7606, 2.5767, 57.4679, 774.1321),
+        Row("coNGN", 28.8874, 3.2840, 57.1375, 747.0843),
+        Row("ALIGNN", 29.5385, 2.1148, 53.5010, 615.3466),
+        Row("coGN", 29.7117, 1.9968, 57.7099, 622.4674),
+        Row("DeeperGATGNN", 33.1211, 1.4530, 78.8475, 1134.0565),
+        Row("MODNet (v0.1.12)", 34.2751, 2.0781, 70.0669, 1079.1280),
+        Row("SchNet (kgcnn v2.1.0)", 38.9636, 1.9760, 76.9279, 1034.3312),
+        Row("CrabNet", 55.1114, 5.7317, 138.3775, 1452.7562),
+        Row("CGCNN v2019", 57.7635, 12.3109, 141.7018, 2504.8743),
+        Row("RF-SCM/Magpie", 67.6126, 8.9900, 146.2764, 2024.7301),
+    )
+}
+
+
+@dataclass(frozen=True, eq=False)
+class FoldResult:
+    """Predictions for the test part of an official fold.
+
+    ids, target, pred: (n_test,), in the task's unit. weights: of the experiments, by name.
+    """
+
+    ids: Sequence[str]
+    target: Values
+    pred: Values
+    weights: dict[str, float]
+    cpu_seconds: float
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """matbench's four scores of a regression."""
+        from sklearn.metrics import max_error
+
+        kept = np.abs(self.target) > MAPE_THRESHOLD
+        relative = np.abs((self.target[kept] - self.pred[kept]) / self.target[kept])
+        return {
+            "mae": METRICS["mae"](self.target, self.pred),
+            "rmse": METRICS["rmse"](self.target, self.pred),
+            "mape": float(relative.mean()),
+            "max_error": float(max_error(self.target, self.pred)),
+        }
+
+
+def record(task_name: str, folds: Sequence[FoldResult], metadata: dict[str, Any]) -> dict[str, Any]:
+    """Return the record of a task. folds: all of them, in order. metadata: free, JSON-serialisable."""
+    results = {
+        f"fold_{k}": {
+            "data": dict(zip(fold.ids, fold.pred.tolist(), strict=True)),
+            "parameters": {"weights": fold.weights, "cpu_seconds": fold.cpu_seconds},
+            "scores": fold.scores,
+            "uncertainty": None,
+        }
+        for k, fold in enumerate(folds)
+    }
+    task = {
+        "@module": "matbench.task",
+        "@class": "MatbenchTask",
+        "benchmark_name": BENCHMARK,
+        "dataset_name": task_name,
+        "results": results,
+    }
+    content = {
+        "@module": "matbench.bench",
+        "@class": "MatbenchBenchmark",
+        "version": VERSION,
+        "tasks": {task_name: task},
+        "user_metadata": metadata,
+        "benchmark_name": BENCHMARK,
+        "datestamp": datetime.datetime.now(datetime.UTC).strftime("%Y.%m.%d %H:%M.%S"),
+    }
+    return content | {"hash": record_hash(content)}
+
+
+def record_hash(content: dict[str, Any]) -> str:
+    """Return matbench's hash of a record without its hash: SHA-256 of its JSON with sorted keys, but for objects in lists."""
+    return hashlib.sha256(json.dumps(_sorted(content)).encode()).hexdigest()
+
+
+def _sorted(content: dict[str, Any]) -> dict[str, Any]:
+    return {key: _sorted(value) if isinstance(value, dict) else value for key, value in sorted(content.items())}
+
+
+def own_row(algorithm: str, folds: Sequence[FoldResult]) -> Row:
+    """Return our row; as on matbench's leaderboards, the standard deviation is that of the population of folds."""
+    scores = pd.DataFrame([fold.scores for fold in folds])
+    mae = scores["mae"].to_numpy()
+    return Row(algorithm, float(mae.mean()), float(mae.std()), float(scores["rmse"].mean()), float(scores["max_error"].max()))
+
+
+def board(task_name: str, own: Row, cpu_seconds: float, unit: str) -> pd.DataFrame:
+    """Return the published rows and our own, in bold, by MAE, as people read them."""
+    rows = sorted([*PUBLISHED.get(task_name, ()), own], key=lambda row: row.mae)
+    cells = []
+    for row in rows:
+        texts = [row.algorithm, f"{row.mae:.2f}", f"{row.sd:.2f}", f"{row.rmse:.2f}", f"{row.max_error:.1f}"]
+        texts.append(f"{cpu_seconds:.0f}" if row is own else "")
+        cells.append([f"**{text}**" for text in texts] if row is own else texts)
+    return pd.DataFrame(cells, columns=["algorithm", f"MAE ({unit})", "sd over folds", "RMSE", "max error", "CPU s"])
+
+
+def write_record(path: Path, content: dict[str, Any]) -> None:
+    """Write a record as JSON, which matbench reads; .json.gz is for publishing."""
+    text = json.dumps(content).encode()
+    write_atomic(path, gzip.compress(text, compresslevel=9, mtime=0) if path.suffix == ".gz" else text)
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Return the record in a file that `write_record` wrote."""
+    content = path.read_bytes()
+    return json.loads(gzip.decompress(content) if path.suffix == ".gz" else content)
+
+
+def publish_record(path: Path, name: str) -> Path:
+    """Copy a record to exp/<name>/results/<task>/; return its path there. One with the same predictions stays as it is."""
+    content = read_record(path)
+    (task_name,) = content["tasks"]
+    published = EXPERIMENTS / name / "results" / task_name / f"{path.stem}.json.gz"
+    if published.is_file() and _predictions(read_record(published)) == _predictions(content):
+        return published
+    size = len(gzip.compress(path.read_bytes(), compresslevel=9))
+    if size > MAX_BYTES:
+        raise ValueError(f"{shown(path)}: compressed, it has {size} bytes; at most {MAX_BYTES} are published")
+    write_record(published, content)
+    return published
+
+
+def _predictions(content: dict[str, Any]) -> dict[str, dict[str, float]]:
+    (task,) = content["tasks"].values()
+    return {fold: result["data"] for fold, result in task["results"].items()}

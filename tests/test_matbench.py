@@ -1,0 +1,294 @@
+"""Laws of matbench's tasks: official folds, the two protocols, and the record in the format of the package matbench 0.6."""
+
+import gzip
+import hashlib
+import json
+import math
+import zipfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import CRYSTALS, small_table
+from sklearn.metrics import max_error, mean_squared_error
+
+from exp import matbench as command
+from input.prepare_matminer import prepare_matbench
+from src.config import ExperimentConfig, FoldConfig, GbdtConfig
+from src.data.export import TARGET, write_task_with_folds
+from src.data.matbench import TASKS, read_official_folds, row_ids, target_of, write_official_fold
+from src.data.rows import read_rows
+from src.data.task import Task, read_task
+from src.paths import EXPERIMENTS
+from src.results import matbench
+from src.results.matbench import FoldResult, Row, board, own_row, publish_record, read_record, record, write_record
+from src.results.predictions import find_predictions
+from src.results.submission import How
+from src.runs.benchmark import Benchmark, Protocol, experiment_configs, run_benchmark
+from src.runs.launch import Launcher
+
+NAME, COLUMN = "matbench_phonons", "last phdos peak"
+IDS = [f"mb-phonons-{i:02d}" for i in range(1, 41)]
+FOLD = np.arange(40) % 2
+GBDT = ExperimentConfig(GbdtConfig(features=("fractions",), n_trees=8, min_child_samples=2), FoldConfig(n_folds=3, n_bins=2))
+CONFIGS = {"exp001": GBDT, "exp003": replace(GBDT, seed=7)}
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> Task:
+    """A task of 40 crystals in two official folds."""
+    rows = small_table(40).rename(columns={TARGET: COLUMN}).assign(id=IDS)
+    write_task_with_folds(tmp_path / NAME, rows, FOLD, TASKS[NAME])
+    return read_task(tmp_path / NAME)
+
+
+def benchmark(task: Task, protocol: Protocol, how: How = "mean", outputs: str = "outputs") -> Benchmark:
+    configs = CONFIGS if protocol == "inner" else {"exp001": GBDT}
+    return Benchmark(configs, protocol, how, task.folder, task.folder.parent / outputs, Launcher(n_jobs=1), "cpu")
+
+
+def predicted(path: Path) -> dict[str, dict[str, float]]:
+    return {fold: result["data"] for fold, result in read_record(path)["tasks"][NAME]["results"].items()}
+
+
+def splits(ids: Sequence[str], fold: np.ndarray) -> dict:
+    parts = {"test": lambda k: fold == k, "train": lambda k: fold != k}
+    return {f"fold_{k}": {part: [*np.array(ids)[rows(k)]] for part, rows in parts.items()} for k in range(fold.max() + 1)}
+
+
+def write_folds(path: Path, content: dict) -> Path:
+    text = json.dumps(content).encode()
+    if path.suffix == ".whl":
+        with zipfile.ZipFile(path, "w") as wheel:
+            wheel.writestr("matbench/matbench_v0.1_validation.json", text)
+    else:
+        path.write_bytes(gzip.compress(text) if path.suffix == ".gz" else text)
+    return path
+
+
+@pytest.mark.parametrize("file", ["matbench-0.6-py3-none-any.whl", "validation.json", "phonons_folds.json.gz"])
+def test_a_local_file_of_matbench_becomes_a_task_with_its_official_folds(tmp_path: Path, file: str) -> None:
+    from matminer.utils.io import store_dataframe_as_json
+
+    structures = [crystal.to_structure() for crystal in CRYSTALS.values()]
+    frame = pd.DataFrame({"structure": structures, COLUMN: np.linspace(100, 800, 8)})
+    store_dataframe_as_json(frame, str(tmp_path / "data.json.gz"), compression="gz")
+    own = splits([f"mb-phonons-{i}" for i in range(1, 9)], np.array([1, 0, 2, 0, 1, 2, 0, 1]))
+    content = {"splits": own if "phonons" in file else {"matbench_steels": {}, NAME: own}}
+    folds = write_folds(tmp_path / file, content)
+    said = prepare_matbench(NAME, tmp_path / "data.json.gz", folds, tmp_path / NAME)
+    assert said.endswith("8 crystals in 3 official folds")
+    task = read_task(tmp_path / NAME)
+    assert (task.target_column, task.unit, task.metric, task.has_test) == (COLUMN, "1/cm", "mae", False)
+    rows = list(read_rows(task.path("train")))
+    assert [(row["id"], float(row[COLUMN])) for row in rows] == [(f"mb-phonons-{i}", 100.0 * i) for i in range(1, 9)]
+    assert [int(row["fold"]) for row in read_rows(task.path("folds"))] == [1, 0, 2, 0, 1, 2, 0, 1]
+
+
+def test_ids_are_as_wide_as_the_number_of_rows() -> None:
+    assert row_ids(NAME, 1265)[::1264] == ["mb-phonons-0001", "mb-phonons-1265"]
+    assert row_ids("matbench_mp_e_form", 100)[-1] == "mb-mp-e-form-100"
+
+
+@pytest.mark.parametrize("name", ["matbench_glass", "matbench_mp_is_metal", "matbench_steels", "mine"])
+def test_what_is_no_regression_on_structures_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} is not among matbench's regression tasks on structures, .*--target"):
+        target_of(name)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda s: s["fold_0"]["test"].append("mb-phonons-99"), "fold_0 of matbench_phonons has 'mb-phonons-99'"),
+        (lambda s: s["fold_1"]["train"].append(s["fold_1"]["test"][0]), "fold_1 .* does not split the 40 rows"),
+        (lambda s: s["fold_1"]["train"].pop(), "fold_1 .* does not split the 40 rows"),
+        (lambda s: s.update(fold_1=s["fold_0"]), "fold_1 .* does not split the 40 rows"),
+        (lambda s: s.pop("fold_1"), "'mb-phonons-02' .* is in the test part of no fold"),
+        (lambda s: s.pop("fold_0"), "no folds of matbench_phonons .KeyError: 'fold_0'"),
+    ],
+)
+def test_official_folds_that_are_no_partition_are_refused(tmp_path: Path, damage, message: str) -> None:
+    own = splits(IDS, FOLD)
+    damage(own)
+    path = write_folds(tmp_path / "folds.json", {"splits": own})
+    with pytest.raises(ValueError, match=rf"folds.json: .*{message}.*download it: pip download --no-deps matbench==0.6"):
+        read_official_folds(path, NAME, IDS)
+
+
+def test_the_task_of_an_official_fold_has_its_rows_as_they_are_and_no_target_of_its_test_part(task: Task, tmp_path: Path) -> None:
+    write_official_fold(task, FOLD, 0, tmp_path / "fold_0")
+    inner = read_task(tmp_path / "fold_0")
+    rows = {row["id"]: row for row in read_rows(task.path("train"))}
+    assert list(read_rows(inner.path("train"))) == [rows[own] for own in np.array(IDS)[FOLD != 0]]
+    without = [{key: text for key, text in rows[own].items() if key != COLUMN} for own in np.array(IDS)[FOLD == 0]]
+    assert list(read_rows(inner.path("test"))) == without
+    assert (inner.target, inner.metric) == (task.target, task.metric)
+
+
+def test_the_plain_protocol_records_one_model_for_each_official_fold(task: Task) -> None:
+    run_benchmark(benchmark(task, "plain"))
+    outputs = task.folder.parent / "outputs"
+    oof = find_predictions("001", task, outputs).oof
+    expected = {f"fold_{k}": dict(zip(own["id"], own["e_form_pred"], strict=True)) for k, own in oof.groupby("fold")}
+    assert predicted(outputs / NAME / "matbench" / "plain.json") == expected
+
+
+def test_the_inner_protocol_records_the_blend_of_the_means_over_inner_folds(task: Task) -> None:
+    said = run_benchmark(benchmark(task, "inner", how=[0.3, 0.7]))
+    outputs = task.folder.parent / "outputs" / NAME
+    found = predicted(outputs / "matbench" / "inner-001-003-weighted.json")
+    for k in (0, 1):
+        first, second = (pd.read_csv(outputs / f"official/fold_{k}/{name}/test.csv").set_index("id") for name in CONFIGS)
+        columns = ["fold_0", "fold_1", "fold_2"]
+        expected = 0.3 * first[columns].mean(axis=1) + 0.7 * second[columns].mean(axis=1)
+        assert list(found[f"fold_{k}"]) == [*np.array(IDS)[k == FOLD]]
+        np.testing.assert_allclose(list(found[f"fold_{k}"].values()), expected[list(found[f"fold_{k}"])], rtol=1e-12)
+    assert "| **exp001 + exp003, 3 inner folds** |" in said
+
+
+def test_neither_models_nor_weights_see_the_official_test_part(task: Task) -> None:
+    run_benchmark(benchmark(task, "inner", how="weights"))
+    rows = pd.DataFrame(read_rows(task.path("train")))
+    rows.loc[FOLD == 0, COLUMN] = rows.loc[FOLD == 0, COLUMN].astype(float) * 7 + 100
+    rows.to_csv(task.path("train"), index=False)
+    run_benchmark(benchmark(task, "inner", how="weights", outputs="again"))
+    folder = task.folder.parent
+    before, after = (read_record(folder / name / NAME / "matbench/inner-001-003-weights.json") for name in ("outputs", "again"))
+    before, after = (content["tasks"][NAME]["results"]["fold_0"] for content in (before, after))
+    assert before["data"] == after["data"]
+    assert before["parameters"]["weights"] == after["parameters"]["weights"]
+    assert before["scores"] != after["scores"]
+
+
+def test_what_is_finished_is_taken_as_it_is(task: Task) -> None:
+    said = run_benchmark(benchmark(task, "inner"))
+    trained = {path: path.stat().st_mtime_ns for path in task.folder.parent.rglob("fold_*/exp*/fold_*/metrics.json")}
+    assert len(trained) == 2 * 2 * 3
+    assert run_benchmark(benchmark(task, "inner")) == said
+    assert {path: path.stat().st_mtime_ns for path in trained} == trained
+
+
+def test_fitted_weights_without_inner_folds_are_refused_before_anything_is_written(task: Task) -> None:
+    with pytest.raises(ValueError, match=r"--blend fits weights to .* official test rows; add --inner or give --weights"):
+        run_benchmark(benchmark(task, "plain", how="weights"))
+    with pytest.raises(ValueError, match="1 weights for 2 experiments"):
+        run_benchmark(benchmark(task, "inner", how=[1.0]))
+    assert not (task.folder.parent / "outputs").exists()
+
+
+def test_other_tasks_and_studies_are_refused(task: Task, capsys: pytest.CaptureFixture) -> None:
+    path = task.folder / "task.toml"
+    path.write_text(path.read_text().replace('folds = "folds.csv"', ""))
+    with pytest.raises(ValueError, match=r"task.toml: \[files\] names no folds; write it with input/prepare_matminer.py"):
+        run_benchmark(benchmark(task, "plain"))
+    task.folder.rename(task.folder.with_name("small"))
+    with pytest.raises(SystemExit, match=r"^matbench: small is not among matbench's"):
+        command.main(["001", "--data", str(task.folder.with_name("small")), "--outputs", str(task.folder.parent)])
+    with pytest.raises(ValueError, match="exp019 is a study"):
+        experiment_configs(["001", "019"])
+
+
+def result(n: int, first: int = 1, seed: int = 0) -> FoldResult:
+    rng = np.random.default_rng(seed)
+    target = rng.uniform(100, 900, n)
+    ids = [f"mb-phonons-{i:04d}" for i in range(first, first + n)]
+    return FoldResult(ids, target, target + rng.normal(0, 30, n), {"exp001": 0.25, "exp003": 0.75}, 12.5)
+
+
+def test_the_scores_are_those_of_matbench() -> None:
+    target, pred = np.array([100.0, 200.0, 1e-6, -50.0]), np.array([110.0, 190.0, 3.0, -60.0])
+    found = FoldResult(list("abcd"), target, pred, {}, 0.0).scores
+    assert found["mae"] == np.mean([10, 10, 3 - 1e-6, 10])
+    assert found["rmse"] == math.sqrt(mean_squared_error(target, pred))
+    assert found["mape"] == pytest.approx(np.mean([0.1, 0.05, 0.2]))  # targets within 1e-5 of zero are left out
+    assert found["max_error"] == max_error(target, pred)
+
+
+def check_as_matbench_does(content: dict, n_folds: int = 5) -> list[str]:
+    """Assert what `from_file` of matbench 0.6 demands of a regression; return all ids. See its bench.py, task.py and util.py."""
+    keys = {"@module", "@class", "version", "benchmark_name", "tasks", "user_metadata", "datestamp", "hash"}
+    assert set(content) == keys
+    assert (content["@module"], content["@class"]) == ("matbench.bench", "MatbenchBenchmark")
+    assert (content["version"], content["benchmark_name"]) == ("0.6", "matbench_v0.1")
+    rest = {key: value for key, value in content.items() if key != "hash"}
+    assert content["hash"] == hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+    ids = []
+    for name, task in content["tasks"].items():
+        assert set(task) == {"@module", "@class", "dataset_name", "results", "benchmark_name"}
+        assert (task["@module"], task["@class"]) == ("matbench.task", "MatbenchTask")
+        assert (task["dataset_name"], task["benchmark_name"]) == (name, "matbench_v0.1")
+        assert list(task["results"]) == [f"fold_{k}" for k in range(n_folds)]
+        for own in task["results"].values():
+            assert set(own) == {"scores", "data", "parameters", "uncertainty"} and own["uncertainty"] is None
+            assert set(own["scores"]) == {"mae", "rmse", "mape", "max_error"}
+            assert all(
+                type(value) is float and math.isfinite(value) for value in [*own["scores"].values(), *own["data"].values()]
+            )
+            ids += own["data"]
+    assert len(set(ids)) == len(ids)
+    return ids
+
+
+def test_a_record_has_the_form_that_matbench_accepts() -> None:
+    folds = [result(20, 1 + 20 * k, seed=k) for k in range(5)]
+    content = json.loads(json.dumps(record(NAME, folds, {"b": {"y": 1, "x": [3, 2]}, "a": "é"})))
+    assert check_as_matbench_does(content) == [own for fold in folds for own in fold.ids]
+
+
+def test_the_record_of_a_run_has_that_form(task: Task) -> None:
+    run_benchmark(benchmark(task, "inner"))
+    content = read_record(task.folder.parent / "outputs" / NAME / "matbench" / "inner-001-003-mean.json")
+    assert sorted(check_as_matbench_does(content, n_folds=2)) == IDS
+
+
+def test_our_row_has_matbenchs_statistics_over_folds() -> None:
+    folds = [result(20, seed=k) for k in range(5)]
+    own, scores = own_row("ours", folds), pd.DataFrame([fold.scores for fold in folds])
+    expected = Row("ours", scores["mae"].mean(), scores["mae"].std(ddof=0), scores["rmse"].mean(), scores["max_error"].max())
+    assert own[0] == expected[0] and own[1:] == pytest.approx(expected[1:])
+
+
+def test_our_row_stands_in_bold_at_its_place() -> None:
+    table = board(NAME, Row("ours", 30.0, 1.0, 55.0, 600.0), 1234.5, "1/cm")
+    assert list(table["algorithm"])[:5] == ["MegNet (kgcnn v2.1.0)", "coNGN", "ALIGNN", "coGN", "**ours**"]
+    assert list(table.iloc[4]) == ["**ours**", "**30.00**", "**1.00**", "**55.00**", "**600.0**", "**1234**"]
+
+
+def test_a_published_record_is_replaced_only_by_other_predictions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matbench, "EXPERIMENTS", tmp_path)
+    path, seconds = tmp_path / "plain.json", iter([12.5, 99.0, 99.0])
+    published = tmp_path / "exp001" / "results" / NAME / "plain.json.gz"
+    stored = []
+    for seed in (0, 0, 1):
+        write_record(path, record(NAME, [replace(result(20, seed=seed), cpu_seconds=next(seconds))], {}))
+        assert publish_record(path, "exp001") == published
+        stored.append(published.read_bytes())
+    assert stored[0] == stored[1] != stored[2]
+    assert read_record(published) == read_record(path)
+    write_record(path, record(NAME, [result(20_000)], {}))
+    with pytest.raises(ValueError, match=r"plain.json: compressed, it has \d+ bytes; at most 200000 are published"):
+        publish_record(path, "exp001")
+
+
+PUBLISHED = sorted(EXPERIMENTS.glob("exp*/results/matbench_*/*.json.gz"))
+
+
+@pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: f"{path.parents[2].name}-{path.name}")
+def test_a_published_record_is_whole_and_agrees_with_itself(path: Path) -> None:
+    """The targets are not in the repository, so scores can only be checked against each other."""
+    content = read_record(path)
+    (task,) = content["tasks"].values()
+    assert task["dataset_name"] == path.parent.name
+    ids = check_as_matbench_does(content)
+    assert sorted(ids) == row_ids(path.parent.name, len(ids))
+    assert len(ids) == 1265 and path.stat().st_size <= matbench.MAX_BYTES
+    assert next(iter(content["user_metadata"]["configs"])) == path.parents[2].name
+    parts = [own["parameters"] for own in task["results"].values()]
+    assert content["user_metadata"]["cpu_seconds"] == pytest.approx(sum(part["cpu_seconds"] for part in parts))
+    for own in task["results"].values():
+        assert set(own["parameters"]["weights"]) == set(content["user_metadata"]["configs"])
+        assert sum(own["parameters"]["weights"].values()) == pytest.approx(1)
+        assert own["scores"]["mae"] < own["scores"]["rmse"] < own["scores"]["max_error"]

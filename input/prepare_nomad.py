@@ -1,0 +1,155 @@
+"""Write input/nomad2018/ from the files of Kaggle's contest "Nomad2018 Predicting Transparent Conductors".
+
+    python input/prepare_nomad.py FOLDER                            # train.csv, test.csv, train/1/geometry.xyz, ...
+    python input/prepare_nomad.py FOLDER --labels labels.csv        # with targets of the test rows: id and both targets
+
+https://www.kaggle.com/competitions/nomad2018-predict-transparent-conductors; Sutton et al., npj Comput. Mater. 5, 111 (2019),
+doi:10.1038/s41524-019-0239-3. A folder whose tables have a column `cif` already is copied byte for byte.
+"""
+
+import argparse
+import math
+import shutil
+import sys
+from pathlib import Path
+
+import pandas as pd
+from pymatgen.core import Element, Lattice, Structure
+from pymatgen.io.cif import CifWriter
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from src.data.export import CIF, FILES, ID, write_description
+from src.data.rows import number, read_rows
+from src.data.task import Target
+from src.storage.files import write_csv
+
+TARGETS = [Target("formation_energy_ev_natom", "eV/cation"), Target("bandgap_energy_ev", "eV")]
+TARGET_COLUMNS = [target.column for target in TARGETS]
+CATEGORICAL = ["spacegroup"]
+N_ATOMS = "number_of_total_atoms"
+NUMERIC = [
+    N_ATOMS,
+    *(f"percent_atom_{element}" for element in ("al", "ga", "in")),
+    *(f"lattice_vector_{i}_ang" for i in (1, 2, 3)),
+    *(f"lattice_angle_{angle}_degree" for angle in ("alpha", "beta", "gamma")),
+]
+TABLES = ["train", "test", "sample_submission", "test_labels"]
+GEOMETRY = "geometry.xyz"
+SIZES = {"lattice_vector": 4, "atom": 5}  # words of a line that starts so
+
+
+def read_geometry(path: Path) -> Structure:
+    """Return the structure in a file of FHI-aims' format: lines `lattice_vector x y z` and `atom x y z El`, Angstrom.
+
+    Raises ValueError, which names the line, for anything else; ASE's reader, which is deprecated, skips what it does not know.
+    """
+    vectors, symbols, positions = [], [], []
+    for i, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+        words = line.split("#")[0].split()
+        if not words:
+            continue
+        coordinates = [number(word) for word in words[1:4]]
+        is_known = SIZES.get(words[0]) == len(words) and all(map(Element.is_valid_symbol, words[4:]))
+        if not (is_known and all(map(math.isfinite, coordinates))):
+            raise ValueError(f"{path}: line {i}, {line[:80]!r}: expected `lattice_vector x y z` or `atom x y z El`")
+        (positions if words[4:] else vectors).append(coordinates)
+        symbols += words[4:]
+    if len(vectors) != 3 or not positions:
+        raise ValueError(f"{path}: {len(vectors)} lattice vectors and {len(positions)} atoms; expected 3 and at least 1")
+    return Structure(Lattice(vectors), symbols, positions, coords_are_cartesian=True)
+
+
+def with_structures(folder: Path, which: str) -> pd.DataFrame:
+    """Return a table of Kaggle's with the column `cif` before its targets; all other texts stay as they are."""
+    path = find(folder, which)
+    table = pd.DataFrame(read_rows(path))
+    targets = TARGET_COLUMNS if which == "train" else []
+    check_columns(path, table, [ID, *CATEGORICAL, *NUMERIC, *targets])
+    cifs = []
+    for row_id, n_atoms in tqdm(zip(table[ID], table[N_ATOMS], strict=True), total=len(table), desc=f"geometries of {which}"):
+        geometry = folder / which / row_id / GEOMETRY
+        if not geometry.is_file():
+            missing = "geometry" if geometry.parent.is_dir() else "folder"
+            raise FileNotFoundError(f"{path}: id {row_id!r} has no {missing}: {geometry} is missing; unpack {which}.zip again")
+        structure = read_geometry(geometry)
+        if len(structure) != number(n_atoms):
+            raise ValueError(
+                f"{path}: id {row_id!r}: {N_ATOMS} is {n_atoms}, but {geometry} has {len(structure)}; unpack it again"
+            )
+        cifs.append(str(CifWriter(structure)))
+    return table.drop(columns=targets).assign(**{CIF: cifs}, **table[targets])
+
+
+def find(folder: Path, which: str) -> Path:
+    """Return the path of a table, .csv or .csv.gz."""
+    for path in (folder / f"{which}.csv", folder / f"{which}.csv.gz"):
+        if path.is_file():
+            return path
+    raise FileNotFoundError(f"{folder / which}.csv is missing; give the folder with the contest's files from Kaggle")
+
+
+def check_columns(path: Path, table: pd.DataFrame, columns: list[str]) -> None:
+    """Raise ValueError if a table lacks one of Kaggle's columns."""
+    if missing := [column for column in columns if column not in table]:
+        raise ValueError(f"{path}: no column {missing[0]!r}; take Kaggle's file as it is")
+
+
+def read_targets(path: Path, ids: pd.Series) -> pd.DataFrame:
+    """Return the targets of the test rows in their order; raise ValueError if the file has other rows."""
+    table = pd.DataFrame(read_rows(path))
+    check_columns(path, table, [ID, *TARGET_COLUMNS])
+    if sorted(table[ID]) != sorted(ids):
+        odd = sorted(set(table[ID]) ^ set(ids)) or [*table[ID][table[ID].duplicated()]]
+        raise ValueError(f"{path}: expected each id of the test table once, see {odd[0]!r}; correct the file")
+    return table.set_index(ID).loc[ids].reset_index()[[ID, *TARGET_COLUMNS]]
+
+
+def write_tables(folder: Path, out: Path) -> None:
+    """Write the tables of Kaggle's files, with structures."""
+    tables = {which: with_structures(folder, which) for which in ("train", "test")}
+    tables["sample_submission"] = pd.DataFrame(read_rows(find(folder, "sample_submission")))
+    for which, table in tables.items():
+        write_csv(out / FILES[which], table)
+
+
+def has_structures(folder: Path) -> bool:
+    """Return whether the training table has a column of structures already."""
+    path = folder / FILES["train"]
+    return path.is_file() and CIF in next(read_rows(path))
+
+
+def copy_tables(folder: Path, out: Path) -> None:
+    """Copy tables that have structures: the bytes stay the same, so that runs on them stay valid."""
+    out.mkdir(parents=True, exist_ok=True)
+    for name in (FILES[which] for which in TABLES):
+        if (folder / name).is_file():
+            shutil.copyfile(folder / name, out / name)
+
+
+def prepare(folder: Path, labels: Path | None, out: Path) -> str:
+    """Write the task; return a summary."""
+    (copy_tables if has_structures(folder) else write_tables)(folder, out)
+    ids = pd.Series([row[ID] for row in read_rows(out / FILES["test"])])
+    if labels:
+        write_csv(out / FILES["test_labels"], read_targets(labels, ids))
+    files = [which for which in TABLES if (out / FILES[which]).is_file()]
+    write_description(out, TARGETS, files, "rmsle", NUMERIC, CATEGORICAL)
+    return f"{out}: {sum(1 for _ in read_rows(out / FILES['train']))} training and {len(ids)} test crystals"
+
+
+def main() -> None:
+    """Parse the command line and write the task."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="folder with Kaggle's files, unpacked")
+    parser.add_argument("--labels", type=Path, help="table with the targets of the test rows, if you have them")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "nomad2018")
+    args = parser.parse_args()
+    print(prepare(args.folder, args.labels, args.out))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(f"{Path(__file__).name}: {error}")

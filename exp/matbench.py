@@ -1,8 +1,7 @@
 """Run experiments on matbench's official folds; write matbench's own record and print our row among the published ones.
 
     python exp/matbench.py 022 --data input/matbench_phonons                    # one model for each official fold
-    python exp/matbench.py 010 022 --inner --weights 0.3 0.7 --data input/matbench_phonons
-    python exp/matbench.py 010 022 --inner --blend weights --publish --data input/matbench_phonons
+    python exp/matbench.py 010 022 --inner --weights 0.3 0.7 --publish --data input/matbench_phonons
 
 --inner trains an ensemble over the experiment's own folds (ten) within the training part of each official fold. Several
 experiments are blended; --blend fits the weights to inner out-of-fold rows. What is finished is taken as it is.

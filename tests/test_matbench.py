@@ -22,9 +22,20 @@ from src.data.export import TARGET, write_task_with_folds
 from src.data.matbench import TASKS, read_official_folds, row_ids, target_of, write_official_fold
 from src.data.rows import read_rows
 from src.data.task import Task, read_task
-from src.paths import EXPERIMENTS
+from src.paths import ROOT
 from src.results import matbench
-from src.results.matbench import FoldResult, Row, board, own_row, publish_record, read_record, record, write_record
+from src.results.comparison import to_markdown
+from src.results.matbench import (
+    FoldResult,
+    board,
+    board_with,
+    own_row,
+    publish_record,
+    published_records,
+    read_record,
+    record,
+    write_record,
+)
 from src.results.predictions import find_predictions
 from src.results.submission import How
 from src.runs.benchmark import Benchmark, Protocol, experiment_configs, run_benchmark
@@ -146,7 +157,7 @@ def test_the_inner_protocol_records_the_blend_of_the_means_over_inner_folds(task
         expected = 0.3 * first[columns].mean(axis=1) + 0.7 * second[columns].mean(axis=1)
         assert list(found[f"fold_{k}"]) == [*np.array(IDS)[k == FOLD]]
         np.testing.assert_allclose(list(found[f"fold_{k}"].values()), expected[list(found[f"fold_{k}"])], rtol=1e-12)
-    assert "| **exp001 + exp003, 3 inner folds** |" in said
+    assert "| **exp001 + exp003 (0.3, 0.7), 3 inner folds** |" in said
 
 
 def test_neither_models_nor_weights_see_the_official_test_part(task: Task) -> None:
@@ -246,15 +257,29 @@ def test_the_record_of_a_run_has_that_form(task: Task) -> None:
 
 def test_our_row_has_matbenchs_statistics_over_folds() -> None:
     folds = [result(20, seed=k) for k in range(5)]
-    own, scores = own_row("ours", folds), pd.DataFrame([fold.scores for fold in folds])
-    expected = Row("ours", scores["mae"].mean(), scores["mae"].std(ddof=0), scores["rmse"].mean(), scores["max_error"].max())
-    assert own[0] == expected[0] and own[1:] == pytest.approx(expected[1:])
+    own = own_row(record(NAME, folds, {"algorithm": "ours", "cpu_seconds": 62.5}))
+    scores = pd.DataFrame([fold.scores for fold in folds])
+    expected = scores["mae"].mean(), scores["mae"].std(ddof=0), scores["rmse"].mean(), scores["max_error"].max()
+    assert (own.algorithm, own.cpu_seconds) == ("ours", 62.5)
+    assert (own.mae, own.sd, own.rmse, own.max_error) == pytest.approx(expected)
 
 
-def test_our_row_stands_in_bold_at_its_place() -> None:
-    table = board(NAME, Row("ours", 30.0, 1.0, 55.0, 600.0), 1234.5, "1/cm")
-    assert list(table["algorithm"])[:5] == ["MegNet (kgcnn v2.1.0)", "coNGN", "ALIGNN", "coGN", "**ours**"]
-    assert list(table.iloc[4]) == ["**ours**", "**30.00**", "**1.00**", "**55.00**", "**600.0**", "**1234**"]
+def test_our_rows_stand_in_bold_at_their_places(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(matbench, "EXPERIMENTS", tmp_path)
+    ours = record(NAME, [replace(result(1), pred=result(1).target + 30)], {"algorithm": "ours", "cpu_seconds": 1234.0})
+    older = record(NAME, [replace(result(1), pred=result(1).target + 70)], {"algorithm": "older", "cpu_seconds": 1.0})
+    stale = record(NAME, [replace(result(1), pred=result(1).target + 90)], {"algorithm": "ours", "cpu_seconds": 1.0})
+    write_record(tmp_path / "exp001/results" / NAME / "plain.json.gz", older)
+    write_record(tmp_path / "exp003/results" / NAME / "plain.json.gz", stale)
+    table = board_with(ours, "1/cm")
+    assert list(table["algorithm"])[3:5] == ["coGN", "**ours**"] and list(table["algorithm"])[-1] == "**older**"
+    assert list(table.iloc[4]) == ["**ours**", "**30.00**", "**0.00**", "**30.00**", "**30.0**", "**1234**"]
+
+
+def test_the_table_in_docs_is_that_of_the_published_records() -> None:
+    table = board(NAME, [read_record(path) for path in published_records(NAME)], "1/cm")
+    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    assert to_markdown(table) in page
 
 
 def test_a_published_record_is_replaced_only_by_other_predictions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -273,10 +298,9 @@ def test_a_published_record_is_replaced_only_by_other_predictions(tmp_path: Path
         publish_record(path, "exp001")
 
 
-PUBLISHED = sorted(EXPERIMENTS.glob("exp*/results/matbench_*/*.json.gz"))
-
-
-@pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: f"{path.parents[2].name}-{path.name}")
+@pytest.mark.parametrize(
+    "path", [path for name in TASKS for path in published_records(name)], ids=lambda path: f"{path.parents[2].name}-{path.name}"
+)
 def test_a_published_record_is_whole_and_agrees_with_itself(path: Path) -> None:
     """The targets are not in the repository, so scores can only be checked against each other."""
     content = read_record(path)

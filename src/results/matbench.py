@@ -27,13 +27,17 @@ MAX_BYTES = 200_000  # of a published record: it stays in the history of the rep
 
 
 class Row(NamedTuple):
-    """A row of a leaderboard: mean and standard deviation of the folds' MAE, mean of their RMSE, largest error of all."""
+    """A row of a leaderboard: mean and standard deviation of the folds' MAE, mean of their RMSE, largest error of all.
+
+    cpu_seconds: of our rows.
+    """
 
     algorithm: str
     mae: float
     sd: float
     rmse: float
     max_error: float
+    cpu_seconds: float | None = None
 
 
 # github.com/materialsproject/matbench, docs_src: the leaderboard of each task, and the fold scores of each algorithm
@@ -120,22 +124,37 @@ def _sorted(content: dict[str, Any]) -> dict[str, Any]:
     return {key: _sorted(value) if isinstance(value, dict) else value for key, value in sorted(content.items())}
 
 
-def own_row(algorithm: str, folds: Sequence[FoldResult]) -> Row:
-    """Return our row; as on matbench's leaderboards, the standard deviation is that of the population of folds."""
-    scores = pd.DataFrame([fold.scores for fold in folds])
-    mae = scores["mae"].to_numpy()
-    return Row(algorithm, float(mae.mean()), float(mae.std()), float(scores["rmse"].mean()), float(scores["max_error"].max()))
+def own_row(content: dict[str, Any]) -> Row:
+    """Return the row of a record; as on matbench's leaderboards, the standard deviation is that of the population of folds."""
+    (task,) = content["tasks"].values()
+    scores = pd.DataFrame([result["scores"] for result in task["results"].values()])
+    mean, about = scores.mean(), content["user_metadata"]
+    spread, largest = float(scores["mae"].std(ddof=0)), float(scores["max_error"].max())
+    return Row(about["algorithm"], float(mean["mae"]), spread, float(mean["rmse"]), largest, about["cpu_seconds"])
 
 
-def board(task_name: str, own: Row, cpu_seconds: float, unit: str) -> pd.DataFrame:
-    """Return the published rows and our own, in bold, by MAE, as people read them."""
-    rows = sorted([*PUBLISHED.get(task_name, ()), own], key=lambda row: row.mae)
+def board(task_name: str, contents: Sequence[dict[str, Any]], unit: str) -> pd.DataFrame:
+    """Return the published rows of others and those of our records, in bold, by MAE, as people read them."""
+    rows = sorted([*PUBLISHED.get(task_name, ()), *map(own_row, contents)], key=lambda row: row.mae)
     cells = []
     for row in rows:
         texts = [row.algorithm, f"{row.mae:.2f}", f"{row.sd:.2f}", f"{row.rmse:.2f}", f"{row.max_error:.1f}"]
-        texts.append(f"{cpu_seconds:.0f}" if row is own else "")
-        cells.append([f"**{text}**" for text in texts] if row is own else texts)
+        is_own = row.cpu_seconds is not None
+        cells.append([f"**{text}**" for text in [*texts, f"{row.cpu_seconds:.0f}"]] if is_own else [*texts, ""])
     return pd.DataFrame(cells, columns=["algorithm", f"MAE ({unit})", "sd over folds", "RMSE", "max error", "CPU s"])
+
+
+def board_with(content: dict[str, Any], unit: str) -> pd.DataFrame:
+    """Return the leaderboard with a record and with all published records of other algorithms of ours."""
+    (task_name,) = content["tasks"]
+    others = [read_record(path) for path in published_records(task_name)]
+    name = content["user_metadata"]["algorithm"]
+    return board(task_name, [content, *(one for one in others if one["user_metadata"]["algorithm"] != name)], unit)
+
+
+def published_records(task_name: str) -> list[Path]:
+    """Return the files of the published records of a task."""
+    return sorted(EXPERIMENTS.glob(f"exp*/results/{task_name}/*.json.gz"))
 
 
 def write_record(path: Path, content: dict[str, Any]) -> None:

@@ -23,7 +23,7 @@ from src.paths import EXPERIMENTS, experiment_name, shown
 from src.results.blend import normalized_weights, stack_test
 from src.results.comparison import to_markdown
 from src.results.folder import RunDir
-from src.results.matbench import FoldResult, board, own_row, publish_record, record, write_record
+from src.results.matbench import FoldResult, board_with, publish_record, record, write_record
 from src.results.predictions import Predictions, find_predictions
 from src.results.submission import How, blend_members
 from src.runs.experiment import run_experiment
@@ -53,11 +53,12 @@ class Benchmark:
 
     @property
     def algorithm(self) -> str:
-        """Name of our row."""
-        if self.protocol == "plain":
-            return " + ".join(self.configs)
+        """Name of our row, such as `exp010 + exp022 (0.3, 0.7), 10 inner folds`."""
+        how = self.how if isinstance(self.how, str) else ", ".join(map(str, self.how))
+        blended = f" ({how})" if len(self.configs) > 1 else ""
         folds = sorted({str(config.folds.n_folds) for config in self.configs.values()})
-        return f"{' + '.join(self.configs)}, {' or '.join(folds)} inner folds"
+        inner = f", {' or '.join(folds)} inner folds" if self.protocol == "inner" else ""
+        return f"{' + '.join(self.configs)}{blended}{inner}"
 
     @property
     def record_name(self) -> str:
@@ -88,18 +89,18 @@ def run_benchmark(benchmark: Benchmark, publish: bool = False) -> str:
     start_log(benchmark.outputs / benchmark.data.resolve().name / RECORDS)
     data = load_task_data(benchmark.data, benchmark.outputs, skip_bad_rows=False, n_jobs=benchmark.launcher.n_local)
     folds = PROTOCOLS[benchmark.protocol](benchmark, data, load_folds(data, FoldConfig()))
-    seconds = sum(fold.cpu_seconds for fold in folds)
     metadata = {
         "algorithm": benchmark.algorithm,
         "protocol": benchmark.protocol,
-        "cpu_seconds": seconds,
+        "cpu_seconds": sum(fold.cpu_seconds for fold in folds),
         "configs": {name: to_dict(config) for name, config in benchmark.configs.items()},
     }
+    content = record(data.task.name, folds, metadata)
     path = data.folder / RECORDS / f"{benchmark.record_name}.json"
-    write_record(path, record(data.task.name, folds, metadata))
+    write_record(path, content)
     paths = [path, publish_record(path, next(iter(benchmark.configs)))] if publish else [path]
-    table = board(data.task.name, own_row(benchmark.algorithm, folds), seconds, data.task.unit)
-    return "\n".join([to_markdown(table), "", *(f"{shown(one)}: matbench's record" for one in paths)])
+    table = to_markdown(board_with(content, data.task.unit))
+    return "\n".join([table, "", *(f"{shown(one)}: matbench's record" for one in paths)])
 
 
 def _check(benchmark: Benchmark) -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from conftest import CRYSTALS
 
-from src.data.export import COUNT_COLUMNS
+from src.data.export import COUNT_COLUMNS, competition_row
 from src.data.table import read_table
 from src.data.task import read_task
 from src.paths import DEFAULT_TASK, ROOT
@@ -29,11 +29,17 @@ def test_a_local_matminer_file_becomes_a_task_that_loads(tmp_path: Path) -> None
     ]  # fmt: skip
     subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
     task = read_task(tmp_path / "mine")
+    assert (task.target_column, task.unit) == ("e_form", "eV/atom")
     train = read_table(task.path("train"), task, has_target=True)
     test = read_table(task.path("test"), task, has_target=False)
     assert (len(train.ids), len(test.ids)) == (6, 2)
     e_form = dict(zip((f"row-{i}" for i in range(8)), frame["e_form"], strict=True))
     np.testing.assert_allclose(train.e_form, [e_form[row_id] for row_id in train.ids])
+
+
+def test_a_target_with_the_name_of_another_column_is_refused() -> None:
+    with pytest.raises(ValueError, match="the target 'nsites' has the name of another column"):
+        competition_row("x", CRYSTALS["diamond"].to_structure(), 1.0, "nsites")
 
 
 def test_bytes_of_a_table_depend_on_its_rows_alone(tmp_path: Path) -> None:

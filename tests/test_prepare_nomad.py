@@ -99,6 +99,7 @@ def test_tables_that_have_structures_are_copied_byte_for_byte(kaggle: Path, tmp_
     ("old", "new", "message"),
     [
         ("atom 1.0 1.3 4.7 O", "atom 1.0 1.3 O", r"line 10, 'atom 1.0 1.3 O': expected `lattice_vector x y z` or"),
+        ("atom 1.0 1.3 4.7 O", "atom 1.0 1.3 4.7", "line 10, 'atom 1.0 1.3 4.7': expected"),
         ("atom 1.0 1.3 4.7 O", "atom 1.0 1.3 nan O", "line 10, 'atom 1.0 1.3 nan O': expected"),
         ("atom 1.0 1.3 4.7 O", "atom 1.0 1.3 4.7 Xx", "line 10, 'atom 1.0 1.3 4.7 Xx': expected"),
         ("atom 1.0 1.3 4.7 O", "initial_moment 3", "line 10, 'initial_moment 3': expected"),

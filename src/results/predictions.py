@@ -129,7 +129,7 @@ def _publish(predictions: Predictions, folder: Path, about: dict) -> None:
             )
         if read_csv(folder / "oof.csv.gz", OOF_COLUMNS).equals(predictions.oof):
             if not about.items() <= published.items():
-                write_json(path, published | about)
+                write_json(path, metrics | published | about)
             return
     write_csv(folder / "oof.csv.gz", predictions.oof)
     if not metrics.get(NO_TEST):

@@ -13,10 +13,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from src.command import command, one_message, out_option, task_options
+from src.data.task import read_task
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = command(__doc__, task_options(), out_option("predictions.csv"))
+    parser = command(__doc__, task_options(several=False), out_option("predictions.csv"))
     parser.add_argument("paths", nargs="+", type=Path, metavar="FILE_OR_FOLDER", help="structures")
     parser.add_argument("--exps", nargs="+", default=["020"], metavar="NUMBER", help="experiments (default: 020, published)")
     parser.add_argument("--weights", nargs="+", type=float, help="one per experiment (default: equal)")
@@ -25,8 +26,10 @@ def main(argv: list[str] | None = None) -> None:
     with one_message("predict"):
         from src.predict import predict_files  # imports for seconds
 
-        out = args.out or args.outputs / args.data.resolve().name / "predictions.csv"
-        text, n_failed = predict_files(args.paths, out, args.exps, args.weights, args.data, args.outputs, args.device)
+        out = args.out or read_task(args.data, args.target).runs(args.outputs) / "predictions.csv"
+        text, n_failed = predict_files(
+            args.paths, out, args.exps, args.weights, args.data, args.outputs, args.device, args.target
+        )
         print(text)
     if n_failed:
         sys.exit(f"predict: no prediction for {n_failed} of the structures; the column remark says why")

@@ -5,8 +5,8 @@
     python submit.py --exps 010 012 --blend weights --baseline 001
 
 Each experiment predicts by the mean of its fold models, and the submission is a weighted mean of the experiments. `--blend` fits
-the weights to out-of-fold rows; the blend's score is nested: each fold is scored with weights fitted to the other folds.
-`..._with_uncertainty.csv` beside the submission has 90% intervals, calibrated out of fold.
+the weights to out-of-fold rows, of each target its own; the blend's score is nested: each fold is scored with weights fitted to
+the other folds. `..._with_uncertainty.csv` beside the submission has 90% intervals, calibrated out of fold.
 """
 
 import sys
@@ -16,7 +16,7 @@ from typing import get_args
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from src.command import command, one_message, out_option, task_options
 from src.config import BlendMethod
-from src.data.task import read_task
+from src.data.task import read_tasks
 from src.results.submission import submit
 
 
@@ -31,7 +31,8 @@ def main(argv: list[str] | None = None) -> None:
     if args.baseline and args.weights:
         parser.error("--baseline finds its weight by --blend; with --weights, name it among --exps")
     with one_message("submit"):
-        print(submit(read_task(args.data), args.outputs, args.exps, args.weights or args.blend, args.baseline, args.out))
+        tasks = read_tasks(args.data, args.target)
+        print(submit(tasks, args.outputs, args.exps, args.weights or args.blend, args.baseline, args.out))
 
 
 if __name__ == "__main__":

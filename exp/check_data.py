@@ -14,13 +14,16 @@ from src.command import command, one_message, task_options
 from src.config import FoldConfig
 from src.data.audit import audit
 from src.data.load import load_folds, load_task_data
+from src.data.task import read_tasks
 
 
 def main(argv: list[str] | None = None) -> None:
     args = command(__doc__, task_options()).parse_args(argv)
     with one_message("check_data"):
-        data = load_task_data(args.data, args.outputs, skip_bad_rows=False, n_jobs=1)
-        print(audit(data, load_folds(data, FoldConfig())))
+        for task in read_tasks(args.data, args.target):
+            data = load_task_data(args.data, args.outputs, skip_bad_rows=False, n_jobs=1, target=task.target_column)
+            title = f"{task.label}\n" if len(task.targets) > 1 else ""
+            print(f"{title}{audit(data, load_folds(data, FoldConfig()))}")
 
 
 if __name__ == "__main__":

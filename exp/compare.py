@@ -12,9 +12,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from src.command import choice_options, command, one_message, task_options
-from src.data.task import read_task
-from src.results.comparison import as_json, as_text, chosen, score_rows
+from src.data.task import read_tasks
+from src.results.comparison import chosen
 from src.results.labels import read_labels, score_submission
+from src.results.targets import Compared, compared_json, compared_text
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -25,13 +26,14 @@ def main(argv: list[str] | None = None) -> None:
     form.add_argument("--json", action="store_true", help="print all figures as JSON")
     args = parser.parse_args(argv)
     with one_message("compare"):
-        task = read_task(args.data)
+        tasks = read_tasks(args.data, args.target)
         if args.submission:
-            print(score_submission(args.submission, task))
+            print(score_submission(args.submission, tasks))
             return
-        members = chosen(args.numbers, args.track, task, args.outputs)
-        rows = score_rows(members, read_labels(task) if args.score else None, task.metric)
-        print(as_json(members, rows, task.unit) if args.json else as_text(members, rows, task.unit, args.markdown, task.metric))
+        labels = [read_labels(task) if args.score else None for task in tasks]
+        members = [chosen(args.numbers, args.track, task, args.outputs) for task in tasks]
+        compared = list(map(Compared.of, tasks, members, labels))
+        print(compared_json(compared) if args.json else compared_text(compared, args.markdown))
 
 
 if __name__ == "__main__":

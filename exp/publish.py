@@ -1,26 +1,31 @@
-"""Publish finished runs on the embedded task: copy metrics.json, oof.csv.gz and test.csv.gz to exp/expNNN/results, or a
-study's table, picture and predictions.
+"""Publish finished runs: copy metrics.json, oof.csv.gz and test.csv.gz to exp/expNNN/results, or a study's table, picture and
+predictions. Those of other tasks than input/flla go to a folder of the task, with their scores on its test labels.
 
 python exp/publish.py 003 004 005
+python exp/publish.py 024 --data input/mine            # all targets, or those after --target
 """
 
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from src.command import command, one_message
+from src.command import command, one_message, task_options
+from src.data.task import read_tasks
 from src.paths import shown
-from src.results.predictions import publish
+from src.results.labels import read_labels
+from src.results.predictions import is_default, publish
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = command(__doc__)
+    parser = command(__doc__, task_options())
     parser.add_argument("numbers", nargs="+", help="finished experiments")
     parser.add_argument("--models", action="store_true", help="publish the fold models of networks too, for predict.py")
     args = parser.parse_args(argv)
-    for number in args.numbers:
-        with one_message("publish"):
-            print(shown(publish(number, models=args.models)))
+    with one_message("publish"):
+        for task in read_tasks(args.data, args.target):
+            labels = read_labels(task) if task.has_labels and not is_default(task) else None
+            for number in args.numbers:
+                print(shown(publish(number, task, args.outputs, args.models, labels)))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from src.command import command, one_message, task_options
+from src.data.task import read_tasks
 from src.runs.tune import search
 
 
@@ -24,7 +25,8 @@ def main(argv: list[str] | None = None) -> None:
     if args.trials < 1:
         parser.error(f"--trials {args.trials}: at least 1")
     with one_message("tune"):
-        print(search(args.number, args.data, args.outputs, args.trials, args.device))
+        for task in read_tasks(args.data, args.target):
+            print(search(args.number, task, args.outputs, args.trials, args.device))
 
 
 if __name__ == "__main__":

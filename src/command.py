@@ -24,11 +24,17 @@ def command(description: str | None, *options: argparse.ArgumentParser) -> argpa
     )
 
 
-def task_options() -> argparse.ArgumentParser:
-    """Return the options `--data` and `--outputs`."""
+def task_options(several: bool = True) -> argparse.ArgumentParser:
+    """Return the options `--data`, `--outputs` and `--target`. several: it takes any number of targets, not just one."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--data", type=Path, default=DEFAULT_TASK, help="folder of the task (default: input/flla)")
     parser.add_argument("--outputs", type=Path, default=OUTPUTS, help="folder of runs and caches (default: outputs/)")
+    if several:
+        parser.add_argument(
+            "--target", metavar="NAME", nargs="+", help="of a task with several: these targets only (default: all)"
+        )
+    else:
+        parser.add_argument("--target", metavar="NAME", help="of a task with several: the one to predict")
     return parser
 
 

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,7 @@ class Predictor:
         members = parts[0] if len(parts) == 1 else blend
         scale = Scale.of(members.transforms)
         residual = np.abs(scale.forward(e_form) - scale.forward(oof @ share))
-        return cls(members, scale, residual, fold, _training_set(found[0], task, outputs, n_jobs), n_jobs)
+        return cls(members, scale, residual, fold, _training_set(found[0], described, outputs, n_jobs), n_jobs)
 
     def predict(self, structures: Iterable[Any]) -> pd.DataFrame:
         """Return a row for each structure: name (its number), formula, prediction, lower, upper, spread and remark.
@@ -195,12 +196,14 @@ def predict_files(
     task: Path = DEFAULT_TASK,
     outputs: Path = OUTPUTS,
     device: str = "cpu",
+    target: str | None = None,
 ) -> tuple[str, int]:
     """Write the predictions for files, folders and tables; return a short table for people and how many have none."""
     check_device(device)
-    n_jobs, description = joblib.cpu_count(), read_task(task)
+    n_jobs, description = joblib.cpu_count(), read_task(task, target)
     with ThreadPoolExecutor(1) as pool:  # torch is imported while other processes read the structures
-        loading = pool.submit(Predictor.load, *numbers, weights=weights, task=task, outputs=outputs, device=device, n_jobs=n_jobs)
+        load = partial(Predictor.load, *numbers, weights=weights, task=task, target=target, outputs=outputs)
+        loading = pool.submit(load, device=device, n_jobs=n_jobs)
         found = read_structures(paths, description, n_jobs)
         crystals = [one.crystal for one in found if one.crystal is not None]
         alike = likeness(Crystals.from_list(crystals), n_jobs) if crystals else None  # by the same processes
@@ -247,13 +250,13 @@ def _word2vec(name: str, key: str) -> Path | None:
     return MAT2VEC
 
 
-def _training_set(found: Predictions, task: Path, outputs: Path, n_jobs: int) -> TrainingSet:
+def _training_set(found: Predictions, task: Task, outputs: Path, n_jobs: int) -> TrainingSet:
     """Return the description of the training crystals; for a run that has none it is made from the task's table."""
     path = found.models.training_path
     if not path.is_file():
         from src.data.load import load_task_data  # needs packages that prediction does not
 
-        data = load_task_data(task, outputs, skip_bad_rows=True, n_jobs=n_jobs)
+        data = load_task_data(task.folder, outputs, skip_bad_rows=True, n_jobs=n_jobs, target=task.target_column)
         TrainingSet.cached(data.train, data.train_key, data.cache, n_jobs).save(path)
     return TrainingSet.load(path, remedy(path))
 

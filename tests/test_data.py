@@ -94,7 +94,8 @@ def test_a_test_row_is_never_left_out(task_folder: Path) -> None:
 
 
 def test_a_missing_column_is_named(task_folder: Path) -> None:
-    task = replace(read_task(task_folder), target=Target("energy", "eV"))
+    missing = Target("energy", "eV")
+    task = replace(read_task(task_folder), targets=(missing,), target=missing)
     with pytest.raises(ValueError, match="no column 'energy'"):
         read_table(task.path("train"), task, has_target=True)
 

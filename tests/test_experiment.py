@@ -300,7 +300,7 @@ def test_published_results_are_read_as_the_run_itself_is(task_folder: Path, monk
     run(task_folder, GBDT, "exp001")
     monkeypatch.setattr(results, "EXPERIMENTS", task_folder.parent / "exp")
     monkeypatch.setattr(results, "DEFAULT_TASK", task_folder)
-    results.publish("001", task_folder.parent / "outputs")
+    results.publish("001", read_task(task_folder), task_folder.parent / "outputs")
     own, published = (
         find_predictions("001", read_task(task_folder), task_folder.parent / where) for where in ("outputs", "nowhere")
     )
@@ -316,10 +316,10 @@ def test_the_same_run_trained_again_leaves_published_results_as_they_are(
     monkeypatch.setattr(results, "EXPERIMENTS", task_folder.parent / "exp")
     monkeypatch.setattr(results, "DEFAULT_TASK", task_folder)
     outputs = task_folder.parent / "outputs"
-    before = (results.publish("001", outputs) / "metrics.json").read_bytes()
+    before = (results.publish("001", read_task(task_folder), outputs) / "metrics.json").read_bytes()
     path = outputs / "small/exp001/metrics.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"cpu_seconds": 1e6}))
-    assert (results.publish("001", outputs) / "metrics.json").read_bytes() == before
+    assert (results.publish("001", read_task(task_folder), outputs) / "metrics.json").read_bytes() == before
 
 
 def test_the_verdict_of_verify_tells_same_similar_and_different() -> None:
@@ -369,7 +369,7 @@ def test_every_experiment_has_a_config_the_same_train_py_and_a_row_in_the_ledger
     number = path.name.removeprefix("exp")
     template = (EXPERIMENTS / "exp001" / "train.py").read_text()
     assert (path / "train.py").read_text() == template.replace("exp001", path.name)
-    is_published = (path / "results" / "metrics.json").is_file()
+    is_published = any((path / "results").rglob("metrics.json"))
     assert (f"| {number} |" in (EXPERIMENTS / "README.md").read_text()) == is_published
 
 

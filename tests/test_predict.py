@@ -357,7 +357,7 @@ def published(task: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     """The folder of models of the small network, published in an exp/ of its own."""
     monkeypatch.setattr(results, "EXPERIMENTS", tmp_path / "exp")
     monkeypatch.setattr(results, "DEFAULT_TASK", task)
-    return results.publish("010", task.parent / "outputs", models=True) / "models"
+    return results.publish("010", read_task(task), task.parent / "outputs", models=True) / "models"
 
 
 def test_published_models_predict_as_the_run_does(
@@ -383,7 +383,7 @@ def test_models_that_are_not_there_are_asked_for(task: Path, tmp_path: Path, pub
     with pytest.raises(FileNotFoundError, match=r"its models are not published; train them: python exp/exp010/train.py"):
         Predictor.load("010", task=task, outputs=tmp_path / "nowhere")
     with pytest.raises(ValueError, match="only models of networks"):
-        results.publish("001", task.parent / "outputs", models=True)
+        results.publish("001", read_task(task), task.parent / "outputs", models=True)
 
 
 def test_the_published_models_of_exp020_give_its_published_predictions(tmp_path: Path) -> None:

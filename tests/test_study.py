@@ -38,7 +38,7 @@ def test_a_study_trains_its_folds_only_and_goes_on_where_it_was_left(
     assert table.loc[0, "mae"] == pytest.approx(error) and table.loc[0, "delta"] == 0
     monkeypatch.setattr(results, "EXPERIMENTS", tmp_path / "exp")
     monkeypatch.setattr(results, "DEFAULT_TASK", task_folder)
-    assert publish("900", outputs) == tmp_path / "exp/exp900/results"
+    assert publish("900", data.task, outputs) == tmp_path / "exp/exp900/results"
     assert {path.name for path in (tmp_path / "exp/exp900/results").iterdir()} == {"predictions.csv.gz", "table.csv", "table.png"}
     with pytest.raises(ValueError, match="has no fold 1; its folds are 0, 2"):
         run_study(STUDY, "exp900", data, [1], Launcher(n_jobs=1), "cpu")

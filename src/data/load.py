@@ -61,9 +61,12 @@ class TaskData:
         return config.n_folds if self.given_folds is None else int(self.given_folds.max()) + 1
 
 
-def load_task_data(data: Path, outputs: Path, skip_bad_rows: bool, n_jobs: int) -> TaskData:
-    """Return the tables of the task in the folder `data`; its runs and its cache go to outputs/<task>."""
-    task = read_task(data)
+def load_task_data(data: Path, outputs: Path, skip_bad_rows: bool, n_jobs: int, target: str | None = None) -> TaskData:
+    """Return the tables of the task in the folder `data`; its runs and its cache go to outputs/<task>.
+
+    target: the column to predict (None: the only one). Tables are parsed once for all targets.
+    """
+    task = read_task(data, target)
     loaded = {}
     tables = ("train", "test") if task.has_test else ("train",)
     for which in tables:
@@ -104,9 +107,10 @@ def _left_out(task: Task, train: CrystalTable) -> list[str]:
 def _load(task: Task, which: str, has_target: bool, skip: bool, cache: Path, n_jobs: int) -> tuple[CrystalTable, str]:
     path = task.path(which)
     content = hashlib.sha256(path.read_bytes()).hexdigest()
-    key = cache_key(content, [_columns(task), has_target, skip and has_target], CODE, ["pymatgen-core", "numpy"])
+    columns = task.id_column, task.structure_column, *(target.column for target in task.targets)
+    key = cache_key(content, [columns, has_target, skip and has_target], CODE, ["pymatgen-core", "numpy"])
     stored = RaggedStore.cached(cache / f"crystals-{key}", lambda: read_table(path, task, has_target, skip, n_jobs).to_store())
-    return CrystalTable.from_store(stored), key
+    return CrystalTable.from_store(stored, task.target_idx), key
 
 
 def _columns(task: Task) -> tuple[str, str, str]:

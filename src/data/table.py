@@ -20,7 +20,7 @@ from src.storage.ragged import RaggedStore
 
 log = logging.getLogger(__name__)
 LEVELS = {"lattice": "lattice", "frac_coords": "atom", "atomic_numbers": "atom"}
-ROW_FIELDS = ("ids", "e_form")  # of a stored table, one entry per row
+ROW_FIELDS = ("ids", "all_targets")  # of a stored table, one entry per row
 MAX_ID = 200  # characters; ids are stored at the width of the longest
 MAX_SHOWN = 300  # characters of a reason
 CHUNK = 64  # rows that a process parses per task
@@ -64,11 +64,13 @@ class CrystalTable:
 
     ids: (n_crystals,).
     e_form: (n_crystals,), eV/atom or the task's unit; None in a test table.
+    all_targets: (n_crystals, n_targets), all targets of the task, of which e_form is one; stored, so that a table is parsed once.
     """
 
     ids: NDArray[np.str_]
     crystals: Crystals
     e_form: NDArray[np.float64] | None
+    all_targets: NDArray[np.float64] | None = None
 
     @property
     def targets(self) -> NDArray[np.float64]:
@@ -84,20 +86,21 @@ class CrystalTable:
         return RaggedStore({**store.arrays, **rows}, offsets, {**store.levels, **dict.fromkeys(rows, "row")})
 
     @classmethod
-    def from_store(cls, store: RaggedStore) -> "CrystalTable":
-        """Return the table that `to_store` wrote."""
-        e_form = store.arrays.get("e_form")
-        return cls(np.array(store.arrays["ids"]), Crystals(store), None if e_form is None else np.array(e_form))
+    def from_store(cls, store: RaggedStore, target_idx: int = 0) -> "CrystalTable":
+        """Return the table that `to_store` wrote. target_idx: the column of all_targets that is e_form."""
+        values = store.arrays.get("all_targets")
+        e_form = None if values is None else np.array(values[:, target_idx])
+        return cls(np.array(store.arrays["ids"]), Crystals(store), e_form, values)
 
 
 def read_table(path: Path, task: Task, has_target: bool, skip_bad_rows: bool = False, n_jobs: int = 1) -> CrystalTable:
     """Read a competition table.
 
-    has_target: True for a training table, whose target must be a finite number in every row.
+    has_target: True for a training table, all targets of which must be finite numbers in every row.
     skip_bad_rows: leave out the bad rows of a training table and log them; rows of a test table are never left out.
     Raises ValueError listing the bad rows with ids and reasons.
     """
-    needed = [task.id_column, task.structure_column, *([task.target_column] if has_target else [])]
+    needed = [task.id_column, task.structure_column, *(target.column for target in task.targets if has_target)]
     ids = []
     for row in read_rows(path):  # one pass over the whole file before any structure is parsed
         missing = [column for column in needed if column not in row]
@@ -118,8 +121,9 @@ def read_table(path: Path, task: Task, has_target: bool, skip_bad_rows: bool = F
     if not kept:
         raise ValueError(f"{path}: no rows are left")
     crystals = Crystals.from_list([crystal for i in kept if (crystal := parsed[i][0]) is not None])
-    e_form = np.array([parsed[i][1] for i in kept]) if has_target else None
-    return CrystalTable(np.array([ids[i] for i in kept]), crystals, e_form)
+    values = np.array([parsed[i][1] for i in kept]) if has_target else None
+    e_form = None if values is None else values[:, task.target_idx]
+    return CrystalTable(np.array([ids[i] for i in kept]), crystals, e_form, values)
 
 
 def _refuse(path: Path, messages: list[str], skippable: bool, skip: bool) -> None:
@@ -134,23 +138,26 @@ def _refuse(path: Path, messages: list[str], skippable: bool, skip: bool) -> Non
     log.warning("%s\nthese rows are left out", text)
 
 
-def parse_rows(rows: Sequence[Row], task: Task, has_target: bool) -> list[tuple[Crystal | None, float, str]]:
-    """Return for each row the crystal, the target (NaN if there is none) and what is wrong with it ('' if nothing is)."""
+def parse_rows(rows: Sequence[Row], task: Task, has_target: bool) -> list[tuple[Crystal | None, list[float], str]]:
+    """Return for each row the crystal, the targets (none in a test table) and what is wrong with it ('' if nothing is)."""
     parsed = []
     for row in rows:
-        crystal, target, reasons = None, math.nan, []
+        crystal, reasons = None, []
         try:
             crystal = Crystal.from_cif(row[task.structure_column])
             reasons += _contradictions(crystal, row)
         except ValueError as error:
             reasons.append(f"unreadable structure in {task.structure_column!r} ({error})")
         reasons += _flaws_of_id(row[task.id_column], task.id_column)
-        if has_target:
-            target = number(row[task.target_column])
-            if not math.isfinite(target):
-                reasons.append(f"{task.target_column!r} is {row[task.target_column][:MAX_ID]!r}, not a finite number")
+        columns = [target.column for target in task.targets if has_target]
+        values = [number(row[column]) for column in columns]
+        reasons += [
+            f"{column!r} is {row[column][:MAX_ID]!r}, not a finite number"
+            for column, value in zip(columns, values, strict=True)
+            if not math.isfinite(value)
+        ]
         text = "; ".join(reasons).replace("\n", " ")
-        parsed.append((crystal, target, text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]} ..."))
+        parsed.append((crystal, values, text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]} ..."))
     return parsed
 
 

@@ -61,9 +61,19 @@ class Task:
         return self.target.unit
 
     @property
+    def target_idx(self) -> int:
+        """Place of the target among all targets, from 0."""
+        return self.targets.index(self.target)
+
+    @property
     def has_test(self) -> bool:
         """True if there is a test table; if not, the out-of-fold predictions are the result."""
         return "test" in self.files
+
+    @property
+    def has_labels(self) -> bool:
+        """True if the labels of the test table are there."""
+        return "test_labels" in self.files
 
     @property
     def label(self) -> str:

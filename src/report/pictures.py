@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from src.data.load import TaskData
+from src.paths import EXPERIMENTS
 from src.report import crystals, curves, figures
-from src.results.predictions import find_predictions
+from src.results.predictions import find_predictions, is_default
 
 
-def draw(data: TaskData, numbers: Sequence[str], folder: Path) -> list[Path]:
+def draw(data: TaskData, numbers: Sequence[str]) -> list[Path]:
     """Draw the target and, of finished experiments, predictions and learning curves; return the files."""
-    members = [find_predictions(number, data.task) for number in numbers]
+    members = [find_predictions(number, data.task, data.outputs) for number in numbers]
+    folder = (EXPERIMENTS if is_default(data.task) else data.folder) / "pictures"
     drawn = {"target": crystals.target(data)}
     if members:
         drawn["oof"] = figures.parity(members, data.task.unit)

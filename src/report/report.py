@@ -45,7 +45,7 @@ def report(data: TaskData, members: list[Predictions], labels: pd.Series | None)
         curves_section(members),
         data_section(data, described),
     ]
-    return page(f"Formation energies: {data.task.name}", sections)
+    return page(f"Formation energies: {data.task.label}", sections)
 
 
 def leaderboard_section(members: list[Predictions], labels: pd.Series | None, unit: str, metric: MetricName) -> Section:

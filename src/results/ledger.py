@@ -1,6 +1,7 @@
 """The tables of published results in exp/README.md and README.md."""
 
 import tomllib
+from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
@@ -9,14 +10,20 @@ from src.config.load import question_and_parent, track_of
 from src.data.task import read_task
 from src.paths import DEFAULT_TASK, EXPERIMENTS, ROOT, experiment_folders
 from src.results.comparison import paired_difference, score_cells, score_rows, to_markdown
+from src.results.folder import METRICS, Kinds
 from src.results.labels import read_labels
+from src.results.metrics import METRICS as SCORES
 from src.results.predictions import Predictions, find_predictions, published_folder
-from src.storage.names import METRICS
+from src.storage import names
+from src.storage.files import read_json
+from src.storage.remedy import RESULTS, remedy
 
 VERDICTS = EXPERIMENTS / "verdicts.toml"
 START, END = "<!-- ledger: written by python exp/ledger.py -->", "<!-- /ledger -->"
 SHORT_ROWS, SHORT_COLUMNS = ["001", "022", "010", "020", "040"], ["exp", "question", "OOF MAE", "test MAE", "CPU s"]
 PUBLISHED_ONLY = Path("/nonexistent")  # as the outputs folder
+OTHERS = "Other tasks"
+ABOUT: Kinds = METRICS | {"metric": str, "unit": str}  # what is published of other tasks
 TITLES = {
     "closed": "Closed track: the task's data and published element tables",
     "open": "Open track: with models trained on other data",
@@ -26,7 +33,10 @@ TITLES = {
 def updated_readmes() -> dict[Path, str]:
     """Return each README and the text that it should have: all results in exp/, a few at the top."""
     tables = ledger_tables()
-    full = "\n\n".join(f"### {TITLES[track]}\n\n{to_markdown(table)}" for track, table in tables.items())
+    sections = {TITLES[track]: table for track, table in tables.items()}
+    if rows := other_rows(set().union(*(table["exp"] for table in tables.values()))):
+        sections[OTHERS] = pd.DataFrame(rows)
+    full = "\n\n".join(f"### {title}\n\n{to_markdown(table)}" for title, table in sections.items())
     short = tables["closed"].set_index("exp", drop=False).loc[SHORT_ROWS, SHORT_COLUMNS]
     texts = {EXPERIMENTS / "README.md": full, ROOT / "README.md": to_markdown(short)}
     return {path: between_markers(path, text) for path, text in texts.items()}
@@ -45,25 +55,65 @@ def ledger_tables() -> dict[str, pd.DataFrame]:
     """Return the table of each track; raise ValueError if a verdict is on an experiment that is not published."""
     task = read_task(DEFAULT_TASK)
     labels = read_labels(task)
-    verdicts = tomllib.loads(VERDICTS.read_text(encoding="utf-8"))
-    names = [path.name for path in experiment_folders() if (published_folder(path.name, task) / METRICS).is_file()]
-    members = {name: find_predictions(name, task, PUBLISHED_ONLY) for name in names}
-    foreign = set(verdicts) - {name.removeprefix("exp") for name in names}
-    if foreign:
+    verdicts = read_verdicts()
+    published = [path.name for path in experiment_folders() if (published_folder(path.name, task) / names.METRICS).is_file()]
+    members = {name: find_predictions(name, task, PUBLISHED_ONLY) for name in published}
+    anywhere = {*published, *(path.name for path in experiment_folders() if _other_metrics(path))}
+    if foreign := set(verdicts) - {name.removeprefix("exp") for name in anywhere}:
         raise ValueError(f"{VERDICTS}: verdicts on {sorted(foreign)}, which are not published")
-    rows = {name: ledger_row(name, members, labels) | {"verdict": verdicts.get(name.removeprefix("exp"), "")} for name in names}
-    tracks = {name: track_of(name) for name in names}
-    return {track: pd.DataFrame([rows[name] for name in names if tracks[name] == track]) for track in TITLES}
+    rows = {
+        name: ledger_row(name, members, labels) | {"verdict": verdicts.get(name.removeprefix("exp"), "")} for name in published
+    }
+    tracks = {name: track_of(name) for name in published}
+    return {track: pd.DataFrame([rows[name] for name in published if tracks[name] == track]) for track in TITLES}
+
+
+def read_verdicts() -> dict[str, str]:
+    """Return the verdict on each experiment by its number."""
+    return tomllib.loads(VERDICTS.read_text(encoding="utf-8"))
+
+
+def _other_metrics(experiment: Path) -> list[Path]:
+    """Return the published metrics of an experiment on other tasks: results/<task>/ or results/<task>/<target>/metrics.json."""
+    return sorted(path for depth in ("*", "*/*") for path in experiment.glob(f"{RESULTS}/{depth}/{names.METRICS}"))
+
+
+def other_rows(on_default: Collection[str]) -> list[dict[str, str]]:
+    """Return a row for each result on another task, by task and target. on_default: the numbers that have rows of their own."""
+    verdicts = read_verdicts()
+    rows = []
+    for experiment in experiment_folders():
+        number = experiment.name.removeprefix("exp")
+        for path in _other_metrics(experiment):
+            task, *target = path.parent.relative_to(experiment / RESULTS).parts
+            verdict = "" if number in on_default else verdicts.get(number, "")
+            row = {"task": task, "target": "".join(target), "exp": number, "question": _question(experiment.name)}
+            rows.append(row | _other_scores(read_json(path, ABOUT, remedy(path))) | {"verdict": verdict})
+    return sorted(rows, key=lambda row: (row["task"], row["target"]))
+
+
+def _other_scores(found: dict) -> dict[str, str]:
+    """Return the scores of published metrics as people read them, the task's metric first."""
+    metrics = dict.fromkeys((found["metric"], "mae"))
+    oof, test = (
+        ", ".join(f"{SCORES[name].label(found['unit'])} {own[key + name]:.4f}" for name in metrics) if own else ""
+        for key, own in (("oof_", found), ("", found.get("test", {})))
+    )
+    return {"OOF": oof, "test": test, "CPU s": f"{found['cpu_seconds']:.0f}"}
+
+
+def _question(name: str) -> str:
+    return question_and_parent(name)[0].replace("|", "\\|")
 
 
 def ledger_row(name: str, members: dict[str, Predictions], labels: pd.Series) -> dict[str, str]:
     """Return one row of the ledger but for its verdict. members: the published experiments by name."""
-    question, parent = question_and_parent(name)
+    parent = question_and_parent(name)[1]
     (row,) = score_rows([members[name]], labels)
     gain = str(paired_difference(members[parent], members[name])) if parent in members else ""
     return {
         "exp": name.removeprefix("exp"),
-        "question": question.replace("|", "\\|"),
+        "question": _question(name),
         "parent": parent.removeprefix("exp") if parent else "—",
         **score_cells(row),
         "ΔMAE to parent, OOF (95%)": gain,

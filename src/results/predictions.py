@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from src.data.task import Task, read_task
+from src.data.task import Task
 from src.paths import DEFAULT_TASK, EXPERIMENTS, OUTPUTS, experiment_name, shown
 from src.results.folder import METRICS, NO_TEST, OOF_COLUMNS, RunDir, check_score, read_csv
+from src.results.metrics import scores
 from src.results.models import MODELS, publish_models
 from src.results.study import is_finished_study, publish_study
 from src.storage import names
@@ -72,34 +73,65 @@ def find_predictions(number: str, task: Task, outputs: Path = OUTPUTS) -> Predic
     return Predictions(name, source, oof, test, metrics)
 
 
+def same_data(key: str, other: str) -> bool:
+    """Return whether two runs may be of the same data; keys of the first experiments, which have a hyphen, tell nothing."""
+    return key == other or "-" in key + other
+
+
 def _options(task: Task) -> str:
     """Return the options of a command that works on a task: nothing for the default one."""
     data = "" if is_default(task) else f" --data {shlex.quote(str(shown(task.folder)))}"
     return data if len(task.targets) == 1 else f"{data} --target {shlex.quote(task.target_column)}"
 
 
-def publish(number: str, outputs: Path = OUTPUTS, models: bool = False) -> Path:
-    """Copy a finished run or study of the default task to exp/expNNN/results; return that folder.
+def publish(number: str, task: Task, outputs: Path = OUTPUTS, models: bool = False, labels: pd.Series | None = None) -> Path:
+    """Copy a finished run or study to exp/expNNN/results or, if its task is not the default one, a folder in it; return it.
 
-    Published results stay as they are, seconds included, if the run has the same out-of-fold predictions.
-    models: publish the fold models of a network too.
+    Published results stay as they are, seconds included, if the run has the same out-of-fold predictions. Raises ValueError if
+    those of other data are published. models: publish the fold models of a network too. labels: id -> target of the test rows;
+    the scores on them are published for all but the default task, whose labels are in the repository.
     """
     name = experiment_name(number)
-    task = read_task(DEFAULT_TASK)
+    if not is_default(task) and task.name == MODELS:
+        raise ValueError(f"a task cannot be named {MODELS!r}, as the folder of published models is; rename {task.folder}")
     run, folder = task.runs(outputs) / name, published_folder(name, task)
     if is_finished_study(run):
         publish_study(run, folder)
         return folder
     predictions = find_predictions(number, task, outputs)
-    if predictions.source != folder and not _is_published(folder, predictions.oof):
-        write_csv(folder / "oof.csv.gz", predictions.oof)
-        write_csv(folder / "test.csv.gz", predictions.test)
-        write_json(folder / names.METRICS, predictions.metrics)
+    if predictions.source != folder:
+        _publish(predictions, folder, {} if is_default(task) else _about(predictions, task, labels))
     if models:
         publish_models(RunDir(run), RunDir(folder / MODELS), len(predictions.metrics["fold_maes"]))
     return folder
 
 
-def _is_published(folder: Path, oof: pd.DataFrame) -> bool:
-    path = folder / "oof.csv.gz"
-    return path.is_file() and read_csv(path, OOF_COLUMNS).equals(oof)
+def _about(predictions: Predictions, task: Task, labels: pd.Series | None) -> dict:
+    """Return what is added to published metrics of a task that is not in the repository: metric, unit, scores on its labels."""
+    about: dict = {"metric": task.metric, "unit": task.unit}
+    if labels is None:
+        return about
+    test = predictions.test.set_index("id")["e_form_pred"]
+    if set(test.index) != set(labels.index):
+        raise ValueError(f"{predictions.source / 'test.csv'}: its ids are not those of the test labels; train on the same files")
+    return about | {"test": scores(labels.to_numpy(), test[labels.index].to_numpy(), task.metric)}
+
+
+def _publish(predictions: Predictions, folder: Path, about: dict) -> None:
+    """Write the results of a run; of the same out-of-fold predictions, only what is not published yet of `about`."""
+    metrics, path = predictions.metrics, folder / names.METRICS
+    if path.is_file():
+        published = read_json(path, METRICS | {"data": str}, remedy(path))
+        if not same_data(published["data"], metrics["data"]):
+            raise ValueError(
+                f"{predictions.source} was trained on other data than the results in {shown(folder)}; "
+                "to replace these, remove that folder first"
+            )
+        if read_csv(folder / "oof.csv.gz", OOF_COLUMNS).equals(predictions.oof):
+            if not about.items() <= published.items():
+                write_json(path, metrics | published | about)
+            return
+    write_csv(folder / "oof.csv.gz", predictions.oof)
+    if not metrics.get(NO_TEST):
+        write_csv(folder / "test.csv.gz", predictions.test)
+    write_json(path, metrics | about)

@@ -1,6 +1,7 @@
-"""The submission: the sample's rows in the sample's order, with the prediction of a blend of finished experiments."""
+"""The submission: the sample's rows in the sample's order, with the predictions of a blend of experiments for each target."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,41 +24,75 @@ Values = NDArray[np.float64]
 How = BlendMethod | Sequence[float]
 
 
-def submit(task: Task, outputs: Path, numbers: Sequence[str], how: How, baseline: str | None, out: Path | None) -> str:
+@dataclass(frozen=True, eq=False)
+class Blended:
+    """The blend of experiments for one target. column: its column in the sample. gain: what the baseline brings, as text."""
+
+    task: Task
+    column: str
+    members: list[Predictions]
+    blend: Blend
+    gain: list[str]
+
+    @property
+    def score(self) -> float:
+        """Nested out-of-fold score of the blend in the task's metric."""
+        return METRICS[self.task.metric](stack_oof(self.members)[0], self.blend.nested_pred)
+
+
+def submit(tasks: Sequence[Task], outputs: Path, numbers: Sequence[str], how: How, baseline: str | None, out: Path | None) -> str:
     """Write submission.csv and its intervals; return a summary for people.
 
-    how: one weight per experiment, or the method that fits the weights to out-of-fold rows.
-    baseline: the number of one more member, whose gain is added to the text. out: the file (None: in the task's outputs).
+    tasks: one per target. how: one weight per experiment, or the method that fits the weights to out-of-fold rows, of each
+    target its own. baseline: the number of one more member, whose gain is added to the text. out: the file (None: in the
+    task's outputs).
     """
-    sample, column = read_sample(task)
-    ids = list(sample[task.id_column])
-    members = [find_predictions(number, task, outputs) for number in numbers]
-    check_ids(task.path("sample_submission"), ids, members[0])
-    without = blend = blend_members(members, how, task.metric)
-    if baseline:
-        members = [*members, find_predictions(baseline, task, outputs)]
-        if members[-1].name in [member.name for member in members[:-1]]:
-            raise ValueError(f"{members[-1].name} is among --exps already")
-        blend = blend_members(members, how, task.metric)
-    submission = sample.assign(**{column: _predict(members, blend, ids)})
-    out = out or outputs / task.name / "submission.csv"
+    first = tasks[0]
+    sample, columns = read_sample(tasks)
+    ids = list(sample[first.id_column])
+    pairs = zip(tasks, columns, strict=True)
+    blended = [blend_target(task, column, outputs, numbers, how, baseline, ids) for task, column in pairs]
+    submission = sample.assign(**{part.column: _predict(part.members, part.blend, ids) for part in blended})
+    out = out or outputs / first.name / "submission.csv"
     write_csv(out, submission)
-    intervals = write_intervals(out, submission, members, blend, task)
-    lines = [members_table(members, blend, task)]
-    if baseline:
-        e_form, fold = stack_oof(members)[0], members[0].oof["fold"].to_numpy()
-        gain = difference_of_scores(e_form, without.nested_pred, blend.nested_pred, fold, task.metric)
-        metric = METRICS[task.metric]
-        lines.append(f"{members[-1].name} brings {gain} {f'{task.unit} ' * metric.has_unit}(nested OOF {metric.text}, 95%)")
-    lines += [f"{shown(out)}: {len(sample)} rows, ids and order as in {task.path('sample_submission').name}", intervals]
-    opened = [member.name for member in members if track_of(member.name) == "open"]
+    intervals = write_intervals(out, submission, blended)
+    lines = []
+    for part in blended:
+        title = [f"{part.task.target_column}:"] if len(first.targets) > 1 else []
+        lines += [*title, members_table(part.members, part.blend, part.task), *part.gain]
+    lines += [f"{shown(out)}: {len(sample)} rows, ids and order as in {first.path('sample_submission').name}", intervals]
+    opened = [member.name for member in blended[0].members if track_of(member.name) == "open"]
     if opened:
         lines.append(f"open track: {', '.join(opened)} used energies from outside the task's data")
+    if len(blended) > 1:
+        mean = np.mean([part.score for part in blended])
+        lines.append(f"mean over {len(blended)} targets: {METRICS[first.metric].text} {mean:.4f} (nested OOF)")
     return "\n".join(lines)
 
 
-def read_sample(task: Task) -> tuple[pd.DataFrame, str]:
-    """Return the sample submission and the name of its prediction column."""
+def blend_target(
+    task: Task, column: str, outputs: Path, numbers: Sequence[str], how: How, baseline: str | None, ids: list[str]
+) -> Blended:
+    """Return the blend of experiments for one target. ids: of the sample; column: of the target in it."""
+    members = [find_predictions(number, task, outputs) for number in numbers]
+    check_ids(task.path("sample_submission"), ids, members[0])
+    without = blend_members(members, how, task.metric)
+    if not baseline:
+        return Blended(task, column, members, without, [])
+    members = [*members, find_predictions(baseline, task, outputs)]
+    if members[-1].name in [member.name for member in members[:-1]]:
+        raise ValueError(f"{members[-1].name} is among --exps already")
+    blend = blend_members(members, how, task.metric)
+    e_form, fold = stack_oof(members)[0], members[0].oof["fold"].to_numpy()
+    gain = difference_of_scores(e_form, without.nested_pred, blend.nested_pred, fold, task.metric)
+    metric = METRICS[task.metric]
+    brings = f"{members[-1].name} brings {gain} {f'{task.unit} ' * metric.has_unit}(nested OOF {metric.text}, 95%)"
+    return Blended(task, column, members, blend, [brings])
+
+
+def read_sample(tasks: Sequence[Task]) -> tuple[pd.DataFrame, list[str]]:
+    """Return the sample submission and the name of each target's column in it; a task's only target may have any name."""
+    task = tasks[0]
     if not task.has_test:
         raise ValueError(
             f"{task.folder / 'task.toml'}: [files] names no test table, so there is nothing to submit; the result is out of "
@@ -65,15 +100,32 @@ def read_sample(task: Task) -> tuple[pd.DataFrame, str]:
         )
     path = task.path("sample_submission")
     sample = pd.DataFrame(read_rows(path))
-    columns = [column for column in sample if column != task.id_column]
-    if task.id_column not in sample or len(columns) != 1:
-        raise ValueError(f"{path}: expected the columns {task.id_column!r} and one of predictions, found {list(sample)}")
+    columns = _sample_columns(path, list(sample), tasks)
     ids = sample[task.id_column]
     if ids.duplicated().any():
         raise ValueError(
             f"{path}: {task.id_column!r} {ids[ids.duplicated()].iloc[0]!r} is duplicated; take the competition's file"
         )
-    return sample, columns[0]
+    return sample, columns
+
+
+def _sample_columns(path: Path, header: list[str], tasks: Sequence[Task]) -> list[str]:
+    """Return the name of each target's column; raise ValueError if the header has others than ids and these."""
+    task = tasks[0]
+    found = [column for column in header if column != task.id_column]
+    if len(task.targets) == 1:
+        if task.id_column not in header or len(found) != 1:
+            raise ValueError(f"{path}: expected the columns {task.id_column!r} and one of predictions, found {header}")
+        return found
+    chosen, every = ([target.column for target in targets] for targets in ([task.target for task in tasks], task.targets))
+    if task.id_column in header and sorted(found) == sorted(chosen):
+        return chosen
+    if task.id_column in header and sorted(found) == sorted(every):
+        raise ValueError(f"{path}: it has columns for {', '.join(every)}; leave out --target, a submission has all of them")
+    raise ValueError(
+        f"{path}: expected the columns {task.id_column!r} and, named as the targets in task.toml, {', '.join(map(repr, every))}; "
+        f"found {header}"
+    )
 
 
 def check_ids(path: Path, ids: list[str], member: Predictions) -> None:
@@ -107,21 +159,29 @@ def _predict(members: list[Predictions], blend: Blend, ids: list[str]) -> Values
     return pred
 
 
-def write_intervals(out: Path, submission: pd.DataFrame, members: list[Predictions], blend: Blend, task: Task) -> str:
-    """Write the submission with lower and upper bounds and the spread next to it; return a summary."""
+def write_intervals(out: Path, submission: pd.DataFrame, blended: Sequence[Blended]) -> str:
+    """Write the submission with lower and upper bounds and the spread of each target next to it; return a summary."""
     path = out.with_name(f"{out.stem}_with_uncertainty.csv")
-    try:
-        shared_folds(members)
-    except ValueError as error:
-        path.unlink(missing_ok=True)
-        return f"no intervals: {error}"
-    found = calibrate(members, blend, list(submission[task.id_column]), on=scale_of(members))
-    write_csv(path, submission.assign(lower=found.lower, upper=found.upper, spread=found.spread))
-    width, coverage = 2 * found.half_width.mean(), " ".join(f"{share:.0%}" for share in found.coverage)
-    return (
-        f"{shown(path)}: with the spread over folds and members and 90% intervals, {width:.3f} {task.unit} wide on average "
-        f"({found.shrinkage:.2f} of a fold model's)\nOOF coverage by fold: {coverage}"
-    )
+    bounds: dict[str, pd.Series | Values] = {}
+    texts = []
+    for part in blended:
+        try:
+            shared_folds(part.members)
+        except ValueError as error:
+            path.unlink(missing_ok=True)
+            return f"no intervals: {error}"
+        found = calibrate(part.members, part.blend, list(submission[part.task.id_column]), on=scale_of(part.members))
+        prefix = f"{part.column}_" if len(blended) > 1 else ""
+        bounds |= {f"{prefix}lower": found.lower, f"{prefix}upper": found.upper, f"{prefix}spread": found.spread}
+        width, coverage = 2 * found.half_width.mean(), " ".join(f"{share:.0%}" for share in found.coverage)
+        name = f"{part.column}: " if prefix else ""
+        texts.append(
+            f"{name}{width:.3f} {part.task.unit} wide on average ({found.shrinkage:.2f} of a fold "
+            f"model's)\nOOF coverage by fold: {coverage}"
+        )
+    write_csv(path, submission.assign(**bounds))
+    title = f"{shown(path)}: with the spread over folds and members and 90% intervals, "
+    return title + ("\n" if len(texts) > 1 else "") + "\n".join(texts)
 
 
 def members_table(members: list[Predictions], blend: Blend, task: Task) -> str:

@@ -45,7 +45,7 @@ def run_experiment(
     if foreign := [k for k in wanted if not 0 <= k < n_folds]:
         raise ValueError(f"there is no fold {foreign[0]}; {name} has {n_folds}")
     to_do = [k for k in wanted if not run.is_finished(k)]
-    log.info("%s on %s: folds %s finished, %s to do", name, data.task.name, sorted(set(wanted) - set(to_do)), to_do)
+    log.info("%s on %s: folds %s finished, %s to do", name, data.task.label, sorted(set(wanted) - set(to_do)), to_do)
     if to_do:
         learner = make_learner(config.trained, word2vec=word2vec)
         with run.training(to_do):

@@ -10,7 +10,7 @@ from src.command import command, one_message, task_options
 from src.config import ExperimentConfig, StudyConfig
 from src.config.load import load_config
 from src.data.load import load_task_data
-from src.data.task import Task, read_task
+from src.data.task import Task, read_tasks
 from src.learners import distributed
 from src.learners.make import LEARNERS, make_learner
 from src.results.folder import RunDir
@@ -36,18 +36,28 @@ def main(folder: Path, argv: list[str] | None = None) -> None:
         with distributed.team(args.device) as is_main:
             if not is_main:
                 return
-            start_log(args.outputs / args.data.resolve().name / folder.name)
-            data = load_task_data(args.data, args.outputs, args.skip_bad_rows, launcher.n_local)
-            metrics = RUN[type(config)](config, folder.name, data, args.folds, launcher, args.device)
-        if args.tracker and isinstance(config, ExperimentConfig):
-            track_run(args.tracker, config, RunDir(data.folder / folder.name), metrics, args.outputs / "tracker" / args.tracker)
-        if metrics:
-            log.info(
-                "%s: OOF %sMAE %.4f +- %.4f (sd over folds), RMSE %.4f %s; %d parameters; %.0f CPU seconds",
-                folder.name, own_metric(data.task, metrics), metrics["oof_mae"], metrics["fold_mae_sd"], metrics["oof_rmse"],
-                data.task.unit,
-                metrics["n_parameters"], metrics["cpu_seconds"],
-            )  # fmt: skip
+            for task in read_tasks(args.data, args.target):
+                several = len(task.targets) > 1
+                with one_message(f"{folder.name}, target {task.target_column}" if several else folder.name):
+                    train_target(config, folder.name, task, launcher, args)
+
+
+def train_target(config: Config, name: str, task: Task, launcher: Launcher, args: argparse.Namespace) -> None:
+    """Train an experiment on one target of a task."""
+    start_log(task.runs(args.outputs) / name)
+    data = load_task_data(args.data, args.outputs, args.skip_bad_rows, launcher.n_local, task.target_column)
+    metrics = RUN[type(config)](config, name, data, args.folds, launcher, args.device)
+    if args.tracker and isinstance(config, ExperimentConfig):
+        store = args.outputs / "tracker" / args.tracker
+        track_run(
+            args.tracker, config, RunDir(data.folder / name), metrics, store / task.label if len(task.targets) > 1 else store
+        )
+    if metrics:
+        log.info(
+            "%s%s: OOF %sMAE %.4f +- %.4f (sd over folds), RMSE %.4f %s; %d parameters; %.0f CPU seconds",
+            name, f" on {task.label}" if len(task.targets) > 1 else "", own_metric(task, metrics), metrics["oof_mae"],
+            metrics["fold_mae_sd"], metrics["oof_rmse"], task.unit, metrics["n_parameters"], metrics["cpu_seconds"],
+        )  # fmt: skip
 
 
 def own_metric(task: Task, metrics: dict) -> str:
@@ -75,7 +85,7 @@ def check(config: Config, launcher: Launcher, args: argparse.Namespace) -> None:
     launcher.check()
     if args.launcher == "local":
         distributed.check_device(args.device)
-    read_task(args.data)
+    read_tasks(args.data, args.target)
     check_processes(config, launcher)
     if args.tracker:
         check_tracker(args.tracker, config)
@@ -100,6 +110,9 @@ def start_log(run: Path) -> None:
     to_screen.setLevel(logging.INFO)
     logging.raiseExceptions = False  # a full disk is reported once, not for every line of the log
     root = logging.getLogger()
+    for handler in root.handlers:
+        if type(handler) is logging.FileHandler:  # that of the target before
+            handler.close()
     root.handlers[:] = [to_file, to_screen]
     root.setLevel(logging.INFO)
     logging.getLogger("src").setLevel(logging.DEBUG)  # tracebacks go to the file

@@ -21,7 +21,7 @@ from src.config.load import load_config
 from src.data.folds import assign_folds
 from src.data.load import TaskData, load_folds, load_task_data
 from src.data.target import TargetNormalizer, check_domain
-from src.data.task import MetricName, Task, read_task
+from src.data.task import MetricName, Task
 from src.features.chgnet import base_energies
 from src.learners.distributed import check_device
 from src.learners.learner import Watched
@@ -51,16 +51,15 @@ RANGES: dict[type, dict[str, Range]] = {
 }
 
 
-def search(number: str, task: Path, outputs: Path, n_trials: int, device: str) -> str:
+def search(number: str, task: Task, outputs: Path, n_trials: int, device: str) -> str:
     """Add trials to the study of an experiment in exp/, write the proposal for a new one, and return a summary."""
     check_device(device)
     name = experiment_name(number)
     config: Any = load_config(EXPERIMENTS / name)
     ranges(config)
-    description = read_task(task)
-    folder = outputs / description.name / "tune" / name
-    study = open_study(name, folder, description.metric)
-    data = load_task_data(task, outputs, skip_bad_rows=False, n_jobs=1)
+    folder = task.runs(outputs) / "tune" / name
+    study = open_study(name, folder, task.metric)
+    data = load_task_data(task.folder, outputs, skip_bad_rows=False, n_jobs=1, target=task.target_column)
     rows = data.task.path("train"), data.train.ids.tolist(), data.train.targets
     check_targets(data.task.metric, *rows)
     check_domain(config.target, *rows)

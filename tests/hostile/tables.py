@@ -235,4 +235,78 @@ LABELS = [
         lambda place: place.compare("--score"),
     ),
 ]
-ENTRIES = [*GIVEN_FOLDS, *TABLES, *ROWS, *TASKS, *SAMPLES, *LABELS]
+
+
+def several(name: str, which: str, change: Callable[[str], str], *words: str, command: Callable[[Place], None]) -> Bad:
+    """A file of a task with two targets, the second of which is `gap`; change: of a right one."""
+
+    def damage(place: Place) -> None:
+        for table in ("train", "sample_submission", "test_labels"):
+            place.edit_rows(table, lambda rows: [row.update({"gap": "1.5"}) for row in rows])
+        path = place.task / "task.toml"
+        path.write_text(path.read_text().replace(f'target_column = "{TARGET}"', f'targets = ["{TARGET}", "gap"]'))
+        place.edit(which, change)
+
+    return Bad("several targets", name, damage, words, command)
+
+
+def first_target(text: str) -> str:
+    """Return a table without its last column."""
+    return "".join(line.rpartition(",")[0] + "\n" for line in text.splitlines())
+
+
+def scored(place: Place) -> None:
+    place.compare("--score")
+
+
+SEVERAL = [
+    several(
+        "a sample of one",
+        "sample_submission",
+        first_target,
+        NAME,
+        "expected the columns 'id' and",
+        "named as the targets in task.toml",
+        command=Place.submit,
+    ),
+    several(
+        "a sample with another name",
+        "sample_submission",
+        lambda text: text.replace("gap", "bandgap"),
+        NAME,
+        "named as the targets in task.toml",
+        "'gap'; found",
+        command=Place.submit,
+    ),
+    several(
+        "labels of one", "test_labels", first_target, "test_labels.csv.gz: expected the columns 'id' and 'gap'", command=scored
+    ),
+    several(
+        "a label in words",
+        "test_labels",
+        lambda text: text.replace("1.5", "wide", 1),
+        "test_labels.csv.gz",
+        "'x-12'",
+        "its 'gap' is not finite; correct it",
+        command=scored,
+    ),
+    several(
+        "a target in words",
+        "train",
+        lambda text: text.replace(",1.5", ",wide", 1),
+        FILE,
+        "'x-0'",
+        "'gap' is 'wide', not a finite number",
+        "--skip-bad-rows",
+        command=Place.train,
+    ),
+    several(
+        "a table without one",
+        "train",
+        lambda text: text.replace("gap", "bandgap", 1),
+        FILE,
+        "no column 'gap', named in task.toml",
+        command=Place.train,
+    ),
+]
+ENTRIES = [*GIVEN_FOLDS, *TABLES, *ROWS, *TASKS, *SAMPLES, *LABELS, *SEVERAL]

@@ -10,11 +10,12 @@ import pandas as pd
 from src.data.load import load_task_data
 from src.data.task import Task
 from src.paths import EXPERIMENTS, experiment_name, shown
-from src.results.folder import OOF_COLUMNS, RunDir, read_csv, remedy
+from src.results.folder import OOF_COLUMNS, RunDir, read_csv
 from src.results.predictions import published_folder, same_data
 from src.runs import train
 from src.storage.files import read_json
 from src.storage.names import METRICS
+from src.storage.remedy import remedy
 
 SAME_MACHINE = 1e-5  # largest difference of a row, in units of the spread of targets (about 1 eV/atom)
 OTHER_MACHINE = 0.10  # relative difference of the fold's MAE

@@ -197,7 +197,7 @@ def _files(path: Path, fields: dict[str, Any]) -> dict[str, str]:
     if set(files) & set(OF_A_TEST) and not {"test", "sample_submission"} <= set(files):
         raise ValueError(f"{path}: [files] must name both test and sample_submission, or none of {', '.join(OF_A_TEST)}")
     for which, name in files.items():
-        if not _is_inside(name):
+        if not is_inside(name):
             raise ValueError(f"{path}: [files] {which} = {_shown(name)} is not a file inside {path.parent}")
     return files
 
@@ -214,7 +214,7 @@ def _shown(value: object) -> str:
     return repr(value)[:MAX_TEXT]
 
 
-def _is_inside(name: object) -> bool:
+def is_inside(name: object) -> bool:
     """Return whether a name is a relative one that does not climb out of the folder; links are the user's own affair."""
     if not isinstance(name, str) or not _is_text(name) or not name.isprintable():
         return False

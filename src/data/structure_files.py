@@ -32,11 +32,15 @@ def structures_key(task: Task, table: Path) -> list[str]:
     if task.structure_format == "cif":
         return []
     folder = structures_folder(task, table)
-    return [task.structure_format, *([] if folder is None else [_hash_of_files(folder, _names(task, table))])]
+    return [
+        task.structure_format,
+        *([] if folder is None else [_hash_of_files(folder, names_of_files(table, task.structure_column))]),
+    ]
 
 
-def _names(task: Task, table: Path) -> list[str]:
-    return [row[task.structure_column] for row in read_rows(table) if task.structure_column in row]
+def names_of_files(table: Path, column: str) -> list[str]:
+    """Return the names in the structure column of a table, one for each row; none if it lacks the column."""
+    return [row[column] for row in read_rows(table) if column in row]
 
 
 def _hash_of_files(folder: Path, names: list[str]) -> str:

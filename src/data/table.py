@@ -176,7 +176,7 @@ def parse_rows(rows: Sequence[Row], task: Task, has_target: bool, folder: Path |
         crystal, reasons = None, []
         try:
             crystal = _crystal(row[task.structure_column], task, folder)
-            reasons += _contradictions(crystal, row, (*task.numeric_columns, *task.categorical_columns))
+            reasons += contradictions(crystal, row, (*task.numeric_columns, *task.categorical_columns))
         except ValueError as error:
             reasons.append(f"unreadable structure in {task.structure_column!r} ({error})")
         reasons += _flaws_of_id(row[task.id_column], task.id_column)
@@ -205,7 +205,7 @@ def _flaws_of_id(text: str, column: str) -> list[str]:
     return [f"{column!r} has {len(text)} characters; the limit is {MAX_ID}"] if len(text) > MAX_ID else []
 
 
-def _contradictions(crystal: Crystal, row: Row, other: Collection[str] = ()) -> list[str]:
+def contradictions(crystal: Crystal, row: Row, other: Collection[str] = ()) -> list[str]:
     """Return the contradictions between a crystal and the count columns (element symbols and nsites).
 
     A formula is only compared with the proportions of the elements. other: columns that count nothing, whatever their names.

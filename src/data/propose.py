@@ -1,6 +1,5 @@
 """Tables of a competition -> the description of a task: which column is what."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +8,7 @@ from typing import NamedTuple
 
 from src.data.column_kinds import counts, kind
 from src.data.sniff import Column, columns_of, format_of
-from src.data.task import StructureFormat
+from src.data.task import MetricName, StructureFormat, Target, description
 
 LOOKED_AT = ("train", "test", "sample_submission", "folds")
 ID_NAMES = (r"id", r".*[ _-]id|\w{2,5}id", r".*material.*|.*name|key", r"(?s).*")  # the likelier first
@@ -58,25 +57,12 @@ class Proposal:
     categorical: Sequence[str] = ()
     roles: Sequence[Role] = field(default_factory=list)
 
-    def to_toml(self, metric: str, files: Mapping[str, str]) -> str:
+    def to_toml(self, metric: MetricName, files: Mapping[str, str]) -> str:
         """Return the text of task.toml. files: name in [files] -> file or folder."""
-        several = len(self.targets) > 1
-        fields = {
-            "id_column": self.id_column,
-            "structure_column": self.structure_column,
-            **({} if self.structure_format == "cif" else {"structure_format": self.structure_format}),
-            **({"targets": list(self.targets)} if several else {"target_column": self.targets[0]}),
-            "unit": list(self.units) if len(set(self.units)) > 1 else self.units[0],
-            "metric": metric,
-            **({"numeric_columns": list(self.numeric)} if self.numeric else {}),
-            **({"categorical_columns": list(self.categorical)} if self.categorical else {}),
-        }
-        lines = ["# Written by input/new_task.py. What each line means: docs/own-data.md", *_lines(fields), "", "[files]"]
-        return "\n".join([*lines, *_lines(files)]) + "\n"
-
-
-def _lines(fields: Mapping[str, object]) -> list[str]:
-    return [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in fields.items()]  # JSON's are TOML's
+        named = [Target(column, unit) for column, unit in zip(self.targets, self.units, strict=True)]
+        return description(
+            self.id_column, self.structure_column, named, metric, files, self.structure_format, self.numeric, self.categorical
+        )
 
 
 def propose(files: Mapping[str, Path], wishes: Wishes) -> Proposal:

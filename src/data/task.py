@@ -1,7 +1,8 @@
 """Names of a competition's columns and files, read from input/<task>/task.toml."""
 
+import json
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
@@ -113,6 +114,37 @@ def read_tasks(folder: Path, targets: Sequence[str] | None = None, only_one: boo
     if only_one and targets is None and len(columns) > 1:
         raise ValueError(f"{path} has several targets; choose one with --target: {', '.join(columns)}")
     return [replace(task, target=target) for target in task.targets if targets is None or target.column in targets]
+
+
+def description(
+    id_column: str,
+    structure_column: str,
+    targets: Sequence[Target],
+    metric: MetricName,
+    files: Mapping[str, str],
+    structure_format: StructureFormat = "cif",
+    numeric: Sequence[str] = (),
+    categorical: Sequence[str] = (),
+) -> str:
+    """Return the text of a task.toml, which `read_task` reads. files: name in [files] -> file or folder."""
+    units = [target.unit for target in targets]
+    fields = {
+        "id_column": id_column,
+        "structure_column": structure_column,
+        **({} if structure_format == "cif" else {"structure_format": structure_format}),
+        **({"targets": [t.column for t in targets]} if len(targets) > 1 else {"target_column": targets[0].column}),
+        "metric": metric,
+        "unit": units if len(set(units)) > 1 else units[0],
+        **({"numeric_columns": [*numeric]} if numeric else {}),
+        **({"categorical_columns": [*categorical]} if categorical else {}),
+    }
+    lines = ["# What the columns and files of this task are called, and what is predicted. Read by src/data/task.py."]
+    lines += [*map(_line, fields, fields.values()), "", "[files]", *map(_line, files, files.values()), ""]
+    return "\n".join(lines)
+
+
+def _line(key: str, value: object) -> str:
+    return f"{key} = {json.dumps(value, ensure_ascii=False)}"  # of texts and lists of them, JSON is TOML
 
 
 def _read(path: Path) -> dict[str, Any]:

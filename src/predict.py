@@ -17,7 +17,6 @@ import joblib
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pymatgen.core import Composition
 
 from src.config import BlendConfig, ExperimentConfig, TargetConfig
 from src.data.crystal import Crystal
@@ -152,7 +151,7 @@ class Predictor:
             remarks = self.training.remarks(alike or likeness(Crystals.from_list(list(crystals.values())), self.n_jobs))
             rows.loc[done, bounds] = values
             rows.loc[done, "remark"] = [fault or remark for fault, remark in zip(faults, remarks, strict=True)]
-            rows.loc[done, "formula"] = [_formula(crystal) for crystal in crystals.values()]
+            rows.loc[done, "formula"] = [crystal.reduced_formula for crystal in crystals.values()]
         return rows[["name", "formula", *bounds, "remark"]]
 
     def features(self, structures: Iterable[Any]) -> NDArray[np.float32]:
@@ -259,8 +258,3 @@ def _training_set(found: Predictions, task: Task, outputs: Path, n_jobs: int) ->
         data = load_task_data(task.folder, outputs, skip_bad_rows=True, n_jobs=n_jobs, target=task.target_column)
         TrainingSet.cached(data.train, data.train_key, data.cache, n_jobs).save(path)
     return TrainingSet.load(path, remedy(path))
-
-
-def _formula(crystal: Crystal) -> str:
-    numbers, counts = np.unique(crystal.atomic_numbers, return_counts=True)
-    return str(Composition(dict(zip(numbers.tolist(), counts.tolist(), strict=True))).reduced_formula)

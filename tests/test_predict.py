@@ -152,7 +152,7 @@ VASP4 = "old\n1.0\n3 0 0\n0 3 0\n0 0 3\n1 1\nDirect\n0 0 0\n.5 .5 .5\n"
     ("name", "text", "reason"),
     [
         ("bad.cif", "data_x\n", "0 structures, expected one"),
-        ("POSCAR_4", VASP4, "Elements in POSCAR cannot be determined"),
+        ("POSCAR_4", VASP4, "the POSCAR names no elements; write their symbols into line 6"),
         ("list.json", "[]", "holds no structure"),
         ("other.json", '{"a": 1}', "not the JSON of a pymatgen Structure"),
         ("broken.json", "{", "JSONDecodeError|Expecting"),

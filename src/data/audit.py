@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pymatgen.analysis.structure_matcher import StructureMatcher
-from pymatgen.core import Element
+from pymatgen.core import Element, Structure
 from tqdm import tqdm
 
 from src.data.describe import describe
@@ -20,12 +20,12 @@ MAX_SHOWN = 10
 
 def audit(data: TaskData, fold: NDArray[np.int64]) -> str:
     """Return the findings on the tables of a task as text. fold: (n_train,)."""
-    groups = duplicate_groups(data.train, data.test)
+    groups, has_structure = duplicate_groups(data.train, data.test), data.train.crystals.has_structure
     counts, test_counts = (table.crystals.element_counts for table in (data.train, data.test))
     lines = [_adversarial_text(data)] if data.task.has_test else []
     lines += [
         f"target by fold ({data.task.unit}):\n{target_by_fold(data.train.targets, fold).round(3).to_string()}\n",
-        f"{_duplicates_text(groups, pd.Series(fold, index=data.train.ids))}\n",
+        f"{_duplicates_text(groups, pd.Series(fold, index=data.train.ids), has_structure)}\n",
     ]
     if data.task.has_test:
         lines.append(f"elements that only test crystals have: {', '.join(missing_elements(counts, test_counts)) or 'none'}")
@@ -44,31 +44,38 @@ def _adversarial_text(data: TaskData) -> str:
     )
 
 
-def _duplicates_text(groups: list[pd.DataFrame], fold: pd.Series) -> str:
+def _duplicates_text(groups: list[pd.DataFrame], fold: pd.Series, has_structure: bool) -> str:
     """Return how many groups of duplicates cross tables or folds, and the first of them. fold: by id of the crystal."""
     across = [group for group in groups if group["table"].nunique() == 2]
     folds = [group.loc[group["table"] == "train", "id"].map(fold).nunique() for group in groups]
+    what = "matching structures" if has_structure else "equal formulas"
     lines = [
-        f"{len(groups)} groups of matching structures; {len(across)} with training and test crystals, "
+        f"{len(groups)} groups of {what}; {len(across)} with training and test crystals, "
         f"{sum(n > 1 for n in folds)} with crystals of different folds"
     ]
     for group in groups[:MAX_SHOWN]:
         ids = ", ".join(f"{row.id} ({row.table})" for row in group.itertuples())
-        lines.append(f"  {group['formula'].iloc[0]} (space group {group['space_group'].iloc[0]}): {ids}")
+        space_group = f" (space group {group['space_group'].iloc[0]})" if has_structure else ""
+        lines.append(f"  {group['formula'].iloc[0]}{space_group}: {ids}")
     if len(groups) > MAX_SHOWN:
         lines.append(f"  and {len(groups) - MAX_SHOWN} more")
     return "\n".join(lines)
 
 
 def _features(table: CrystalTable) -> pd.DataFrame:
-    """Return fractions of elements, size, volume per atom and lattice lengths: crystals described without their energy."""
+    """Return fractions of elements, size, volume per atom and lattice lengths: crystals described without their energy.
+
+    Formulas have neither volume nor lengths.
+    """
     counts = table.crystals.element_counts
     present = [f"fraction of {Element.from_Z(z).symbol}" for z in range(1, 104)]
     features = pd.DataFrame(counts[:, 1:104] / counts.sum(axis=1, keepdims=True), columns=present)
+    features = features.assign(**{"number of elements": (counts > 0).sum(axis=1), "number of atoms": counts.sum(axis=1)})
+    if not table.crystals.has_structure:
+        return features
     crystals = [table.crystals[i] for i in range(len(table.ids))]
     lengths = np.array([np.sort(np.linalg.norm(crystal.lattice, axis=1)) for crystal in crystals])
     return features.assign(
-        **{"number of elements": (counts > 0).sum(axis=1), "number of atoms": counts.sum(axis=1)},
         **{"volume per atom": [crystal.volume / crystal.n_atoms for crystal in crystals]},
         **{f"{name} lattice vector": lengths[:, i] for i, name in enumerate(("shortest", "middle", "longest"))},
     )
@@ -110,21 +117,29 @@ def missing_elements(element_counts: NDArray[np.int64], other_counts: NDArray[np
 def duplicate_groups(train: CrystalTable, test: CrystalTable) -> list[pd.DataFrame]:
     """Return groups of crystals that StructureMatcher finds equal at one volume, within one reduced formula and space group.
 
-    Each group has the columns table (`train` or `test`), id, formula, space_group.
+    Each group has the columns table (`train` or `test`), id, formula, space_group. Of formulas alone, equal ones are groups.
     """
     tables = {"train": train, "test": test}
     everything = pd.concat([describe(table).assign(table=name, row=np.arange(len(table.ids))) for name, table in tables.items()])
-    candidates = [group for _, group in everything.groupby(["formula", "space_group"]) if len(group) > 1]
-    matcher, found = StructureMatcher(), []
+    has_structure = train.crystals.has_structure
+    same = ["formula", "space_group"] if has_structure else ["formula"]
+    candidates = [group for _, group in everything.groupby(same) if len(group) > 1]
+    if not has_structure:
+        return [group[["table", "id", "formula"]].reset_index(drop=True) for group in candidates]
+    found = []
     for group in tqdm(candidates, desc="matching structures", disable=len(candidates) < 50, mininterval=1):
         structures = [
             tables[name].crystals[int(row)].to_structure() for name, row in zip(group["table"], group["row"], strict=True)
         ]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            matched = matcher.group_structures(structures)
-        for equal in matched:
-            if len(equal) > 1:
-                rows = [next(i for i, own in enumerate(structures) if own is structure) for structure in equal]
-                found.append(group.iloc[rows][["table", "id", "formula", "space_group"]].reset_index(drop=True))
+        for rows in _matching(structures):
+            found.append(group.iloc[rows][["table", "id", "formula", "space_group"]].reset_index(drop=True))
     return found
+
+
+def _matching(structures: list[Structure]) -> list[list[int]]:
+    """Return the numbers of the structures of each group that match, if it has two or more."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        matched = StructureMatcher().group_structures(structures)
+    groups = [[next(i for i, own in enumerate(structures) if own is structure) for structure in equal] for equal in matched]
+    return [group for group in groups if len(group) > 1]

@@ -1,13 +1,14 @@
-"""Crystal: a lattice and its atoms, independent of files and graphs."""
+"""Crystal: a lattice and its atoms, or only the atoms of a formula, independent of files and graphs."""
 
 from dataclasses import dataclass
 
 import moyopy
 import numpy as np
 from numpy.typing import NDArray
-from pymatgen.core import DummySpecies, Lattice, Structure
+from pymatgen.core import Composition, DummySpecies, Lattice, Structure
 
 from src.data.cif import parse_cif
+from src.data.formula import parse_formula
 
 N_ELEMENTS = 119  # every per-element table is indexed by atomic number; index 0 is unused
 MIN_THICKNESS = 0.5  # Angstrom, between opposite faces of a cell; the thinnest primitive cells of elements have 2
@@ -19,10 +20,10 @@ MAX_VOLUME = 20_000.0  # Angstrom^3 per atom: one atom in a cube with a side of 
 
 @dataclass(frozen=True, eq=False)
 class Crystal:
-    """One ordered periodic structure.
+    """One ordered periodic structure, or a formula alone.
 
-    lattice: (3, 3), Angstrom, lattice vectors as rows.
-    frac_coords: (n_atoms, 3), fractional.
+    lattice: (3, 3), Angstrom, lattice vectors as rows; (0, 3) if there is no structure.
+    frac_coords: (n_atoms, 3), fractional; NaN if there is no structure.
     atomic_numbers: (n_atoms,).
     """
 
@@ -34,6 +35,17 @@ class Crystal:
     def n_atoms(self) -> int:
         """Number of atoms in the cell."""
         return len(self.atomic_numbers)
+
+    @property
+    def reduced_formula(self) -> str:
+        """Reduced chemical formula, the same for every cell."""
+        counts = {z: int(n) for z, n in enumerate(self.element_counts) if n}
+        return str(Composition(counts).reduced_formula)
+
+    @property
+    def has_structure(self) -> bool:
+        """False for a formula: its atoms have no places."""
+        return len(self.lattice) > 0
 
     @property
     def cart_coords(self) -> NDArray[np.float64]:
@@ -77,6 +89,13 @@ class Crystal:
     def from_cif(cls, cif: str) -> "Crystal":
         """Return the Crystal in the text of a CIF, in the cell as written; raise ValueError as `parse_cif` does."""
         return cls.from_structure(parse_cif(cif))
+
+    @classmethod
+    def from_formula(cls, formula: str) -> "Crystal":
+        """Return the atoms of a chemical formula, without a structure; raise ValueError as `parse_formula` does."""
+        counts = parse_formula(formula)
+        numbers = np.repeat(np.array(list(counts), dtype=np.int64), list(counts.values()))
+        return cls(np.zeros((0, 3)), np.full((len(numbers), 3), np.nan), numbers)
 
     def to_structure(self) -> Structure:
         """Return the crystal as a pymatgen Structure."""

@@ -3,6 +3,7 @@
 import logging
 
 import moyopy
+import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
@@ -10,6 +11,7 @@ from src.data.crystal import Crystal
 from src.data.table import CrystalTable
 
 SYMPREC = 1e-2  # Angstrom; looser than the graphs' tolerance: the aim is to recognise a symmetry, not to impose it
+SYMMETRY = ("space_group", "crystal_system")
 SYSTEMS = ("triclinic", "monoclinic", "orthorhombic", "tetragonal", "trigonal", "hexagonal", "cubic")
 
 
@@ -24,13 +26,17 @@ def crystal_system(space_group: int) -> str:
 
 
 def describe(table: CrystalTable) -> pd.DataFrame:
-    """Return one row for each crystal: id, formula, n_elements, n_atoms, space_group, crystal_system."""
+    """Return one row for each crystal: id, formula, n_elements, n_atoms, space_group, crystal_system.
+
+    The last two columns are left out if there are formulas among them.
+    """
     logging.getLogger("moyo").setLevel(logging.ERROR)  # it warns about cells that are not primitive
-    rows = []
+    rows, has_structure = [], table.crystals.has_structure
     for i in tqdm(range(len(table.ids)), desc="space groups", disable=len(table.ids) < 500, mininterval=1):
         crystal = table.crystals[i]
-        number = space_group_number(crystal)
-        composition = crystal.to_structure().composition
-        formula, n_elements = composition.reduced_formula, len(composition)
-        rows.append((table.ids[i], formula, n_elements, crystal.n_atoms, number, crystal_system(number)))
-    return pd.DataFrame(rows, columns=["id", "formula", "n_elements", "n_atoms", "space_group", "crystal_system"])
+        row = [table.ids[i], crystal.reduced_formula, len(np.unique(crystal.atomic_numbers)), crystal.n_atoms]
+        if has_structure:
+            number = space_group_number(crystal)
+            row += [number, crystal_system(number)]
+        rows.append(row)
+    return pd.DataFrame(rows, columns=["id", "formula", "n_elements", "n_atoms", *(SYMMETRY if has_structure else ())])

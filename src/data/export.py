@@ -1,6 +1,5 @@
 """Export of a task folder with the competition's columns: the inverse of `table.py`, for the scripts in input/."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from numpy.typing import NDArray
 from pymatgen.core import Element, Structure
 from pymatgen.io.cif import CifWriter
 
-from src.data.task import MetricName, Target
+from src.data.task import MetricName, Target, description
 from src.storage.files import write_csv
 
 # The 89 elements of the Materials Project and of the Nishika competition's columns: Z <= 94 without Po, At, Rn, Fr, Ra.
@@ -74,21 +73,6 @@ def write_description(
     categorical: Sequence[str] = (),
 ) -> None:
     """Write task.toml. files: keys of FILES. numeric, categorical: further columns that learners may use."""
-    only = targets[0] if len(targets) == 1 else None
-    fields = {
-        "id_column": ID,
-        "structure_column": CIF,
-        **({"target_column": only.column} if only else {"targets": [target.column for target in targets]}),
-        "metric": metric,
-        "unit": only.unit if only else [target.unit for target in targets],
-        **({"numeric_columns": [*numeric]} if numeric else {}),
-        **({"categorical_columns": [*categorical]} if categorical else {}),
-    }
-    lines = ["# What the columns and files of this task are called, and what is predicted. Read by src/data/task.py."]
-    lines += [_line(key, value) for key, value in fields.items()]
-    lines += ["", "[files]", *(_line(which, FILES[which]) for which in files), ""]
-    (folder / "task.toml").write_text("\n".join(lines), encoding="utf-8")
-
-
-def _line(key: str, value: str | list[str]) -> str:
-    return f"{key} = {json.dumps(value, ensure_ascii=False)}"  # of texts and lists of them, JSON is TOML
+    named = {which: FILES[which] for which in files}
+    text = description(ID, CIF, targets, metric, named, numeric=numeric, categorical=categorical)
+    (folder / "task.toml").write_text(text, encoding="utf-8")

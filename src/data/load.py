@@ -11,9 +11,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from src.config import FoldConfig
-from src.data import cif, crystal, rows, table
+from src.data import cif, crystal, formats, formula, rows, table
 from src.data.folds import assign_folds, read_folds
 from src.data.rows import read_rows
+from src.data.structure_files import structures_key
 from src.data.table import CrystalTable, read_table
 from src.data.task import Task, read_task
 from src.storage import ragged
@@ -24,7 +25,10 @@ from src.storage.ragged import RaggedStore
 
 log = logging.getLogger(__name__)
 REMEDY = "remove it, and train.py will write it again"
-CODE = (table.__file__, rows.__file__, crystal.__file__, cif.__file__, ragged.__file__)  # what parses and stores a table
+CODE = (  # what parses and stores a table
+    *(table.__file__, rows.__file__, formats.__file__, formula.__file__, crystal.__file__, cif.__file__),
+    ragged.__file__,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,13 +73,15 @@ def load_task_data(data: Path, outputs: Path, skip_bad_rows: bool, n_jobs: int, 
     task = read_task(data, target)
     loaded = {}
     tables = ("train", "test") if task.has_test else ("train",)
+    structures = {which: structures_key(task, task.path(which)) for which in tables}
     for which in tables:
-        loaded[which] = _load(task, which, which == "train", skip_bad_rows, _cache(task, outputs), n_jobs)
+        loaded[which] = _load(task, which, which == "train", skip_bad_rows, _cache(task, outputs), n_jobs, structures[which])
     (train, train_key), (test, test_key) = loaded["train"], loaded.get("test", (_no_rows(), ""))
     left_out = _left_out(task, train) if skip_bad_rows else []
     if left_out:
         log.warning("%s: %d bad rows are left out: %s", task.path("train"), len(left_out), " ".join(left_out))
     parts = [*(task.path(which).read_bytes() for which in tables), repr((_columns(task), left_out)).encode()]
+    parts += [key.encode() for which in tables for key in structures[which]]
     given = None
     if "folds" in task.files:
         path = task.path("folds")
@@ -104,11 +110,15 @@ def _left_out(task: Task, train: CrystalTable) -> list[str]:
     return sorted((written - Counter(train.ids.tolist())).elements())
 
 
-def _load(task: Task, which: str, has_target: bool, skip: bool, cache: Path, n_jobs: int) -> tuple[CrystalTable, str]:
+def _load(
+    task: Task, which: str, has_target: bool, skip: bool, cache: Path, n_jobs: int, structures: list[str]
+) -> tuple[CrystalTable, str]:
     path = task.path(which)
     content = hashlib.sha256(path.read_bytes()).hexdigest()
     columns = task.id_column, task.structure_column, *(target.column for target in task.targets)
-    key = cache_key(content, [columns, has_target, skip and has_target], CODE, ["pymatgen-core", "numpy"])
+    further = (*task.numeric_columns, *task.categorical_columns)  # no counts of elements, whatever their names
+    settings = [columns, has_target, skip and has_target, structures, further]
+    key = cache_key(content, settings, CODE, ["pymatgen-core", "numpy"])
     stored = RaggedStore.cached(cache / f"crystals-{key}", lambda: read_table(path, task, has_target, skip, n_jobs).to_store())
     return CrystalTable.from_store(stored, task.target_idx), key
 

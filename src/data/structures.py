@@ -1,25 +1,20 @@
 """Structure files, folders and tables of unknown crystals -> crystals, each with its name or the reason why it is unreadable."""
 
-import json
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pymatgen.core import Lattice, Structure
-
-from src.data.cif import MAX_ATOMS
 from src.data.crystal import Crystal
+from src.data.formats import READERS, is_structure_file, reason, structures_in, to_crystal
 from src.data.rows import Row, read_rows
+from src.data.structure_files import structures_folder
 from src.data.table import parse_rows
 from src.data.task import Task
 from src.storage.cache import in_chunks
 
 TABLES = (".csv", ".csv.gz")
 CHUNK = 32  # files or rows that a process reads per task
-MAX_BYTES = 50_000_000  # of a structure file; 2,000 atoms take a few hundred thousand
-MAX_SHOWN = 300  # characters of a reason
 
 
 class Found(NamedTuple):
@@ -37,25 +32,6 @@ class Source(NamedTuple):
     path: Path
     row: Row | None = None
     reason: str = ""
-
-
-def to_crystal(structure: Any) -> Crystal:
-    """Return the Crystal of a pymatgen Structure or of ASE's Atoms; a Crystal stays as it is.
-
-    Raises ValueError for anything else, for atoms that are not periodic in all directions, and as `Crystal.from_structure`.
-    """
-    if isinstance(structure, Crystal):
-        return structure
-    if hasattr(structure, "get_scaled_positions"):
-        if not all(structure.pbc):
-            raise ValueError("the atoms are not periodic in all three directions")
-        cell, symbols = structure.cell.array, structure.get_chemical_symbols()
-        structure = Structure(Lattice(cell), symbols, structure.get_scaled_positions(wrap=False))
-    if not hasattr(structure, "frac_coords"):
-        raise ValueError(f"{type(structure).__name__} is neither a pymatgen Structure nor ASE's Atoms")
-    if len(structure) > MAX_ATOMS:
-        raise ValueError(f"the cell has {len(structure)} atoms; the limit is {MAX_ATOMS}")
-    return Crystal.from_structure(structure)
 
 
 def read_structures(paths: Iterable[Path], task: Task, n_jobs: int = 1) -> list[Found]:
@@ -100,22 +76,15 @@ def _rows(path: Path, task: Task) -> Iterator[Source]:
 
 
 def _is_known(path: Path) -> bool:
-    return not path.name.startswith(".") and (path.name.lower().endswith(TABLES) or _reader(path) is not None)
-
-
-def _reader(path: Path) -> "Callable[[Path], list[Any]] | None":
-    """Return the function that reads a structure file, chosen by the file's name."""
-    name = path.name.lower()
-    kind = next((kind for kind in READERS if name.endswith(kind) or (kind in NAMES and name.startswith(kind))), None)
-    return READERS[kind] if kind else None
+    return not path.name.startswith(".") and (path.name.lower().endswith(TABLES) or is_structure_file(path))
 
 
 def _read_chunk(task: Task, chunk: Sequence[Source]) -> list[Found]:
     found: list[Found] = []
     for source in chunk:
         if source.row is not None:
-            crystal, _, reason = parse_rows([source.row], task, has_target=False)[0]
-            found.append(Found(source.name, None if reason else crystal, reason))
+            (row,) = parse_rows([source.row], task, has_target=False, folder=structures_folder(task, source.path))
+            found.append(Found(source.name, None if row.reason else row.crystal, row.reason))
         else:
             found += [Found(source.name, None, source.reason)] if source.reason else _read_file(source)
     return found
@@ -123,15 +92,10 @@ def _read_chunk(task: Task, chunk: Sequence[Source]) -> list[Found]:
 
 def _read_file(source: Source) -> list[Found]:
     """Return the structures of a file; if it holds several, their numbers are added to its name."""
-    reader = _reader(source.path)
     try:
-        if reader is None or source.path.stat().st_size > MAX_BYTES:
-            raise ValueError(f"the file has {source.path.stat().st_size} bytes; the limit is {MAX_BYTES}")
-        structures = reader(source.path)
-        if not structures:
-            raise ValueError("the file holds no structure")
-    except Exception as error:  # pymatgen and ASE raise exceptions of nearly any type
-        return [Found(source.name, None, _shortened(error))]
+        structures = structures_in(source.path)
+    except ValueError as error:
+        return [Found(source.name, None, reason(error))]
     names = [source.name] if len(structures) == 1 else [f"{source.name}#{i}" for i in range(len(structures))]
     return [checked(name, structure) for name, structure in zip(names, structures, strict=True)]
 
@@ -141,57 +105,4 @@ def checked(name: str, structure: Any) -> Found:
     try:
         return Found(name, to_crystal(structure))
     except ValueError as error:
-        return Found(name, None, _shortened(error))
-
-
-def _shortened(error: Exception) -> str:
-    text = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-    return " ".join(text.split())[:MAX_SHOWN]
-
-
-def _read_cif(path: Path) -> list[Any]:
-    return [Crystal.from_cif(path.read_text(encoding="utf-8", errors="replace"))]
-
-
-def _read_poscar(path: Path) -> list[Any]:
-    from pymatgen.io.vasp.inputs import Poscar  # takes a second to import
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.filterwarnings("error", message="Elements in POSCAR cannot be determined")  # it would make up elements
-        return [Poscar.from_str(path.read_text(encoding="utf-8")).structure]
-
-
-def _read_json(path: Path) -> list[Any]:
-    data = json.loads(path.read_text(encoding="utf-8"))
-    return [_from_dict(one) for one in (data if isinstance(data, list) else [data])]
-
-
-def _from_dict(data: Any) -> Structure:
-    """Return pymatgen's structure from its dictionary, without properties: it would import and call what these name."""
-    try:
-        sites = [
-            {"species": [{"element": one["element"], "occu": one["occu"]} for one in site["species"]], "abc": site["abc"]}
-            for site in data["sites"]
-        ]
-        return Structure.from_dict({"lattice": {"matrix": data["lattice"]["matrix"]}, "sites": sites})
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"not the JSON of a pymatgen Structure ({type(error).__name__}: {error})") from error
-
-
-def _read_xyz(path: Path) -> list[Any]:
-    from ase.io import read
-
-    return list(read(path, index=":", format="extxyz"))
-
-
-READERS: dict[str, Callable[[Path], list[Any]]] = {
-    ".cif": _read_cif,
-    ".json": _read_json,
-    ".xyz": _read_xyz,
-    ".extxyz": _read_xyz,
-    ".vasp": _read_poscar,
-    "poscar": _read_poscar,
-    "contcar": _read_poscar,
-}
-NAMES = ("poscar", "contcar")  # VASP's files begin with these names, or end with them after a dot
+        return Found(name, None, reason(error))

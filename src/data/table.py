@@ -2,10 +2,11 @@
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,9 @@ from numpy.typing import NDArray
 from pymatgen.core import Element
 
 from src.data.crystal import N_ELEMENTS, Crystal
+from src.data.formats import crystal_in_file, crystal_in_text
 from src.data.rows import MAX_NAMED, Row, number, read_rows
+from src.data.structure_files import structures_folder
 from src.data.task import Task
 from src.storage.cache import in_chunks
 from src.storage.ragged import RaggedStore
@@ -24,6 +27,7 @@ ROW_FIELDS = ("ids", "all_targets")  # of a stored table, one entry per row
 MAX_ID = 200  # characters; ids are stored at the width of the longest
 MAX_SHOWN = 300  # characters of a reason
 CHUNK = 64  # rows that a process parses per task
+SLACK = 2e-3  # of all atoms, by which counts of elements may differ from a formula: both may be rounded
 SYMBOLS = {Element.from_Z(z).symbol: z for z in range(1, N_ELEMENTS)}
 
 
@@ -44,6 +48,17 @@ class Crystals:
         """Return the name of crystal i in messages: its id if the table has one, otherwise its number."""
         ids = self.store.arrays.get("ids")
         return f"crystal number {i}" if ids is None else f"crystal {str(ids[i])!r}"
+
+    @property
+    def has_structure(self) -> bool:
+        """True if all crystals have a structure, False if there are formulas among them."""
+        return self.store.offsets["lattice"][-1] == 3 * len(self)
+
+    def check_structures(self, what: str) -> None:
+        """Raise ValueError, which names the first crystal that is a formula alone. what: needs structures."""
+        if not self.has_structure:
+            first = int(np.flatnonzero(np.diff(self.store.offsets["lattice"]) == 0)[0])
+            raise ValueError(f"{what}: a structure is needed, and {self.name(first)} is a formula alone")
 
     @property
     def element_counts(self) -> NDArray[np.int64]:
@@ -93,12 +108,39 @@ class CrystalTable:
         return cls(np.array(store.arrays["ids"]), Crystals(store), e_form, values)
 
 
+class Parsed(NamedTuple):
+    """What a row holds. targets: none in a test table. reason: what is wrong with the row, '' if nothing is."""
+
+    crystal: Crystal | None
+    targets: list[float]
+    reason: str
+
+
 def read_table(path: Path, task: Task, has_target: bool, skip_bad_rows: bool = False, n_jobs: int = 1) -> CrystalTable:
     """Read a competition table.
 
     has_target: True for a training table, all targets of which must be finite numbers in every row.
     skip_bad_rows: leave out the bad rows of a training table and log them; rows of a test table are never left out.
     Raises ValueError listing the bad rows with ids and reasons.
+    """
+    ids, parsed = parse_table(path, task, has_target, n_jobs)
+    bad = [i for i, row in enumerate(parsed) if row.reason]
+    if bad:
+        messages = [f"record {i + 2}, {ids[i][:MAX_ID]!r}: {parsed[i].reason}" for i in bad]
+        _refuse(path, messages, skippable=has_target, skip=skip_bad_rows)
+    kept = [i for i, row in enumerate(parsed) if not row.reason]
+    if not kept:
+        raise ValueError(f"{path}: no rows are left")
+    crystals = Crystals.from_list([crystal for i in kept if (crystal := parsed[i].crystal) is not None])
+    values = np.array([parsed[i].targets for i in kept]) if has_target else None
+    e_form = None if values is None else values[:, task.target_idx]
+    return CrystalTable(np.array([ids[i] for i in kept]), crystals, e_form, values)
+
+
+def parse_table(path: Path, task: Task, has_target: bool, n_jobs: int = 1) -> tuple[list[str], list[Parsed]]:
+    """Return the ids of a table and what its rows hold, or what is wrong with them.
+
+    Raises ValueError if it is no table, or if it lacks a column that task.toml names.
     """
     needed = [task.id_column, task.structure_column, *(target.column for target in task.targets if has_target)]
     ids = []
@@ -107,23 +149,12 @@ def read_table(path: Path, task: Task, has_target: bool, skip_bad_rows: bool = F
         if missing:
             raise ValueError(f"{path}: no column {', '.join(map(repr, missing))}, named in task.toml; the header has {list(row)}")
         ids.append(row[task.id_column])
-    parse = partial(parse_rows, task=task, has_target=has_target)
+    parse = partial(parse_rows, task=task, has_target=has_target, folder=structures_folder(task, path))
     chunks = in_chunks(parse, read_rows(path), len(ids), CHUNK, f"reading {path.name}", n_jobs)
     parsed = [row for chunk in chunks for row in chunk]
-    reasons = [reason for _, _, reason in parsed]
     for i in np.flatnonzero(pd.Index(ids).duplicated()):
-        reasons[i] = "; ".join(filter(None, [reasons[i], "duplicate id"]))
-    bad = [i for i, reason in enumerate(reasons) if reason]
-    if bad:
-        messages = [f"record {i + 2}, {ids[i][:MAX_ID]!r}: {reasons[i]}" for i in bad]
-        _refuse(path, messages, skippable=has_target, skip=skip_bad_rows)
-    kept = [i for i, reason in enumerate(reasons) if not reason]
-    if not kept:
-        raise ValueError(f"{path}: no rows are left")
-    crystals = Crystals.from_list([crystal for i in kept if (crystal := parsed[i][0]) is not None])
-    values = np.array([parsed[i][1] for i in kept]) if has_target else None
-    e_form = None if values is None else values[:, task.target_idx]
-    return CrystalTable(np.array([ids[i] for i in kept]), crystals, e_form, values)
+        parsed[i] = parsed[i]._replace(reason="; ".join(filter(None, [parsed[i].reason, "duplicate id"])))
+    return ids, parsed
 
 
 def _refuse(path: Path, messages: list[str], skippable: bool, skip: bool) -> None:
@@ -138,14 +169,14 @@ def _refuse(path: Path, messages: list[str], skippable: bool, skip: bool) -> Non
     log.warning("%s\nthese rows are left out", text)
 
 
-def parse_rows(rows: Sequence[Row], task: Task, has_target: bool) -> list[tuple[Crystal | None, list[float], str]]:
-    """Return for each row the crystal, the targets (none in a test table) and what is wrong with it ('' if nothing is)."""
+def parse_rows(rows: Sequence[Row], task: Task, has_target: bool, folder: Path | None = None) -> list[Parsed]:
+    """Return what each row holds. folder: that of the structure files, if the rows name files."""
     parsed = []
     for row in rows:
         crystal, reasons = None, []
         try:
-            crystal = Crystal.from_cif(row[task.structure_column])
-            reasons += _contradictions(crystal, row)
+            crystal = _crystal(row[task.structure_column], task, folder)
+            reasons += contradictions(crystal, row, (*task.numeric_columns, *task.categorical_columns))
         except ValueError as error:
             reasons.append(f"unreadable structure in {task.structure_column!r} ({error})")
         reasons += _flaws_of_id(row[task.id_column], task.id_column)
@@ -157,8 +188,12 @@ def parse_rows(rows: Sequence[Row], task: Task, has_target: bool) -> list[tuple[
             if not math.isfinite(value)
         ]
         text = "; ".join(reasons).replace("\n", " ")
-        parsed.append((crystal, values, text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]} ..."))
+        parsed.append(Parsed(crystal, values, text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]} ..."))
     return parsed
+
+
+def _crystal(text: str, task: Task, folder: Path | None) -> Crystal:
+    return crystal_in_text(text, task.structure_format) if folder is None else crystal_in_file(folder, text)
 
 
 def _flaws_of_id(text: str, column: str) -> list[str]:
@@ -170,14 +205,26 @@ def _flaws_of_id(text: str, column: str) -> list[str]:
     return [f"{column!r} has {len(text)} characters; the limit is {MAX_ID}"] if len(text) > MAX_ID else []
 
 
-def _contradictions(crystal: Crystal, row: Row) -> list[str]:
-    """Return the contradictions between the structure and the count columns (element symbols and nsites)."""
+def contradictions(crystal: Crystal, row: Row, other: Collection[str] = ()) -> list[str]:
+    """Return the contradictions between a crystal and the count columns (element symbols and nsites).
+
+    A formula is only compared with the proportions of the elements. other: columns that count nothing, whatever their names.
+    """
     counts = crystal.element_counts
-    listed = {symbol: z for symbol, z in SYMBOLS.items() if symbol in row}
-    wrong = [f"{s}={row[s]!r} but {counts[z]} in the structure" for s, z in listed.items() if number(row[s]) != counts[z]]
+    listed = {symbol: z for symbol, z in SYMBOLS.items() if symbol in row and symbol not in other}
+    written = {symbol: number(row[symbol]) for symbol in listed}
+    total = sum(written.values())
+    factor, slack, where = (
+        (1.0, 0.0, "structure") if crystal.has_structure else (total / crystal.n_atoms, SLACK * total, "formula")
+    )
+    wrong = [
+        f"{symbol}={row[symbol]!r} but {counts[z]} in the {where}"
+        for symbol, z in listed.items()
+        if not abs(written[symbol] - counts[z] * factor) <= slack
+    ]
     if listed:
         absent = [z for z in np.flatnonzero(counts) if z not in listed.values()]
         wrong += [f"no count column for {Element.from_Z(z).symbol}" for z in absent]
-    if "nsites" in row and number(row["nsites"]) != crystal.n_atoms:
+    if crystal.has_structure and "nsites" in row and "nsites" not in other and number(row["nsites"]) != crystal.n_atoms:
         wrong.append(f"nsites={row['nsites']!r} but {crystal.n_atoms} atoms in the structure")
     return [f"composition contradicts the counts: {', '.join(wrong)}"] if wrong else []

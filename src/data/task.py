@@ -1,7 +1,8 @@
 """Names of a competition's columns and files, read from input/<task>/task.toml."""
 
+import json
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
@@ -115,6 +116,37 @@ def read_tasks(folder: Path, targets: Sequence[str] | None = None, only_one: boo
     return [replace(task, target=target) for target in task.targets if targets is None or target.column in targets]
 
 
+def description(
+    id_column: str,
+    structure_column: str,
+    targets: Sequence[Target],
+    metric: MetricName,
+    files: Mapping[str, str],
+    structure_format: StructureFormat = "cif",
+    numeric: Sequence[str] = (),
+    categorical: Sequence[str] = (),
+) -> str:
+    """Return the text of a task.toml, which `read_task` reads. files: name in [files] -> file or folder."""
+    units = [target.unit for target in targets]
+    fields = {
+        "id_column": id_column,
+        "structure_column": structure_column,
+        **({} if structure_format == "cif" else {"structure_format": structure_format}),
+        **({"targets": [t.column for t in targets]} if len(targets) > 1 else {"target_column": targets[0].column}),
+        "metric": metric,
+        "unit": units if len(set(units)) > 1 else units[0],
+        **({"numeric_columns": [*numeric]} if numeric else {}),
+        **({"categorical_columns": [*categorical]} if categorical else {}),
+    }
+    lines = ["# What the columns and files of this task are called, and what is predicted. Read by src/data/task.py."]
+    lines += [*map(_line, fields, fields.values()), "", "[files]", *map(_line, files, files.values()), ""]
+    return "\n".join(lines)
+
+
+def _line(key: str, value: object) -> str:
+    return f"{key} = {json.dumps(value, ensure_ascii=False)}"  # of texts and lists of them, JSON is TOML
+
+
 def _read(path: Path) -> dict[str, Any]:
     """Return the fields of a description, of which only the size, the form, texts and lists have been checked."""
     if not path.is_file():
@@ -197,7 +229,7 @@ def _files(path: Path, fields: dict[str, Any]) -> dict[str, str]:
     if set(files) & set(OF_A_TEST) and not {"test", "sample_submission"} <= set(files):
         raise ValueError(f"{path}: [files] must name both test and sample_submission, or none of {', '.join(OF_A_TEST)}")
     for which, name in files.items():
-        if not _is_inside(name):
+        if not is_inside(name):
             raise ValueError(f"{path}: [files] {which} = {_shown(name)} is not a file inside {path.parent}")
     return files
 
@@ -214,7 +246,7 @@ def _shown(value: object) -> str:
     return repr(value)[:MAX_TEXT]
 
 
-def _is_inside(name: object) -> bool:
+def is_inside(name: object) -> bool:
     """Return whether a name is a relative one that does not climb out of the folder; links are the user's own affair."""
     if not isinstance(name, str) or not _is_text(name) or not name.isprintable():
         return False

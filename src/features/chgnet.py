@@ -63,6 +63,7 @@ def base_energies(
 def compute_potential(crystals: Crystals, n_jobs: int = 1, name: str = "chgnet") -> RaggedStore:
     """Return the store of LEVELS for all crystals in single precision. name: one of PRETRAINED."""
     _require_chgnet()
+    crystals.check_structures(name)
     heavy = np.flatnonzero(crystals.element_counts[:, MAX_Z + 1 :].any(axis=1))
     if len(heavy):
         raise ValueError(

@@ -21,6 +21,7 @@ from src.storage.cache import cache_key, cached, in_chunks
 from src.storage.files import to_bytes, write_atomic
 
 CHUNK = 64  # crystals
+N_SHAPE = 12  # columns of `shape` and `bond` together
 # of log_n_atoms, log_volume_per_atom, seven lattice lengths, and the mean distances to the nearest atom and to all others: file
 # formats round by 1e-6 or less and the symmetry search moves atoms by 1e-3 Angstrom, while polymorphs differ by percents
 SAME = 2e-3
@@ -34,16 +35,22 @@ FIELDS = ("ids", "fractions", "shape", "bond", "far")
 
 @dataclass(frozen=True, eq=False)
 class Likeness:
-    """What crystals are compared by, the same for every cell that describes them.
+    """What crystals are compared by, the same for every cell that describes them; formulas are compared by `fractions` alone.
 
     fractions: (n, N_ELEMENTS), atomic fractions by atomic number.
     shape: (n, 11), the quantities that SAME lists; lengths are divided by the cube root of the primitive cell's volume.
     bond: (n,), the shortest distance between two atoms, divided by the sum of their atomic radii.
+    Of a formula, shape and bond are NaN.
     """
 
     fractions: NDArray[np.float32]
     shape: NDArray[np.float32]
     bond: NDArray[np.float32]
+
+    @property
+    def has_structure(self) -> bool:
+        """True if none of the crystals is a formula alone."""
+        return not bool(np.isnan(self.bond).any())
 
     @property
     def point(self) -> NDArray[np.float32]:
@@ -55,17 +62,20 @@ def likeness(crystals: Crystals, n_jobs: int = 1) -> Likeness:
     """Return the description of each crystal."""
     n = len(crystals)
     rows = in_chunks(partial(_shapes, crystals), range(n), n, CHUNK, "comparing with training", n_jobs)
-    shape = np.concatenate([np.zeros((0, 12)), *rows])
+    shape = np.concatenate([np.zeros((0, N_SHAPE)), *rows])
     counts = crystals.element_counts
     fractions = counts / counts.sum(axis=1, keepdims=True)
     return Likeness(*(x.astype(np.float32) for x in (fractions, shape[:, :-1], shape[:, -1])))
 
 
 def _shapes(crystals: Crystals, chunk: list[int]) -> NDArray[np.float64]:
-    """Return `shape` and `bond` side by side, (len(chunk), 12)."""
+    """Return `shape` and `bond` side by side, (len(chunk), N_SHAPE)."""
     logging.getLogger("moyo").setLevel(logging.ERROR)
     rows = []
     for i in chunk:
+        if not crystals[i].has_structure:
+            rows.append([np.nan] * N_SHAPE)
+            continue
         structure = primitive_crystal(crystals[i]).structure
         volume, n = structure.volume, len(structure)
         lengths = lattice_lengths(np.array(structure.lattice.matrix))
@@ -103,7 +113,8 @@ class TrainingSet:
         """Return the description of a training table."""
         known = likeness(crystals, n_jobs)
         judged = np.random.default_rng(0).permutation(len(ids))[:N_JUDGED]
-        nearest = _nearest(known.point, known.point[judged], rank=min(1, len(ids) - 1))  # the first is the crystal itself
+        point = known.point if known.has_structure else known.fractions
+        nearest = _nearest(point, point[judged], rank=min(1, len(ids) - 1))  # the first is the crystal itself
         return cls(ids, known, float(np.quantile(nearest, FAR_QUANTILE)))
 
     @classmethod
@@ -136,8 +147,11 @@ class TrainingSet:
     def remarks(self, found: Likeness) -> list[str]:
         """Return what is unusual about each crystal compared with these; an empty text if nothing is."""
         unseen = (found.fractions > 0) & ~(self.known.fractions > 0).any(axis=0)
-        distance = _nearest(self.known.point, found.point)
-        least = max(SHORT, float(self.known.bond.min()))
+        has_structure = self.known.has_structure
+        known, points = (x.point if has_structure else x.fractions for x in (self.known, found))
+        distance = _nearest(known, points)
+        least = max(SHORT, float(self.known.bond.min())) if has_structure else 0.0
+        same_what = "duplicate of the training crystal" if has_structure else "same composition as the training row"
         notes: list[list[str]] = [[] for _ in found.bond]
         for i, note in enumerate(notes):
             if unseen[i].any():
@@ -150,12 +164,14 @@ class TrainingSet:
                     f"unrelaxed? its shortest bond is {found.bond[i]:.2f} of the atomic radii, expected {least:.2f} or more"
                 )
             if len(same := self._same(found, i)):
-                note.append(f"duplicate of the training crystal {', '.join(self.ids[same[:3]])}")
+                note.append(f"{same_what} {', '.join(self.ids[same[:3]])}")
         return ["; ".join(note) for note in notes]
 
     def _same(self, found: Likeness, i: int) -> NDArray[np.int64]:
         """Return the training crystals that equal crystal i of `found` within the tolerance in all quantities."""
-        alike = np.flatnonzero((np.abs(self.known.shape - found.shape[i]) <= SAME).all(axis=1))
+        alike = np.arange(len(self.ids))
+        if self.known.has_structure:
+            alike = np.flatnonzero((np.abs(self.known.shape - found.shape[i]) <= SAME).all(axis=1))
         return alike[(np.abs(self.known.fractions[alike] - found.fractions[i]) <= 1e-6).all(axis=1)]
 
 

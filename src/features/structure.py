@@ -46,6 +46,7 @@ def structure_features(crystals: Crystals, groups: tuple[str, ...], n_jobs: int 
     unknown = set(groups) - set(GROUPS)
     if unknown:
         raise ValueError(f"features: unknown {sorted(unknown)}; there are {', '.join(GROUPS)}")
+    crystals.check_structures(f"features: {', '.join(groups)}")
     compute, n = partial(_rows, crystals, groups), len(crystals)
     found = list(in_chunks(compute, range(n), n, CHUNK, f"features: {', '.join(groups)}", n_jobs, worth_workers=100))
     for problem, n_times in sum((problems for _, problems in found), Counter[str]()).items():

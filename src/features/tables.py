@@ -24,6 +24,7 @@ CODE = {  # group -> the source that computes it
     "voronoi": (*OF_STRUCTURE, voronoi.__file__),
 }
 GROUPS = (*CODE, *chgnet.PRETRAINED)
+NEED_STRUCTURES = (*structure.GROUPS, *chgnet.PRETRAINED)  # the other groups are made from formulas too
 LIBRARIES = ("matminer", "pymatgen-core", "ElementEmbeddings", "gensim", "moyopy", "numpy", "scipy")
 
 

@@ -38,6 +38,7 @@ def cached_graphs(crystals: Crystals, crystals_key: str, config: GraphConfig, fo
 
 def build_store(crystals: Crystals, config: GraphConfig, n_jobs: int = 1, scratch: Path | None = None) -> RaggedStore:
     """Return the graphs of all crystals in single precision, as `RaggedStore.concatenate` returns them."""
+    crystals.check_structures("graphs")
     n = len(crystals)
     build = partial(_build_chunk, crystals, config)
     chunks = in_chunks(build, range(n), n, CHUNK, "crystals to graphs", n_jobs)

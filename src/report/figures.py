@@ -79,7 +79,9 @@ def study(table: pd.DataFrame, metric: str, label: str, larger_is_better: bool) 
 def error_by_group(error: Values, groups: dict[str, pd.Series], unit: str) -> plt.Figure:
     """Draw the MAE and its standard error for each value of each grouping. groups: title -> categories of the crystals."""
     widths = [max(4, group.nunique()) for group in groups.values()]
-    figure, axes = plt.subplots(1, len(groups), figsize=(10.0, 3.4), layout="constrained", sharey=True, width_ratios=widths)
+    figure, ((*axes,),) = plt.subplots(
+        1, len(groups), figsize=(10.0, 3.4), layout="constrained", sharey=True, squeeze=False, width_ratios=widths
+    )
     for axis, (title, group) in zip(axes, groups.items(), strict=True):
         found = pd.Series(error).groupby(group.to_numpy(), observed=True).agg(["mean", "sem", "size"])
         found = found.reindex([value for value in group.cat.categories if value in found.index])

@@ -74,9 +74,10 @@ def data_section(data: TaskData, described: pd.DataFrame) -> Section:
     """Return the size of the data set, its target and its elements."""
     counts = (data.train.crystals.element_counts > 0).sum(axis=0)
     frequency = np.where(counts > 0, counts, np.nan).astype(float)
+    what = "cell" if data.train.crystals.has_structure else "formula"
     text = (
         f"{len(data.train.ids)} training and {len(data.test.ids)} test crystals, {np.isfinite(frequency).sum()} elements, "
-        f"{described['n_atoms'].min()} to {described['n_atoms'].max()} atoms per cell. The target as in the table, and what "
+        f"{described['n_atoms'].min()} to {described['n_atoms'].max()} atoms per {what}. The target as in the table, and what "
         "remains of it after the linear regression on atom counts:"
     )
     target = picture(crystals.target(data), "target before and after normalisation")
@@ -97,11 +98,10 @@ def element_section(data: TaskData, error: Values, name: str) -> Section:
 def kind_section(described: pd.DataFrame, error: Values, name: str, unit: str) -> Section:
     """Return the MAE by number of elements, crystal system and size of the cell. error: (n_crystals,), absolute."""
     sizes = ["≤2", "3-4", "5-8", "9-12", "13-16", "17-20", ">20"]
-    groups = {
-        "elements": described["n_elements"].astype("category"),
-        "crystal system": pd.Series(pd.Categorical(described["crystal_system"], SYSTEMS)),
-        "atoms in the cell": pd.cut(described["n_atoms"], [0, 2, 4, 8, 12, 16, 20, np.inf], labels=sizes),
-    }
+    groups = {"elements": described["n_elements"].astype("category")}
+    if "crystal_system" in described:  # formulas have neither
+        groups["crystal system"] = pd.Series(pd.Categorical(described["crystal_system"], SYSTEMS))
+        groups["atoms in the cell"] = pd.cut(described["n_atoms"], [0, 2, 4, 8, 12, 16, 20, np.inf], labels=sizes)
     bars = picture(figures.error_by_group(error, groups, unit), "error by kind of crystal")
     return "Error by kind of crystal", note(f"{name}; line: standard error; in brackets: number of crystals.") + bars
 
@@ -109,16 +109,17 @@ def kind_section(described: pd.DataFrame, error: Values, name: str, unit: str) -
 def worst_section(data: TaskData, described: pd.DataFrame, members: list[Predictions], error: Values) -> Section:
     """Return the crystals with the largest errors of the best experiment. error: (n_crystals,), absolute."""
     e_form, oof = stack_oof(members)
-    rows = []
+    rows, has_structure = [], "crystal_system" in described
     for i in np.argsort(-error)[:N_WORST]:
         crystal = described.iloc[i]
-        about = f"{crystal['crystal_system']} ({crystal['space_group']})"
+        about = [f"{crystal['crystal_system']} ({crystal['space_group']})"] if has_structure else []
         energies = [(f"{value:.2f}", float(value)) for value in (e_form[i], *oof[i, :N_COLUMNS])]
         span = (f"{oof[i].min():.2f} to {oof[i].max():.2f}", float(np.ptp(oof[i])))
         size = (str(crystal["n_atoms"]), float(crystal["n_atoms"]))
-        drawing = structure_svg(data.train.crystals[int(i)])
-        rows.append([drawing, crystal["id"], crystal["formula"], about, size, *energies, span])
-    header = ["structure", "id", "formula", "system (space group)", "atoms", "truth"]
+        drawing = [structure_svg(data.train.crystals[int(i)])] if has_structure else []
+        rows.append([*drawing, crystal["id"], crystal["formula"], *about, size, *energies, span])
+    header = [*(["structure"] if has_structure else []), "id", "formula"]
+    header += [*(["system (space group)"] if has_structure else []), "atoms", "truth"]
     header += [*(member.name for member in members[:N_COLUMNS]), f"all {len(members)}"]
     text = (
         f"Largest out-of-fold errors of {members[0].name}: truth, predictions of the best experiments and the range of all "

@@ -17,6 +17,7 @@ from src.results.folder import RunDir
 from src.results.metrics import METRICS
 from src.runs.experiment import run_experiment
 from src.runs.launch import Launcher, Where
+from src.runs.needs import check_structures
 from src.runs.study import run_study
 from src.runs.tracker import Tracker, check_tracker, track_run
 
@@ -85,7 +86,7 @@ def check(config: Config, launcher: Launcher, args: argparse.Namespace) -> None:
     launcher.check()
     if args.launcher == "local":
         distributed.check_device(args.device)
-    read_tasks(args.data, args.target)
+    check_structures(config, read_tasks(args.data, args.target)[0])
     check_processes(config, launcher)
     if args.tracker:
         check_tracker(args.tracker, config)

@@ -28,6 +28,7 @@ from src.learners.learner import Watched
 from src.learners.make import make_learner
 from src.paths import EXPERIMENTS, MAT2VEC, ROOT, experiment_name, shown
 from src.results.metrics import METRICS, check_targets
+from src.runs.needs import check_structures
 from src.storage.files import write_atomic
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def search(number: str, task: Task, outputs: Path, n_trials: int, device: str) -
     name = experiment_name(number)
     config: Any = load_config(EXPERIMENTS / name)
     ranges(config)
+    check_structures(config, task)
     folder = task.runs(outputs) / "tune" / name
     study = open_study(name, folder, task.metric)
     data = load_task_data(task.folder, outputs, skip_bad_rows=False, n_jobs=1, target=task.target_column)

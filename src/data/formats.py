@@ -1,0 +1,174 @@
+"""Structures in the formats that are read, as text or as files -> Crystal, or the reason why there is none."""
+
+import json
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pymatgen.core import Lattice, Structure
+
+from src.data.cif import MAX_ATOMS
+from src.data.crystal import Crystal
+from src.data.task import StructureFormat, is_inside
+
+MAX_BYTES = 50_000_000  # of a structure file; 2,000 atoms take a few hundred thousand
+MAX_SHOWN = 300  # characters of a reason
+CELL_LINES = 5  # of a POSCAR, before the elements and the numbers of atoms
+MISSING_ELEMENTS = "the POSCAR names no elements; write their symbols into line 6, above the numbers of atoms"
+
+
+def to_crystal(structure: Any) -> Crystal:
+    """Return the Crystal of a pymatgen Structure or of ASE's Atoms; a Crystal stays as it is.
+
+    Raises ValueError for anything else, for atoms that are not periodic in all directions, and as `Crystal.from_structure`.
+    """
+    if isinstance(structure, Crystal):
+        return structure
+    if hasattr(structure, "get_scaled_positions"):
+        if not all(structure.pbc):
+            raise ValueError("the atoms are not periodic in all three directions")
+        cell, symbols = structure.cell.array, structure.get_chemical_symbols()
+        structure = Structure(Lattice(cell), symbols, structure.get_scaled_positions(wrap=False))
+    if not hasattr(structure, "frac_coords"):
+        raise ValueError(f"{type(structure).__name__} is neither a pymatgen Structure nor ASE's Atoms")
+    _check_size(len(structure))
+    return Crystal.from_structure(structure)
+
+
+def crystal_in_text(text: str, form: StructureFormat) -> Crystal:
+    """Return the crystal in the text of a CIF, a POSCAR or pymatgen's JSON, or that of a formula, which has no structure.
+
+    Raises ValueError with the reason if there is not just one ordered crystal.
+    """
+    try:
+        return to_crystal(TEXTS[form](text))
+    except Exception as error:  # pymatgen and ASE raise exceptions of nearly any type
+        raise ValueError(reason(error)) from error
+
+
+def crystal_in_file(folder: Path, name: str) -> Crystal:
+    """Return the crystal in a file of a folder. Raises ValueError with the reason if there is not just one."""
+    found = structures_in(file_in(folder, name))
+    if len(found) > 1:
+        raise ValueError(f"{name}: the file holds {len(found)} structures, expected one")
+    return to_crystal(found[0])
+
+
+def file_in(folder: Path, name: str) -> Path:
+    """Return the path of a file named in a table. Raises ValueError if it lies outside the folder or is missing."""
+    if not is_inside(name):
+        raise ValueError(f"{name[:MAX_SHOWN]!r} is not the name of a file inside {folder}")
+    if not (folder / name).is_file():
+        raise ValueError(f"{folder / name} is missing")
+    return folder / name
+
+
+def structures_in(path: Path) -> list[Any]:
+    """Return all structures in a file as `to_crystal` takes them. Raises ValueError with the reason if there is none."""
+    reader = _reader(path)
+    if reader is None:
+        raise ValueError(f"{path.name}: not a kind of file that is read: {', '.join(READERS)}")
+    if (size := path.stat().st_size) > MAX_BYTES:
+        raise ValueError(f"the file has {size} bytes; the limit is {MAX_BYTES}")
+    try:
+        structures = reader(path)
+    except Exception as error:  # as above
+        raise ValueError(reason(error)) from error
+    if not structures:
+        raise ValueError("the file holds no structure")
+    return structures
+
+
+def is_structure_file(path: Path) -> bool:
+    """Return True if the name is that of a kind of structure file that is read."""
+    return _reader(path) is not None
+
+
+def reason(error: Exception) -> str:
+    """Return what an error says in one line."""
+    text = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+    return " ".join(text.split())[:MAX_SHOWN]
+
+
+def _reader(path: Path) -> "Callable[[Path], list[Any]] | None":
+    """Return the function that reads a structure file, chosen by the file's name."""
+    name = path.name.lower()
+    kind = next((kind for kind in READERS if name.endswith(kind) or (kind in NAMES and name.startswith(kind))), None)
+    return READERS[kind] if kind else None
+
+
+def _check_size(n_atoms: int) -> None:
+    if n_atoms > MAX_ATOMS:
+        raise ValueError(f"the cell has {n_atoms} atoms; the limit is {MAX_ATOMS}")
+
+
+def _from_poscar(text: str) -> Structure:
+    from pymatgen.io.vasp.inputs import Poscar  # takes a second to import
+
+    lines = text.splitlines()[CELL_LINES : CELL_LINES + 2]
+    counts = next((words for line in lines if (words := line.split()) and all(map(str.isdecimal, words))), [])
+    if not counts:
+        raise ValueError("not a POSCAR: neither line 6 nor line 7 has the numbers of atoms")
+    _check_size(sum(int(count[:9]) for count in counts))  # before pymatgen makes lists of that length
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("error", message="Elements in POSCAR cannot be determined")  # it would make up elements
+        try:
+            return Poscar.from_str(text).structure
+        except UserWarning as error:
+            raise ValueError(MISSING_ELEMENTS) from error
+
+
+def _from_dict(data: Any) -> Structure:
+    """Return pymatgen's structure from its dictionary, without properties: it would import and call what these name."""
+    try:
+        _check_size(len(data["sites"]))
+        sites = [
+            {"species": [{"element": one["element"], "occu": one["occu"]} for one in site["species"]], "abc": site["abc"]}
+            for site in data["sites"]
+        ]
+        return Structure.from_dict({"lattice": {"matrix": data["lattice"]["matrix"]}, "sites": sites})
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"not the JSON of a pymatgen Structure ({type(error).__name__}: {error})") from error
+
+
+def _from_json(text: str) -> Structure:
+    return _from_dict(json.loads(text))
+
+
+def _read_cif(path: Path) -> list[Any]:
+    return [Crystal.from_cif(path.read_text(encoding="utf-8", errors="replace"))]
+
+
+def _read_poscar(path: Path) -> list[Any]:
+    return [_from_poscar(path.read_text(encoding="utf-8"))]
+
+
+def _read_json(path: Path) -> list[Any]:
+    data = json.loads(path.read_text(encoding="utf-8"))
+    return [_from_dict(one) for one in (data if isinstance(data, list) else [data])]
+
+
+def _read_xyz(path: Path) -> list[Any]:
+    from ase.io import read
+
+    return list(read(path, index=":", format="extxyz"))
+
+
+TEXTS: dict[str, Callable[[str], Crystal | Structure]] = {
+    "cif": Crystal.from_cif,
+    "poscar": _from_poscar,
+    "json": _from_json,
+    "formula": Crystal.from_formula,
+}
+READERS: dict[str, Callable[[Path], list[Any]]] = {
+    ".cif": _read_cif,
+    ".json": _read_json,
+    ".xyz": _read_xyz,
+    ".extxyz": _read_xyz,
+    ".vasp": _read_poscar,
+    "poscar": _read_poscar,
+    "contcar": _read_poscar,
+}
+NAMES = ("poscar", "contcar")  # VASP's files begin with these names, or end with them after a dot

@@ -1,0 +1,277 @@
+"""input/new_task.py: tables of a contest in, the description of a task out."""
+
+import sys
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_formats import as_json, poscar
+
+import submit
+from input import new_task as command
+from src.config import ExperimentConfig, FoldConfig, GbdtConfig, TargetConfig
+from src.data.crystal import Crystal
+from src.data.load import load_task_data
+from src.data.rows import read_rows
+from src.data.task import read_task, read_tasks
+from src.paths import DEFAULT_TASK
+from src.runs.experiment import run_experiment
+from src.runs.launch import Launcher
+
+N_TRAIN, N_TEST = 60, 12
+TARGETS = ["e_form_ev_natom", "gap_ev"]
+
+
+@pytest.fixture(scope="module")
+def rows() -> pd.DataFrame:
+    """The first rows of FLLA: id, cif, target."""
+    found = list(islice(read_rows(DEFAULT_TASK / "train.csv.gz"), N_TRAIN + N_TEST))
+    return pd.DataFrame(found)[["id", "cif", "formula_pretty", "formation_energy_per_atom"]]
+
+
+class Contest:
+    """Tables of a contest with other names of columns, two targets, and more columns than crystals and targets."""
+
+    def __init__(self, folder: Path, rows: pd.DataFrame) -> None:
+        rng = np.random.default_rng(0)
+        self.folder, n = folder, len(rows)
+        (folder / "cifs").mkdir(parents=True)
+        for row in rows.itertuples():
+            (folder / "cifs" / f"{row.id}.cif").write_text(row.cif)
+        energy = rows["formation_energy_per_atom"].astype(float)
+        self.table = pd.DataFrame(
+            {
+                "": np.arange(n),
+                "place": np.arange(n)[::-1],
+                "material": rows["id"],
+                "structure_file": rows["id"] + ".cif",
+                "spacegroup": rng.choice([12, 33, 167, 194], n),
+                "angle": np.where(np.arange(n) % 7, rng.random(n).round(3), np.nan),
+                "method": rng.choice(["sol-gel", "flux"], n),
+                "comment": [f"measured on day {i}" for i in range(n)],
+                "V": rng.random(n).round(3) + 9,
+                "pressure": 0.0,
+                "formula": rows["formula_pretty"],
+                "yield": [str(i) if i % 3 else "n/a" for i in range(n)],
+                TARGETS[0]: energy + 5,
+                TARGETS[1]: energy.abs(),
+            }
+        )
+
+    def write(self, targets: list[str] = TARGETS) -> list[str]:
+        """Write the tables and return the arguments that name them."""
+        train, test = self.table[:N_TRAIN], self.table[N_TRAIN:]
+        train.to_csv(self.folder / "train.csv", index=False)
+        test.drop(columns=TARGETS).to_csv(self.folder / "test.csv", index=False)
+        test[["material"]].assign(**dict.fromkeys(targets, 0)).to_csv(self.folder / "sample.csv", index=False)
+        named = ["--train", "train.csv", "--test", "test.csv", "--sample", "sample.csv", "--structures", "cifs"]
+        return [text if text.startswith("--") else str(self.folder / text) for text in named]
+
+
+@pytest.fixture
+def contest(tmp_path: Path, rows: pd.DataFrame) -> Contest:
+    return Contest(tmp_path / "contest", rows)
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    return tmp_path / "mine"
+
+
+def describe(mine: Path, *arguments: str) -> None:
+    command.main([mine.name, *arguments, "--out", str(mine), *([] if "--metric" in arguments else ["--metric", "rmsle"])])
+
+
+def refused(mine: Path, *arguments: str) -> str:
+    """Return the message with which the command ends; the folder is not written."""
+    with pytest.raises(SystemExit) as stopped:
+        describe(mine, *arguments)
+    assert not mine.exists()
+    return str(stopped.value.code)
+
+
+def test_the_columns_of_a_contest_are_understood(contest: Contest, mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    describe(mine, *contest.write())
+    energy, gap = read_tasks(mine)
+    assert (energy.id_column, energy.structure_column, energy.structure_format) == ("material", "structure_file", "file")
+    assert [(target.column, target.unit) for target in energy.targets] == [(TARGETS[0], "eV/atom"), (TARGETS[1], "eV")]
+    assert energy.numeric_columns == ("angle", "V") and energy.categorical_columns == ("spacegroup", "method")
+    assert gap.metric == "rmsle" and set(gap.files) == {"train", "test", "sample_submission", "structures"}
+    said = capsys.readouterr().out
+    for reason in (
+        "its name is empty",
+        "numbers the rows",
+        "constant",
+        "text with 60 different values",
+        "follows from the structure",
+        "numbers and text",
+    ):
+        assert f"left out: {reason}" in said
+    assert "60 train rows and 12 test rows" in said and "0 of 72 rows are bad" in said
+    assert f"python exp/exp001/train.py --data {mine}" in said
+
+
+def test_a_task_runs_from_its_tables_to_a_submission(contest: Contest, mine: Path, tmp_path: Path) -> None:
+    describe(mine, *contest.write(TARGETS[:1]))
+    data = load_task_data(mine, tmp_path / "outputs", skip_bad_rows=False, n_jobs=1)
+    learner = GbdtConfig(features=("fractions", "geometry"), n_trees=20, min_child_samples=2)
+    config = ExperimentConfig(learner=learner, folds=FoldConfig(n_folds=3), target=TargetConfig("raw", transform="log1p"))
+    metrics = run_experiment(config, "exp001", data, None, Launcher(n_jobs=1), "cpu")
+    assert metrics is not None and 0 < metrics["oof_rmsle"] < 1
+    submit.main(["--exps", "001", "--data", str(mine), "--outputs", str(tmp_path / "outputs")])
+    submission = pd.read_csv(tmp_path / "outputs" / "mine" / "submission.csv")
+    assert list(submission.columns) == ["material", TARGETS[0]]
+    assert list(submission["material"]) == list(contest.table["material"][N_TRAIN:])
+
+
+FORMATS = {
+    "cif": lambda cif, formula: cif,
+    "poscar": lambda cif, formula: poscar(Crystal.from_cif(cif).to_structure()),
+    "json": lambda cif, formula: as_json(Crystal.from_cif(cif).to_structure()),
+    "formula": lambda cif, formula: formula,
+}
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_the_format_of_structures_is_recognised_by_their_text(
+    contest: Contest, rows: pd.DataFrame, mine: Path, form: str
+) -> None:
+    contest.table["structure_file"] = list(map(FORMATS[form], rows["cif"], rows["formula_pretty"]))
+    if form == "formula":
+        contest.table = contest.table.drop(columns="formula")
+    describe(mine, *contest.write()[:-2])
+    task = read_task(mine, TARGETS[0])
+    assert (task.structure_column, task.structure_format) == ("structure_file", form)
+
+
+def test_counts_that_agree_with_the_structures_are_checks_and_others_are_features(contest: Contest, mine: Path) -> None:
+    arguments = contest.write()
+    for columns, numeric in ((["H", "nsites"], ("angle", "V", "H")), ([], ("angle", "V"))):
+        table = contest.table.assign(**dict.fromkeys(columns, np.arange(N_TRAIN + N_TEST) / 3))
+        table[:N_TRAIN].to_csv(contest.folder / "train.csv", index=False)
+        table[N_TRAIN:].drop(columns=TARGETS).to_csv(contest.folder / "test.csv", index=False)
+        describe(mine, *arguments, "--force")
+        found = read_task(mine, TARGETS[0]).numeric_columns
+        assert sorted(found) == sorted((*numeric, *columns[1:]))
+
+
+def test_flla_is_described_as_it_is(rows: pd.DataFrame, tmp_path: Path, mine: Path) -> None:
+    for which, n, skip in (("train", N_TRAIN, 0), ("test", N_TEST, 0)):
+        table = pd.DataFrame(islice(read_rows(DEFAULT_TASK / f"{which}.csv.gz"), skip, n))
+        table.to_csv(tmp_path / f"{which}.csv.gz", index=False)
+    table[["id"]].assign(formation_energy_per_atom=0).to_csv(tmp_path / "sample.csv", index=False)
+    arguments = [f"--{option}={tmp_path / name}" for option, name in (("train", "train.csv.gz"), ("test", "test.csv.gz"))]
+    describe(mine, *arguments, f"--sample={tmp_path / 'sample.csv'}", "--metric", "mae")
+    found, expected = read_task(mine), read_task(DEFAULT_TASK)
+    for name in (
+        "id_column",
+        "structure_column",
+        "structure_format",
+        "targets",
+        "metric",
+        "numeric_columns",
+        "categorical_columns",
+    ):
+        assert getattr(found, name) == getattr(expected, name)
+
+
+def test_bad_rows_are_counted_and_named(contest: Contest, mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (contest.folder / "cifs" / contest.table["structure_file"][3]).write_text("data_x")
+    contest.table.loc[4, TARGETS[1]] = np.nan
+    contest.table.loc[N_TRAIN + 1, "structure_file"] = "../secret.cif"
+    describe(mine, *contest.write())
+    said = capsys.readouterr().out
+    assert "3 of 72 rows are bad" in said and "--skip-bad-rows" in said
+    assert "train.csv: record 5, " in said and "0 structures, expected one" in said
+    assert f"train.csv: record 6, {contest.table['material'][4]!r}: 'gap_ev' is not a finite number" in said
+    assert "test.csv: record 3" in said and "'../secret.cif' is not the name of a file inside" in said
+
+
+def test_without_a_metric_the_command_says_how_to_name_it(
+    contest: Contest, mine: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["mine", *contest.write(), "--out", str(mine)]
+    with pytest.raises(SystemExit) as stopped:
+        command.main(arguments)
+    assert stopped.value.code == 2 and not mine.exists()
+    assert "Say --metric with one of mae, rmse, rmsle, mape, r2, spearman" in capsys.readouterr().err
+    answers = iter(["accuracy", "r2"])
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda question: next(answers))
+    command.main(arguments)
+    assert read_task(mine, TARGETS[0]).metric == "r2"
+
+
+def test_an_existing_task_is_left_alone(contest: Contest, mine: Path) -> None:
+    describe(mine, *contest.write())
+    before = {path: path.read_bytes() for path in mine.rglob("*") if path.is_file()}
+    contest.table["angle"] = 1.5
+    with pytest.raises(SystemExit, match=r"task\.toml exists: choose another name, or replace it with --force"):
+        describe(mine, *contest.write())
+    (mine / "task.toml").unlink()
+    with pytest.raises(SystemExit, match=r"train\.csv exists and differs"):
+        describe(mine, *contest.write())
+    assert {path: path.read_bytes() for path in before if path.name != "task.toml"} == {
+        path: content for path, content in before.items() if path.name != "task.toml"
+    }
+    describe(mine, *contest.write(), "--force")
+    assert read_task(mine, TARGETS[0]).numeric_columns == ("V",)
+
+
+def test_only_named_structure_files_are_copied(contest: Contest, mine: Path) -> None:
+    (contest.folder / "cifs" / "other.cif").write_text("no row names it")
+    describe(mine, *contest.write())
+    assert {path.name for path in (mine / "structures").iterdir()} == set(contest.table["structure_file"])
+
+
+def test_tables_and_structures_can_be_linked(contest: Contest, mine: Path) -> None:
+    describe(mine, *contest.write(), "--link")
+    assert (mine / "train.csv").resolve() == contest.folder / "train.csv"
+    assert (mine / "structures").resolve() == contest.folder / "cifs"
+
+
+def test_what_is_in_the_folder_already_stays_where_it_is(contest: Contest) -> None:
+    before = sorted(path.name for path in contest.folder.rglob("*"))
+    arguments = contest.write()
+    command.main(["contest", *arguments, "--metric", "mae", "--out", str(contest.folder)])
+    assert read_task(contest.folder, TARGETS[0]).files == {
+        "train": "train.csv",
+        "test": "test.csv",
+        "sample_submission": "sample.csv",
+        "structures": "cifs",
+    }
+    new = {path.name for path in contest.folder.rglob("*")} - set(before)
+    assert new == {"train.csv", "test.csv", "sample.csv", "task.toml"}
+
+
+def test_without_a_test_table_the_target_is_named_and_folds_are_kept(contest: Contest, mine: Path) -> None:
+    arguments = contest.write()
+    pd.DataFrame({"material": contest.table["material"][:N_TRAIN], "fold": np.arange(N_TRAIN) % 3}).to_csv(
+        contest.folder / "folds.csv", index=False
+    )
+    arguments = [*arguments[:2], *arguments[-2:], "--folds", str(contest.folder / "folds.csv")]
+    assert "which column is to be predicted? Say --target" in refused(mine, *arguments)
+    describe(mine, *arguments, "--target", TARGETS[1], "--unit", "meV")
+    task = read_task(mine)
+    assert task.target == (TARGETS[1], "meV") and not task.has_test and "folds" in task.files
+
+
+def edited(contest: Contest, **change: object) -> Contest:
+    contest.table = contest.table.assign(**change)
+    return contest
+
+
+def test_what_cannot_be_told_is_asked_for(contest: Contest, mine: Path, rows: pd.DataFrame) -> None:
+    twice = ["a"] * (N_TRAIN + N_TEST)
+    assert "--target gup: the table has the columns" in refused(mine, *contest.write(), "--target", "gup")
+    assert "--unit: 3 units for 2 targets" in refused(mine, *contest.write(), "--unit", "a", "b", "c")
+    assert "the sample submission has the column 'energy'" in refused(mine, *contest.write(["energy"]))
+    assert "no column of the training table names files" in refused(mine, *edited(contest, structure_file=rows["cif"]).write())
+    assert "several columns hold structures" in refused(mine, *edited(contest, other=rows["cif"]).write()[:-2])
+    assert "the column 'method' is not in all tables" in refused(mine, *contest.write(), "--id", "method")
+    contest.table = contest.table.drop(columns=["other", "structure_file", "formula"])
+    assert "no column holds CIF, POSCAR or JSON" in refused(mine, *contest.write()[:-2])
+    assert "as ids need" in refused(mine, *edited(contest, material=twice).write()[:-2])
+    assert "is missing" in refused(mine, "--train", str(contest.folder / "nothing.csv"))

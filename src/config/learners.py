@@ -63,7 +63,7 @@ class GnnConfig:
 
     pretraining: a stage before the training; None: there is none.
     global_features: groups known to src/features/tables.py that enter NequIP's head, standardised on the training fold
-        (2nd place).
+        (2nd place); `columns`: the task's further columns, imputed and encoded on the training fold as well.
     atom_features: `chgnet`: this potential's features of atoms join the element vectors of NequIP (open track).
     """
 
@@ -74,6 +74,11 @@ class GnnConfig:
     pretraining: PretrainingConfig | None = None
     global_features: tuple[str, ...] = ()
     atom_features: Literal["none", "chgnet"] = "none"
+
+    @property
+    def feature_groups(self) -> tuple[str, ...]:
+        """Groups of features that are read besides the graphs."""
+        return self.global_features
 
     def __post_init__(self) -> None:
         equivariant = isinstance(self.network, NequipConfig | EgnnConfig) and self.graph.l_max >= 1
@@ -91,7 +96,10 @@ class GnnConfig:
 
 @config_class
 class GbdtConfig:
-    """LightGBM. features: groups known to src/features/tables.py; the other names are LightGBM's."""
+    """LightGBM. features: groups known to src/features/tables.py, and `columns`, the task's further columns.
+
+    The other names are LightGBM's.
+    """
 
     features: tuple[str, ...] = ("fractions", "magpie", "mat2vec")
     objective: str = "l2"
@@ -102,6 +110,11 @@ class GbdtConfig:
     colsample_bytree: Share = 0.3
     subsample: Share = 0.8
     reg_lambda: NonNegativeFloat = 1.0
+
+    @property
+    def feature_groups(self) -> tuple[str, ...]:
+        """Groups of features that are read."""
+        return self.features
 
 
 @config_class
@@ -134,12 +147,17 @@ class GbdtEnsembleConfig:
     outlier_fraction: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
     n_inner_folds: Annotated[int, Field(ge=2)] = 5
 
+    @property
+    def feature_groups(self) -> tuple[str, ...]:
+        """Groups of features that any member reads."""
+        return tuple(dict.fromkeys(group for member in self.members for group in member.features))
+
 
 @config_class
 class SvrConfig:
     """Support vector regression with a radial kernel; C and epsilon as in scikit-learn.
 
-    features: groups known to src/features/tables.py, finite for every crystal.
+    features: groups known to src/features/tables.py, finite for every crystal, and `columns`, the task's further columns.
     gamma: of the kernel, divided by the number of features. max_target: training targets are clipped at plus and minus this
     value, in units of their scale.
     """
@@ -149,6 +167,11 @@ class SvrConfig:
     C: PositiveFloat = 3.0
     epsilon: NonNegativeFloat = 0.05
     max_target: PositiveFloat = 3.0
+
+    @property
+    def feature_groups(self) -> tuple[str, ...]:
+        """Groups of features that are read."""
+        return self.features
 
 
 LearnerConfig = GnnConfig | GbdtConfig | GbdtEnsembleConfig | SvrConfig

@@ -11,7 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from src.config import FoldConfig
-from src.data import cif, crystal, formats, formula, rows, table
+from src.data import cif, columns, crystal, formats, formula, rows, table
+from src.data.columns import ColumnNames
 from src.data.folds import assign_folds, read_folds
 from src.data.rows import read_rows
 from src.data.structure_files import structures_key
@@ -26,7 +27,7 @@ from src.storage.ragged import RaggedStore
 log = logging.getLogger(__name__)
 REMEDY = "remove it, and train.py will write it again"
 CODE = (  # what parses and stores a table
-    *(table.__file__, rows.__file__, formats.__file__, formula.__file__, crystal.__file__, cif.__file__),
+    *(table.__file__, columns.__file__, rows.__file__, formats.__file__, formula.__file__, crystal.__file__, cif.__file__),
     ragged.__file__,
 )
 
@@ -116,15 +117,17 @@ def _load(
     path = task.path(which)
     content = hashlib.sha256(path.read_bytes()).hexdigest()
     columns = task.id_column, task.structure_column, *(target.column for target in task.targets)
-    further = (*task.numeric_columns, *task.categorical_columns)  # no counts of elements, whatever their names
+    further = tuple(ColumnNames.of(task))  # their names: none of them counts an element
     settings = [columns, has_target, skip and has_target, structures, further]
     key = cache_key(content, settings, CODE, ["pymatgen-core", "numpy"])
     stored = RaggedStore.cached(cache / f"crystals-{key}", lambda: read_table(path, task, has_target, skip, n_jobs).to_store())
     return CrystalTable.from_store(stored, task.target_idx), key
 
 
-def _columns(task: Task) -> tuple[str, str, str]:
-    return task.id_column, task.structure_column, task.target_column
+def _columns(task: Task) -> tuple[object, ...]:
+    """Return the names of the columns that are read; a task without further columns has the key it had before there were any."""
+    further = ColumnNames.of(task)
+    return task.id_column, task.structure_column, task.target_column, *([tuple(further)] if further.all else [])
 
 
 def load_folds(data: TaskData, config: FoldConfig) -> NDArray[np.int64]:

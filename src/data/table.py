@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pymatgen.core import Element
 
+from src.data.columns import ColumnNames, Field, columns_of, frame_of, parse_fields, with_columns
 from src.data.crystal import N_ELEMENTS, Crystal
 from src.data.formats import crystal_in_file, crystal_in_text
 from src.data.rows import MAX_NAMED, Row, number, read_rows
@@ -67,10 +68,16 @@ class Crystals:
         key = crystal * N_ELEMENTS + self.store.arrays["atomic_numbers"]
         return np.bincount(key, minlength=len(self) * N_ELEMENTS).reshape(-1, N_ELEMENTS)
 
+    @property
+    def columns(self) -> pd.DataFrame | None:
+        """Further columns of the table, (n_crystals, n_columns), see src/data/columns.py; None if there are none."""
+        return columns_of(self.store)
+
     @classmethod
-    def from_list(cls, crystals: list[Crystal]) -> "Crystals":
-        """Return the sequence of the given crystals, stored in memory."""
-        return cls(RaggedStore.from_items(LEVELS, [vars(crystal) for crystal in crystals]))
+    def from_list(cls, crystals: list[Crystal], columns: pd.DataFrame | None = None) -> "Crystals":
+        """Return the sequence of the given crystals and their further columns, stored in memory."""
+        store = RaggedStore.from_items(LEVELS, [vars(crystal) for crystal in crystals])
+        return cls(store if columns is None else with_columns(store, columns))
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,11 +116,15 @@ class CrystalTable:
 
 
 class Parsed(NamedTuple):
-    """What a row holds. targets: none in a test table. reason: what is wrong with the row, '' if nothing is."""
+    """What a row holds.
+
+    targets: none in a test table. reason: what is wrong with the row, '' if nothing is. further: fields of its further columns.
+    """
 
     crystal: Crystal | None
     targets: list[float]
     reason: str
+    further: tuple[Field, ...] = ()
 
 
 def read_table(path: Path, task: Task, has_target: bool, skip_bad_rows: bool = False, n_jobs: int = 1) -> CrystalTable:
@@ -131,7 +142,9 @@ def read_table(path: Path, task: Task, has_target: bool, skip_bad_rows: bool = F
     kept = [i for i, row in enumerate(parsed) if not row.reason]
     if not kept:
         raise ValueError(f"{path}: no rows are left")
-    crystals = Crystals.from_list([crystal for i in kept if (crystal := parsed[i].crystal) is not None])
+    names = ColumnNames.of(task)
+    columns = frame_of([parsed[i].further for i in kept], names) if names.all else None
+    crystals = Crystals.from_list([crystal for i in kept if (crystal := parsed[i].crystal) is not None], columns)
     values = np.array([parsed[i].targets for i in kept]) if has_target else None
     e_form = None if values is None else values[:, task.target_idx]
     return CrystalTable(np.array([ids[i] for i in kept]), crystals, e_form, values)
@@ -142,18 +155,23 @@ def parse_table(path: Path, task: Task, has_target: bool, n_jobs: int = 1) -> tu
 
     Raises ValueError if it is no table, or if it lacks a column that task.toml names.
     """
-    needed = [task.id_column, task.structure_column, *(target.column for target in task.targets if has_target)]
-    ids = []
+    names = ColumnNames.of(task)
+    targets = [target.column for target in task.targets if has_target]
+    needed = [task.id_column, task.structure_column, *targets, *names.all]
+    ids, further = [], []
     for row in read_rows(path):  # one pass over the whole file before any structure is parsed
         missing = [column for column in needed if column not in row]
         if missing:
             raise ValueError(f"{path}: no column {', '.join(map(repr, missing))}, named in task.toml; the header has {list(row)}")
         ids.append(row[task.id_column])
+        further.append(parse_fields(row, names))
     parse = partial(parse_rows, task=task, has_target=has_target, folder=structures_folder(task, path))
     chunks = in_chunks(parse, read_rows(path), len(ids), CHUNK, f"reading {path.name}", n_jobs)
     parsed = [row for chunk in chunks for row in chunk]
-    for i in np.flatnonzero(pd.Index(ids).duplicated()):
-        parsed[i] = parsed[i]._replace(reason="; ".join(filter(None, [parsed[i].reason, "duplicate id"])))
+    twice = pd.Index(ids).duplicated()
+    for i, (fields, flaw) in enumerate(further):
+        reasons = parsed[i].reason, flaw, "duplicate id" if twice[i] else ""
+        parsed[i] = parsed[i]._replace(reason="; ".join(filter(None, reasons)), further=fields)
     return ids, parsed
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from src.data import crystal, describe
 from src.data.table import Crystals
 from src.features import charges, chgnet, composition, elements, geometry, structure, voronoi
+from src.features.columns import COLUMNS
 from src.features.composition import composition_features
 from src.features.elements import word2vec_key
 from src.features.structure import structure_features
@@ -39,7 +40,7 @@ def cached_features(
     """
     unknown = [name for name in groups if name not in GROUPS]
     if unknown or not groups:
-        raise ValueError(f"features: unknown {unknown}; there are {', '.join(GROUPS)}, and at least one is needed")
+        raise ValueError(f"features: unknown {unknown}; there are {', '.join((*GROUPS, COLUMNS))}, and at least one is needed")
     return pd.concat([_cached_group(crystals, key, name, cache, n_jobs, word2vec) for name in groups], axis=1)
 
 

@@ -6,10 +6,11 @@ from typing import Self
 
 import lightgbm
 import numpy as np
+from numpy.typing import NDArray
 
 from src.config import GbdtConfig
 from src.data.table import Crystals
-from src.learners.learner import Learner, Values, Watched, fitted, loading, read_settings, write_learner
+from src.learners.learner import Learner, Values, Watched, fitted, loading, read_encoder, read_settings, write_learner
 from src.learners.table_inputs import TableInputs
 from src.storage.names import HISTORY
 
@@ -38,10 +39,11 @@ class GbdtLearner(Learner[GbdtConfig]):
             "subsample_freq": 1, "reg_lambda": c.reg_lambda, "seed": self.seed, "deterministic": True, "force_row_wise": True,
             "num_threads": 1, "verbose": -1,
         }  # fmt: skip
-        x = inputs.matrix(c.features)
+        self.encoder = inputs.fit_encoder(c.features)
+        x = self._matrix(inputs)
         columns = [f"f{i}" for i in range(x.shape[1])]  # LightGBM allows no brackets in names
         data = lightgbm.Dataset(x, target, feature_name=columns)
-        valid = [lightgbm.Dataset(watched.inputs.matrix(c.features), watched.target, reference=data)] if watched else []
+        valid = [lightgbm.Dataset(self._matrix(watched.inputs), watched.target, reference=data)] if watched else []
         with (folder / HISTORY).open("w", newline="") as file:
             history = csv.writer(file)
             history.writerow(["tree", "valid_mae"])
@@ -60,15 +62,20 @@ class GbdtLearner(Learner[GbdtConfig]):
                 raise ValueError(f"LightGBM does not accept {c}: {error}") from error
 
     def predict(self, inputs: TableInputs) -> Values:
-        return np.asarray(fitted(self.booster).predict(inputs.matrix(self.config.features)))
+        return np.asarray(fitted(self.booster).predict(self._matrix(inputs)))
+
+    def _matrix(self, inputs: TableInputs) -> NDArray[np.floating]:
+        return inputs.matrix(self.config.features, self.encoder.for_trees if self.encoder else None)
 
     def save(self, folder: Path) -> None:
-        write_learner(folder, self.config, (WEIGHTS, fitted(self.booster).model_to_string().encode()), seed=self.seed)
+        weights = fitted(self.booster).model_to_string().encode()
+        write_learner(folder, self.config, (WEIGHTS, weights), self.encoder, seed=self.seed)
 
     @classmethod
     def load(cls, folder: Path, device: str = "cpu") -> Self:
         config, settings = read_settings(folder, GbdtConfig, WEIGHTS, seed=int)
         learner = cls(config, settings["seed"], device)
+        learner.encoder = read_encoder(folder, config.features, settings)
         with loading(folder / WEIGHTS):
             learner.booster = lightgbm.Booster(model_file=str(folder / WEIGHTS))
         return learner

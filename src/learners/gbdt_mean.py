@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import KFold
 
 from src.config import GbdtEnsembleConfig
+from src.data.columns import ColumnNames
 from src.data.table import Crystals
 from src.learners.gbdt import GbdtLearner
 from src.learners.learner import Learner, Values, Watched, fitted, read_settings, write_learner
@@ -27,8 +28,12 @@ class GbdtEnsembleLearner(Learner[GbdtEnsembleConfig]):
 
     def prepare_inputs(self, crystals: Crystals, key: str, cache: Path, n_jobs: int) -> TableInputs:
         """Return a table for each group of features of any member."""
-        groups = [group for member in self.config.members for group in member.features]
-        return TableInputs.prepare(groups, crystals, key, cache, n_jobs, self.word2vec)
+        return TableInputs.prepare(self.config.feature_groups, crystals, key, cache, n_jobs, self.word2vec)
+
+    @property
+    def columns(self) -> ColumnNames:
+        """Names of the further columns that any member needs."""
+        return next((member.columns for member in fitted(self.members) if member.columns.all), ColumnNames((), ()))
 
     def histories(self) -> dict[str, int]:
         return {HISTORY: len(self.config.members) + (self.config.outlier_fraction > 0)}

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save
@@ -14,10 +15,21 @@ from torch import Tensor
 from src.config import GnnConfig
 from src.data.table import Crystals
 from src.features.chgnet import cached_potential
+from src.features.columns import COLUMNS, ColumnEncoder, further_columns
 from src.features.elements import element_vectors
 from src.graphs.batch import GraphBatch, batch_from_store
 from src.graphs.dataset import cached_graphs
-from src.learners.learner import Learner, Values, Watched, check_sha256, fitted, loading, read_settings, write_learner
+from src.learners.learner import (
+    Learner,
+    Values,
+    Watched,
+    check_sha256,
+    fitted,
+    loading,
+    read_encoder,
+    read_settings,
+    write_learner,
+)
 from src.learners.pretraining import FOLDER, pretrain
 from src.learners.training import Training, eval_batches, predict, predict_each, seed_everything
 from src.models.network import make_network
@@ -33,12 +45,14 @@ class GraphInputs:
     """Graphs of a store, selected by row numbers; nothing is read until a batch is made.
 
     global_features: (len(store), n_features). atom_features: a store whose field of that name holds (n_atoms, n_features).
+    columns: (len(store), n_columns), further columns that a learner encodes.
     """
 
     store: RaggedStore
     crystals: NDArray[np.integer]
     global_features: NDArray[np.float32] | None = None
     atom_features: RaggedStore | None = None
+    columns: pd.DataFrame | None = None
 
     def __len__(self) -> int:
         return len(self.crystals)
@@ -80,6 +94,19 @@ class GraphInputs:
             of_atoms = torch.from_numpy(self.atom_features.arrays["atom_features"][rows])
         return of_crystals, of_atoms
 
+    def fit_encoder(self) -> ColumnEncoder | None:
+        """Return the encoder that the further columns of these crystals give; None if they have none."""
+        return None if self.columns is None else ColumnEncoder.fit(self.columns.iloc[self.crystals])
+
+    def encoded(self, encoder: ColumnEncoder | None) -> "GraphInputs":
+        """Return the same graphs, whose global features end with the encoded columns, if any of them varied in training."""
+        if encoder is None or self.columns is None:
+            return self
+        own, values = self.global_features, encoder.scaled(self.columns)
+        if values.shape[1]:
+            own = values if own is None else np.concatenate([own, values], axis=1)
+        return replace(self, global_features=own, columns=None)
+
     @property
     def statistics(self) -> InputStatistics:
         """Mean and spread of the features of crystals and atoms over these crystals."""
@@ -100,13 +127,14 @@ class GnnLearner(Learner[GnnConfig]):
             element_vectors(c.elements, word2vec)
         store = cached_graphs(crystals, key, c.graph, cache, n_jobs)
         of_crystals = of_atoms = None
-        if c.global_features:
+        if computed := tuple(group for group in c.global_features if group != COLUMNS):
             from src.features.tables import finite_features  # takes half a second to import
 
-            of_crystals = finite_features(crystals, key, c.global_features, cache, n_jobs, word2vec)
+            of_crystals = finite_features(crystals, key, computed, cache, n_jobs, word2vec)
         if c.atom_features == "chgnet":
             of_atoms = cached_potential(crystals, key, cache, n_jobs)
-        return GraphInputs(store, np.arange(len(store)), of_crystals, of_atoms)
+        columns = further_columns(crystals) if COLUMNS in c.global_features else None
+        return GraphInputs(store, np.arange(len(store)), of_crystals, of_atoms, columns)
 
     def histories(self) -> dict[str, int]:
         first = {f"{FOLDER}/{HISTORY}": self.config.pretraining.n_epochs} if self.config.pretraining else {}
@@ -121,6 +149,8 @@ class GnnLearner(Learner[GnnConfig]):
         seed_everything(self.seed)
         vectors = torch.tensor(element_vectors(self.config.elements, self.word2vec), dtype=torch.float32)
         self.avg_n_neighbors = inputs.avg_n_neighbors
+        self.encoder = inputs.fit_encoder()
+        inputs, watched = inputs.encoded(self.encoder), self._encoded(watched)
         c = self.config
         model = make_network(c.network, c.graph, vectors, self.avg_n_neighbors, inputs.statistics).to(self.device)
 
@@ -143,17 +173,25 @@ class GnnLearner(Learner[GnnConfig]):
         self.model = training.averaged.module
 
     def predict(self, inputs: GraphInputs) -> Values:
-        return self._predict(fitted(self.model), inputs)
+        return self._predict(fitted(self.model), inputs.encoded(self.encoder))
+
+    def _encoded(self, watched: Watched | None) -> Watched | None:
+        return watched and watched._replace(inputs=watched.inputs.encoded(self.encoder))
 
     @classmethod
     def predict_each(cls, learners: Sequence[Self], inputs: GraphInputs) -> Values:
-        """Return the predictions of each network, (n_learners, n_rows), unitless; each batch is made once for all of them."""
+        """Return the predictions of each network, (n_learners, n_rows), unitless; each batch is made once for all of them.
+
+        Further columns are the exception: each network was trained with an encoding of its own.
+        """
+        if learners[0].encoder is not None:
+            return super().predict_each(learners, inputs)
         models, device = [fitted(learner.model) for learner in learners], learners[0].device
         return predict_each(models, lambda rows: inputs.batch(rows, device), len(inputs))
 
     def features(self, inputs: GraphInputs) -> NDArray[np.float32]:
         """Return the vectors that the network's head reads, (n_rows, n_features); those of atoms are averaged."""
-        model, read = fitted(self.model), []
+        model, inputs, read = fitted(self.model), inputs.encoded(self.encoder), []
         head: Any = model.head
         handle = head.register_forward_pre_hook(lambda module, arguments: read.append(arguments[0]))
         parts = []
@@ -174,13 +212,15 @@ class GnnLearner(Learner[GnnConfig]):
 
     def save(self, folder: Path) -> None:
         weights = {name: tensor.cpu().contiguous() for name, tensor in fitted(self.model).state_dict().items()}
-        write_learner(folder, self.config, (WEIGHTS, save(weights)), seed=self.seed, avg_n_neighbors=self.avg_n_neighbors)
+        settings = {"seed": self.seed, "avg_n_neighbors": self.avg_n_neighbors}
+        write_learner(folder, self.config, (WEIGHTS, save(weights)), self.encoder, **settings)
 
     @classmethod
     def load(cls, folder: Path, device: str = "cpu") -> Self:
         config, settings = read_settings(folder, GnnConfig, WEIGHTS, seed=int, avg_n_neighbors=(int, float))
         learner = cls(config, settings["seed"], device)
         learner.avg_n_neighbors = settings["avg_n_neighbors"]
+        learner.encoder = read_encoder(folder, config.global_features, settings)
         with loading(folder / WEIGHTS):
             weights = load_file(folder / WEIGHTS)
             if "shared_sha256" in settings:  # published models have one file for what all folds have in common

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.config import from_dict, to_dict
+from src.data.columns import ColumnNames
 from src.data.table import Crystals
+from src.features.columns import COLUMNS, ColumnEncoder
 from src.storage.files import read_json, write_atomic, write_json
 from src.storage.remedy import remedy
 
@@ -58,13 +60,20 @@ class DivergedError(FloatingPointError):
         )
 
 
-def write_learner(folder: Path, config: Any, weights: tuple[str, bytes] | None = None, **settings: Any) -> None:
-    """Write the file of weights (name, content), then learner.json with its SHA-256, so that the two cannot be mixed up."""
+def write_learner(
+    folder: Path, config: Any, weights: tuple[str, bytes] | None = None, encoder: ColumnEncoder | None = None, **settings: Any
+) -> None:
+    """Write the file of weights (name, content), then learner.json with its SHA-256, so that the two cannot be mixed up.
+
+    encoder: of further columns; None: the learner uses none.
+    """
     checksum = {}
     if weights is not None:
         name, content = weights
         write_atomic(folder / name, content)
         checksum = {"sha256": hashlib.sha256(content).hexdigest()}
+    if encoder is not None:
+        settings |= {COLUMNS: encoder.to_json()}
     write_json(folder / "learner.json", {"config": to_dict(config), **settings, **checksum})
 
 
@@ -85,6 +94,17 @@ def read_settings(folder: Path, kind: type[C], weights: str | None = None, **kin
     if weights is not None:
         check_sha256(folder / weights, settings.get("sha256"))  # learners saved by older versions have none
     return config, settings
+
+
+def read_encoder(folder: Path, groups: tuple[str, ...], settings: dict[str, Any]) -> ColumnEncoder | None:
+    """Return the encoder of further columns in the settings of a saved learner; None if its groups are without them.
+
+    Raises ValueError if it is missing or damaged.
+    """
+    if COLUMNS not in groups:
+        return None
+    with loading(folder / "learner.json"):
+        return ColumnEncoder.from_json(settings[COLUMNS])
 
 
 def check_sha256(path: Path, stored: str | None) -> None:
@@ -116,9 +136,11 @@ class Learner(ABC, Generic[C]):
     """Fits a target of unit scale. A network resumes from the checkpoint in its folder; other learners start over.
 
     is_distributable: whether torchrun may spread the training over several processes.
+    encoder: of the further columns, fitted to the training rows; None if they are not used.
     """
 
     is_distributable: ClassVar[bool] = False
+    encoder: ColumnEncoder | None = None
 
     def __init__(self, config: C, seed: int = 0, device: str = "cpu", word2vec: Path | None = None) -> None:
         """device: of a network, as torch names it. word2vec: a gensim file of mat2vec vectors; None: the packaged table."""
@@ -134,6 +156,11 @@ class Learner(ABC, Generic[C]):
     @abstractmethod
     def histories(self) -> dict[str, int]:
         """Return the files that grow in the folder of a fold during training, and how many lines below the header each gets."""
+
+    @property
+    def columns(self) -> ColumnNames:
+        """Names of the further columns that a fitted learner needs to predict."""
+        return self.encoder.names if self.encoder else ColumnNames((), ())
 
     def limit_threads(self) -> None:
         """Keep this process to one core: folds run side by side, and one thread gives the same numbers everywhere."""

@@ -13,8 +13,9 @@ from sklearn.svm import SVR
 
 from src.config import SvrConfig
 from src.data.table import Crystals
+from src.features.columns import COLUMNS
 from src.features.tables import finite_features
-from src.learners.learner import Learner, Values, Watched, fitted, loading, read_settings, write_learner
+from src.learners.learner import Learner, Values, Watched, fitted, loading, read_encoder, read_settings, write_learner
 from src.learners.table_inputs import TableInputs
 from src.storage.files import to_bytes
 from src.storage.names import HISTORY
@@ -32,7 +33,8 @@ class SvrLearner(Learner[SvrConfig]):
     def prepare_inputs(self, crystals: Crystals, key: str, cache: Path, n_jobs: int) -> TableInputs:
         """Return a table for each group of features. Raises ValueError if a value is undefined."""
         groups = self.config.features
-        finite_features(crystals, key, groups, cache, n_jobs, self.word2vec)  # trees take undefined values, a kernel does not
+        if computed := tuple(group for group in groups if group != COLUMNS):  # trees take undefined values, a kernel does not
+            finite_features(crystals, key, computed, cache, n_jobs, self.word2vec)
         return TableInputs.prepare(groups, crystals, key, cache, n_jobs, self.word2vec)
 
     def histories(self) -> dict[str, int]:
@@ -40,7 +42,8 @@ class SvrLearner(Learner[SvrConfig]):
 
     def fit(self, inputs: TableInputs, target: Values, folder: Path, watched: Watched | None = None) -> None:
         """Fit the kernel to targets cut off at `max_target`; the history has one line."""
-        c, x = self.config, inputs.matrix(self.config.features).astype(np.float64)
+        self.encoder = inputs.fit_encoder(self.config.features)
+        c, x = self.config, self._matrix(inputs)
         scaler = StandardScaler().fit(x)
         scale = {"mean": scaler.mean_, "spread": scaler.scale_}
         machine = SVR(kernel="rbf", gamma=c.gamma / x.shape[1], C=c.C, epsilon=c.epsilon, cache_size=500)
@@ -57,21 +60,26 @@ class SvrLearner(Learner[SvrConfig]):
 
     def predict(self, inputs: TableInputs) -> Values:
         arrays = fitted(self.arrays)
-        x = _standardised(inputs.matrix(self.config.features).astype(np.float64), arrays)
+        x = _standardised(self._matrix(inputs), arrays)
         support, gamma = arrays["support"], self.config.gamma / x.shape[1]
         if not len(support):  # every training target lay within epsilon
             return np.full(len(x), arrays["intercept"][0])
         chunks = (x[i : i + CHUNK] for i in range(0, len(x), CHUNK))
         return np.concatenate([rbf_kernel(chunk, support, gamma) @ arrays["dual"] for chunk in chunks]) + arrays["intercept"]
 
+    def _matrix(self, inputs: TableInputs) -> NDArray[np.float64]:
+        return inputs.matrix(self.config.features, self.encoder.scaled if self.encoder else None).astype(np.float64)
+
     def save(self, folder: Path) -> None:
         arrays = fitted(self.arrays)
-        write_learner(folder, self.config, (WEIGHTS, to_bytes(lambda file: np.savez(file, allow_pickle=False, **arrays))))
+        weights = to_bytes(lambda file: np.savez(file, allow_pickle=False, **arrays))
+        write_learner(folder, self.config, (WEIGHTS, weights), self.encoder)
 
     @classmethod
     def load(cls, folder: Path, device: str = "cpu") -> Self:
-        config, _ = read_settings(folder, SvrConfig, WEIGHTS)
+        config, settings = read_settings(folder, SvrConfig, WEIGHTS)
         learner = cls(config, device=device)
+        learner.encoder = read_encoder(folder, config.features, settings)
         with loading(folder / WEIGHTS), np.load(folder / WEIGHTS, allow_pickle=False) as stored:
             learner.arrays = dict(stored)
         return learner

@@ -1,6 +1,6 @@
 """Tables of features as inputs of learners."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +8,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from src.data.table import Crystals
+from src.features.columns import COLUMNS, ColumnEncoder, further_columns
 from src.features.tables import cached_features
+
+Encode = Callable[[pd.DataFrame], NDArray[np.floating]]
 
 
 class TableInputs:
     """Feature tables of the same crystals by group; row numbers select crystals.
 
-    tables: group -> (n_crystals, n_features of the group).
+    tables: group -> (n_crystals, n_features of the group); `columns` -> the further columns as they are in the task's table.
     """
 
     def __init__(self, tables: Mapping[str, pd.DataFrame]) -> None:
@@ -25,7 +28,11 @@ class TableInputs:
         cls, groups: Iterable[str], crystals: Crystals, key: str, cache: Path, n_jobs: int, word2vec: Path | None
     ) -> "TableInputs":
         """Return the tables of these groups, each once; the other arguments are those of `cached_features`."""
-        return cls({g: cached_features(crystals, key, (g,), cache, n_jobs, word2vec) for g in dict.fromkeys(groups)})
+        tables = {}
+        for g in dict.fromkeys(groups):
+            own = g == COLUMNS
+            tables[g] = further_columns(crystals) if own else cached_features(crystals, key, (g,), cache, n_jobs, word2vec)
+        return cls(tables)
 
     def __len__(self) -> int:
         return len(next(iter(self.tables.values())))
@@ -33,6 +40,11 @@ class TableInputs:
     def __getitem__(self, rows: NDArray[np.integer]) -> "TableInputs":
         return TableInputs({group: table.iloc[rows] for group, table in self.tables.items()})
 
-    def matrix(self, groups: tuple[str, ...]) -> NDArray[np.float32]:
-        """Return the groups side by side, (n_crystals, n_features)."""
-        return np.concatenate([self.tables[group].to_numpy() for group in groups], axis=1)
+    def fit_encoder(self, groups: tuple[str, ...]) -> ColumnEncoder | None:
+        """Return the encoder that these crystals' further columns give; None if the groups are without them."""
+        return ColumnEncoder.fit(self.tables[COLUMNS]) if COLUMNS in groups else None
+
+    def matrix(self, groups: tuple[str, ...], encode: Encode | None = None) -> NDArray[np.floating]:
+        """Return the groups side by side, (n_crystals, n_features). encode: further columns -> features."""
+        parts = [encode(self.tables[g]) if g == COLUMNS and encode else self.tables[g].to_numpy() for g in groups]
+        return np.concatenate(parts, axis=1)

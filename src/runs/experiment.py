@@ -11,6 +11,7 @@ from src.data.load import TaskData, load_folds
 from src.data.table import CrystalTable
 from src.data.target import check_domain
 from src.features.chgnet import base_energies
+from src.features.columns import check_columns
 from src.features.elements import word2vec_key
 from src.features.similarity import TrainingSet
 from src.learners.learner import Learner
@@ -34,6 +35,8 @@ def run_experiment(
     rows = data.task.path("train"), data.train.ids.tolist(), data.train.targets
     check_targets(data.task.metric, *rows)
     check_domain(config.target, *rows)
+    if not isinstance(config.learner, BlendConfig):
+        check_columns(config.learner.feature_groups, data.task)
     run = RunDir(data.folder / name)
     word2vec = MAT2VEC if MAT2VEC.is_file() else None
     run.claim(config, data.key, word2vec_key(word2vec))

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from src.config import BlendConfig, ExperimentConfig, TargetConfig
-from src.data.crystal import Crystal
-from src.data.structures import Found, checked, read_structures
+from src.data.columns import ColumnNames
+from src.data.structures import Found, checked, crystals_of, read_structures, with_fields
 from src.data.table import Crystals
 from src.data.target import TargetNormalizer
 from src.data.task import Task, read_task
@@ -61,6 +62,12 @@ class Members:
     def transforms(self) -> set[str]:
         """The transforms of the target that the experiment, or the members of the ensemble, learned."""
         return set().union(*(part.transforms for part in self.parts)) if self.parts else {self.target.transform}
+
+    @property
+    def columns(self) -> ColumnNames:
+        """Names of the further columns that the models need."""
+        needed = [part.columns for part in self.parts] + [learner.columns for learner in self.learners[:1]]
+        return ColumnNames(*(tuple(dict.fromkeys(chain.from_iterable(kind))) for kind in zip(*needed, strict=True)))
 
     def predict(self, crystals: Crystals, cache: Path, n_jobs: int) -> tuple[Values, Values]:
         """Return the predictions of the fold models and the spread over their members, (n_crystals, n_folds), eV/atom."""
@@ -129,14 +136,15 @@ class Predictor:
         residual = np.abs(scale.forward(e_form) - scale.forward(oof @ share))
         return cls(members, scale, residual, fold, _training_set(found[0], described, outputs, n_jobs), n_jobs)
 
-    def predict(self, structures: Iterable[Any]) -> pd.DataFrame:
+    def predict(self, structures: Iterable[Any], columns: pd.DataFrame | None = None) -> pd.DataFrame:
         """Return a row for each structure: name (its number), formula, prediction, lower, upper, spread and remark.
 
         prediction: mean over the fold models, eV/atom or the task's unit. lower, upper: 90% CV+ interval. spread: standard
         deviation over fold models and members. remark: what is unusual about the crystal, or why it has no prediction.
-        structures: pymatgen Structures, ASE's Atoms or Crystals, in any cell.
+        structures: pymatgen Structures, ASE's Atoms or Crystals, in any cell. columns: (n_structures, n_columns), the further
+        columns of the task if the models were trained with them; ValueError if these are missing.
         """
-        return self.predict_found([checked(str(i), structure) for i, structure in enumerate(structures)])
+        return self.predict_found(self._checked(structures, columns))
 
     def predict_found(self, found: Sequence[Found], alike: Likeness | None = None) -> pd.DataFrame:
         """Return the table of `predict` for structures that were read from files. alike: of those that are crystals."""
@@ -146,7 +154,7 @@ class Predictor:
         crystals = {i: one.crystal for i, one in enumerate(found) if one.crystal is not None}
         if crystals:
             with tempfile.TemporaryDirectory() as cache:
-                pred, within, faults = self._predict(list(crystals.values()), Path(cache))
+                pred, within, faults = self._predict([found[i] for i in crystals], Path(cache))
             values, done = self._summary(pred, within), list(crystals)
             remarks = self.training.remarks(alike or likeness(Crystals.from_list(list(crystals.values())), self.n_jobs))
             rows.loc[done, bounds] = values
@@ -154,29 +162,38 @@ class Predictor:
             rows.loc[done, "formula"] = [crystal.reduced_formula for crystal in crystals.values()]
         return rows[["name", "formula", *bounds, "remark"]]
 
-    def features(self, structures: Iterable[Any]) -> NDArray[np.float32]:
+    def features(self, structures: Iterable[Any], columns: pd.DataFrame | None = None) -> NDArray[np.float32]:
         """Return the vectors that the networks' heads read, averaged over atoms, of all fold models, (n, n_features).
 
-        Raises ValueError for a structure that is no crystal, and if a model is not a network.
+        columns: as for `predict`. Raises ValueError for a structure that is no crystal, and if a model is not a network.
         """
-        found = [checked(f"structure {i}", structure) for i, structure in enumerate(structures)]
+        found = self._checked(structures, columns)
         if bad := [one for one in found if one.reason]:
-            raise ValueError(f"{bad[0].name}: {bad[0].reason}")
-        crystals = Crystals.from_list([one.crystal for one in found if one.crystal is not None])
+            raise ValueError(f"structure {bad[0].name}: {bad[0].reason}")
+        crystals = crystals_of(found, self.members.columns)
         with tempfile.TemporaryDirectory() as cache:
             return self.members.features(crystals, Path(cache), self.n_jobs)
 
-    def _predict(self, crystals: list[Crystal], cache: Path) -> tuple[Values, Values, list[str]]:
+    def _checked(self, structures: Iterable[Any], columns: pd.DataFrame | None) -> list[Found]:
+        """Return the structures, whose names are their numbers, with their fields of further columns."""
+        found, needed = [checked(str(i), structure) for i, structure in enumerate(structures)], self.members.columns
+        if columns is None and needed.all:
+            raise ValueError(
+                f"the models were trained with the columns {', '.join(needed.all)}: give them, predict(..., columns=...)"
+            )
+        return found if columns is None else with_fields(found, columns, needed)
+
+    def _predict(self, found: list[Found], cache: Path) -> tuple[Values, Values, list[str]]:
         """Return what `Members.predict` returns and what is wrong with each crystal; those that fail are found by halving."""
         own_cache = cache / f"{len(list(cache.iterdir()))}"
         try:
-            pred, within = self.members.predict(Crystals.from_list(crystals), own_cache, self.n_jobs)
-            return pred, within, [""] * len(crystals)
+            pred, within = self.members.predict(crystals_of(found, self.members.columns), own_cache, self.n_jobs)
+            return pred, within, [""] * len(found)
         except ValueError as error:
-            if len(crystals) == 1:
+            if len(found) == 1:
                 return *np.full((2, 1, self.fold.max() + 1), np.nan), [str(error)]
-        half = len(crystals) // 2
-        first, second = (self._predict(part, cache) for part in (crystals[:half], crystals[half:]))
+        half = len(found) // 2
+        first, second = (self._predict(part, cache) for part in (found[:half], found[half:]))
         return np.concatenate([first[0], second[0]]), np.concatenate([first[1], second[1]]), first[2] + second[2]
 
     def _summary(self, pred: Values, within: Values) -> Values:

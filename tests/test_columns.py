@@ -30,6 +30,7 @@ from src.data.table import Crystals, CrystalTable
 from src.features.columns import MAX_CATEGORIES, ColumnEncoder
 from src.learners.learner import Learner
 from src.learners.make import load_learner, make_learner
+from src.predict import Predictor, predict_files
 from src.runs.experiment import run_experiment
 from src.runs.launch import Launcher
 
@@ -47,6 +48,7 @@ CONFIGS = {
 }
 EXACT = {"trees": 0.0, "mean of trees": 0.0, "support vectors": 1e-12, "network": 1e-5}
 FOLDS = FoldConfig(n_folds=4, n_bins=2)
+NUMBERS = {"trees": "001", "network": "010"}
 NAMES = ColumnNames(("pressure", "age"), ("origin",))
 N = 40
 Fitted = Callable[[str], tuple[Learner, Path]]
@@ -338,3 +340,73 @@ def test_a_bad_field_makes_a_bad_row_which_may_be_left_out(name: str, text: str,
     expected = parsed(column_rows(N + 6)[:N].drop(index=3).reset_index(drop=True))
     assert data.left_out == ["x-3"]
     pd.testing.assert_frame_equal(data.train.crystals.columns, expected, check_column_type=False)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A task with finished runs of trees and a network; its outputs lie next to it."""
+    folder = column_task(tmp_path_factory.mktemp("finished"))
+    for name, number in NUMBERS.items():
+        config = ExperimentConfig(CONFIGS[name], FoldConfig(n_folds=2, n_bins=2))
+        run_experiment(config, f"exp{number}", load(folder), None, Launcher(n_jobs=1), "cpu")
+    return folder
+
+
+def predicted(task: Path, number: str, *paths: Path) -> pd.DataFrame:
+    """Return the table that predict.py writes for files."""
+    out = task.parent / "predictions.csv"
+    predict_files(paths, out, [number], task=task, outputs=task.parent / "outputs")
+    return pd.read_csv(out, keep_default_na=False, na_values={"prediction": [""]}, float_precision="round_trip")
+
+
+def expected(task: Path, number: str) -> np.ndarray:
+    """Return the experiment's own predictions for its test table."""
+    path = task.parent / "outputs" / "small" / f"exp{number}" / "test.csv"
+    return pd.read_csv(path, float_precision="round_trip")["e_form_pred"].to_numpy()
+
+
+def predictor(task: Path, *numbers: str) -> Predictor:
+    return Predictor.load(*numbers, task=task, outputs=task.parent / "outputs")
+
+
+@pytest.mark.parametrize("number", NUMBERS.values())
+def test_predictions_for_the_test_table_are_those_of_the_experiment(number: str, finished: Path) -> None:
+    table = predicted(finished, number, finished / "test.csv.gz")
+    np.testing.assert_allclose(table["prediction"], expected(finished, number), rtol=0, atol=0 if number == "001" else 1e-6)
+
+
+def test_python_takes_the_columns_as_a_data_frame(finished: Path) -> None:
+    ready, crystals = predictor(finished, "001", "010"), load(finished).test.crystals
+    structures = [crystals[i] for i in range(len(crystals))]
+    columns = crystals.columns.assign(age=crystals.columns["age"].astype("Int64"), other=1)
+    assert ready.members.columns == NAMES
+    mean = np.mean([expected(finished, number) for number in NUMBERS.values()], axis=0)
+    np.testing.assert_allclose(ready.predict(structures, columns)["prediction"], mean, rtol=0, atol=1e-6)
+    vectors = predictor(finished, "010").features(structures, columns)
+    assert len(vectors) == len(structures) and np.isfinite(vectors).all()
+
+
+def test_python_says_which_columns_are_missing(finished: Path) -> None:
+    ready, frame = predictor(finished, "001"), COLUMNS[: len(FEW)]
+    with pytest.raises(ValueError, match="trained with the columns pressure, age, origin: give them"):
+        ready.predict(FEW)
+    with pytest.raises(ValueError, match="columns: no 'age', 'origin'"):
+        ready.predict(FEW, frame[["pressure"]])
+    with pytest.raises(ValueError, match="3 rows for 4 structures"):
+        ready.predict(FEW, frame[:3])
+    with pytest.raises(ValueError, match="categories 'origin' are numbers with a decimal point"):
+        ready.predict(FEW, frame.assign(origin=[1.0, 2.0, np.nan, 3.0]))
+
+
+def test_a_structure_without_the_columns_gets_the_reason_and_others_their_predictions(finished: Path, tmp_path: Path) -> None:
+    rows = pd.read_csv(finished / "test.csv.gz", dtype=str, keep_default_na=False)
+    rows.loc[1, "age"], rows.loc[2, "age"] = "old", ""
+    rows.to_csv(tmp_path / "a.csv", index=False)
+    rows.drop(columns="origin").to_csv(tmp_path / "b.csv", index=False)
+    (tmp_path / "c.cif").write_text(rows["cif"][0])
+    table = predicted(finished, "001", tmp_path)
+    n = len(rows)
+    assert list(np.flatnonzero(table["prediction"].notna())) == [i for i in range(n) if i != 1]
+    assert "'age' is 'old', not a number" in table["remark"][1]
+    assert table["remark"][n : 2 * n].str.contains("no column 'origin', which the models were trained with").all()
+    assert "no column 'pressure'" in table["remark"][2 * n]

@@ -56,7 +56,7 @@ def frame_of(fields: Sequence[tuple[Field, ...]], names: ColumnNames) -> pd.Data
 def _flaws(name: str, field: str | None, is_numeric: bool) -> list[str]:
     """Return the reasons why a field is no number, or no category; None stands for a field that is not there."""
     if field is None:
-        return [f"no column {name!r}"]
+        return [f"no column {name!r}, which the models were trained with; predict from a table that has it"]
     if is_numeric and field.strip() and not abs(number(field)) <= MAX_NUMBER:
         return [
             f"{name!r} is {field[:MAX_CATEGORY]!r}, not a number up to {MAX_NUMBER:g}; leave the field empty if it is unknown"
@@ -64,6 +64,21 @@ def _flaws(name: str, field: str | None, is_numeric: bool) -> list[str]:
     if len(field) > MAX_CATEGORY:
         return [f"{name!r} has {len(field)} characters; the limit is {MAX_CATEGORY}"]
     return []
+
+
+def texts_of(columns: pd.DataFrame, names: ColumnNames) -> list[dict[str, str]]:
+    """Return the fields of each row of a data frame as they would be in a table; missing values become ''.
+
+    Raises ValueError if one of the columns is missing, or if categories are numbers with a decimal point.
+    """
+    if missing := [name for name in names.all if name not in columns]:
+        raise ValueError(f"columns: no {', '.join(map(repr, missing))}, which the models were trained with")
+    for name in names.categorical:
+        if pd.api.types.is_float_dtype(columns[name]) and columns[name].notna().any():
+            raise ValueError(f"columns: the categories {name!r} are numbers with a decimal point; give the texts of the table")
+    chosen = columns[list(names.all)]
+    texts = chosen.astype(str).where(chosen.notna(), "")
+    return [dict(zip(names.all, row, strict=True)) for row in texts.itertuples(index=False, name=None)]
 
 
 def with_columns(store: RaggedStore, columns: pd.DataFrame) -> RaggedStore:

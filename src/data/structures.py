@@ -1,15 +1,19 @@
 """Structure files, folders and tables of unknown crystals -> crystals, each with its name or the reason why it is unreadable."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import pandas as pd
+
+from src.data.columns import ColumnNames, frame_of, parse_fields, texts_of
 from src.data.crystal import Crystal
 from src.data.formats import READERS, is_structure_file, reason, structures_in, to_crystal
 from src.data.rows import Row, read_rows
 from src.data.structure_files import structures_folder
-from src.data.table import parse_rows
+from src.data.table import Crystals, parse_rows
 from src.data.task import Task
 from src.storage.cache import in_chunks
 
@@ -18,11 +22,12 @@ CHUNK = 32  # files or rows that a process reads per task
 
 
 class Found(NamedTuple):
-    """A crystal, or the reason why there is none."""
+    """A crystal, or the reason why there is none. fields: of the further columns that its table has, as text."""
 
     name: str
     crystal: Crystal | None
     reason: str = ""
+    fields: Mapping[str, str] = MappingProxyType({})
 
 
 class Source(NamedTuple):
@@ -84,7 +89,8 @@ def _read_chunk(task: Task, chunk: Sequence[Source]) -> list[Found]:
     for source in chunk:
         if source.row is not None:
             (row,) = parse_rows([source.row], task, has_target=False, folder=structures_folder(task, source.path))
-            found.append(Found(source.name, None if row.reason else row.crystal, row.reason))
+            fields = {name: source.row[name] for name in ColumnNames.of(task).all if name in source.row}
+            found.append(Found(source.name, None if row.reason else row.crystal, row.reason, fields))
         else:
             found += [Found(source.name, None, source.reason)] if source.reason else _read_file(source)
     return found
@@ -106,3 +112,22 @@ def checked(name: str, structure: Any) -> Found:
         return Found(name, to_crystal(structure))
     except ValueError as error:
         return Found(name, None, reason(error))
+
+
+def with_fields(found: Sequence[Found], columns: pd.DataFrame, names: ColumnNames) -> list[Found]:
+    """Return the structures with the fields of further columns, a row of `columns` for each.
+
+    Raises ValueError if there are more or fewer rows, and as `texts_of`.
+    """
+    if len(columns) != len(found):
+        raise ValueError(f"columns: {len(columns)} rows for {len(found)} structures; give a row for each structure")
+    return [one._replace(fields=fields) for one, fields in zip(found, texts_of(columns, names), strict=True)]
+
+
+def crystals_of(found: Sequence[Found], names: ColumnNames) -> Crystals:
+    """Return the crystals with further columns. Raises ValueError if a field of any of them is missing or wrong."""
+    fields, flaws = zip(*(parse_fields(one.fields, names) for one in found), strict=True)
+    if flaw := next(filter(None, flaws), ""):
+        raise ValueError(flaw)
+    crystals = [one.crystal for one in found if one.crystal is not None]
+    return Crystals.from_list(crystals, frame_of(fields, names) if names.all else None)

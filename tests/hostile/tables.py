@@ -168,6 +168,37 @@ TASKS = [
         ("task.toml is missing", "input/new_task.py writes it"),
     ),
 ]
+
+
+def further(name: str, damage: Callable[[Place], object], *words: str) -> Bad:
+    """A task with a numeric and a categorical column, one of whose tables is damaged."""
+
+    def name_columns(place: Place) -> None:
+        path = place.task / "task.toml"
+        named = 'numeric_columns = ["nelements"]\ncategorical_columns = ["formula_pretty"]\n[files]'
+        path.write_text(path.read_text().replace("[files]", named))
+        damage(place)
+
+    return Bad("further columns", name, name_columns, words)
+
+
+FURTHER = [
+    further(
+        "a number in words",
+        lambda place: place.edit_rows("train", lambda rows: rows[3].update(nelements="two")),
+        *(FILE, "record 5", "'x-3'", "'nelements' is 'two', not a number", "leave the field empty if it is unknown", LEAVE_OUT),
+    ),
+    further(
+        "a category of 10,000 characters",
+        lambda place: place.edit_rows("train", lambda rows: rows[3].update(formula_pretty="x" * 10_000)),
+        *(FILE, "record 5", "'x-3'", "'formula_pretty' has 10000 characters; the limit is 200", LEAVE_OUT),
+    ),
+    further(
+        "none in the test table",
+        lambda place: place.edit_rows("test", lambda rows: [row.pop("nelements") for row in rows]),
+        *("test.csv.gz", "no column 'nelements'", "named in task.toml"),
+    ),
+]
 NAME = "sample_submission.csv"
 TAKE = "take the competition's file"
 SAMPLES = [
@@ -309,4 +340,4 @@ SEVERAL = [
         command=Place.train,
     ),
 ]
-ENTRIES = [*GIVEN_FOLDS, *TABLES, *ROWS, *TASKS, *SAMPLES, *LABELS, *SEVERAL]
+ENTRIES = [*GIVEN_FOLDS, *TABLES, *ROWS, *FURTHER, *TASKS, *SAMPLES, *LABELS, *SEVERAL]

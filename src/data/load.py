@@ -16,7 +16,7 @@ from src.data.columns import ColumnNames
 from src.data.folds import assign_folds, read_folds
 from src.data.rows import read_rows
 from src.data.structure_files import structures_key
-from src.data.table import CrystalTable, read_table
+from src.data.table import CrystalTable, check_header, read_table
 from src.data.task import Task, read_task
 from src.storage import ragged
 from src.storage.cache import cache_key
@@ -74,6 +74,8 @@ def load_task_data(data: Path, outputs: Path, skip_bad_rows: bool, n_jobs: int, 
     task = read_task(data, target)
     loaded = {}
     tables = ("train", "test") if task.has_test else ("train",)
+    for which in tables:  # before the structures of any are parsed
+        check_header(task.path(which), task, has_target=which == "train")
     structures = {which: structures_key(task, task.path(which)) for which in tables}
     for which in tables:
         loaded[which] = _load(task, which, which == "train", skip_bad_rows, _cache(task, outputs), n_jobs, structures[which])

@@ -155,14 +155,10 @@ def parse_table(path: Path, task: Task, has_target: bool, n_jobs: int = 1) -> tu
 
     Raises ValueError if it is no table, or if it lacks a column that task.toml names.
     """
+    check_header(path, task, has_target)
     names = ColumnNames.of(task)
-    targets = [target.column for target in task.targets if has_target]
-    needed = [task.id_column, task.structure_column, *targets, *names.all]
     ids, further = [], []
     for row in read_rows(path):  # one pass over the whole file before any structure is parsed
-        missing = [column for column in needed if column not in row]
-        if missing:
-            raise ValueError(f"{path}: no column {', '.join(map(repr, missing))}, named in task.toml; the header has {list(row)}")
         ids.append(row[task.id_column])
         further.append(parse_fields(row, names))
     parse = partial(parse_rows, task=task, has_target=has_target, folder=structures_folder(task, path))
@@ -173,6 +169,15 @@ def parse_table(path: Path, task: Task, has_target: bool, n_jobs: int = 1) -> tu
         reasons = parsed[i].reason, flaw, "duplicate id" if twice[i] else ""
         parsed[i] = parsed[i]._replace(reason="; ".join(filter(None, reasons)), further=fields)
     return ids, parsed
+
+
+def check_header(path: Path, task: Task, has_target: bool) -> None:
+    """Raise ValueError if a table lacks a column that task.toml names; only its first row is read."""
+    first = next(read_rows(path))
+    targets = [target.column for target in task.targets if has_target]
+    needed = [task.id_column, task.structure_column, *targets, *ColumnNames.of(task).all]
+    if missing := [column for column in needed if column not in first]:
+        raise ValueError(f"{path}: no column {', '.join(map(repr, missing))}, named in task.toml; the header has {list(first)}")
 
 
 def _refuse(path: Path, messages: list[str], skippable: bool, skip: bool) -> None:

@@ -257,13 +257,15 @@ DAMAGED = [*((name, {}) for name in CONFIGS), ("trees", NEGATIVE), ("trees", {"c
 
 @pytest.mark.parametrize(("name", "damage"), DAMAGED)
 def test_a_damaged_encoder_is_refused(name: str, damage: dict, fitted: Fitted, tmp_path: Path) -> None:
-    fitted(name)[0].save(tmp_path)
+    folder = tmp_path / "fold_0"
+    folder.mkdir()
+    fitted(name)[0].save(folder)
     path = next(path for path in sorted(tmp_path.rglob("learner.json")) if '"numbers"' in path.read_text())
     settings = json.loads(path.read_text())
     del settings["columns"]
     path.write_text(json.dumps(settings | damage))
-    with pytest.raises(ValueError, match=r"learner\.json is damaged .*train that fold again"):
-        load_learner(tmp_path)
+    with pytest.raises(ValueError, match=r"learner\.json is damaged .*remove the folder .*fold_0, and train\.py will train that"):
+        load_learner(folder)
 
 
 def test_crystals_without_the_columns_are_refused(fitted: Fitted, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from src.paths import shown
 
 RESULTS = "results"  # folder of what is published of an experiment
+N_MEMBER = 2  # levels of a fold's deepest file: fold_0/member_1/learner.json
 N_BELOW = 5  # levels of its deepest file: results/<task>/<target>/models/fold_0/learner.json
 
 
@@ -19,6 +20,7 @@ def remedy(path: Path) -> str:
     """Return what to do about a damaged file of a run or of published results, as the second half of a message."""
     if (folder := published_in(path)) is not None:
         return f"restore it: git checkout {shown(folder)}"
-    if path.parent.name.startswith("fold_"):
-        return f"remove the folder {path.parent}, and train.py will train that fold again"
+    fold = next((f for f in path.parents[:N_MEMBER] if f.name.startswith("fold_")), None)
+    if fold is not None:
+        return f"remove the folder {fold}, and train.py will train that fold again"
     return "remove it, and train.py will write it again"

@@ -113,17 +113,24 @@ def test_the_columns_of_a_contest_are_understood(contest: Contest, mine: Path, c
     assert f"python exp/exp001/train.py --data {mine}" in said
 
 
-def test_a_task_runs_from_its_tables_to_a_submission(contest: Contest, mine: Path, tmp_path: Path) -> None:
-    describe(mine, *contest.write(TARGETS[:1]))
-    data = load_task_data(mine, tmp_path / "outputs", skip_bad_rows=False, n_jobs=1)
-    learner = GbdtConfig(features=("fractions", "geometry"), n_trees=20, min_child_samples=2)
+def test_a_task_with_two_targets_further_columns_and_structure_files_runs_from_its_tables_to_a_submission(
+    contest: Contest, mine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    describe(mine, *contest.write())
+    learner = GbdtConfig(features=("fractions", "geometry", "columns"), n_trees=20, min_child_samples=2)
     config = ExperimentConfig(learner=learner, folds=FoldConfig(n_folds=3), target=TargetConfig("raw", transform="log1p"))
-    metrics = run_experiment(config, "exp001", data, None, Launcher(n_jobs=1), "cpu")
-    assert metrics is not None and 0 < metrics["oof_rmsle"] < 1
+    found = []
+    for target in TARGETS:
+        data = load_task_data(mine, tmp_path / "outputs", skip_bad_rows=False, n_jobs=1, target=target)
+        metrics = run_experiment(config, "exp001", data, None, Launcher(n_jobs=1), "cpu")
+        assert metrics is not None
+        found.append(metrics["oof_rmsle"])
     submit.main(["--exps", "001", "--data", str(mine), "--outputs", str(tmp_path / "outputs")])
+    assert f"RMSLE {np.mean(found):.4f}" in capsys.readouterr().out
     submission = pd.read_csv(tmp_path / "outputs" / "mine" / "submission.csv")
-    assert list(submission.columns) == ["material", TARGETS[0]]
+    assert list(submission.columns) == ["material", *TARGETS]
     assert list(submission["material"]) == list(contest.table["material"][N_TRAIN:])
+    assert (submission[TARGETS].nunique() > 5).all()  # constant predictions would say that nothing was learned
 
 
 FORMATS = {

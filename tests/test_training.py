@@ -1,5 +1,6 @@
 """Laws of src/learners."""
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from conftest import CRYSTALS
 from lion_pytorch import Lion
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from src.config import (
     AlignnConfig,
@@ -232,6 +234,37 @@ def test_lion_learns_eight_crystals(inputs: GraphInputs, tmp_path: Path) -> None
     learner = trained(inputs, tmp_path / "a", optimizer="lion", n_epochs=200, batch_size=8, lr=2e-3, ema_decay=0.9)
     assert np.abs(learner.predict(inputs) - TARGET).mean() < 0.05
     assert isinstance(make_optimizer(torch.nn.Linear(1, 1), config(optimizer="lion").training), Lion)
+
+
+@pytest.mark.parametrize("optimizer", ["lion", "adamw"])
+def test_one_buffer_for_all_parameters_trains_as_parameters_one_by_one(
+    inputs: GraphInputs, tmp_path: Path, optimizer: str
+) -> None:
+    c = config(optimizer=optimizer, weight_decay=0.1, ema_decay=0.8)
+    seed_everything(3)
+    model = make_network(c.network, c.graph, torch.randn(119, 4), 20.0)
+    alone, average = copy.deepcopy(model), AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(c.training.ema_decay))
+    target, training = torch.from_numpy(TARGET).float(), Training(model, c.training, 3, len(inputs))
+    training.run(lambda rows: inputs.batch(rows, "cpu"), target, tmp_path, lambda network: 0.0)
+    one_by_one = make_optimizer(alone, c.training)
+    schedule = make_schedule(one_by_one, c.training, EPOCHS * training.n_batches)
+    for rows in [rows for epoch in range(EPOCHS) for rows in training.epoch_order(epoch)]:
+        one_by_one.zero_grad()
+        torch.nn.functional.l1_loss(alone(inputs.batch(rows, "cpu")), target[rows]).backward()
+        torch.nn.utils.clip_grad_norm_(alone.parameters(), c.training.clip_norm)
+        one_by_one.step()
+        schedule.step()
+        average.update_parameters(alone)
+    for network, wanted in ((training.model, alone), (training.averaged, average.module)):
+        for (name, found), p in zip(network.named_parameters(), wanted.parameters(), strict=True):
+            torch.testing.assert_close(found, p, rtol=1e-6, atol=1e-7, msg=name)
+
+
+def test_the_averaged_network_has_a_buffer_of_its_own() -> None:
+    training = Training(torch.nn.Linear(3, 2), config().training, 0, 9)
+    before = training.averaged.weight.clone()
+    training.parameters.values.data.fill_(7)
+    assert (training.model.weight == 7).all() and torch.equal(training.averaged.weight, before)
 
 
 def test_a_loss_that_is_no_number_stops_with_the_rows_and_a_hint(inputs: GraphInputs, tmp_path: Path) -> None:

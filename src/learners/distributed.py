@@ -9,7 +9,7 @@ but "doesn't work with torch.autograd.grad" (its documentation), which pre-train
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
@@ -159,13 +159,7 @@ def total_of(number: float) -> float:
     return float(total(torch.tensor(number, dtype=torch.float64)))
 
 
-def sum_gradients(parameters: "Iterable[torch.nn.Parameter]") -> None:
-    """Replace every gradient by its sum over all processes."""
-    if world_size() == 1:
-        return
-    import torch
-
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    flat = total(torch.cat([g.flatten() for g in gradients]))
-    for gradient, summed in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
-        gradient.copy_(summed.view_as(gradient))
+def sum_gradients(parameter: "torch.nn.Parameter") -> None:
+    """Replace the gradient by its sum over all processes."""
+    if parameter.grad is not None:
+        total(parameter.grad)

@@ -170,7 +170,7 @@ class GnnLearner(Learner[GnnConfig]):
             pretrain(model, c.pretraining, c.training, self.seed, make_batch, targets, folder, watch)
         training = Training(model, c.training, self.seed, len(inputs))
         training.run(make_batch, targets, folder, watch)
-        self.model = training.averaged.module
+        self.model = training.averaged
 
     def predict(self, inputs: GraphInputs) -> Values:
         return self._predict(fitted(self.model), inputs.encoded(self.encoder))
@@ -211,7 +211,7 @@ class GnnLearner(Learner[GnnConfig]):
         return predict(model, lambda rows: inputs.batch(rows, self.device), len(inputs))
 
     def save(self, folder: Path) -> None:
-        weights = {name: tensor.cpu().contiguous() for name, tensor in fitted(self.model).state_dict().items()}
+        weights = {name: tensor.cpu().clone() for name, tensor in fitted(self.model).state_dict().items()}
         settings = {"seed": self.seed, "avg_n_neighbors": self.avg_n_neighbors}
         write_learner(folder, self.config, (WEIGHTS, save(weights)), self.encoder, **settings)
 

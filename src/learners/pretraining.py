@@ -35,4 +35,4 @@ def pretrain(
     stage = Training(model, replace(training, n_epochs=config.n_epochs), seed, len(target), loss)
     (folder / FOLDER).mkdir(parents=True, exist_ok=True)
     stage.run(make_batch, target, folder / FOLDER, watch)
-    model.load_state_dict(stage.averaged.module.state_dict())
+    model.load_state_dict(stage.averaged.state_dict())

@@ -1,12 +1,13 @@
 """The one training loop of networks: loss, schedule, averaged weights, checkpoints."""
 
+import copy
 import csv
 import io
 import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from tqdm import tqdm
 
 from src.config import TrainingConfig
 from src.learners import distributed
+from src.learners.flat import FlatParameters
 from src.learners.learner import DivergedError, Values
 from src.learners.precision import precision
 from src.models.network import compile_network
@@ -56,15 +58,20 @@ def energy_loss(config: TrainingConfig) -> Callable[[Tensor, Tensor], Tensor]:
 
 
 class Training:
-    """A network, its averaged copy, and all state that a checkpoint contains. loss: by default that of the energies."""
+    """A network, its averaged copy, and all state that a checkpoint contains.
+
+    loss: by default that of the energies. The parameters of both networks are views of one buffer each.
+    """
 
     def __init__(self, model: nn.Module, config: TrainingConfig, seed: int, n_train: int, loss: Loss | None = None) -> None:
         self.model, self.config, self.seed, self.n_train = model, config, seed, n_train
         self.n_batches = math.ceil(n_train / config.batch_size)
-        self.averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
+        self.averaged, self.parameters = copy.deepcopy(model), FlatParameters(model)
+        self.average = AveragedModel(self.parameters, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
+        cast(FlatParameters, self.average.module).bind(self.averaged)
         if config.compile:  # after the copy, which predicts uncompiled
             compile_network(model)
-        self.optimizer = make_optimizer(model, config)
+        self.optimizer = make_optimizer(self.parameters, config)
         self.schedule = make_schedule(self.optimizer, config, config.n_epochs * self.n_batches)
         self.history: list[list[float]] = []
         of_energies = energy_loss(config)
@@ -85,7 +92,7 @@ class Training:
         for epoch in range(len(self.history), self.config.n_epochs):
             lr = float(self.schedule.get_last_lr()[0])
             loss = self.train_epoch(epoch, make_batch, target)
-            self.history.append([epoch + 1, lr, loss, watch(self.averaged.module)])
+            self.history.append([epoch + 1, lr, loss, watch(self.averaged)])
             if distributed.is_main():
                 write_atomic(checkpoint, to_bytes(lambda file: torch.save(self.state(), file)))
                 self.write_history(folder)
@@ -102,7 +109,6 @@ class Training:
         """
         self.model.train()
         total = 0.0
-        parameters = [p for p in self.model.parameters() if p.requires_grad]
         for rows in self.epoch_order(epoch):
             own, weight = distributed.share(rows)
             with precision(self.config.precision, target.device):
@@ -110,15 +116,15 @@ class Training:
             loss = distributed.total(part.detach().clone())  # of the whole batch: NaN in one process stops them all
             if not loss < EXPLODED:
                 raise DivergedError("loss", loss.item(), epoch + 1, rows.tolist())
-            self.optimizer.zero_grad()
+            self.optimizer.zero_grad(set_to_none=False)
             part.backward()
-            distributed.sum_gradients(parameters)
-            norm = nn.utils.clip_grad_norm_(parameters, self.config.clip_norm)
+            distributed.sum_gradients(self.parameters.values)
+            norm = nn.utils.clip_grad_norm_(self.parameters.values, self.config.clip_norm)
             if not torch.isfinite(norm):
                 raise DivergedError("norm of the gradient", norm.item(), epoch + 1, rows.tolist())
             self.optimizer.step()
             self.schedule.step()
-            self.averaged.update_parameters(self.model)
+            self.average.update_parameters(self.parameters)
             total += loss.item() * len(rows)
         return total / self.n_train
 
@@ -132,7 +138,7 @@ class Training:
         """Return what a checkpoint contains."""
         return {
             "model": self.model.state_dict(),
-            "averaged": self.averaged.state_dict(),
+            "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "history": self.history,
@@ -149,7 +155,7 @@ class Training:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore what `state` returned."""
-        for name in ("model", "averaged", "optimizer", "schedule"):
+        for name in ("model", "average", "optimizer", "schedule"):
             getattr(self, name).load_state_dict(state[name])
         self.history = state["history"]
         torch.set_rng_state(state["random"])

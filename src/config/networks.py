@@ -22,6 +22,8 @@ class NequipConfig:
     n_bessel: radial basis functions.
     radial_hidden: widths of the radial network's hidden layers.
     polynomial_cutoff_p: exponent of the cutoff's polynomial.
+    radial_knots: the radial network is evaluated at so many distances, evenly spaced from 0 to r_max, and interpolated between
+        them (256 reach single precision, see docs/speed.md); 0: it is evaluated at every distance.
     n_element_attributes: width of the learned linear map of the element vector that conditions the self-connection; 0: the
         self-connection is the same for all elements.
     head_hidden: widths of the hidden layers of the per-atom head.
@@ -34,6 +36,7 @@ class NequipConfig:
     n_bessel: Count = 8
     radial_hidden: tuple[Count, ...] = (64, 64)
     polynomial_cutoff_p: CutoffExponent = 6.0
+    radial_knots: Annotated[int, Field(ge=0, le=MAX_COUNT)] = 0
     n_element_attributes: Annotated[int, Field(ge=0, le=MAX_COUNT)] = 0
     head_hidden: tuple[Count, ...] = (32,)
     gather_layers: bool = False

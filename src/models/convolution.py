@@ -5,6 +5,7 @@ from torch import Tensor
 
 from src.graphs.batch import GraphBatch
 from src.models import fused
+from src.models.radial import reference_interpolate
 from src.models.tensor_product import Features, Path, reference, reference_mix
 
 
@@ -13,6 +14,13 @@ def mix(x: Tensor, mixing: Tensor, element_index: Tensor, twice: bool) -> Tensor
     if _fused_applies(x) and not twice:
         return fused.mix(x, mixing, element_index)
     return reference_mix(x, mixing, element_index)
+
+
+def interpolate(table: Tensor, first: Tensor, weight: Tensor) -> Tensor:
+    """Compute `reference_interpolate`, with the fused implementation if it applies."""
+    if _fused_applies(table):
+        return fused.interpolate(table, first, weight)
+    return reference_interpolate(table, first, weight)
 
 
 def _fused_applies(tensor: Tensor) -> bool:

@@ -8,6 +8,7 @@ convolutions is computed on the representatives of the orbits only.
 
 import itertools
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +16,8 @@ from torch import Tensor, nn
 from src.config import GraphConfig, NequipConfig
 from src.graphs.batch import GraphBatch
 from src.graphs.harmonics import harmonics
-from src.models.convolution import convolve, mix
-from src.models.radial import RadialBasis, RadialNetwork, unit_linear
+from src.models.convolution import convolve, interpolate, mix
+from src.models.radial import Knots, RadialBasis, RadialNetwork, unit_linear
 from src.models.readout import Readout
 from src.models.standardise import NO_STATISTICS, InputStatistics, Standardise
 from src.models.tensor_product import Features, Path, find_paths, paths_into
@@ -104,7 +105,7 @@ class Interaction(nn.Module):
         self,
         features: Features,
         attributes: tuple[Tensor, Tensor] | None,
-        basis: Tensor,
+        radial: Callable[[RadialNetwork], Tensor],
         edge_sh: Tensor,
         length_index: Tensor,
         batch: GraphBatch,
@@ -112,10 +113,10 @@ class Interaction(nn.Module):
         """Return the updated features of the representatives.
 
         attributes: element attributes and each orbit's row of them; None if the self-connection is the same for all elements.
-        basis: (n_lengths, n_bessel). edge_sh: (n_edges, (l_edge + 1)^2), scaled. length_index: (n_edges,), row of `basis`.
+        radial: returns the output of a radial network at the distinct lengths, (n_lengths, n). edge_sh: (n_edges,
+        (l_edge + 1)^2), scaled. length_index: (n_edges,), row of the former.
         """
-        weights = self.radial(basis)
-        messages = convolve(self.linear_in(features), weights, edge_sh, length_index, batch, self.paths)
+        messages = convolve(self.linear_in(features), radial(self.radial), edge_sh, length_index, batch, self.paths)
         out = self.linear_out(messages)
         shared = features[: self.n_shared]
         if attributes is None:
@@ -154,6 +155,7 @@ class Nequip(nn.Module):
         n_attributes = config.n_element_attributes
         self.attributes = unit_linear(element_vectors.shape[1], n_attributes) if n_attributes else None
         self.basis = RadialBasis(graph.r_max, config.n_bessel, config.polynomial_cutoff_p)
+        self.knots = Knots(graph.r_max, config.radial_knots) if config.radial_knots else None
         degrees = [0] + [l_max] * (config.n_layers - 1) + [0]
         self.layers = nn.ModuleList(Interaction(config, l_in, l_max, l_out) for l_in, l_out in itertools.pairwise(degrees))
         self.gather_layers = config.gather_layers
@@ -176,17 +178,29 @@ class Nequip(nn.Module):
             elements, element_index = batch.orbit_z.unique(return_inverse=True)
             attributes = self.attributes(self.element_vectors[elements]), element_index  # (n_elements, n_element_attributes)
         lengths, length_index = edge_lengths(batch)
-        basis = self.basis(lengths)  # (n_lengths, n_bessel)
+        radial = self.radial_at(lengths)
         edge_sh = edge_harmonics(self.l_max, batch.edge_vec)
         edge_sh = edge_sh * (batch.edge_multiplicity * self.message_scale)[:, None]  # (n_edges, (l_max + 1)^2)
         features = [self.embedding(vectors)[None]]
         scalars = [features[0][0]]
         for layer in self.layers:
-            features = layer(features, attributes, basis, edge_sh, length_index, batch)
+            features = layer(features, attributes, radial, edge_sh, length_index, batch)
             scalars.append(features[0][0])  # (n_orbits, n_channels)
         seen = scalars if self.gather_layers else scalars[-1:]
         seen += [x[batch.orbit_batch] for x in self.global_features(batch.global_features)]
         return torch.cat(seen, dim=-1)
+
+    def radial_at(self, lengths: Tensor) -> Callable[[RadialNetwork], Tensor]:
+        """Return what evaluates a radial network at the lengths, (n_lengths, n): exactly, or between knots if there are any.
+
+        Derivatives w.r.t. the lengths are those of the exact network.
+        """
+        if self.knots is None or lengths.requires_grad:
+            basis = self.basis(lengths)  # (n_lengths, n_bessel)
+            return lambda network: network(basis)
+        first, weight = self.knots.locate(lengths)
+        on_knots = self.basis(self.knots.distance)  # (n_knots, n_bessel)
+        return lambda network: interpolate(network(on_knots), first, weight)
 
 
 def edge_harmonics(l_max: int, edge_vec: Tensor) -> Tensor:

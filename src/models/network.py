@@ -38,6 +38,6 @@ def compile_network(network: nn.Module) -> None:
     """
     from src.models import fused, tensor_product  # numba takes a while to import
 
-    for module, name in ((fused, "convolve"), (fused, "mix"), (tensor_product, "clebsch_gordan")):
+    for module, name in ((fused, "convolve"), (fused, "interpolate"), (fused, "mix"), (tensor_product, "clebsch_gordan")):
         setattr(module, name, torch.compiler.disable(getattr(module, name)))
     network.compile(dynamic=True)

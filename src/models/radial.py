@@ -38,6 +38,39 @@ class RadialBasis(nn.Module):
         return bessel_basis(x, self.r_max, self.n_bessel) * polynomial_cutoff(x, self.p)[:, None]
 
 
+class Knots(nn.Module):
+    """Distances at which functions of the distance are tabulated: -h, 0, h, ... r_max + h.
+
+    A value in between is a cubic polynomial through the four nearest knots (Lagrange). The radial basis is smooth, and zero
+    beyond r_max.
+    """
+
+    def __init__(self, r_max: float, n: int) -> None:
+        """n: intervals from 0 to r_max."""
+        super().__init__()
+        self.spacing = r_max / n
+        self.distance: Tensor
+        self.register_buffer("distance", torch.arange(-1, n + 2) * self.spacing, persistent=False)
+
+    def locate(self, length: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the first of the four knots, (n_lengths,), and their weights, (n_lengths, 4), which sum to one.
+
+        length: (n_lengths,), Angstrom, from 0 to r_max.
+        """
+        position = length / self.spacing
+        first = position.floor().clamp(max=len(self.distance) - 4)
+        x = position - first
+        a, b, c = x + 1, x - 1, x - 2
+        weight = torch.stack([-x * b * c / 6, a * b * c / 2, -a * x * c / 2, a * x * b / 6], dim=-1)
+        return first.long(), weight
+
+
+def reference_interpolate(table: Tensor, first: Tensor, weight: Tensor) -> Tensor:
+    """Return the values between the knots, (n_lengths, n). table: (n_knots, n). first, weight: of `Knots.locate`."""
+    four_knots = first[:, None] + torch.arange(4, device=first.device)
+    return (table[four_knots] * weight[:, :, None]).sum(dim=1)
+
+
 class RadialNetwork(nn.Sequential):
     """Dense network without biases, so that its output vanishes with its input, the radial basis, at the cutoff."""
 

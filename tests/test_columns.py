@@ -27,7 +27,7 @@ from src.data.columns import MAX_CATEGORY, ColumnNames, frame_of, parse_fields
 from src.data.export import write_task
 from src.data.load import TaskData, load_folds, load_task_data
 from src.data.table import Crystals, CrystalTable
-from src.features.columns import MAX_CATEGORIES, ColumnEncoder
+from src.features.columns import MAX_CATEGORIES, ColumnEncoder, data_key
 from src.learners.learner import Learner
 from src.learners.make import load_learner, make_learner
 from src.predict import Predictor, predict_files
@@ -266,6 +266,18 @@ def test_a_damaged_encoder_is_refused(name: str, damage: dict, fitted: Fitted, t
     path.write_text(json.dumps(settings | damage))
     with pytest.raises(ValueError, match=r"learner\.json is damaged .*remove the folder .*fold_0, and train\.py will train that"):
         load_learner(folder)
+
+
+def test_the_roles_of_columns_are_part_of_the_data_of_those_alone_who_read_them(tmp_path: Path) -> None:
+    def keys(old: str, new: str) -> tuple[str, str]:
+        folder = column_task(tmp_path / "inputs")
+        path = folder / "task.toml"
+        path.write_text(path.read_text().replace(old, new))
+        data = load_task_data(folder, tmp_path / "outputs", skip_bad_rows=False, n_jobs=1)
+        return tuple(data_key(data.key, groups, data.task) for groups in (("fractions",), ("fractions", "columns")))
+
+    before, after = keys("", ""), keys('"pressure", ', "")
+    assert before[0] == after[0] and len({*before, *after}) == 3
 
 
 def test_crystals_without_the_columns_are_refused(fitted: Fitted, tmp_path: Path) -> None:

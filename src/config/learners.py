@@ -132,6 +132,11 @@ class BlendConfig:
         if len(set(self.members)) < len(self.members):
             raise ValueError(f"members={self.members}: a number is duplicated")
 
+    @property
+    def feature_groups(self) -> tuple[str, ...]:
+        """Groups of features that are read: none."""
+        return ()
+
 
 @config_class
 class GbdtEnsembleConfig:

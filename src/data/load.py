@@ -83,7 +83,8 @@ def load_task_data(data: Path, outputs: Path, skip_bad_rows: bool, n_jobs: int, 
     left_out = _left_out(task, train) if skip_bad_rows else []
     if left_out:
         log.warning("%s: %d bad rows are left out: %s", task.path("train"), len(left_out), " ".join(left_out))
-    parts = [*(task.path(which).read_bytes() for which in tables), repr((_columns(task), left_out)).encode()]
+    columns = task.id_column, task.structure_column, task.target_column
+    parts = [*(task.path(which).read_bytes() for which in tables), repr((columns, left_out)).encode()]
     parts += [key.encode() for which in tables for key in structures[which]]
     given = None
     if "folds" in task.files:
@@ -124,12 +125,6 @@ def _load(
     key = cache_key(content, settings, CODE, ["pymatgen-core", "numpy"])
     stored = RaggedStore.cached(cache / f"crystals-{key}", lambda: read_table(path, task, has_target, skip, n_jobs).to_store())
     return CrystalTable.from_store(stored, task.target_idx), key
-
-
-def _columns(task: Task) -> tuple[object, ...]:
-    """Return the names of the columns that are read; a task without further columns has the key it had before there were any."""
-    further = ColumnNames.of(task)
-    return task.id_column, task.structure_column, task.target_column, *([tuple(further)] if further.all else [])
 
 
 def load_folds(data: TaskData, config: FoldConfig) -> NDArray[np.int64]:

@@ -4,6 +4,7 @@ Categories are encoded as one column of zeros and ones each, for trees as well: 
 that was better than LightGBM's own treatment with its default settings in each of 12 synthetic tables.
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
@@ -28,6 +29,16 @@ def check_columns(groups: Collection[str], task: Task) -> None:
             f"{task.folder / 'task.toml'}: the group of features {COLUMNS!r} needs further columns; name them as numeric_columns "
             "or categorical_columns, or choose an experiment without this group"
         )
+
+
+def data_key(key: str, groups: Collection[str], task: Task) -> str:
+    """Return the key of the data that a learner with these groups of features sees.
+
+    key: that of the task's tables. Which of their columns are further ones matters only to those who read them.
+    """
+    if COLUMNS not in groups:
+        return key
+    return hashlib.sha256(repr((key, tuple(ColumnNames.of(task)))).encode()).hexdigest()[: len(key)]
 
 
 def further_columns(crystals: Crystals) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from src.data.load import TaskData, load_folds
 from src.data.table import CrystalTable
 from src.data.target import check_domain
 from src.features.chgnet import base_energies
-from src.features.columns import check_columns
+from src.features.columns import check_columns, data_key
 from src.features.elements import word2vec_key
 from src.features.similarity import TrainingSet
 from src.learners.learner import Learner
@@ -35,11 +35,10 @@ def run_experiment(
     rows = data.task.path("train"), data.train.ids.tolist(), data.train.targets
     check_targets(data.task.metric, *rows)
     check_domain(config.target, *rows)
-    if not isinstance(config.learner, BlendConfig):
-        check_columns(config.learner.feature_groups, data.task)
+    check_columns(config.learner.feature_groups, data.task)
     run = RunDir(data.folder / name)
     word2vec = MAT2VEC if MAT2VEC.is_file() else None
-    run.claim(config, data.key, word2vec_key(word2vec))
+    run.claim(config, _key(config, data), word2vec_key(word2vec))
     if isinstance(config.learner, BlendConfig):
         write_ensemble(config.learner, run, data, load_folds(data, config.folds), versions())
         return collect(config, run, data, launcher.n_local)
@@ -64,6 +63,10 @@ def run_experiment(
         log.info("%s: folds %s are still to do; oof.csv and test.csv come after the last", name, missing)
         return None
     return collect(config, run, data, launcher.n_local)
+
+
+def _key(config: ExperimentConfig, data: TaskData) -> str:
+    return data_key(data.key, config.learner.feature_groups, data.task)
 
 
 def _prepare(config: ExperimentConfig, learner: Learner, table: CrystalTable, key: str, cache: Path, n_jobs: int) -> Rows:
@@ -98,7 +101,7 @@ def collect(config: ExperimentConfig, run: RunDir, data: TaskData, n_jobs: int) 
         "cpu_seconds": sum(m["cpu_seconds"] for m in per_fold),
         "resumed_folds": [k for k, m in enumerate(per_fold) if m["resumed"]],
         "fold_wall_seconds": [m["wall_seconds"] for m in per_fold],
-        "data": data.key,
+        "data": _key(config, data),
         "versions": [dict(pairs) for pairs in sorted({tuple(m["versions"].items()) for m in per_fold})],
         "rows_left_out": data.left_out,
         **({} if data.task.has_test else {NO_TEST: True}),

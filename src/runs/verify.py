@@ -3,12 +3,15 @@
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from src.config.load import load_config
 from src.data.load import load_task_data
 from src.data.task import Task
+from src.features.columns import data_key
 from src.paths import EXPERIMENTS, experiment_name, shown
 from src.results.folder import OOF_COLUMNS, RunDir, read_csv
 from src.results.predictions import published_folder, same_data
@@ -37,7 +40,8 @@ def verify(number: str, fold: int, task: Task) -> tuple[bool, str]:
     with tempfile.TemporaryDirectory() as temporary:
         outputs = Path(temporary)
         data = load_task_data(task.folder, outputs, skip, os.cpu_count() or 1, task.target_column)
-        if not same_data(data.key, metrics["data"]):
+        config: Any = load_config(EXPERIMENTS / name)  # no study is published with out-of-fold rows
+        if not same_data(data_key(data.key, config.learner.feature_groups, task), metrics["data"]):
             raise ValueError(f"{shown(folder)} was trained on other data than the tables in {shown(task.folder)}")
         where = ["--data", str(task.folder), "--target", task.target_column, "--outputs", temporary]
         train.main(EXPERIMENTS / name, [*where, "--folds", str(fold), *(["--skip-bad-rows"] if skip else [])])

@@ -11,7 +11,7 @@ from src.config import GraphConfig, NequipConfig
 from src.data.table import Crystals, read_table
 from src.data.task import read_task
 from src.learners.gnn import GnnLearner
-from src.models import fused
+from src.models import fused_maps
 from src.models.convolution import interpolate
 from src.models.derivatives import energy_and_derivatives
 from src.models.network import make_network
@@ -48,7 +48,7 @@ def test_fused_is_the_reference_forward_and_backward() -> None:
     knots, generator = Knots(R_MAX, 20), torch.Generator().manual_seed(0)
     places = knots.locate(R_MAX * torch.rand(50, generator=generator))
     results = []
-    for implementation in (reference_interpolate, fused.interpolate):
+    for implementation in (reference_interpolate, fused_maps.interpolate):
         table = torch.randn(len(knots.distance), 7, generator=torch.Generator().manual_seed(1), requires_grad=True)
         out = implementation(table, *places)
         (out * torch.arange(7.0)).sum().backward()
@@ -58,7 +58,7 @@ def test_fused_is_the_reference_forward_and_backward() -> None:
 
 def test_a_cpu_runs_the_fused_implementation(monkeypatch: pytest.MonkeyPatch) -> None:
     called = []
-    monkeypatch.setattr(fused, "interpolate", lambda *args: called.append(args))
+    monkeypatch.setattr(fused_maps, "interpolate", lambda *args: called.append(args))
     interpolate(torch.zeros(9, 2), torch.zeros(1, dtype=torch.int64), torch.zeros(1, 4))
     assert called
 

@@ -8,7 +8,7 @@ from e3nn import o3
 from torch import Tensor
 
 from src.graphs.batch import GraphBatch
-from src.models import fused
+from src.models import fused, fused_maps
 from src.models.convolution import convolve
 from src.models.nequip import edge_lengths, natural_irreps
 from src.models.tensor_product import find_paths, paths_into, reference, reference_mix, rotate_to_atoms
@@ -71,7 +71,7 @@ def test_fused_is_the_reference_forward_and_backward(l_max: int, symmetry: bool)
 
 def test_mixing_by_element_is_the_reference_forward_and_backward() -> None:
     element, results = torch.tensor([2, 0, 0, 1, 2, 2]), []
-    for implementation in (reference_mix, fused.mix):
+    for implementation in (reference_mix, fused_maps.mix):
         torch.manual_seed(3)
         x, mixing = torch.randn(3, 6, 5, requires_grad=True), torch.randn(4, 5, 7, requires_grad=True)
         out = implementation(x, mixing, element)

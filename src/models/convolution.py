@@ -1,10 +1,10 @@
-"""Choice between the compiled implementation of the convolution (fused.py) and the reference (tensor_product.py)."""
+"""Choice between the compiled implementations (fused.py, fused_maps.py) and the references (tensor_product.py, radial.py)."""
 
 import torch
 from torch import Tensor
 
 from src.graphs.batch import GraphBatch
-from src.models import fused
+from src.models import fused, fused_maps
 from src.models.radial import reference_interpolate
 from src.models.tensor_product import Features, Path, reference, reference_mix
 
@@ -12,14 +12,14 @@ from src.models.tensor_product import Features, Path, reference, reference_mix
 def mix(x: Tensor, mixing: Tensor, element_index: Tensor, twice: bool) -> Tensor:
     """Compute `reference_mix`, with the fused implementation if it applies. twice: second derivatives will be needed."""
     if _fused_applies(x) and not twice:
-        return fused.mix(x, mixing, element_index)
+        return fused_maps.mix(x, mixing, element_index)
     return reference_mix(x, mixing, element_index)
 
 
 def interpolate(table: Tensor, first: Tensor, weight: Tensor) -> Tensor:
     """Compute `reference_interpolate`, with the fused implementation if it applies."""
     if _fused_applies(table):
-        return fused.interpolate(table, first, weight)
+        return fused_maps.interpolate(table, first, weight)
     return reference_interpolate(table, first, weight)
 
 

@@ -8,15 +8,14 @@ is a *term*.
 """
 
 from functools import lru_cache
-from typing import Any
 
-import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from src.graphs.batch import GraphBatch
+from src.models.fused_maps import as_numpy, jit
 from src.models.tensor_product import Features, Path, clebsch_gordan, paths_into
 
 
@@ -48,11 +47,7 @@ def _tables(paths: tuple[Path, ...]) -> tuple[NDArray[np.int64], NDArray[np.int6
     return np.array(terms), np.array(entries), np.array(coefficients, dtype=np.float32), np.array(slots)
 
 
-def _jit(function: Any) -> Any:
-    return numba.njit(cache=True, fastmath={"contract", "nsz"}, error_model="numpy")(function)
-
-
-@_jit
+@jit
 def _rotate_to_atoms(features, orbit, rotation, on_atoms):  # type: ignore[no-untyped-def]
     """Set on_atoms[j, l^2 + a, c] to the sum over b of rotation[j, l; a, b] * features[l][b, orbit[j], c]."""
     n_channels = on_atoms.shape[2]
@@ -75,7 +70,7 @@ def _rotate_to_atoms(features, orbit, rotation, on_atoms):  # type: ignore[no-un
             start += n * n
 
 
-@_jit
+@jit
 def _rotate_back(grad_on_atoms, orbit, rotation, grads):  # type: ignore[no-untyped-def]
     """Add the adjoint of `_rotate_to_atoms` to `grads`."""
     n_channels = grad_on_atoms.shape[2]
@@ -97,7 +92,7 @@ def _rotate_back(grad_on_atoms, orbit, rotation, grads):  # type: ignore[no-unty
             start += n * n
 
 
-@_jit
+@jit
 def _term_values(sh, entries, coefficients, values):  # type: ignore[no-untyped-def]
     """Set values[t] to the coefficient of term t for one edge."""
     values[:] = 0
@@ -105,7 +100,7 @@ def _term_values(sh, entries, coefficients, values):  # type: ignore[no-untyped-
         values[entries[k, 0]] += coefficients[k] * sh[entries[k, 1]]
 
 
-@_jit
+@jit
 def _forward(on_atoms, weights, sh, src, first_edge, length_index, terms, entries, coefficients, slots, outs):  # type: ignore[no-untyped-def]
     """Write the sums of messages into each centre to `outs`, one array per l_out as in `tensor_product.reference`."""
     n_channels = on_atoms.shape[2]
@@ -127,7 +122,7 @@ def _forward(on_atoms, weights, sh, src, first_edge, length_index, terms, entrie
                 out[start + c] = row[c]
 
 
-@_jit
+@jit
 def _backward(  # type: ignore[no-untyped-def]
     on_atoms, weights, sh, src, first_edge, length_index, terms, entries, coefficients, slots,
     grad_outs, grad_on_atoms, grad_weights,
@@ -155,110 +150,6 @@ def _backward(  # type: ignore[no-untyped-def]
                     grad_h_row[c] += g * w_row[c]
 
 
-@_jit
-def _mix(x, mixing, element, out):  # type: ignore[no-untyped-def]
-    """Add x[m, n] @ mixing[element[n]] to out[m, n]."""
-    n_m, n_nodes, n_in = x.shape
-    n_out = out.shape[2]
-    for n in range(n_nodes):
-        matrix = mixing[element[n]]
-        for m in range(n_m):
-            row = out[m, n]
-            for c in range(n_in):
-                a, weights = x[m, n, c], matrix[c]
-                for f in range(n_out):
-                    row[f] += a * weights[f]
-
-
-@_jit
-def _mix_weights_grad(x, grad_out, element, grad_mixing):  # type: ignore[no-untyped-def]
-    """Add x[m, n] (outer) grad_out[m, n] to grad_mixing[element[n]]."""
-    n_m, n_nodes, n_in = x.shape
-    n_out = grad_out.shape[2]
-    for n in range(n_nodes):
-        matrix = grad_mixing[element[n]]
-        for m in range(n_m):
-            row = grad_out[m, n]
-            for c in range(n_in):
-                a, weights = x[m, n, c], matrix[c]
-                for f in range(n_out):
-                    weights[f] += a * row[f]
-
-
-class _Mixing(torch.autograd.Function):
-    """`_mix` and its derivatives w.r.t. x and mixing."""
-
-    @staticmethod
-    def forward(ctx, x, mixing, element_index):  # type: ignore[no-untyped-def]
-        ctx.kept = _numpy(x), _numpy(mixing), _numpy(element_index)
-        out = np.zeros((*x.shape[:2], mixing.shape[2]), dtype=np.float32)
-        _mix(*ctx.kept, out)
-        return torch.from_numpy(out)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, grad_out):  # type: ignore[no-untyped-def]
-        x, mixing, element = ctx.kept
-        grad, grad_x, grad_mixing = _numpy(grad_out), np.zeros_like(x), np.zeros_like(mixing)
-        _mix(grad, np.ascontiguousarray(mixing.transpose(0, 2, 1)), element, grad_x)
-        _mix_weights_grad(x, grad, element, grad_mixing)
-        return torch.from_numpy(grad_x), torch.from_numpy(grad_mixing), None
-
-
-def mix(x: Tensor, mixing: Tensor, element_index: Tensor) -> Tensor:
-    """Compute `tensor_product.reference_mix` for float32 tensors on a CPU; differentiable once."""
-    return _Mixing.apply(x, mixing, element_index)
-
-
-@_jit
-def _interpolate(table, first, weight, out):  # type: ignore[no-untyped-def]
-    """Set out[i] to the sum over q of weight[i, q] * table[first[i] + q]."""
-    for i in range(len(first)):
-        a, b, c, d = table[first[i]], table[first[i] + 1], table[first[i] + 2], table[first[i] + 3]
-        p, q, r, s = weight[i]
-        row = out[i]
-        for k in range(len(row)):
-            row[k] = p * a[k] + q * b[k] + r * c[k] + s * d[k]
-
-
-@_jit
-def _interpolate_back(grad, first, weight, grad_table):  # type: ignore[no-untyped-def]
-    """Add the adjoint of `_interpolate` to grad_table."""
-    for i in range(len(first)):
-        row = grad[i]
-        for q in range(4):
-            w, target = weight[i, q], grad_table[first[i] + q]
-            for k in range(len(row)):
-                target[k] += w * row[k]
-
-
-class _Interpolation(torch.autograd.Function):
-    """`_interpolate` and its derivative w.r.t. the table."""
-
-    @staticmethod
-    def forward(ctx, table, first, weight):  # type: ignore[no-untyped-def]
-        ctx.places, ctx.shape = (_numpy(first), _numpy(weight)), table.shape
-        out = np.empty((len(first), table.shape[1]), dtype=np.float32)
-        _interpolate(_numpy(table), *ctx.places, out)
-        return torch.from_numpy(out)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, grad_out):  # type: ignore[no-untyped-def]
-        grad_table = np.zeros(ctx.shape, dtype=np.float32)
-        _interpolate_back(_numpy(grad_out), *ctx.places, grad_table)
-        return torch.from_numpy(grad_table), None, None
-
-
-def interpolate(table: Tensor, first: Tensor, weight: Tensor) -> Tensor:
-    """Compute `radial.reference_interpolate` for float32 tensors on a CPU; differentiable once w.r.t. the table."""
-    return _Interpolation.apply(table, first, weight)
-
-
-def _numpy(tensor: Tensor) -> NDArray:
-    return tensor.detach().contiguous().numpy()
-
-
 class _Convolution(torch.autograd.Function):
     """The convolution and its derivatives w.r.t. weights and features."""
 
@@ -267,10 +158,10 @@ class _Convolution(torch.autograd.Function):
         orbit, rotation, *edges = graph
         tables = _tables(paths)
         n_orbits, n_channels = features[0].shape[1:]
-        blocks = tuple(_numpy(x) for x in features)
+        blocks = tuple(as_numpy(x) for x in features)
         on_atoms = np.empty((len(orbit), len(features) ** 2, n_channels), dtype=np.float32)
         _rotate_to_atoms(blocks, orbit, rotation, on_atoms)
-        w = _numpy(weights).reshape(len(weights), len(paths), n_channels)
+        w = as_numpy(weights).reshape(len(weights), len(paths), n_channels)
         degrees = range(paths[-1].l_out + 1)
         outs = tuple(np.empty((2 * l + 1, n_orbits, len(paths_into(paths, l)) * n_channels), dtype=np.float32) for l in degrees)
         _forward(on_atoms, w, *edges, *tables, outs)
@@ -282,7 +173,7 @@ class _Convolution(torch.autograd.Function):
     def backward(ctx, *grad_outs):  # type: ignore[no-untyped-def]
         (orbit, rotation, *edges), tables, on_atoms, w, n_degrees = ctx.kept
         grad_on_atoms, grad_w = np.zeros_like(on_atoms), np.zeros_like(w)
-        _backward(on_atoms, w, *edges, *tables, tuple(_numpy(g) for g in grad_outs), grad_on_atoms, grad_w)
+        _backward(on_atoms, w, *edges, *tables, tuple(as_numpy(g) for g in grad_outs), grad_on_atoms, grad_w)
         n_orbits, n_channels = grad_outs[0].shape[1], on_atoms.shape[2]
         grads = tuple(np.zeros((2 * l + 1, n_orbits, n_channels), dtype=np.float32) for l in range(n_degrees))
         _rotate_back(grad_on_atoms, orbit, rotation, grads)
@@ -298,13 +189,13 @@ def convolve(
     features: Features, weights: Tensor, edge_sh: Tensor, length_index: Tensor, batch: GraphBatch, paths: tuple[Path, ...]
 ) -> Features:
     """Compute `tensor_product.reference` for float32 tensors on a CPU; differentiable once w.r.t. features and weights."""
-    first_edge = np.searchsorted(_numpy(batch.edge_dst_index), np.arange(batch.n_orbits + 1))
+    first_edge = np.searchsorted(as_numpy(batch.edge_dst_index), np.arange(batch.n_orbits + 1))
     graph = (
-        _numpy(batch.atom_orbit_index),
-        _numpy(batch.atom_rotation),
-        _numpy(edge_sh),
-        _numpy(batch.edge_src_index),
+        as_numpy(batch.atom_orbit_index),
+        as_numpy(batch.atom_rotation),
+        as_numpy(edge_sh),
+        as_numpy(batch.edge_src_index),
         first_edge,
-        _numpy(length_index),
+        as_numpy(length_index),
     )
     return list(_Convolution.apply(weights, graph, paths, *features))

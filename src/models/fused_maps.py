@@ -1,0 +1,119 @@
+"""Mixing of channels by element and interpolation between knots, compiled for CPUs by numba: see convolution.py."""
+
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+def jit(function: Any) -> Any:
+    """Return the function, compiled when it is first called; products and sums may be contracted, and no more than that."""
+    return numba.njit(cache=True, fastmath={"contract", "nsz"}, error_model="numpy")(function)
+
+
+def as_numpy(tensor: Tensor) -> NDArray:
+    """Return the values of a tensor on a CPU as a contiguous array."""
+    return tensor.detach().contiguous().numpy()
+
+
+@jit
+def _mix(x, mixing, element, out):  # type: ignore[no-untyped-def]
+    """Add x[m, n] @ mixing[element[n]] to out[m, n]."""
+    n_m, n_nodes, n_in = x.shape
+    n_out = out.shape[2]
+    for n in range(n_nodes):
+        matrix = mixing[element[n]]
+        for m in range(n_m):
+            row = out[m, n]
+            for c in range(n_in):
+                a, weights = x[m, n, c], matrix[c]
+                for f in range(n_out):
+                    row[f] += a * weights[f]
+
+
+@jit
+def _mix_weights_grad(x, grad_out, element, grad_mixing):  # type: ignore[no-untyped-def]
+    """Add x[m, n] (outer) grad_out[m, n] to grad_mixing[element[n]]."""
+    n_m, n_nodes, n_in = x.shape
+    n_out = grad_out.shape[2]
+    for n in range(n_nodes):
+        matrix = grad_mixing[element[n]]
+        for m in range(n_m):
+            row = grad_out[m, n]
+            for c in range(n_in):
+                a, weights = x[m, n, c], matrix[c]
+                for f in range(n_out):
+                    weights[f] += a * row[f]
+
+
+class _Mixing(torch.autograd.Function):
+    """`_mix` and its derivatives w.r.t. x and mixing."""
+
+    @staticmethod
+    def forward(ctx, x, mixing, element_index):  # type: ignore[no-untyped-def]
+        ctx.kept = as_numpy(x), as_numpy(mixing), as_numpy(element_index)
+        out = np.zeros((*x.shape[:2], mixing.shape[2]), dtype=np.float32)
+        _mix(*ctx.kept, out)
+        return torch.from_numpy(out)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad_out):  # type: ignore[no-untyped-def]
+        x, mixing, element = ctx.kept
+        grad, grad_x, grad_mixing = as_numpy(grad_out), np.zeros_like(x), np.zeros_like(mixing)
+        _mix(grad, np.ascontiguousarray(mixing.transpose(0, 2, 1)), element, grad_x)
+        _mix_weights_grad(x, grad, element, grad_mixing)
+        return torch.from_numpy(grad_x), torch.from_numpy(grad_mixing), None
+
+
+def mix(x: Tensor, mixing: Tensor, element_index: Tensor) -> Tensor:
+    """Compute `tensor_product.reference_mix` for float32 tensors on a CPU; differentiable once."""
+    return _Mixing.apply(x, mixing, element_index)
+
+
+@jit
+def _interpolate(table, first, weight, out):  # type: ignore[no-untyped-def]
+    """Set out[i] to the sum over q of weight[i, q] * table[first[i] + q]."""
+    for i in range(len(first)):
+        a, b, c, d = table[first[i]], table[first[i] + 1], table[first[i] + 2], table[first[i] + 3]
+        p, q, r, s = weight[i]
+        row = out[i]
+        for k in range(len(row)):
+            row[k] = p * a[k] + q * b[k] + r * c[k] + s * d[k]
+
+
+@jit
+def _interpolate_back(grad, first, weight, grad_table):  # type: ignore[no-untyped-def]
+    """Add the adjoint of `_interpolate` to grad_table."""
+    for i in range(len(first)):
+        row = grad[i]
+        for q in range(4):
+            w, target = weight[i, q], grad_table[first[i] + q]
+            for k in range(len(row)):
+                target[k] += w * row[k]
+
+
+class _Interpolation(torch.autograd.Function):
+    """`_interpolate` and its derivative w.r.t. the table."""
+
+    @staticmethod
+    def forward(ctx, table, first, weight):  # type: ignore[no-untyped-def]
+        ctx.places, ctx.shape = (as_numpy(first), as_numpy(weight)), table.shape
+        out = np.empty((len(first), table.shape[1]), dtype=np.float32)
+        _interpolate(as_numpy(table), *ctx.places, out)
+        return torch.from_numpy(out)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad_out):  # type: ignore[no-untyped-def]
+        grad_table = np.zeros(ctx.shape, dtype=np.float32)
+        _interpolate_back(as_numpy(grad_out), *ctx.places, grad_table)
+        return torch.from_numpy(grad_table), None, None
+
+
+def interpolate(table: Tensor, first: Tensor, weight: Tensor) -> Tensor:
+    """Compute `radial.reference_interpolate` for float32 tensors on a CPU; differentiable once w.r.t. the table."""
+    return _Interpolation.apply(table, first, weight)

@@ -12,9 +12,11 @@ import pytest
 from src.config import BlendConfig, ExperimentConfig, FoldConfig, GbdtConfig
 from src.data.load import TaskData
 from src.data.task import read_task
+from src.paths import DEFAULT_TASK
 from src.results.blend import fit_blend, fixed_blend, shared_folds, stack_oof, stack_test_folds
 from src.results.intervals import calibrate
 from src.results.predictions import Predictions, find_predictions
+from src.results.submission import members_table
 from src.results.weights import fit_weights
 from src.runs.experiment import run_experiment
 from src.runs.launch import Launcher
@@ -101,6 +103,16 @@ def members_of(n_members: int, common: float, seed: int = 0) -> tuple[list[Predi
 
 def mean_of(members: list[Predictions]) -> tuple:
     return stack_oof(members)[1], fixed_blend(np.full(len(members), 1 / len(members)), stack_oof(members)[1])
+
+
+def test_the_table_says_what_was_fitted() -> None:
+    members, _ = members_of(2, 0.3)
+    e_form, oof = stack_oof(members)
+    task = read_task(DEFAULT_TASK)
+    given = members_table(members, mean_of(members)[1], task).splitlines()
+    fitted = members_table(members, fit_blend("weights", e_form, oof, FOLD, "mae"), task).splitlines()
+    assert given[-1].startswith("blend ") and given[-1].endswith("nothing is fitted") and len(given) == 4
+    assert [line.split("  ")[0] for line in fitted[-2:]] == ["blend, nested", "blend, naive"]
 
 
 @pytest.mark.parametrize("n_members", [1, 4])

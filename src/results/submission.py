@@ -197,6 +197,8 @@ def members_table(members: list[Predictions], blend: Blend, task: Task) -> str:
     for i, member in enumerate(members):
         weight = f"{blend.weights[i]:.3f} ± {blend.fold_weights[:, i].std():.3f}"
         lines.append(line(member.name, weight, oof[:, i], str(shown(member.source))))
+    if len(blend.fold_weights) == 1:
+        return "\n".join([*lines, line("blend", "", blend.nested_pred, "the weights are given, nothing is fitted")])
     lines.append(line("blend, nested", "", blend.nested_pred, "each fold by weights fitted on the others"))
     lines.append(line("blend, naive", "", blend.naive_pred, "weights fitted on the rows they are scored on"))
     return "\n".join(lines)

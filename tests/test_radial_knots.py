@@ -1,4 +1,4 @@
-"""The radial network between knots is the exact one to single precision, and its fused implementation is the reference."""
+"""The radial network between knots is the exact one to single precision."""
 
 from dataclasses import replace
 
@@ -11,11 +11,9 @@ from src.config import GraphConfig, NequipConfig
 from src.data.table import Crystals, read_table
 from src.data.task import read_task
 from src.learners.gnn import GnnLearner
-from src.models import fused_maps
-from src.models.convolution import interpolate
 from src.models.derivatives import energy_and_derivatives
 from src.models.network import make_network
-from src.models.radial import Knots, RadialBasis, reference_interpolate
+from src.models.radial import Knots, RadialBasis, RadialValues
 from src.paths import DEFAULT_TASK, EXPERIMENTS
 
 R_MAX = 5.0
@@ -24,7 +22,7 @@ LENGTHS = torch.linspace(0, R_MAX, 1001, dtype=torch.float64)
 
 def at_lengths(function, n: int) -> torch.Tensor:
     knots = Knots(R_MAX, n).double()
-    return reference_interpolate(function(knots.distance), *knots.locate(LENGTHS))
+    return RadialValues(function(knots.distance), *knots.locate(LENGTHS)).at_lengths()
 
 
 def test_cubic_polynomials_are_reproduced() -> None:
@@ -42,25 +40,6 @@ def test_the_error_falls_with_the_fourth_power_of_the_spacing() -> None:
 
 def test_the_value_at_the_cutoff_is_zero() -> None:
     assert at_lengths(RadialBasis(R_MAX, 8, 6.0), 64)[-1].abs().max() == 0
-
-
-def test_fused_is_the_reference_forward_and_backward() -> None:
-    knots, generator = Knots(R_MAX, 20), torch.Generator().manual_seed(0)
-    places = knots.locate(R_MAX * torch.rand(50, generator=generator))
-    results = []
-    for implementation in (reference_interpolate, fused_maps.interpolate):
-        table = torch.randn(len(knots.distance), 7, generator=torch.Generator().manual_seed(1), requires_grad=True)
-        out = implementation(table, *places)
-        (out * torch.arange(7.0)).sum().backward()
-        results.append((out.detach(), table.grad))
-    torch.testing.assert_close(results[1], results[0], rtol=1e-5, atol=1e-6)
-
-
-def test_a_cpu_runs_the_fused_implementation(monkeypatch: pytest.MonkeyPatch) -> None:
-    called = []
-    monkeypatch.setattr(fused_maps, "interpolate", lambda *args: called.append(args))
-    interpolate(torch.zeros(9, 2), torch.zeros(1, dtype=torch.int64), torch.zeros(1, 4))
-    assert called
 
 
 def published(n_knots: int, crystals: Crystals, inputs) -> tuple[np.ndarray, np.ndarray]:

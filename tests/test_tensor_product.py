@@ -8,20 +8,23 @@ from e3nn import o3
 from torch import Tensor
 
 from src.graphs.batch import GraphBatch
-from src.models import fused, fused_maps
+from src.models import fused, fused_maps, kernels
 from src.models.convolution import convolve
 from src.models.nequip import edge_lengths, natural_irreps
-from src.models.tensor_product import find_paths, paths_into, reference, reference_mix, rotate_to_atoms
+from src.models.radial import Knots, RadialValues, each_row
+from src.models.tensor_product import Path, find_paths, paths_into, reference, reference_mix, rotate_to_atoms
 
 N_CHANNELS = 5
 
 
-def make_inputs(l_max: int, dtype: torch.dtype, symmetry: bool = True) -> tuple[list[Tensor], Tensor, Tensor, Tensor, GraphBatch]:
+def make_inputs(
+    l_max: int, dtype: torch.dtype, symmetry: bool = True, n_channels: int = N_CHANNELS
+) -> tuple[list[Tensor], Tensor, Tensor, Tensor, GraphBatch]:
     torch.manual_seed(l_max)
     batch = make_batch(list(CRYSTALS.values()), r_max=3.5, l_max=l_max, symmetry=symmetry).to("cpu", dtype)
-    features = [torch.randn(2 * l + 1, batch.n_orbits, N_CHANNELS, dtype=dtype) for l in range(l_max + 1)]
+    features = [torch.randn(2 * l + 1, batch.n_orbits, n_channels, dtype=dtype) for l in range(l_max + 1)]
     lengths, length_index = edge_lengths(batch)
-    weights = torch.randn(len(lengths), len(find_paths(l_max, l_max, l_max)) * N_CHANNELS, dtype=dtype)
+    weights = torch.randn(len(lengths), len(find_paths(l_max, l_max, l_max)) * n_channels, dtype=dtype)
     sh = o3.spherical_harmonics(list(range(l_max + 1)), batch.edge_vec, normalize=True, normalization="component")
     return features, weights, sh * batch.edge_multiplicity[:, None], length_index, batch
 
@@ -50,23 +53,55 @@ def test_reference_is_e3nns_tensor_product_summed_at_the_centres(l_max: int) -> 
             )  # e3nn keeps its coefficients in single precision
 
 
-@pytest.mark.parametrize("symmetry", [True, False])
-@pytest.mark.parametrize("l_max", [0, 1, 2, 3])
-def test_fused_is_the_reference_forward_and_backward(l_max: int, symmetry: bool) -> None:
-    paths = find_paths(l_max, l_max, l_max)
+def check_fused(paths: tuple[Path, ...], n_knots: int = 0, n_channels: int = N_CHANNELS, symmetry: bool = True) -> None:
+    """Compare the fused implementation with the reference, forward and backward."""
+    l_in, l_max = (max(getattr(path, name) for path in paths) for name in ("l_in", "l_edge"))
     results = []
-    for implementation in (reference, fused.convolve):
-        features, weights, sh, length_index, batch = make_inputs(l_max, torch.float32, symmetry)
-        inputs = [weights, *features]
-        for tensor in inputs:
-            tensor.requires_grad_()
-        out = implementation(features, weights, sh, length_index, batch, paths)
+    for fuse in (False, True):
+        features, _, sh, length_index, batch = make_inputs(l_max, torch.float32, symmetry, n_channels)
+        lengths = edge_lengths(batch)[0]
+        places = Knots(3.5, n_knots).locate(lengths) if n_knots else each_row(lengths)
+        rows = torch.randn(n_knots + 3 if n_knots else len(lengths), len(paths) * n_channels)
+        radial, features = RadialValues(rows.requires_grad_(), *places), [x.requires_grad_() for x in features[: l_in + 1]]
+        if fuse:
+            out = fused.convolve(features, radial, sh, length_index, batch, paths)
+        else:
+            out = reference(features, radial.at_lengths(), sh, length_index, batch, paths)
         torch.manual_seed(7)
         loss = sum((x * torch.randn_like(x)).sum() for x in out)
-        results.append([*out, *torch.autograd.grad(loss, inputs)])
+        results.append([*out, *torch.autograd.grad(loss, [rows, *features])])
     for expected, got in zip(*results, strict=True):
         scale = expected.abs().max().item()
         np.testing.assert_allclose(got.detach().numpy(), expected.detach().numpy(), atol=1e-5 * scale, rtol=0)
+
+
+@pytest.mark.parametrize("n_channels", [5, 16, 48])  # part of a tile, one tile, three
+@pytest.mark.parametrize("degrees", [(0, 0, 0), (0, 2, 2), (1, 1, 1), (2, 2, 2), (2, 2, 0)])
+def test_fused_is_the_reference_forward_and_backward(degrees: tuple[int, int, int], n_channels: int) -> None:
+    check_fused(find_paths(*degrees), n_channels=n_channels)
+
+
+@pytest.mark.parametrize("symmetry", [True, False])
+@pytest.mark.parametrize("n_channels", [5, 32])
+def test_fused_is_the_reference_between_knots(n_channels: int, symmetry: bool) -> None:
+    check_fused(find_paths(1, 1, 1), 6, n_channels, symmetry)
+
+
+def test_fused_is_the_reference_if_the_terms_take_several_loops(monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = find_paths(1, 1, 0)
+    n_loops = []
+    for most in (kernels.MAX_TERMS, 1):
+        monkeypatch.setattr(kernels, "MAX_TERMS", most)
+        n_loops.append(kernels.loops(kernels.find_terms(paths), kernels.forward_lines).count("for c in range"))
+    assert n_loops == [1, 2]
+    kernels.make_kernels.cache_clear()
+    check_fused(paths)
+    kernels.make_kernels.cache_clear()
+
+
+@pytest.mark.slow  # compiles for half a minute
+def test_fused_is_the_reference_for_the_highest_degree() -> None:
+    check_fused(find_paths(3, 3, 3), n_channels=16)
 
 
 def test_mixing_by_element_is_the_reference_forward_and_backward() -> None:
@@ -80,20 +115,11 @@ def test_mixing_by_element_is_the_reference_forward_and_backward() -> None:
         torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_fused_is_the_reference_in_a_layer_that_ends_in_scalars() -> None:
-    features, weights, sh, length_index, batch = make_inputs(2, torch.float32)
-    paths = find_paths(2, 2, 0)
-    weights = weights[:, : len(paths) * N_CHANNELS]
-    (expected,) = reference(features, weights, sh, length_index, batch, paths)
-    (got,) = fused.convolve(features, weights, sh, length_index, batch, paths)
-    torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-4)
-
-
 def test_a_cpu_runs_the_fused_implementation(monkeypatch: pytest.MonkeyPatch) -> None:
     features, weights, sh, length_index, batch = make_inputs(1, torch.float32)
-    called = []
+    radial, called = RadialValues(weights, *each_row(edge_lengths(batch)[0])), []
     monkeypatch.setattr(fused, "convolve", lambda *args: called.append(1))
-    convolve(features, weights, sh, length_index, batch, find_paths(1, 1, 1))
+    convolve(features, radial, sh, length_index, batch, find_paths(1, 1, 1))
     assert called == [1]
-    convolve(features, weights, sh.requires_grad_(), length_index, batch, find_paths(1, 1, 1))
+    convolve(features, radial, sh.requires_grad_(), length_index, batch, find_paths(1, 1, 1))
     assert called == [1]  # only the reference has derivatives by edge vectors

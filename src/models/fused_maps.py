@@ -1,4 +1,4 @@
-"""Mixing of channels by element and interpolation between knots, compiled for CPUs by numba: see convolution.py."""
+"""Mixing of channels by element, compiled for CPUs by numba: see convolution.py."""
 
 from typing import Any
 
@@ -72,48 +72,3 @@ class _Mixing(torch.autograd.Function):
 def mix(x: Tensor, mixing: Tensor, element_index: Tensor) -> Tensor:
     """Compute `tensor_product.reference_mix` for float32 tensors on a CPU; differentiable once."""
     return _Mixing.apply(x, mixing, element_index)
-
-
-@jit
-def _interpolate(table, first, weight, out):  # type: ignore[no-untyped-def]
-    """Set out[i] to the sum over q of weight[i, q] * table[first[i] + q]."""
-    for i in range(len(first)):
-        a, b, c, d = table[first[i]], table[first[i] + 1], table[first[i] + 2], table[first[i] + 3]
-        p, q, r, s = weight[i]
-        row = out[i]
-        for k in range(len(row)):
-            row[k] = p * a[k] + q * b[k] + r * c[k] + s * d[k]
-
-
-@jit
-def _interpolate_back(grad, first, weight, grad_table):  # type: ignore[no-untyped-def]
-    """Add the adjoint of `_interpolate` to grad_table."""
-    for i in range(len(first)):
-        row = grad[i]
-        for q in range(4):
-            w, target = weight[i, q], grad_table[first[i] + q]
-            for k in range(len(row)):
-                target[k] += w * row[k]
-
-
-class _Interpolation(torch.autograd.Function):
-    """`_interpolate` and its derivative w.r.t. the table."""
-
-    @staticmethod
-    def forward(ctx, table, first, weight):  # type: ignore[no-untyped-def]
-        ctx.places, ctx.shape = (as_numpy(first), as_numpy(weight)), table.shape
-        out = np.empty((len(first), table.shape[1]), dtype=np.float32)
-        _interpolate(as_numpy(table), *ctx.places, out)
-        return torch.from_numpy(out)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, grad_out):  # type: ignore[no-untyped-def]
-        grad_table = np.zeros(ctx.shape, dtype=np.float32)
-        _interpolate_back(as_numpy(grad_out), *ctx.places, grad_table)
-        return torch.from_numpy(grad_table), None, None
-
-
-def interpolate(table: Tensor, first: Tensor, weight: Tensor) -> Tensor:
-    """Compute `radial.reference_interpolate` for float32 tensors on a CPU; differentiable once w.r.t. the table."""
-    return _Interpolation.apply(table, first, weight)

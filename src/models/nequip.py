@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from src.config import GraphConfig, NequipConfig
 from src.graphs.batch import GraphBatch
 from src.graphs.harmonics import harmonics
-from src.models.convolution import convolve, interpolate, mix
-from src.models.radial import Knots, RadialBasis, RadialNetwork, unit_linear
+from src.models.convolution import convolve, mix
+from src.models.radial import Knots, RadialBasis, RadialNetwork, RadialValues, each_row, unit_linear
 from src.models.readout import Readout
 from src.models.standardise import NO_STATISTICS, InputStatistics, Standardise
 from src.models.tensor_product import Features, Path, find_paths, paths_into
@@ -105,7 +105,7 @@ class Interaction(nn.Module):
         self,
         features: Features,
         attributes: tuple[Tensor, Tensor] | None,
-        radial: Callable[[RadialNetwork], Tensor],
+        radial: Callable[[RadialNetwork], RadialValues],
         edge_sh: Tensor,
         length_index: Tensor,
         batch: GraphBatch,
@@ -113,8 +113,8 @@ class Interaction(nn.Module):
         """Return the updated features of the representatives.
 
         attributes: element attributes and each orbit's row of them; None if the self-connection is the same for all elements.
-        radial: returns the output of a radial network at the distinct lengths, (n_lengths, n). edge_sh: (n_edges,
-        (l_edge + 1)^2), scaled. length_index: (n_edges,), row of the former.
+        radial: returns the output of a radial network at the distinct lengths. edge_sh: (n_edges, (l_edge + 1)^2), scaled.
+        length_index: (n_edges,), number of its length.
         """
         messages = convolve(self.linear_in(features), radial(self.radial), edge_sh, length_index, batch, self.paths)
         out = self.linear_out(messages)
@@ -190,17 +190,17 @@ class Nequip(nn.Module):
         seen += [x[batch.orbit_batch] for x in self.global_features(batch.global_features)]
         return torch.cat(seen, dim=-1)
 
-    def radial_at(self, lengths: Tensor) -> Callable[[RadialNetwork], Tensor]:
-        """Return what evaluates a radial network at the lengths, (n_lengths, n): exactly, or between knots if there are any.
+    def radial_at(self, lengths: Tensor) -> Callable[[RadialNetwork], RadialValues]:
+        """Return what evaluates a radial network at the lengths, (n_lengths,): at each, or between knots if there are any.
 
         Derivatives w.r.t. the lengths are those of the exact network.
         """
         if self.knots is None or lengths.requires_grad:
-            basis = self.basis(lengths)  # (n_lengths, n_bessel)
-            return lambda network: network(basis)
-        first, weight = self.knots.locate(lengths)
-        on_knots = self.basis(self.knots.distance)  # (n_knots, n_bessel)
-        return lambda network: interpolate(network(on_knots), first, weight)
+            distances, places = lengths, each_row(lengths)
+        else:
+            distances, places = self.knots.distance, self.knots.locate(lengths)
+        basis = self.basis(distances)  # (n_distances, n_bessel)
+        return lambda network: RadialValues(network(basis), *places)
 
 
 def edge_harmonics(l_max: int, edge_vec: Tensor) -> Tensor:

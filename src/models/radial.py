@@ -2,6 +2,7 @@
 
 import math
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +39,27 @@ class RadialBasis(nn.Module):
         return bessel_basis(x, self.r_max, self.n_bessel) * polynomial_cutoff(x, self.p)[:, None]
 
 
+class RadialValues(NamedTuple):
+    """Output of a radial network: the value at a length is a weighted sum of n_points consecutive rows.
+
+    rows: (n_rows, n). first: (n_lengths,), the first of the rows. weight: (n_lengths, n_points), which sum to one.
+    """
+
+    rows: Tensor
+    first: Tensor
+    weight: Tensor
+
+    def at_lengths(self) -> Tensor:
+        """Return the values at the lengths, (n_lengths, n)."""
+        points = self.first[:, None] + torch.arange(self.weight.shape[1], device=self.first.device)
+        return (self.rows[points] * self.weight[:, :, None]).sum(dim=1)
+
+
+def each_row(length: Tensor) -> tuple[Tensor, Tensor]:
+    """Return `first` and `weight` of radial values that have one row per length."""
+    return torch.arange(len(length), device=length.device), torch.ones_like(length)[:, None]
+
+
 class Knots(nn.Module):
     """Distances at which functions of the distance are tabulated: -h, 0, h, ... r_max + h.
 
@@ -63,12 +85,6 @@ class Knots(nn.Module):
         a, b, c = x + 1, x - 1, x - 2
         weight = torch.stack([-x * b * c / 6, a * b * c / 2, -a * x * c / 2, a * x * b / 6], dim=-1)
         return first.long(), weight
-
-
-def reference_interpolate(table: Tensor, first: Tensor, weight: Tensor) -> Tensor:
-    """Return the values between the knots, (n_lengths, n). table: (n_knots, n). first, weight: of `Knots.locate`."""
-    four_knots = first[:, None] + torch.arange(4, device=first.device)
-    return (table[four_knots] * weight[:, :, None]).sum(dim=1)
 
 
 class RadialNetwork(nn.Sequential):

@@ -7,9 +7,12 @@ from torch import Tensor, nn
 
 from src.graphs.batch import GraphBatch
 from src.models.fused_maps import as_numpy, jit
-from src.models.kernels import TILE, make_kernels
+from src.models.kernels import TILE, interpolate, interpolate_back, make_kernels
 from src.models.radial import RadialValues
 from src.models.tensor_product import Features, Path, paths_into
+
+Rows = NDArray[np.float32]  # (n_rows, n_paths * n_channels)
+FEW_EDGES = 3  # per length, on average
 
 
 @jit
@@ -57,14 +60,73 @@ def _rotate_back(grad_on_atoms, orbit, rotation, grads):  # type: ignore[no-unty
             start += n * n
 
 
-def _tiled(rows: Tensor, n: int) -> NDArray[np.float32]:
-    """Return rows of n blocks of channels, (n_rows, n * n_channels), as the kernels read them: (n_rows, n_tiles * n * TILE)."""
-    return as_numpy(rows.unflatten(-1, (n, -1, TILE)).transpose(1, 2).flatten(1))
+@jit
+def _tile(rows, tiled):  # type: ignore[no-untyped-def]
+    """Set tiled[k, t, p, c] to rows[k, p, t * TILE + c]."""
+    for k in range(len(tiled)):
+        for t in range(tiled.shape[1]):
+            for p in range(tiled.shape[2]):
+                for c in range(TILE):
+                    tiled[k, t, p, c] = rows[k, p, t * TILE + c]
 
 
-def _untiled(rows: NDArray[np.float32], n: int) -> Tensor:
-    """Do the opposite of `_tiled`."""
-    return torch.from_numpy(rows).unflatten(-1, (-1, n, TILE)).transpose(1, 2).flatten(1)
+@jit
+def _untile(tiled, rows):  # type: ignore[no-untyped-def]
+    """Do the opposite of `_tile`."""
+    for k in range(len(tiled)):
+        for t in range(tiled.shape[1]):
+            for p in range(tiled.shape[2]):
+                for c in range(TILE):
+                    rows[k, p, t * TILE + c] = tiled[k, t, p, c]
+
+
+@jit
+def _interpolate_all(table, first, weight, rows):  # type: ignore[no-untyped-def]
+    """Set the rows to the values at all lengths."""
+    for k in range(len(first)):
+        interpolate(table, first, weight, k, rows, k)
+
+
+@jit
+def _interpolate_all_back(grad_rows, first, weight, grad_table):  # type: ignore[no-untyped-def]
+    """Add the adjoint of `_interpolate_all` to grad_table."""
+    for k in range(len(first)):
+        interpolate_back(grad_rows, k, first, weight, k, grad_table)
+
+
+class _Table:
+    """A radial network's rows as the kernels read them.
+
+    Between knots, lengths that many edges have are interpolated here, once, and the kernel finds one row for each; lengths that
+    few edges have are interpolated by the kernel, at each edge.
+    """
+
+    def __init__(self, radial: RadialValues, n_paths: int, n_edges: int) -> None:
+        self.n_paths, rows = n_paths, as_numpy(radial.rows)
+        self.knots = np.empty(rows.shape, dtype=np.float32)
+        _tile(self._in_blocks(rows), self._in_tiles(self.knots))
+        self.rows, self.first, self.weight = self.knots, as_numpy(radial.first), as_numpy(radial.weight)
+        self.between = self.first, self.weight
+        self.beforehand = self.weight.shape[1] > 1 and n_edges > FEW_EDGES * len(self.first)
+        if self.beforehand:
+            self.rows = np.empty((len(self.first), rows.shape[1]), dtype=np.float32)
+            _interpolate_all(self.knots, *self.between, self.rows)
+            self.first, self.weight = np.arange(len(self.first)), np.ones((len(self.first), 1), dtype=np.float32)
+
+    def _in_blocks(self, rows: Rows) -> Rows:
+        return rows.reshape(len(rows), self.n_paths, -1)
+
+    def _in_tiles(self, rows: Rows) -> Rows:
+        return rows.reshape(len(rows), -1, self.n_paths, TILE)
+
+    def gradient(self, grad_rows: Rows) -> Rows:
+        """Return the gradient w.r.t. the radial network's rows, from that w.r.t. the kernel's."""
+        if self.beforehand:
+            grad_values, grad_rows = grad_rows, np.zeros_like(self.knots)
+            _interpolate_all_back(grad_values, *self.between, grad_rows)
+        grad = np.empty_like(grad_rows)
+        _untile(self._in_tiles(grad_rows), self._in_blocks(grad))
+        return grad
 
 
 class _Convolution(torch.autograd.Function):
@@ -77,22 +139,23 @@ class _Convolution(torch.autograd.Function):
         n_orbits, n_channels = features[0].shape[1:]
         on_atoms = np.empty((len(orbit), n_channels // TILE, len(features) ** 2, TILE), dtype=np.float32)
         _rotate_to_atoms(tuple(as_numpy(x) for x in features), orbit, rotation, on_atoms)
+        table = _Table(RadialValues(rows, *places), len(paths), len(edges[0]))
         outs = tuple(np.empty((2 * l + 1, n_orbits, len(paths_into(paths, l)) * n_channels), dtype=np.float32) for l in degrees)
-        inputs = (on_atoms.reshape(len(orbit), -1), _tiled(rows, len(paths)), *places, *edges, kernels.slots)
+        inputs = (on_atoms.reshape(len(orbit), -1), table.rows, table.first, table.weight, *edges, kernels.slots)
         kernels.forward(*inputs, outs)
-        ctx.kept = inputs, kernels, graph[:2], on_atoms.shape, len(paths)
+        ctx.kept = inputs, kernels, graph[:2], on_atoms.shape, table
         return tuple(torch.from_numpy(out) for out in outs)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, *grad_outs):  # type: ignore[no-untyped-def]
-        inputs, kernels, to_atoms, (n_atoms, n_tiles, n_components, _), n_paths = ctx.kept
-        grad_on_atoms, grad_table = np.zeros_like(inputs[0]), np.zeros_like(inputs[1])
-        kernels.backward(*inputs, tuple(as_numpy(g) for g in grad_outs), grad_on_atoms, grad_table)
-        n_orbits, n_degrees = grad_outs[0].shape[1], round(n_components**0.5)
-        grads = tuple(np.zeros((2 * l + 1, n_orbits, n_tiles * TILE), dtype=np.float32) for l in range(n_degrees))
-        _rotate_back(grad_on_atoms.reshape(n_atoms, n_tiles, n_components, TILE), *to_atoms, grads)
-        return _untiled(grad_table, n_paths), None, None, None, *(torch.from_numpy(g) for g in grads)
+        inputs, kernels, to_atoms, shape, table = ctx.kept
+        grad_on_atoms, grad_rows = np.zeros_like(inputs[0]), np.zeros_like(table.rows)
+        kernels.backward(*inputs, tuple(as_numpy(g) for g in grad_outs), grad_on_atoms, grad_rows)
+        n_orbits, n_channels, n_degrees = grad_outs[0].shape[1], shape[1] * TILE, round(shape[2] ** 0.5)
+        grads = tuple(np.zeros((2 * l + 1, n_orbits, n_channels), dtype=np.float32) for l in range(n_degrees))
+        _rotate_back(grad_on_atoms.reshape(shape), *to_atoms, grads)
+        return torch.from_numpy(table.gradient(grad_rows)), None, None, None, *(torch.from_numpy(g) for g in grads)
 
 
 def convolve(
@@ -108,5 +171,4 @@ def convolve(
     first_edge = np.searchsorted(as_numpy(batch.edge_dst_index), np.arange(batch.n_orbits + 1))
     edges = as_numpy(edge_sh), as_numpy(batch.edge_src_index), first_edge, as_numpy(length_index)
     graph = as_numpy(batch.atom_orbit_index), as_numpy(batch.atom_rotation), *edges
-    places = as_numpy(radial.first), as_numpy(radial.weight)
-    return list(_Convolution.apply(radial.rows, places, graph, paths, *features))
+    return list(_Convolution.apply(radial.rows, (radial.first, radial.weight), graph, paths, *features))

@@ -72,21 +72,20 @@ def store_slots(buffer, i, slots, blocks):  # type: ignore[no-untyped-def]
 
 
 @jit
-def interpolate(table, first, weight, k, row):  # type: ignore[no-untyped-def]
-    """Set row[0] to the values at length k: the sum of four weighted rows of the table."""
+def interpolate(table, first, weight, k, rows, i):  # type: ignore[no-untyped-def]
+    """Set rows[i] to the values at length k: the sum of four weighted rows of the table."""
     n, p, q, r, s = first[k], weight[k, 0], weight[k, 1], weight[k, 2], weight[k, 3]
-    for c in range(row.shape[1]):
-        row[0, c] = p * table[n, c] + q * table[n + 1, c] + r * table[n + 2, c] + s * table[n + 3, c]
+    for c in range(rows.shape[1]):
+        rows[i, c] = p * table[n, c] + q * table[n + 1, c] + r * table[n + 2, c] + s * table[n + 3, c]
 
 
 @jit
-def interpolate_back(grad_row, first, weight, k, grad_table):  # type: ignore[no-untyped-def]
+def interpolate_back(grad_rows, i, first, weight, k, grad_table):  # type: ignore[no-untyped-def]
     """Add the adjoint of `interpolate` to the rows of the table."""
-    n = first[k]
     for q in range(4):
-        w = weight[k, q]
-        for c in range(grad_row.shape[1]):
-            grad_table[n + q, c] += w * grad_row[0, c]
+        n, w = first[k] + q, weight[k, q]
+        for c in range(grad_rows.shape[1]):
+            grad_table[n, c] += w * grad_rows[i, c]
 
 
 FORWARD = """
@@ -99,7 +98,7 @@ def {name}(on_atoms, table, first, weight, sh, src, first_edge, length_index, sl
         for e in range(first_edge[i], first_edge[i + 1]):
             j, k = src[e], length_index[e]
             if not exact:
-                interpolate(table, first, weight, k, between)
+                interpolate(table, first, weight, k, between, 0)
                 k = 0
             {values}
             for t in range(n_tiles):
@@ -119,7 +118,7 @@ def {name}(on_atoms, table, first, weight, sh, src, first_edge, length_index, sl
         for e in range(first_edge[i], first_edge[i + 1]):
             j, k = src[e], length_index[e]
             if not exact:
-                interpolate(table, first, weight, k, between)
+                interpolate(table, first, weight, k, between, 0)
                 grad_between[:] = 0
                 k = 0
             {values}
@@ -127,7 +126,7 @@ def {name}(on_atoms, table, first, weight, sh, src, first_edge, length_index, sl
                 ph, pw, ps = t * {row}, t * {n_paths} * TILE, t * {n_slots} * TILE
                 {loops}
             if not exact:
-                interpolate_back(grad_between, first, weight, length_index[e], grad_table)
+                interpolate_back(grad_between, 0, first, weight, length_index[e], grad_table)
 """
 
 

@@ -101,9 +101,12 @@ def test_each_member_is_the_network_that_it_would_be_alone(
     monkeypatch.setattr(FlatParameters, "clip", lambda self, largest: norms.append(clip(self, largest)) or norms[-1])
     c = config(optimizer=optimizer, loss=loss, clip_norm=0.005)
     members = separate(trained(c, inputs, tmp_path / "all").model)
-    assert all(norm.shape == (N,) and (norm > 0.005).all() for norm in norms) and len(norms) == 4 * 3
+    of_members = torch.stack(norms)
+    assert of_members.shape == (4 * 3, N) and of_members.min() > 0.005
     for m, member in enumerate(members):
+        norms.clear()
         own, start = alone(c, inputs, m, tmp_path / f"{m}"), untrained(c, inputs, SEED + 1000 * m)
+        torch.testing.assert_close(of_members[:, m], torch.cat(norms), rtol=1e-3, atol=1e-6)
         together, by_itself, before = (parameters_to_vector(network.parameters()).detach() for network in (member, own, start))
         torch.testing.assert_close(together, by_itself, rtol=0, atol=2e-6)
         assert (together - before).abs().max() > 1e-3

@@ -79,8 +79,9 @@ class Members:
         base, counts = base_energies(self.target, crystals, KEY, cache, n_jobs), crystals.element_counts
         residuals = self.learners[0].predict_each(self.learners, inputs[np.arange(len(crystals))])
         pairs = zip(self.normalizers, residuals, strict=True)
-        pred = np.stack([normalizer.denormalize(counts, residual, base) for normalizer, residual in pairs], axis=1)
-        return pred, np.zeros_like(pred)
+        found = [normalizer.mean_and_spread(counts, of_members, base) for normalizer, of_members in pairs]
+        pred, spread = (np.stack(values, axis=1) for values in zip(*found, strict=True))
+        return pred, spread
 
     def features(self, crystals: Crystals, cache: Path, n_jobs: int) -> NDArray[np.float32]:
         """Return the vectors of all fold models side by side, (n_crystals, n_features)."""

@@ -247,7 +247,7 @@ def test_a_saved_learner_predicts_the_same(name: str, fitted: Fitted, tmp_path: 
 def test_learners_of_several_folds_predict_together_what_each_predicts(name: str, fitted: Fitted, tmp_path: Path) -> None:
     learners = [fitted(name)[0], fit(name, tmp_path, COLUMNS.assign(origin="mine", pressure=COLUMNS["age"]))]
     inputs = inputs_of(learners[0], tmp_path, COLUMNS)
-    each = np.stack([learner.predict(inputs) for learner in learners])
+    each = np.stack([learner.predict(inputs)[None] for learner in learners])
     np.testing.assert_array_equal(learners[0].predict_each(learners, inputs), each)
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -63,6 +64,7 @@ CONFIG = ExperimentConfig(
     ),
     folds=FoldConfig(scheme="shuffled", n_folds=6),
 )
+MEMBERS = replace(CONFIG.learner, pretraining=None, members=2)
 Runs = dict[str, Path]
 
 
@@ -124,9 +126,11 @@ def inputs(tmp_path: Path) -> GraphInputs:
     return make_learner(CONFIG.learner).prepare_inputs(Crystals.from_list(list(CRYSTALS.values())), "test", tmp_path / "cache", 1)
 
 
-def fit(inputs: GraphInputs, target: np.ndarray, folder: Path) -> tuple[dict[str, np.ndarray], str]:
+def fit(
+    inputs: GraphInputs, target: np.ndarray, folder: Path, config: GnnConfig = CONFIG.learner
+) -> tuple[dict[str, np.ndarray], str]:
     """The weights of this process, and what stopped it."""
-    learner = GnnLearner(CONFIG.learner, seed=3)
+    learner = GnnLearner(config, seed=3)
     try:
         learner.fit(inputs, target, folder)
     except FloatingPointError as error:
@@ -163,6 +167,19 @@ def test_all_processes_end_with_the_same_weights_to_the_bit(inputs: GraphInputs,
     for name in a:
         np.testing.assert_array_equal(a[name], b[name])
         np.testing.assert_array_equal(a[name], c[name])
+
+
+@linux
+def test_two_processes_train_the_members_of_one(inputs: GraphInputs, tmp_path: Path) -> None:
+    target = np.random.default_rng(0).normal(size=len(inputs))
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    (a, _), (b, _) = together(2, partial(fit, inputs, target, tmp_path / "two", MEMBERS))
+    one, _ = fit(inputs, target, tmp_path / "one", MEMBERS)
+    assert one
+    for name in one:
+        np.testing.assert_array_equal(a[name], b[name])
+        np.testing.assert_allclose(a[name], one[name], rtol=0, atol=1e-5)
 
 
 @linux

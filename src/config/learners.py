@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 
 from src.config.data import ElementConfig, GraphConfig
-from src.config.networks import EgnnConfig, NequipConfig, NetworkConfig
+from src.config.networks import EgnnConfig, MegnetConfig, NequipConfig, NetworkConfig
 from src.config.schema import Fraction, Share, Steps, config_class
 
 Precision = Literal["float32", "tf32", "bf16"]
@@ -65,6 +65,8 @@ class GnnConfig:
     global_features: groups known to src/features/tables.py that enter NequIP's head, standardised on the training fold
         (2nd place); `columns`: the task's further columns, imputed and encoded on the training fold as well.
     atom_features: `chgnet`: this potential's features of atoms join the element vectors of NequIP (open track).
+    members: networks that are trained in one pass, on the same batches, from initial weights of their own: member i has those of
+        seed 1000 i + that of the fold. The fold's prediction is the mean of theirs; their standard deviation is kept as `spread`.
     """
 
     training: TrainingConfig
@@ -74,6 +76,7 @@ class GnnConfig:
     pretraining: PretrainingConfig | None = None
     global_features: tuple[str, ...] = ()
     atom_features: Literal["none", "chgnet"] = "none"
+    members: Annotated[int, Field(ge=1, le=100)] = 1
 
     @property
     def feature_groups(self) -> tuple[str, ...]:
@@ -88,10 +91,23 @@ class GnnConfig:
             raise ValueError("pretraining: requires readout='mean'; forces are derivatives of energies per atom")
         if self.pretraining and self.training.compile:
             raise ValueError("pretraining: requires training.compile=False; a compiled network has no second derivatives")
+        if self.members > 1:
+            self._check_members()
         if not isinstance(self.network, NequipConfig):
             for name, without in {"global_features": (), "atom_features": "none"}.items():
                 if getattr(self, name) != without:
                     raise ValueError(f"{name}={getattr(self, name)!r}: must be {without!r}; only NequIP takes such features")
+
+    def _check_members(self) -> None:
+        """Raise ValueError if several networks cannot be trained in one pass."""
+        if isinstance(self.network, MegnetConfig):
+            raise ValueError(
+                f"members={self.members}: requires NequIP, EGNN, CGCNN, SchNet or ALIGNN; torch has no LSTM of several"
+            )
+        if self.pretraining:
+            raise ValueError(f"members={self.members}: requires pretraining=None; several networks have no second derivatives")
+        if self.training.compile:
+            raise ValueError(f"members={self.members}: requires training.compile=False")
 
 
 @config_class

@@ -58,6 +58,12 @@ def track_of(number: str) -> Literal["closed", "open"]:
     return "open" if "open" in parts else "closed"
 
 
+def is_ensemble(number: str) -> bool:
+    """Return whether an experiment in exp/ blends finished ones."""
+    config = load_config(EXPERIMENTS / experiment_name(number))
+    return isinstance(config, ExperimentConfig) and isinstance(config.learner, BlendConfig)
+
+
 def transforms_of(numbers: Iterable[str]) -> set[str]:
     """Return the transforms of the target that experiments in exp/, or the members of ensembles among them, learn."""
     found: set[str] = set()

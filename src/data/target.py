@@ -82,6 +82,16 @@ class TargetNormalizer:
         e_form = self.baseline(element_counts, base) + self.scale * residual
         return e_form if self.transform == "none" else TRANSFORMS[self.transform].back(e_form)
 
+    def mean_and_spread(
+        self, element_counts: NDArray[np.int64], residuals: NDArray[np.float64], base: NDArray[np.float64] | float = 0.0
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the mean and the standard deviation of the formation energies of members, (n_crystals,) each, eV/atom.
+
+        residuals: (n_members, n_crystals), unitless. The mean is of energies: a transform is undone before.
+        """
+        e_form = self.denormalize(element_counts, residuals, base)
+        return e_form.mean(axis=0), e_form.std(axis=0)
+
     def to_json(self) -> dict:
         """Return the normaliser as JSON-serialisable values; no transform is left out, as it always was."""
         values = asdict(self) | {"shift": self.shift.tolist()}

@@ -13,12 +13,11 @@ from src.config import GbdtEnsembleConfig
 from src.data.columns import ColumnNames
 from src.data.table import Crystals
 from src.learners.gbdt import GbdtLearner
-from src.learners.learner import Learner, Values, Watched, fitted, read_settings, write_learner
+from src.learners.learner import MEMBER_SEEDS, Learner, Values, Watched, fitted, read_settings, write_learner
 from src.learners.table_inputs import TableInputs
 from src.storage.names import HISTORY
 
 log = logging.getLogger(__name__)
-MEMBER_SEEDS = 1000  # between members, so that no two folds' members share a seed
 
 
 class GbdtEnsembleLearner(Learner[GbdtEnsembleConfig]):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,7 @@ from src.features.elements import element_vectors
 from src.graphs.batch import GraphBatch, batch_from_store
 from src.graphs.dataset import cached_graphs
 from src.learners.learner import (
+    MEMBER_SEEDS,
     Learner,
     Values,
     Watched,
@@ -31,7 +32,8 @@ from src.learners.learner import (
     write_learner,
 )
 from src.learners.pretraining import FOLDER, pretrain
-from src.learners.training import Training, eval_batches, predict, predict_each, seed_everything
+from src.learners.training import Training, predict, predict_each, read_by_head, seed_everything
+from src.models.members import holder, make_members, separate
 from src.models.network import make_network
 from src.models.standardise import InputStatistics, statistics_of
 from src.storage.names import CHECKPOINT, HISTORY, SHARED, WEIGHTS
@@ -114,7 +116,7 @@ class GraphInputs:
 
 
 class GnnLearner(Learner[GnnConfig]):
-    """One network and its training."""
+    """One network and its training, or several members in one."""
 
     is_distributable = True
     model: torch.nn.Module | None = None
@@ -152,12 +154,12 @@ class GnnLearner(Learner[GnnConfig]):
         self.encoder = inputs.fit_encoder()
         inputs, watched = inputs.encoded(self.encoder), self._encoded(watched)
         c = self.config
-        model = make_network(c.network, c.graph, vectors, self.avg_n_neighbors, inputs.statistics).to(self.device)
+        model = self._make_model(vectors, inputs.statistics).to(self.device)
 
         def watch(averaged: torch.nn.Module) -> float:
             if watched is None:
                 return float("nan")
-            error = float(np.abs(self._predict(averaged, watched.inputs) - watched.target).mean())
+            error = float(np.abs(self._predict(averaged, watched.inputs).mean(axis=0) - watched.target).mean())
             watched.report(error)
             return error
 
@@ -172,7 +174,15 @@ class GnnLearner(Learner[GnnConfig]):
         training.run(make_batch, targets, folder, watch)
         self.model = training.averaged
 
+    def _make_model(self, vectors: Tensor, statistics: InputStatistics) -> torch.nn.Module:
+        """Return the untrained networks of all members as one model."""
+        c, seeds = self.config, [self.seed + MEMBER_SEEDS * i for i in range(self.config.members)]
+        return make_members(lambda: make_network(c.network, c.graph, vectors, self.avg_n_neighbors, statistics), seeds)
+
     def predict(self, inputs: GraphInputs) -> Values:
+        return self.predict_members(inputs).mean(axis=0)
+
+    def predict_members(self, inputs: GraphInputs) -> Values:
         return self._predict(fitted(self.model), inputs.encoded(self.encoder))
 
     def _encoded(self, watched: Watched | None) -> Watched | None:
@@ -180,7 +190,7 @@ class GnnLearner(Learner[GnnConfig]):
 
     @classmethod
     def predict_each(cls, learners: Sequence[Self], inputs: GraphInputs) -> Values:
-        """Return the predictions of each network, (n_learners, n_rows), unitless; each batch is made once for all of them.
+        """Return the predictions of each learner's networks; each batch is made once for all of them.
 
         Further columns are the exception: each network was trained with an encoding of its own.
         """
@@ -190,28 +200,19 @@ class GnnLearner(Learner[GnnConfig]):
         return predict_each(models, lambda rows: inputs.batch(rows, device), len(inputs))
 
     def features(self, inputs: GraphInputs) -> NDArray[np.float32]:
-        """Return the vectors that the network's head reads, (n_rows, n_features); those of atoms are averaged."""
-        model, inputs, read = fitted(self.model), inputs.encoded(self.encoder), []
-        head: Any = model.head
-        handle = head.register_forward_pre_hook(lambda module, arguments: read.append(arguments[0]))
-        parts = []
-        try:
-            for rows in eval_batches(len(inputs)):
-                batch = inputs.batch(rows, self.device)
-                with torch.no_grad():
-                    model.eval()(batch)
-                vectors = read.pop()  # of crystals, or of orbits
-                vectors = vectors if len(vectors) == batch.n_crystals else batch.mean_over_atoms(vectors)
-                parts.append(vectors.cpu().numpy())
-        finally:
-            handle.remove()
-        return np.concatenate(parts)
+        """Return the vectors that the heads of all members read, (n_rows, n_features); those of atoms are averaged."""
+        inputs = inputs.encoded(self.encoder)
+        read = [
+            read_by_head(network, lambda rows: inputs.batch(rows, self.device), len(inputs))
+            for network in separate(fitted(self.model))
+        ]
+        return np.concatenate(read, axis=1)
 
     def _predict(self, model: torch.nn.Module, inputs: GraphInputs) -> Values:
         return predict(model, lambda rows: inputs.batch(rows, self.device), len(inputs))
 
     def save(self, folder: Path) -> None:
-        weights = {name: tensor.cpu().clone() for name, tensor in fitted(self.model).state_dict().items()}
+        weights = {name: tensor.cpu().clone() for name, tensor in holder(fitted(self.model)).state_dict().items()}
         settings = {"seed": self.seed, "avg_n_neighbors": self.avg_n_neighbors}
         write_learner(folder, self.config, (WEIGHTS, save(weights)), self.encoder, **settings)
 
@@ -228,8 +229,8 @@ class GnnLearner(Learner[GnnConfig]):
                 weights |= load_file(folder.parent / SHARED)
             vectors, names = weights["element_vectors"], (f"{name}.statistics" for name in InputStatistics._fields)
             statistics = InputStatistics(*(weights.get(name) for name in names))
-            model = make_network(config.network, config.graph, vectors, learner.avg_n_neighbors, statistics)
-            model.load_state_dict(weights)
+            model = learner._make_model(vectors, statistics)
+            holder(model).load_state_dict(weights)
         learner.model = model.to(device)
         return learner
 

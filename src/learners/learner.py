@@ -18,6 +18,7 @@ from src.storage.files import read_json, write_atomic, write_json
 from src.storage.remedy import remedy
 
 Values = NDArray[np.float64]
+MEMBER_SEEDS = 1000  # between members, so that no two folds' members share a seed
 C = TypeVar("C")
 S = TypeVar("S")
 
@@ -176,10 +177,14 @@ class Learner(ABC, Generic[C]):
     def predict(self, inputs: Any) -> Values:
         """Return the predictions, (n_rows,), unitless."""
 
+    def predict_members(self, inputs: Any) -> Values:
+        """Return the predictions of the networks that were trained in one pass, (n_members, n_rows), unitless."""
+        return self.predict(inputs)[None]
+
     @classmethod
     def predict_each(cls, learners: Sequence[Self], inputs: Any) -> Values:
-        """Return the predictions of several learners of one kind, (n_learners, n_rows), unitless."""
-        return np.stack([learner.predict(inputs) for learner in learners])
+        """Return the predictions of the members of several learners of one kind, (n_learners, n_members, n_rows), unitless."""
+        return np.stack([learner.predict_members(inputs) for learner in learners])
 
     def features(self, inputs: Any) -> NDArray[np.float32]:
         """Return the vectors that a network predicts from, (n_rows, n_features). Raises ValueError if it is no network."""

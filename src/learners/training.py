@@ -23,6 +23,7 @@ from src.learners import distributed
 from src.learners.flat import FlatParameters
 from src.learners.learner import DivergedError, Values
 from src.learners.precision import precision
+from src.models.members import count_members
 from src.models.network import compile_network
 from src.storage.files import to_bytes, write_atomic
 from src.storage.names import CHECKPOINT, HISTORY
@@ -33,7 +34,7 @@ WORTH_A_BAR = 2000  # rows that several networks predict
 HUBER_KNEE = 0.1  # in units of the target's scale
 EXPLODED = 1e4  # loss, in the same units: an untrained network has about 1
 MakeBatch = Callable[[NDArray[np.integer]], Any]
-Loss = Callable[[nn.Module, Any, Tensor], Tensor]  # network, batch, target -> loss
+Loss = Callable[[nn.Module, Any, Tensor], Tensor]  # network, batch, target -> loss, of several members (n_members,)
 Watch = Callable[[nn.Module], float]  # averaged network -> error of the watched rows
 
 
@@ -53,8 +54,10 @@ def make_schedule(optimizer: torch.optim.Optimizer, config: TrainingConfig, n_st
 
 
 def energy_loss(config: TrainingConfig) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return the loss of energies that the config names."""
-    return nn.L1Loss() if config.loss == "l1" else nn.HuberLoss(delta=HUBER_KNEE)
+    """Return the loss of energies that the config names; of those of several members, (n_members, n_crystals), (n_members,)."""
+    loss = nn.L1Loss() if config.loss == "l1" else nn.HuberLoss(delta=HUBER_KNEE)
+    of_members = torch.vmap(loss, in_dims=(0, None))
+    return lambda energy, target: (loss if energy.dim() == 1 else of_members)(energy, target)
 
 
 class Training:
@@ -103,7 +106,7 @@ class Training:
         return (order[i : i + self.config.batch_size] for i in range(0, self.n_train, self.config.batch_size))
 
     def train_epoch(self, epoch: int, make_batch: MakeBatch, target: Tensor) -> float:
-        """Train one epoch and return the mean loss over its rows.
+        """Train one epoch and return the mean loss over its rows, and over members.
 
         Raises DivergedError if the loss explodes or the gradient is not finite.
         """
@@ -114,18 +117,18 @@ class Training:
             with precision(self.config.precision, target.device):
                 part = weight * self.loss(self.model, make_batch(own), target[torch.from_numpy(own)])
             loss = distributed.total(part.detach().clone())  # of the whole batch: NaN in one process stops them all
-            if not loss < EXPLODED:
-                raise DivergedError("loss", loss.item(), epoch + 1, rows.tolist())
+            if not (loss < EXPLODED).all():
+                raise DivergedError("loss", loss.max().item(), epoch + 1, rows.tolist())
             self.optimizer.zero_grad(set_to_none=False)
-            part.backward()
+            part.sum().backward()
             distributed.sum_gradients(self.parameters.values)
-            norm = nn.utils.clip_grad_norm_(self.parameters.values, self.config.clip_norm)
+            norm = self.parameters.clip(self.config.clip_norm).max()
             if not torch.isfinite(norm):
                 raise DivergedError("norm of the gradient", norm.item(), epoch + 1, rows.tolist())
             self.optimizer.step()
             self.schedule.step()
             self.average.update_parameters(self.parameters)
-            total += loss.item() * len(rows)
+            total += loss.mean().item() * len(rows)
         return total / self.n_train
 
     def write_history(self, folder: Path) -> None:
@@ -173,19 +176,38 @@ def eval_batches(n_rows: int) -> Iterator[NDArray[np.integer]]:
 
 
 def predict(model: nn.Module, make_batch: MakeBatch, n_rows: int) -> Values:
-    """Return the predictions, (n_rows,), unitless, in batches of consecutive rows."""
+    """Return the predictions of the model's members, (n_members, n_rows), unitless, in batches of consecutive rows."""
     return predict_each([model], make_batch, n_rows)[0]
 
 
 @torch.no_grad()
 def predict_each(models: Sequence[nn.Module], make_batch: MakeBatch, n_rows: int) -> Values:
-    """Return the predictions of each model, (n_models, n_rows); all of them take the same batches."""
+    """Return the predictions of each model's members, (n_models, n_members, n_rows); all models take the same batches."""
     for model in models:
         model.eval()
-    found = torch.zeros(len(models), n_rows, dtype=torch.float64)
+    found = torch.zeros(len(models), count_members(models[0]), n_rows, dtype=torch.float64)
     batches = distributed.mine(list(eval_batches(n_rows)))
     for rows in tqdm(batches, desc="predicting", unit="batch", mininterval=1, disable=len(models) == 1 or n_rows < WORTH_A_BAR):
         batch = make_batch(rows)
         for i, model in enumerate(models):
-            found[i, torch.from_numpy(rows)] = model(batch).to(found)
+            found[i][:, torch.from_numpy(rows)] = model(batch).to(found)
     return distributed.total(found).numpy()
+
+
+@torch.no_grad()
+def read_by_head(network: nn.Module, make_batch: MakeBatch, n_rows: int) -> NDArray[np.float32]:
+    """Return the vectors that the head of a single network reads, (n_rows, n_features); those of atoms are averaged."""
+    read: list[Tensor] = []
+    parts = []
+    head = cast(nn.Module, network.eval().head)
+    handle = head.register_forward_pre_hook(lambda module, arguments: read.append(arguments[0]))
+    try:
+        for rows in eval_batches(n_rows):
+            batch = make_batch(rows)
+            network(batch)
+            vectors = read.pop()  # of crystals, or of orbits
+            vectors = vectors if len(vectors) == batch.n_crystals else batch.mean_over_atoms(vectors)
+            parts.append(vectors.cpu().numpy())
+    finally:
+        handle.remove()
+    return np.concatenate(parts)

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from src.graphs.batch import GraphBatch
-from src.models.fused_maps import as_numpy, jit
+from src.models.fused_maps import as_numpy, for_each_member, jit
 from src.models.kernels import TILE, interpolate, interpolate_back, make_kernels
 from src.models.radial import RadialValues
 from src.models.tensor_product import Features, Path, paths_into
@@ -133,7 +133,8 @@ class _Convolution(torch.autograd.Function):
     """The convolution and its derivatives w.r.t. the radial network's rows and the features; channels in multiples of TILE."""
 
     @staticmethod
-    def forward(ctx, rows, places, graph, paths, *features):  # type: ignore[no-untyped-def]
+    def forward(rows, places, graph, paths, *features):  # type: ignore[no-untyped-def]
+        """Return the sums of messages, one tensor per degree, and then what `backward` needs."""
         orbit, rotation, *edges = graph
         kernels, degrees = make_kernels(paths), range(paths[-1].l_out + 1)
         n_orbits, n_channels = features[0].shape[1:]
@@ -143,15 +144,22 @@ class _Convolution(torch.autograd.Function):
         outs = tuple(np.empty((2 * l + 1, n_orbits, len(paths_into(paths, l)) * n_channels), dtype=np.float32) for l in degrees)
         inputs = (on_atoms.reshape(len(orbit), -1), table.rows, table.first, table.weight, *edges, kernels.slots)
         kernels.forward(*inputs, outs)
-        ctx.kept = inputs, kernels, graph[:2], on_atoms.shape, table
-        return tuple(torch.from_numpy(out) for out in outs)
+        return *(torch.from_numpy(out) for out in outs), (inputs, kernels, graph[:2], on_atoms.shape, table)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):  # type: ignore[no-untyped-def]
+        ctx.kept = output[-1]
+
+    @staticmethod
+    def vmap(info, in_dims, *inputs):  # type: ignore[no-untyped-def]
+        return for_each_member(_Convolution, info, in_dims, inputs)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, *grad_outs):  # type: ignore[no-untyped-def]
         inputs, kernels, to_atoms, shape, table = ctx.kept
         grad_on_atoms, grad_rows = np.zeros_like(inputs[0]), np.zeros_like(table.rows)
-        kernels.backward(*inputs, tuple(as_numpy(g) for g in grad_outs), grad_on_atoms, grad_rows)
+        kernels.backward(*inputs, tuple(as_numpy(g) for g in grad_outs[:-1]), grad_on_atoms, grad_rows)
         n_orbits, n_channels, n_degrees = grad_outs[0].shape[1], shape[1] * TILE, round(shape[2] ** 0.5)
         grads = tuple(np.zeros((2 * l + 1, n_orbits, n_channels), dtype=np.float32) for l in range(n_degrees))
         _rotate_back(grad_on_atoms.reshape(shape), *to_atoms, grads)
@@ -171,4 +179,5 @@ def convolve(
     first_edge = np.searchsorted(as_numpy(batch.edge_dst_index), np.arange(batch.n_orbits + 1))
     edges = as_numpy(edge_sh), as_numpy(batch.edge_src_index), first_edge, as_numpy(length_index)
     graph = as_numpy(batch.atom_orbit_index), as_numpy(batch.atom_rotation), *edges
-    return list(_Convolution.apply(radial.rows, (radial.first, radial.weight), graph, paths, *features))
+    outs = _Convolution.apply(radial.rows, (radial.first, radial.weight), graph, paths, *features)
+    return list(outs[: paths[-1].l_out + 1])

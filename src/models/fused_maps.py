@@ -19,6 +19,20 @@ def as_numpy(tensor: Tensor) -> NDArray:
     return tensor.detach().contiguous().numpy()
 
 
+def for_each_member(function: Any, info: Any, in_dims: tuple, inputs: tuple) -> tuple[Any, Any]:
+    """Apply an autograd function to one member after another: its rule for torch.vmap, see members.py.
+
+    Outputs that are no tensors are left out.
+    """
+    n = info.batch_size
+    each = [[x] * n if d is None or not isinstance(x, Tensor) else x.unbind(d) for x, d in zip(inputs, in_dims, strict=True)]
+    outs = [function.apply(*own) for own in zip(*each, strict=True)]
+    if isinstance(outs[0], Tensor):
+        return torch.stack(outs), 0
+    stacked = [torch.stack(same) for same in zip(*outs, strict=True) if isinstance(same[0], Tensor)]
+    return tuple(stacked), (0,) * len(stacked)
+
+
 @jit
 def _mix(x, mixing, element, out):  # type: ignore[no-untyped-def]
     """Add x[m, n] @ mixing[element[n]] to out[m, n]."""
@@ -53,11 +67,18 @@ class _Mixing(torch.autograd.Function):
     """`_mix` and its derivatives w.r.t. x and mixing."""
 
     @staticmethod
-    def forward(ctx, x, mixing, element_index):  # type: ignore[no-untyped-def]
-        ctx.kept = as_numpy(x), as_numpy(mixing), as_numpy(element_index)
+    def forward(x, mixing, element_index):  # type: ignore[no-untyped-def]
         out = np.zeros((*x.shape[:2], mixing.shape[2]), dtype=np.float32)
-        _mix(*ctx.kept, out)
+        _mix(as_numpy(x), as_numpy(mixing), as_numpy(element_index), out)
         return torch.from_numpy(out)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):  # type: ignore[no-untyped-def]
+        ctx.kept = tuple(as_numpy(tensor) for tensor in inputs)
+
+    @staticmethod
+    def vmap(info, in_dims, *inputs):  # type: ignore[no-untyped-def]
+        return for_each_member(_Mixing, info, in_dims, inputs)
 
     @staticmethod
     @torch.autograd.function.once_differentiable

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from src.config.load import question_and_parent, track_of
+from src.config.load import is_ensemble, question_and_parent, track_of
 from src.data.crystal import N_ELEMENTS
 from src.data.describe import SYSTEMS, describe
 from src.data.load import TaskData
@@ -130,7 +130,7 @@ def worst_section(data: TaskData, described: pd.DataFrame, members: list[Predict
 
 def blend_section(members: list[Predictions], metric: MetricName, unit: str) -> tuple[Section, Blend, list[Predictions]]:
     """Return weights and error correlations, the blend of all experiments that are not ensembles themselves, and these."""
-    singles = [member for member in members if "spread" not in member.oof]
+    singles = [member for member in members if not is_ensemble(member.name)]
     e_form, oof = stack_oof(singles)
     if len(singles) == 1:
         blend = fixed_blend(np.ones(1), oof)

@@ -79,6 +79,17 @@ def shared_folds(members: Sequence[Predictions]) -> NDArray[np.int64]:
     return first.to_numpy(dtype=np.int64)
 
 
+def stack_oof_spread(members: Sequence[Predictions]) -> Values:
+    """Return the standard deviation over each experiment's own members, as `spread` of `stack_test_folds`, for OOF rows.
+
+    (n_crystals, n_members), eV/atom, in the first member's order.
+    """
+    ids = members[0].oof["id"]
+    zero = np.zeros(len(ids))
+    own = [member.oof.set_index("id")["spread"].reindex(ids) if "spread" in member.oof else zero for member in members]
+    return np.stack(own, axis=1)
+
+
 def stack_test(members: Sequence[Predictions], ids: Sequence[str]) -> Values:
     """Return the test predictions, (n_test, n_members), eV/atom, in the order of ids."""
     return np.stack([_test_rows(member, ids, ["e_form_pred"])[:, 0] for member in members], axis=1)
@@ -87,7 +98,7 @@ def stack_test(members: Sequence[Predictions], ids: Sequence[str]) -> Values:
 def stack_test_folds(members: Sequence[Predictions], ids: Sequence[str], n_folds: int, prefix: str = "fold") -> Values:
     """Return the test predictions of each member's fold models, (n_test, n_folds, n_members), eV/atom.
 
-    prefix: `fold`, or `spread` for the standard deviation over an ensemble's own members, zero for the others.
+    prefix: `fold`, or `spread` for the standard deviation over an experiment's own members, zero for one that has none.
     """
     columns = [f"{prefix}_{k}" for k in range(n_folds)]
     has_none = [prefix == "spread" and columns[0] not in member.test for member in members]

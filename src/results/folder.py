@@ -132,8 +132,8 @@ class RunDir:
     def write_fold(self, k: int, valid: pd.DataFrame, test: pd.DataFrame | None, metrics: dict) -> None:
         """Write a fold's predictions and then its metrics, which mark it as finished.
 
-        valid: OOF_COLUMNS. test: id, e_form_pred; None if there is no test table. Both may have `spread`, that of an
-        ensemble's members.
+        valid: OOF_COLUMNS. test: id, e_form_pred; None if there is no test table. Both may have `spread`, the
+        standard deviation over the members of an ensemble or of a network's training.
         """
         write_csv(self.fold(k) / "valid.csv", valid)
         if test is not None:

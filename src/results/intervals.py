@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from src.config.load import transforms_of
 from src.data.domain import TRANSFORMS, Transform
-from src.results.blend import Blend, shared_folds, stack_oof, stack_test, stack_test_folds
+from src.results.blend import Blend, shared_folds, stack_oof, stack_oof_spread, stack_test, stack_test_folds
 from src.results.predictions import Predictions
 
 Values = NDArray[np.float64]
@@ -138,12 +138,9 @@ def member_spread_of_oof(
     members: Sequence[Predictions], blend: Blend, fold: NDArray[np.int64], scale: Scale = ORIGINAL
 ) -> Values:
     """Return the standard deviation of out-of-fold predictions over members, (n_crystals,), eV/atom or on a scale."""
-    oof, ids = stack_oof(members)[1], members[0].oof["id"]
-    own = [
-        member.oof.set_index("id")["spread"].reindex(ids) if "spread" in member.oof else np.zeros(len(ids)) for member in members
-    ]
+    oof, own = stack_oof(members)[1], stack_oof_spread(members)
     weights = np.broadcast_to(blend.fold_weights, (fold.max() + 1, len(members)))[fold]
-    return member_spread(*_on(scale, oof, np.stack(own, axis=1)), weights)
+    return member_spread(*_on(scale, oof, own), weights)
 
 
 def member_spread_of_test(

@@ -22,7 +22,7 @@ class Predictions:
     """Predictions and metrics of a finished experiment, and the folder they were read from.
 
     oof: columns id, fold, e_form, e_form_pred. test: id, fold_0 ..., e_form_pred; it has no rows if the task has no test table.
-    An ensemble adds `spread` and `spread_0` ...: the standard deviation over its members.
+    `spread` and `spread_0` ... are added by an ensemble and by a network with several members: the standard deviation over them.
     """
 
     name: str

@@ -125,6 +125,6 @@ def _join_test(run: RunDir, data: TaskData, n_folds: int) -> pd.DataFrame:
                 f"{run.fold(k) / 'test.csv'}: its ids are not those of the test table; remove the fold and train again"
             )
         test[f"fold_{k}"] = fold_pred["e_form_pred"]
-        if "spread" in fold_pred:  # of an ensemble's members
+        if "spread" in fold_pred:  # of members
             test[f"spread_{k}"] = fold_pred["spread"]
     return test.assign(e_form_pred=test.filter(like="fold_").mean(axis=1))

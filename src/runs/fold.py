@@ -75,10 +75,10 @@ def run_fold(job: FoldJob, k: int) -> str | None:
         learner.fit(inputs[train], residual[train], folder, Watched(inputs[valid], residual[valid]))
     except DivergedError as error:
         return error.describe(table.ids[train][error.rows].tolist())
-    predicted = normalizer.denormalize(counts[valid], learner.predict(inputs[valid]), base[valid])
-    test = None if job.test is None else _predict(job.test, learner, normalizer)
+    predicted = _predict(job.train, valid, learner, normalizer)
+    test = None if job.test is None else _predict(job.test, np.arange(len(job.test.table.ids)), learner, normalizer)
     metrics = {
-        **scores(e_form[valid], predicted),
+        **scores(e_form[valid], predicted["e_form_pred"].to_numpy()),
         "n_train": len(train),
         "n_valid": len(valid),
         "n_parameters": learner.n_parameters,
@@ -90,16 +90,17 @@ def run_fold(job: FoldJob, k: int) -> str | None:
     if distributed.is_main():
         write_json(folder / "normalizer.json", normalizer.to_json())
         learner.save(folder)
-        oof = pd.DataFrame(dict(zip(OOF_COLUMNS, (table.ids[valid], k, e_form[valid], predicted), strict=True)))
-        job.run.write_fold(k, oof, test, metrics)
+        oof = predicted.assign(fold=k, e_form=e_form[valid])
+        job.run.write_fold(k, oof[[*OOF_COLUMNS, *predicted.columns.difference(OOF_COLUMNS)]], test, metrics)
     return None
 
 
-def _predict(rows: Rows, learner: Learner, normalizer: TargetNormalizer) -> pd.DataFrame:
-    """Return the predictions for all rows of a table: id, e_form_pred."""
-    residual = learner.predict(rows.inputs[np.arange(len(rows.table.ids))])
-    pred = normalizer.denormalize(rows.table.crystals.element_counts, residual, rows.base)
-    return pd.DataFrame({"id": rows.table.ids, "e_form_pred": pred})
+def _predict(rows: Rows, chosen: NDArray[np.integer], learner: Learner, normalizer: TargetNormalizer) -> pd.DataFrame:
+    """Return the predictions for chosen rows of a table: id, e_form_pred, and `spread` if the learner has several members."""
+    residuals = learner.predict_members(rows.inputs[chosen])
+    mean, spread = normalizer.mean_and_spread(rows.table.crystals.element_counts[chosen], residuals, rows.base[chosen])
+    predicted = pd.DataFrame({"id": rows.table.ids[chosen], "e_form_pred": mean})
+    return predicted.assign(spread=spread) if len(residuals) > 1 else predicted
 
 
 def versions() -> dict[str, str]:

@@ -165,7 +165,8 @@ def _objective(
         place.mkdir(parents=True, exist_ok=True)
         try:
             learner.fit(inputs[rows[train]], residual[train], place, Watched(inputs[rows[valid]], residual[valid], report))
-            pred = normalizer.denormalize(counts[valid], learner.predict(inputs[rows[valid]]), base[valid])
+            residuals = learner.predict_members(inputs[rows[valid]])
+            pred, _ = normalizer.mean_and_spread(counts[valid], residuals, base[valid])
             return METRICS[data.task.metric].loss(e_form[valid], pred)
         finally:
             shutil.rmtree(place)

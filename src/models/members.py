@@ -1,0 +1,54 @@
+"""Networks of one form with different weights, evaluated on a batch at once (torch.vmap)."""
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+
+class MemberNetworks(nn.Module):
+    """Several networks as one. The parameters of `network` are those of all members, (n_members, ...); buffers are shared."""
+
+    def __init__(self, networks: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.network = copy.deepcopy(networks[0])
+        for p, *own in zip(self.network.parameters(), *(network.parameters() for network in networks), strict=True):
+            p.data = torch.stack([one.detach() for one in own])
+
+    def forward(self, batch: Any) -> Tensor:
+        """Return the predictions of the members, (n_members, n_crystals)."""
+        parameters = dict(self.network.named_parameters())
+        return torch.vmap(lambda own: functional_call(self.network, own, (batch,)))(parameters)
+
+
+def make_members(make: Callable[[], nn.Module], seeds: Sequence[int]) -> nn.Module:
+    """Return untrained networks as one, each made after torch is given its seed; for a single seed the network itself."""
+    networks = []
+    for seed in seeds:
+        torch.manual_seed(seed)
+        networks.append(make())
+    return MemberNetworks(networks) if len(networks) > 1 else networks[0]
+
+
+def holder(model: nn.Module) -> nn.Module:
+    """Return the network whose names of weights are those of a single network."""
+    return model.network if isinstance(model, MemberNetworks) else model
+
+
+def count_members(model: nn.Module) -> int:
+    """Return the number of networks in a model."""
+    return len(next(model.parameters())) if isinstance(model, MemberNetworks) else 1
+
+
+def separate(model: nn.Module) -> list[nn.Module]:
+    """Return the networks of a model, with copies of their weights if there are several."""
+    if not isinstance(model, MemberNetworks):
+        return [model]
+    networks = [copy.deepcopy(model.network) for _ in range(count_members(model))]
+    for m, network in enumerate(networks):
+        for p in network.parameters():
+            p.data = p.data[m].clone()
+    return networks

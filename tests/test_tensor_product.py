@@ -9,7 +9,7 @@ from torch import Tensor
 
 from src.graphs.batch import GraphBatch
 from src.models import fused, fused_maps, kernels
-from src.models.convolution import convolve
+from src.models.convolution import Convolution
 from src.models.nequip import edge_lengths, natural_irreps
 from src.models.radial import Knots, RadialValues, each_row
 from src.models.tensor_product import Path, find_paths, paths_into, reference, reference_mix, rotate_to_atoms
@@ -64,7 +64,7 @@ def check_fused(paths: tuple[Path, ...], n_knots: int = 0, n_channels: int = N_C
         rows = torch.randn(n_knots + 3 if n_knots else len(lengths), len(paths) * n_channels)
         radial, features = RadialValues(rows.requires_grad_(), *places), [x.requires_grad_() for x in features[: l_in + 1]]
         if fuse:
-            out = fused.convolve(features, radial, sh, length_index, batch, paths)
+            out = fused.convolve(features, radial, fused.make_edges(sh, length_index, batch), paths)
         else:
             out = reference(features, radial.at_lengths(), sh, length_index, batch, paths)
         torch.manual_seed(7)
@@ -120,7 +120,7 @@ def test_a_cpu_runs_the_fused_implementation(monkeypatch: pytest.MonkeyPatch) ->
     features, weights, sh, length_index, batch = make_inputs(1, torch.float32)
     radial, called = RadialValues(weights, *each_row(edge_lengths(batch)[0])), []
     monkeypatch.setattr(fused, "convolve", lambda *args: called.append(1))
-    convolve(features, radial, sh, length_index, batch, find_paths(1, 1, 1))
+    Convolution(sh, length_index, batch)(features, radial, find_paths(1, 1, 1))
     assert called == [1]
-    convolve(features, radial, sh.requires_grad_(), length_index, batch, find_paths(1, 1, 1))
+    Convolution(sh.requires_grad_(), length_index, batch)(features, radial, find_paths(1, 1, 1))
     assert called == [1]  # only the reference has derivatives by edge vectors

@@ -36,8 +36,8 @@ class FlatParameters(nn.Module):
 
     def clip(self, largest: float) -> Tensor:
         """Scale the gradient of each member to a norm of at most `largest`; return the norms before, (n_members,)."""
-        norms = []
-        for values, grad in zip(*(torch.atleast_2d(x) for x in (self.values.detach(), self.values.grad)), strict=True):
-            values.grad = grad
-            norms.append(nn.utils.clip_grad_norm_(values, largest))
-        return torch.stack(norms)
+        grad = self.values.grad
+        assert grad is not None  # of the buffer, from the beginning
+        norm = torch.linalg.vector_norm(grad, dim=-1, keepdim=True)
+        grad.mul_((largest / (norm + 1e-6)).clamp(max=1))  # as torch.nn.utils.clip_grad_norm_ does
+        return norm.view(-1)

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from src.graphs.batch import GraphBatch
 from src.models import fused, fused_maps
+from src.models.kernels import TILE
 from src.models.radial import RadialValues
 from src.models.tensor_product import Features, Path, reference, reference_mix
 
@@ -20,15 +21,32 @@ def _fused_applies(tensor: Tensor) -> bool:
     return tensor.device.type == "cpu" and tensor.dtype == torch.float32
 
 
-def convolve(
-    features: Features, radial: RadialValues, edge_sh: Tensor, length_index: Tensor, batch: GraphBatch, paths: tuple[Path, ...]
-) -> Features:
-    """Compute `reference`, with the fused implementation if it applies: CPU, float32, no derivatives w.r.t. the edge vectors.
+class Convolution:
+    """The convolution over the edges of a batch, with the fused implementation if it applies.
 
-    Always runs in the precision of `edge_sh`: autocast lowers the precision of linear layers, not of sums over edges.
+    It applies on a CPU in float32, unless derivatives w.r.t. the edge vectors are needed.
     """
-    features, radial = [x.to(edge_sh.dtype) for x in features], radial._replace(rows=radial.rows.to(edge_sh.dtype))
-    with torch.autocast(edge_sh.device.type, enabled=False):
-        if _fused_applies(radial.rows) and not edge_sh.requires_grad:
-            return fused.convolve(features, radial, edge_sh, length_index, batch, paths)
-        return reference(features, radial.at_lengths(), edge_sh, length_index, batch, paths)
+
+    def __init__(self, edge_sh: Tensor, length_index: Tensor, batch: GraphBatch) -> None:
+        """edge_sh: (n_edges, (l_edge_max + 1)^2), scaled. length_index: (n_edges,), number of the length of each edge."""
+        self.edge_sh, self.length_index, self.batch = edge_sh, length_index, batch
+        self.twice = edge_sh.requires_grad  # second derivatives will be needed
+        fuse = _fused_applies(edge_sh) and not self.twice
+        self.edges = fused.make_edges(edge_sh, length_index, batch) if fuse else None
+
+    def __call__(self, features: Features, radial: RadialValues, paths: tuple[Path, ...]) -> Features:
+        """Compute `reference`.
+
+        Always runs in the precision of `edge_sh`: autocast lowers the precision of linear layers, not of sums over edges.
+        """
+        features = [x.to(self.edge_sh.dtype) for x in features]
+        radial = radial._replace(rows=radial.rows.to(self.edge_sh.dtype))
+        with torch.autocast(self.edge_sh.device.type, enabled=False):
+            if self.edges is not None:
+                return fused.convolve(features, radial, self.edges, paths)
+            return reference(features, radial.at_lengths(), self.edge_sh, self.length_index, self.batch, paths)
+
+    def fuses_layer(self, n_channels: int) -> bool:
+        """Return whether fused_layer.py applies to a whole layer: what is compiled or autocast stays in modules."""
+        plain = not (torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"))
+        return plain and self.edges is not None and n_channels % TILE == 0

@@ -1,5 +1,8 @@
 """The convolution of tensor_product.py on CPUs in single precision, by the compiled kernels of kernels.py."""
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -129,26 +132,66 @@ class _Table:
         return grad
 
 
+class Edges(NamedTuple):
+    """What the kernels need to know of a batch, as arrays. first_edge: (n_orbits + 1,), first edge into each orbit."""
+
+    atom_orbit_index: NDArray[np.int64]
+    atom_rotation: NDArray[np.float32]
+    edge_sh: NDArray[np.float32]
+    edge_src_index: NDArray[np.int64]
+    first_edge: NDArray[np.int64]
+    length_index: NDArray[np.int64]
+
+
+def make_edges(edge_sh: Tensor, length_index: Tensor, batch: GraphBatch) -> Edges:
+    """Return the edges of a batch. edge_sh, length_index: as in `tensor_product.reference`."""
+    first_edge = np.searchsorted(as_numpy(batch.edge_dst_index), np.arange(batch.n_orbits + 1))
+    atoms = as_numpy(batch.atom_orbit_index), as_numpy(batch.atom_rotation)
+    return Edges(*atoms, as_numpy(edge_sh), as_numpy(batch.edge_src_index), first_edge, as_numpy(length_index))
+
+
+class Pass:
+    """One evaluation of the convolution, with what its derivatives need; channels in multiples of TILE.
+
+    outs: the sums of messages, as `tensor_product.reference` returns them.
+    """
+
+    def __init__(self, features: Features, radial: RadialValues, edges: Edges, paths: tuple[Path, ...]) -> None:
+        n_orbits, n_channels = features[0].shape[1:]
+        self.edges, self.kernels = edges, make_kernels(paths)
+        self.shape = len(edges.atom_orbit_index), n_channels // TILE, len(features) ** 2, TILE
+        on_atoms = np.empty(self.shape, dtype=np.float32)
+        _rotate_to_atoms(tuple(as_numpy(x) for x in features), *edges[:2], on_atoms)
+        self.table = _Table(radial, len(paths), len(edges.edge_sh))
+        rows = self.table.rows, self.table.first, self.table.weight
+        self.inputs = on_atoms.reshape(len(on_atoms), -1), *rows, *edges[2:], self.kernels.slots
+        n_out = [len(paths_into(paths, l)) * n_channels for l in range(paths[-1].l_out + 1)]
+        outs = tuple(np.empty((2 * l + 1, n_orbits, n), dtype=np.float32) for l, n in enumerate(n_out))
+        self.kernels.forward(*self.inputs, outs)
+        self.outs = [torch.from_numpy(out) for out in outs]
+
+    def gradients(self, grad_outs: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """Return the gradients w.r.t. the radial rows and the features."""
+        grad_on_atoms, grad_rows = np.zeros_like(self.inputs[0]), np.zeros_like(self.table.rows)
+        self.kernels.backward(*self.inputs, tuple(as_numpy(g) for g in grad_outs), grad_on_atoms, grad_rows)
+        n_orbits, n_channels, n_degrees = grad_outs[0].shape[1], self.shape[1] * TILE, round(self.shape[2] ** 0.5)
+        grads = tuple(np.zeros((2 * l + 1, n_orbits, n_channels), dtype=np.float32) for l in range(n_degrees))
+        _rotate_back(grad_on_atoms.reshape(self.shape), *self.edges[:2], grads)
+        return torch.from_numpy(self.table.gradient(grad_rows)), [torch.from_numpy(g) for g in grads]
+
+
 class _Convolution(torch.autograd.Function):
-    """The convolution and its derivatives w.r.t. the radial network's rows and the features; channels in multiples of TILE."""
+    """The convolution and its derivatives w.r.t. the radial network's rows and the features."""
 
     @staticmethod
-    def forward(rows, places, graph, paths, *features):  # type: ignore[no-untyped-def]
+    def forward(rows, places, edges, paths, *features):  # type: ignore[no-untyped-def]
         """Return the sums of messages, one tensor per degree, and then what `backward` needs."""
-        orbit, rotation, *edges = graph
-        kernels, degrees = make_kernels(paths), range(paths[-1].l_out + 1)
-        n_orbits, n_channels = features[0].shape[1:]
-        on_atoms = np.empty((len(orbit), n_channels // TILE, len(features) ** 2, TILE), dtype=np.float32)
-        _rotate_to_atoms(tuple(as_numpy(x) for x in features), orbit, rotation, on_atoms)
-        table = _Table(RadialValues(rows, *places), len(paths), len(edges[0]))
-        outs = tuple(np.empty((2 * l + 1, n_orbits, len(paths_into(paths, l)) * n_channels), dtype=np.float32) for l in degrees)
-        inputs = (on_atoms.reshape(len(orbit), -1), table.rows, table.first, table.weight, *edges, kernels.slots)
-        kernels.forward(*inputs, outs)
-        return *(torch.from_numpy(out) for out in outs), (inputs, kernels, graph[:2], on_atoms.shape, table)
+        done = Pass(features, RadialValues(rows, *places), edges, paths)
+        return *done.outs, done
 
     @staticmethod
     def setup_context(ctx, inputs, output):  # type: ignore[no-untyped-def]
-        ctx.kept = output[-1]
+        ctx.done = output[-1]
 
     @staticmethod
     def vmap(info, in_dims, *inputs):  # type: ignore[no-untyped-def]
@@ -157,27 +200,17 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, *grad_outs):  # type: ignore[no-untyped-def]
-        inputs, kernels, to_atoms, shape, table = ctx.kept
-        grad_on_atoms, grad_rows = np.zeros_like(inputs[0]), np.zeros_like(table.rows)
-        kernels.backward(*inputs, tuple(as_numpy(g) for g in grad_outs[:-1]), grad_on_atoms, grad_rows)
-        n_orbits, n_channels, n_degrees = grad_outs[0].shape[1], shape[1] * TILE, round(shape[2] ** 0.5)
-        grads = tuple(np.zeros((2 * l + 1, n_orbits, n_channels), dtype=np.float32) for l in range(n_degrees))
-        _rotate_back(grad_on_atoms.reshape(shape), *to_atoms, grads)
-        return torch.from_numpy(table.gradient(grad_rows)), None, None, None, *(torch.from_numpy(g) for g in grads)
+        grad_rows, grads = ctx.done.gradients(grad_outs[:-1])
+        return grad_rows, None, None, None, *grads
 
 
-def convolve(
-    features: Features, radial: RadialValues, edge_sh: Tensor, length_index: Tensor, batch: GraphBatch, paths: tuple[Path, ...]
-) -> Features:
+def convolve(features: Features, radial: RadialValues, edges: Edges, paths: tuple[Path, ...]) -> Features:
     """Compute `tensor_product.reference` for float32 tensors on a CPU; differentiable once w.r.t. features and radial rows."""
     n_channels = features[0].shape[-1]
     if missing := -n_channels % TILE:
         rows = nn.functional.pad(radial.rows.unflatten(-1, (len(paths), -1)), (0, missing)).flatten(1)
         padded = [nn.functional.pad(x, (0, missing)) for x in features]
-        outs = convolve(padded, radial._replace(rows=rows), edge_sh, length_index, batch, paths)
+        outs = convolve(padded, radial._replace(rows=rows), edges, paths)
         return [out.unflatten(-1, (-1, n_channels + missing))[..., :n_channels].flatten(-2) for out in outs]
-    first_edge = np.searchsorted(as_numpy(batch.edge_dst_index), np.arange(batch.n_orbits + 1))
-    edges = as_numpy(edge_sh), as_numpy(batch.edge_src_index), first_edge, as_numpy(length_index)
-    graph = as_numpy(batch.atom_orbit_index), as_numpy(batch.atom_rotation), *edges
-    outs = _Convolution.apply(radial.rows, (radial.first, radial.weight), graph, paths, *features)
+    outs = _Convolution.apply(radial.rows, (radial.first, radial.weight), edges, paths, *features)
     return list(outs[: paths[-1].l_out + 1])

@@ -9,6 +9,7 @@ convolutions is computed on the representatives of the orbits only.
 import itertools
 import math
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,8 @@ from torch import Tensor, nn
 from src.config import GraphConfig, NequipConfig
 from src.graphs.batch import GraphBatch
 from src.graphs.harmonics import harmonics
-from src.models.convolution import convolve, mix
+from src.models.convolution import Convolution, mix
+from src.models.fused_layer import interact
 from src.models.radial import Knots, RadialBasis, RadialNetwork, RadialValues, each_row, unit_linear
 from src.models.readout import Readout
 from src.models.standardise import NO_STATISTICS, InputStatistics, Standardise
@@ -106,23 +108,24 @@ class Interaction(nn.Module):
         features: Features,
         attributes: tuple[Tensor, Tensor] | None,
         radial: Callable[[RadialNetwork], RadialValues],
-        edge_sh: Tensor,
-        length_index: Tensor,
-        batch: GraphBatch,
+        convolution: Convolution,
     ) -> Features:
         """Return the updated features of the representatives.
 
         attributes: element attributes and each orbit's row of them; None if the self-connection is the same for all elements.
-        radial: returns the output of a radial network at the distinct lengths. edge_sh: (n_edges, (l_edge + 1)^2), scaled.
-        length_index: (n_edges,), number of its length.
+        radial: returns the output of a radial network at the distinct lengths. convolution: over the edges of the batch.
         """
-        messages = convolve(self.linear_in(features), radial(self.radial), edge_sh, length_index, batch, self.paths)
-        out = self.linear_out(messages)
         shared = features[: self.n_shared]
-        if attributes is None:
-            kept = self.self_connection(shared)
-        else:
-            kept = self.self_connection(shared, *attributes, twice=edge_sh.requires_grad)
+        kept = None if attributes is None else self.self_connection(shared, *attributes, twice=convolution.twice)
+        if convolution.edges is not None and convolution.fuses_layer(features[0].shape[-1]):
+            weights = list(self.linear_in.weights), list(self.linear_out.weights)
+            own = list(cast(EquivariantLinear, self.self_connection).weights) if kept is None else kept
+            return interact(
+                features, radial(self.radial), convolution.edges, self.paths, weights, own, kept is not None, SILU_SCALE
+            )
+        messages = convolution(self.linear_in(features), radial(self.radial), self.paths)
+        out = self.linear_out(messages)
+        kept = self.self_connection(shared) if kept is None else kept
         out[: self.n_shared] = [x + y for x, y in zip(out[: self.n_shared], kept, strict=True)]
         return self.gate(out)
 
@@ -156,6 +159,9 @@ class Nequip(nn.Module):
         self.attributes = unit_linear(element_vectors.shape[1], n_attributes) if n_attributes else None
         self.basis = RadialBasis(graph.r_max, config.n_bessel, config.polynomial_cutoff_p)
         self.knots = Knots(graph.r_max, config.radial_knots) if config.radial_knots else None
+        self.basis_on_knots: Tensor | None
+        on_knots = None if self.knots is None else self.basis(self.knots.distance)
+        self.register_buffer("basis_on_knots", on_knots, persistent=False)
         degrees = [0] + [l_max] * (config.n_layers - 1) + [0]
         self.layers = nn.ModuleList(Interaction(config, l_in, l_max, l_out) for l_in, l_out in itertools.pairwise(degrees))
         self.gather_layers = config.gather_layers
@@ -181,10 +187,11 @@ class Nequip(nn.Module):
         radial = self.radial_at(lengths)
         edge_sh = edge_harmonics(self.l_max, batch.edge_vec)
         edge_sh = edge_sh * (batch.edge_multiplicity * self.message_scale)[:, None]  # (n_edges, (l_max + 1)^2)
+        convolution = Convolution(edge_sh, length_index, batch)
         features = [self.embedding(vectors)[None]]
         scalars = [features[0][0]]
         for layer in self.layers:
-            features = layer(features, attributes, radial, edge_sh, length_index, batch)
+            features = layer(features, attributes, radial, convolution)
             scalars.append(features[0][0])  # (n_orbits, n_channels)
         seen = scalars if self.gather_layers else scalars[-1:]
         seen += [x[batch.orbit_batch] for x in self.global_features(batch.global_features)]
@@ -195,12 +202,13 @@ class Nequip(nn.Module):
 
         Derivatives w.r.t. the lengths are those of the exact network.
         """
-        if self.knots is None or lengths.requires_grad:
-            distances, places = lengths, each_row(lengths)
+        if self.knots is None or self.basis_on_knots is None or lengths.requires_grad:
+            basis, places = self.basis(lengths), each_row(lengths)
         else:
-            distances, places = self.knots.distance, self.knots.locate(lengths)
-        basis = self.basis(distances)  # (n_distances, n_bessel)
-        return lambda network: RadialValues(network(basis), *places)
+            first, weight = self.knots.locate(lengths)
+            shortest = int(first.min())  # nothing is closer: fewer knots
+            basis, places = self.basis_on_knots[shortest:], (first - shortest, weight)
+        return lambda network: RadialValues(network(basis), *places)  # basis: (n_rows, n_bessel)
 
 
 def edge_harmonics(l_max: int, edge_vec: Tensor) -> Tensor:

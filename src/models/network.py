@@ -38,7 +38,7 @@ def compile_network(network: nn.Module) -> None:
     """
     from src.models import fused, fused_maps, tensor_product  # numba takes a while to import
 
-    compiled = (fused, "convolve"), (fused_maps, "mix")
+    compiled = (fused, "convolve"), (fused, "make_edges"), (fused_maps, "mix")
     for module, name in (*compiled, (tensor_product, "clebsch_gordan")):
         setattr(module, name, torch.compiler.disable(getattr(module, name)))
     network.compile(dynamic=True)

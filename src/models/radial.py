@@ -7,6 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+# coefficients of 1, x, x^2, x^3 (rows) in six times the weights of the knots at -1, 0, 1, 2 (columns)
+LAGRANGE = [[0.0, 6.0, 0.0, 0.0], [-2.0, -3.0, 6.0, -1.0], [3.0, -6.0, 3.0, 0.0], [-1.0, 3.0, -3.0, 1.0]]
+
 
 def polynomial_cutoff(x: Tensor, p: float) -> Tensor:
     """Return the smooth cutoff: 1 at x = 0, zero from x = 1 on, where its first two derivatives vanish as well.
@@ -73,6 +76,8 @@ class Knots(nn.Module):
         self.spacing = r_max / n
         self.distance: Tensor
         self.register_buffer("distance", torch.arange(-1, n + 2) * self.spacing, persistent=False)
+        self.lagrange: Tensor
+        self.register_buffer("lagrange", torch.tensor(LAGRANGE), persistent=False)
 
     def locate(self, length: Tensor) -> tuple[Tensor, Tensor]:
         """Return the first of the four knots, (n_lengths,), and their weights, (n_lengths, 4), which sum to one.
@@ -82,9 +87,9 @@ class Knots(nn.Module):
         position = length / self.spacing
         first = position.floor().clamp(max=len(self.distance) - 4)
         x = position - first
-        a, b, c = x + 1, x - 1, x - 2
-        weight = torch.stack([-x * b * c / 6, a * b * c / 2, -a * x * c / 2, a * x * b / 6], dim=-1)
-        return first.long(), weight
+        square = x * x
+        powers = torch.stack([torch.ones_like(x), x, square, square * x], dim=-1)
+        return first.long(), powers @ self.lagrange / 6
 
 
 class RadialNetwork(nn.Sequential):

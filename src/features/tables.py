@@ -8,7 +8,19 @@ from numpy.typing import NDArray
 
 from src.data import crystal, describe
 from src.data.table import Crystals
-from src.features import charges, chgnet, composition, elements, geometry, structure, voronoi
+from src.features import (
+    charges,
+    chgnet,
+    composition,
+    elements,
+    ewald,
+    geometry,
+    neighbors,
+    oxidation,
+    structure,
+    tessellation,
+    voronoi,
+)
 from src.features.columns import COLUMNS
 from src.features.composition import composition_features
 from src.features.elements import word2vec_key
@@ -18,11 +30,12 @@ from src.storage.cache import cache_key
 from src.storage.ragged import RaggedStore
 
 OF_STRUCTURE = (crystal.__file__, describe.__file__, geometry.__file__, structure.__file__)
+POLYGONS = str(Path(tessellation.__file__).with_name("polygons.py"))  # not imported: numba takes a while
 CODE = {  # group -> the source that computes it
     **dict.fromkeys(composition.GROUPS, (composition.__file__, elements.__file__)),
     **dict.fromkeys(structure.GROUPS, OF_STRUCTURE),
-    "charges": (*OF_STRUCTURE, charges.__file__),
-    "voronoi": (*OF_STRUCTURE, voronoi.__file__),
+    "charges": (*OF_STRUCTURE, charges.__file__, oxidation.__file__, ewald.__file__, neighbors.__file__),
+    "voronoi": (*OF_STRUCTURE, voronoi.__file__, tessellation.__file__, POLYGONS, neighbors.__file__),
 }
 GROUPS = (*CODE, *chgnet.PRETRAINED)
 NEED_STRUCTURES = (*structure.GROUPS, *chgnet.PRETRAINED)  # the other groups are made from formulas too

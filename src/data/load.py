@@ -83,8 +83,8 @@ def load_task_data(data: Path, outputs: Path, skip_bad_rows: bool, n_jobs: int, 
     left_out = _left_out(task, train) if skip_bad_rows else []
     if left_out:
         log.warning("%s: %d bad rows are left out: %s", task.path("train"), len(left_out), " ".join(left_out))
-    columns = task.id_column, task.structure_column, task.target_column
-    parts = [*(task.path(which).read_bytes() for which in tables), repr((columns, left_out)).encode()]
+    named = task.id_column, task.structure_column, task.target_column
+    parts = [*(task.path(which).read_bytes() for which in tables), repr((named, left_out)).encode()]
     parts += [key.encode() for which in tables for key in structures[which]]
     given = None
     if "folds" in task.files:
@@ -119,9 +119,9 @@ def _load(
 ) -> tuple[CrystalTable, str]:
     path = task.path(which)
     content = hashlib.sha256(path.read_bytes()).hexdigest()
-    columns = task.id_column, task.structure_column, *(target.column for target in task.targets)
+    named = task.id_column, task.structure_column, *(target.column for target in task.targets)
     further = tuple(ColumnNames.of(task))  # their names: none of them counts an element
-    settings = [columns, has_target, skip and has_target, structures, further]
+    settings = [named, has_target, skip and has_target, structures, further]
     key = cache_key(content, settings, CODE, ["pymatgen-core", "numpy"])
     stored = RaggedStore.cached(cache / f"crystals-{key}", lambda: read_table(path, task, has_target, skip, n_jobs).to_store())
     return CrystalTable.from_store(stored, task.target_idx), key

@@ -22,7 +22,7 @@ def target(data: TaskData) -> plt.Figure:
     figure, axis = plt.subplots(figsize=SIZE, layout="constrained")
     for values, color, label in ((e_form, LIGHT, "as in the table"), (residual, DARK, "residual of regression on atom counts")):
         axis.hist(values, bins, color=color, alpha=0.75, label=f"{label}: mean {values.mean():.2f}, sd {values.std():.2f}")
-    axis.set_xlabel(f"formation energy ({data.task.unit})")
+    axis.set_xlabel(f"{data.task.target_column} ({data.task.unit})")
     axis.set_ylabel("training crystals")
     figure.legend(frameon=False, loc="outside upper left")
     return figure

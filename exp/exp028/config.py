@@ -26,7 +26,7 @@ CONFIG = ExperimentConfig(
             n_bessel=8,
             radial_hidden=(64, 64),
             polynomial_cutoff_p=6.0,
-            radial_knots=256,
+            radial_knots=128,
             n_element_attributes=0,
             head_hidden=(64,),
         ),

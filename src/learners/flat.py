@@ -1,6 +1,7 @@
 """All parameters of a network in one buffer, so that optimiser, clipping and averaging are one operation each."""
 
 import warnings
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -36,8 +37,7 @@ class FlatParameters(nn.Module):
 
     def clip(self, largest: float) -> Tensor:
         """Scale the gradient of each member to a norm of at most `largest`; return the norms before, (n_members,)."""
-        grad = self.values.grad
-        assert grad is not None  # of the buffer, from the beginning
+        grad = cast(Tensor, self.values.grad)  # there is one from the beginning
         norm = torch.linalg.vector_norm(grad, dim=-1, keepdim=True)
         grad.mul_((largest / (norm + 1e-6)).clamp(max=1))  # as torch.nn.utils.clip_grad_norm_ does
         return norm.view(-1)

@@ -2,7 +2,7 @@ PYTHON ?= python3
 PY = .venv/bin/python
 .DELETE_ON_ERROR:
 LOCK ?= requirements/all.lock
-.PHONY: help locked lock audit run test report slow soak faithful bench accuracy memory large peers clean
+.PHONY: help locked lock audit run test report slow soak faithful bench gpu accuracy memory large peers clean
 
 run: .venv/installed  ## set up, train exp001 and exp000 on the embedded data, write a submission, print the table
 	$(PY) exp/exp001/train.py
@@ -17,7 +17,7 @@ test: .venv/installed  ## set up, check format, lint and types, run the tests
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy src
-	$(PY) -m pytest -q -m "not slow" -n auto --dist worksteal
+	$(PY) -m pytest -q -m "not slow and not gpu" -n auto --dist worksteal
 
 report: .venv/installed  ## write one HTML page on all finished experiments: outputs/flla/report.html
 	$(PY) exp/report.py
@@ -32,8 +32,13 @@ soak: .venv/installed  ## kill runs at random points and feed them the corpus of
 faithful: .venv/bench  ## load the weights of an official NequIP into ours and compare energies
 	$(PY) tests/bench/faithful.py
 
-bench: .venv/bench  ## time training steps against the official nequip package; COMPILED=1 adds its compile mode, QUICK=1 runs two rows only
-	$(PY) tests/bench/speed.py $(if $(COMPILED),--compiled) $(if $(QUICK),--quick)
+BENCH = $(if $(COMPILED),--compiled) $(if $(FULL),--full) $(if $(BATCHES),--batches) $(if $(CRYSTALS),--crystals $(CRYSTALS))
+bench: .venv/bench  ## time training steps against the official nequip package; COMPILED=1, FULL=1, BATCHES=1, QUICK=1, WHOLE=1: see tests/bench/speed.py and whole.py
+	$(PY) $(if $(WHOLE),tests/bench/whole.py --ten-folds $(TEN_FOLDS),tests/bench/speed.py $(BENCH) $(if $(QUICK),--quick))
+
+gpu: .venv/bench  ## check the laws on a GPU (tests/gpu), then time steps there against nequip eager and compiled
+	$(PY) -m pytest -q -rs -m gpu tests/gpu
+	$(PY) tests/bench/speed.py --device cuda --compiled --quick --batches
 
 accuracy: .venv/installed  ## train two folds of exp005 with the fused convolution and with the reference
 	$(PY) tests/bench/accuracy.py

@@ -114,6 +114,15 @@ def data(task_folder: Path) -> TaskData:
     return load(task_folder)
 
 
+@pytest.fixture
+def device() -> str:
+    """The device of tests/gpu. GPU_TESTS_ON=cpu tries the tests themselves where there is no GPU."""
+    name = os.environ.get("GPU_TESTS_ON", "cuda")
+    if name != "cpu" and not torch.cuda.is_available():
+        pytest.skip("needs a GPU: torch finds no CUDA device")
+    return name
+
+
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, str]]:
     """A function that returns the results of an undisturbed run of a learner of faults.LEARNERS, trained once."""

@@ -1,149 +1,165 @@
 """Training steps timed side by side with the official nequip package, and the cost of building graphs.
 
     make bench
-    make bench COMPILED=1
+    make bench COMPILED=1       # with nequip's compile mode: minutes per line
+    make bench FULL=1           # with our steps on all edges, not only on those that symmetry leaves
+    make bench BATCHES=1        # with batches of 8 and 128 crystals
+    make bench QUICK=1          # two lines only, and no graphs
 
 Their steps and ours alternate in one process on one thread, on the same crystals, with the same hyperparameters and the same
 self-connection (a tensor product with as many element attributes as channels). A step is forward, L1 loss, backward, AdamW;
-batches are built beforehand. Peak memory is that of the tensors and arrays that a step allocates.
+batches are built beforehand. Peak memory is that of the tensors and arrays that a step allocates. GFLOP/s are those of the
+convolution's kernels, per CPU second.
+
+Crystals: 32 of FLLA; p1, the same strained and with displaced atoms, so that no symmetry is left; cells, 8 supercells of 40 to
+80 atoms without symmetry.
 """
 
 import argparse
-import os
+import itertools
 import statistics
 import sys
-import tempfile
-import time
-import tracemalloc
 import warnings
-from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.profiler import ProfilerActivity, profile
 from tqdm import tqdm
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parent)]
+from graph_cost import graph_cost  # noqa: E402
+from kernel_rate import fma_gflops, gflops  # noqa: E402
 from official import ENERGY, build_official, official_batch, our_network  # noqa: E402
+from samples import choose, make_samples  # noqa: E402
+from timing import Step, in_turn, make_step, peak_memory  # noqa: E402
 
 from src.config import GraphConfig, NequipConfig  # noqa: E402
 from src.data.crystal import Crystal  # noqa: E402
 from src.data.load import load_task_data  # noqa: E402
-from src.data.table import Crystals, read_table  # noqa: E402
-from src.data.task import read_task  # noqa: E402
+from src.data.table import Crystals  # noqa: E402
 from src.graphs.batch import batch_from_store  # noqa: E402
 from src.graphs.dataset import build_store  # noqa: E402
+from src.learners.distributed import check_device  # noqa: E402
 from src.paths import DEFAULT_TASK, OUTPUTS  # noqa: E402
-from src.storage.ragged import RaggedStore  # noqa: E402
 
-BATCH_SIZE = 32
-Step = Callable[[], None]
-
-
-def make_step(model: nn.Module, forward: Callable[[], Tensor]) -> Step:
-    """Return a function that does one training step with a new optimiser."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
-
-    def step() -> None:
-        optimizer.zero_grad()
-        forward().abs().mean().backward()
-        optimizer.step()
-
-    return step
+BATCH_SIZE, OTHER_SIZES = 32, (8, 128)
+KNOTS = 256
+N_CLOCKED = 5  # steps whose kernels are timed
+AVG_N_NEIGHBORS = 50.0
 
 
-def seconds(step: Step) -> float:
-    """Return the duration of a step."""
-    start = time.perf_counter()
-    step()
-    return time.perf_counter() - start
+class Row(NamedTuple):
+    """What a line of the table compares."""
+
+    sample: str
+    l_max: int
+    r_max: float
+    n_channels: int
 
 
-def peak_memory(step: Step) -> float:
-    """Return the peak MB that a step allocates on top of weights, batch and optimiser: torch's peak plus numpy's."""
-    tracemalloc.start()
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
-        step()
-    numpy_peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    sizes = [event.nbytes() for event in recorded.profiler.kineto_results.events() if event.name() == "[memory]"]
-    return (max(np.cumsum(sizes), default=0) + numpy_peak) / 2**20
+class Comparison:
+    """The implementations that are compared: `ours` in several variants, and nequip in several modes."""
+
+    def __init__(self, modes: list[str], with_all_edges: bool, n_rounds: int, device: str) -> None:
+        self.modes, self.n_rounds, self.device = modes, n_rounds, device
+        self.variants = {"ours": (0, True), "knots": (KNOTS, True)} | ({"all edges": (0, False)} if with_all_edges else {})
+
+    def header(self) -> list[str]:
+        """Return the two lines that open the table."""
+        ours = [("" if name == "ours" else f"ours, {name} ").replace("ours, all", "all") for name in self.variants]
+        columns = ["crystals", "l_max", "r_max", "channels", "edges", "kept", "lengths"]
+        columns += [f"{name or 'ours '}ms" for name in ours] + ["GFLOP/s"]
+        for mode in self.modes:
+            columns += [f"nequip {mode} ms", *(f"{name}ratio" for name in ours)]
+        columns += ["ours MB", *(f"nequip {mode} MB" for mode in self.modes)]
+        return ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+
+    def line(self, crystals: list[Crystal], row: Row) -> str:
+        """Time all implementations with one set of hyperparameters and return a line of the table."""
+        steps, n_edges = self._our_steps(crystals, row)
+        steps |= self._their_steps(crystals, row)
+        ms = in_turn(steps, self.n_rounds, self.device)
+        memory = {name: peak_memory(steps[name], self.device) for name in ("ours", *self.modes)}
+        rates = [rate for _ in range(N_CLOCKED) if (rate := gflops(steps["ours"])) is not None]
+        cells = [row.sample, f"{row.l_max}", f"{row.r_max:g}", f"{row.n_channels}", *(f"{n}" for n in n_edges)]
+        cells += [f"{ms[name]:.1f}" for name in self.variants] + [f"{statistics.median(rates):.1f}" if rates else "-"]
+        for mode in self.modes:
+            cells += [f"{ms[mode]:.1f}", *(f"**{ms[mode] / ms[name]:.1f}x**" for name in self.variants)]
+        return "| " + " | ".join([*cells, *(f"{mb:.0f}" for mb in memory.values())]) + " |"
+
+    def _our_steps(self, crystals: list[Crystal], row: Row) -> tuple[dict[str, Step], tuple[int, int, int]]:
+        """Return a step of each variant; edges of all atoms, edges kept, and lengths."""
+        steps, batches = {}, {}
+        for symmetry in (True, False):
+            store = build_store(Crystals.from_list(crystals), GraphConfig(r_max=row.r_max, l_max=row.l_max, symmetry=symmetry))
+            batches[symmetry] = batch_from_store(store, np.arange(len(crystals))).to(self.device)
+        for name, (knots, symmetry) in self.variants.items():
+            config = replace(network_config(row), radial_knots=knots)
+            network = our_network(config, GraphConfig(r_max=row.r_max, l_max=row.l_max), AVG_N_NEIGHBORS)
+            network = network.float().to(self.device)  # nequip sets double precision as the default
+            steps[name] = make_step(network, lambda network=network, batch=batches[symmetry]: network(batch))
+        return steps, (len(batches[False].edge_vec), len(batches[True].edge_vec), len(batches[True].length))
+
+    def _their_steps(self, crystals: list[Crystal], row: Row) -> dict[str, Step]:
+        """Return a step of each of nequip's modes."""
+        full = {name: tensor.to(self.device) for name, tensor in official_batch(crystals, row.r_max).items()}
+        n_atoms = torch.tensor([crystal.n_atoms for crystal in crystals], device=self.device)
+        graph, steps = GraphConfig(r_max=row.r_max, l_max=row.l_max), {}
+        for mode in self.modes:
+            model = build_official(network_config(row), graph, AVG_N_NEIGHBORS, mode, "float32").to(self.device)
+            steps[mode] = make_step(model, lambda model=model: model(dict(full))[ENERGY].flatten() / n_atoms)
+        return steps
 
 
-def compare(crystals: list[Crystal], l_max: int, r_max: float, n_channels: int, modes: list[str], n_rounds: int) -> str:
-    """Time all implementations with one set of hyperparameters and return a line of the table."""
-    config = NequipConfig(n_channels=n_channels, n_element_attributes=n_channels, head_hidden=(n_channels,))
-    graph = GraphConfig(r_max=r_max, l_max=l_max)
-    store = build_store(Crystals.from_list(crystals), graph)
-    batch = batch_from_store(store, np.arange(len(crystals)))
-    full = official_batch(crystals, r_max)
-    ours = our_network(config, graph, 50.0).float()  # nequip sets double precision as the default
-    steps: dict[str, Step] = {"ours": make_step(ours, lambda: ours(batch))}
-    n_atoms = torch.tensor([crystal.n_atoms for crystal in crystals])
-    for mode in modes:
-        model = build_official(config, graph, 50.0, mode, "float32")
-        steps[mode] = make_step(model, lambda model=model: model(dict(full))[ENERGY].flatten() / n_atoms)
-    for step in steps.values():
-        for _ in range(2):
-            step()
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(n_rounds):
-        for name, step in steps.items():
-            times[name].append(seconds(step))
-    ms = {name: 1000 * statistics.median(values) for name, values in times.items()}
-    memory = {name: peak_memory(step) for name, step in steps.items()}
-    n_edges = full["edge_index"].shape[1]
-    cells = [f"{l_max}", f"{r_max:g}", f"{n_channels}", f"{n_edges}", f"{len(batch.edge_vec)}", f"{ms['ours']:.1f}"]
-    for mode in modes:
-        cells += [f"{ms[mode]:.1f}", f"**{ms[mode] / ms['ours']:.1f}x**"]
-    cells += [f"{memory['ours']:.0f}", *(f"{memory[mode]:.0f}" for mode in modes)]
-    return "| " + " | ".join(cells) + " |"
+def network_config(row: Row) -> NequipConfig:
+    """Return the network of a row."""
+    n = row.n_channels
+    return NequipConfig(n_channels=n, n_element_attributes=n, head_hidden=(n,))
 
 
-def graph_cost() -> str:
-    """Return a sentence with the seconds from CIFs to a store of graphs on all cores, its size, and the time to open it."""
-    task, n_jobs = read_task(DEFAULT_TASK), os.cpu_count() or 1
-    start = time.perf_counter()
-    tables = [read_table(task.path(which), task, has_target=which == "train", n_jobs=n_jobs) for which in ("train", "test")]
-    parsed = time.perf_counter()
-    stores = [build_store(table.crystals, GraphConfig(), n_jobs) for table in tables]
-    built = time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder:
-        stores[0].save(Path(folder) / "store")
-        size = sum(path.stat().st_size for path in (Path(folder) / "store").iterdir())
-        start_open = time.perf_counter()
-        RaggedStore.open(Path(folder) / "store")
-        opened = time.perf_counter() - start_open
-    n = sum(len(table.ids) for table in tables)
-    return (
-        f"graphs of {n} crystals (r_max 5, l_max 1) on {n_jobs} cores: {parsed - start:.1f} s to parse the CIFs, "
-        f"{built - parsed:.1f} s to build; {size / 2**20:.0f} MB for {len(stores[0])}; opened in {1000 * opened:.0f} ms"
-    )
+def make_rows(samples: dict[str, list[Crystal]], quick: bool, batches: bool) -> Iterator[Row]:
+    """Yield the rows of the table: r_max 4 for FLLA only; quick: 32 channels and r_max 5 only."""
+    for sample, n_channels, l_max in itertools.product(samples, (32,) if quick else (32, 64), (1, 2)):
+        if sample == "flla" and not quick:
+            yield Row(sample, l_max, 4.0, n_channels)
+        yield Row(sample, l_max, 5.0, n_channels)
+        if sample == "flla" and batches:
+            yield from (Row(f"{sample} {n}", l_max, 5.0, n_channels) for n in OTHER_SIZES)
 
 
 def main() -> None:
-    """Time the grid of hyperparameters and the graphs, and print the results."""
+    """Time the rows and the graphs, and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--compiled", action="store_true", help="add nequip's compile mode (minutes per line)")
+    parser.add_argument("--full", action="store_true", help="add our steps on graphs that symmetry does not reduce")
+    parser.add_argument("--batches", action="store_true", help=f"add batches of {OTHER_SIZES} crystals of FLLA")
     parser.add_argument("--rounds", type=int, default=15, help="timed steps of each implementation; their median is shown")
-    parser.add_argument("--quick", action="store_true", help="32 channels, r_max 5 only")
+    parser.add_argument("--quick", action="store_true", help="32 channels and r_max 5 only, and FLLA unless --crystals says more")
+    parser.add_argument("--crystals", nargs="+", choices=("flla", "p1", "cells"), help="(default: all)")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ... (default: cpu)")
     args = parser.parse_args()
+    try:
+        check_device(args.device)
+    except ValueError as error:
+        parser.error(str(error))
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
-    data = load_task_data(DEFAULT_TASK, OUTPUTS, skip_bad_rows=False, n_jobs=1)
-    rows = np.random.default_rng(0).choice(len(data.train.crystals), BATCH_SIZE, replace=False)
-    crystals = [data.train.crystals[int(i)] for i in rows]
-    modes = ["eager", "compile"] if args.compiled else ["eager"]
-    header = ["l_max", "r_max", "channels", "edges", "ours", "ours ms", *(h for m in modes for h in (f"nequip {m} ms", "ratio"))]
-    header += ["ours MB", *(f"nequip {mode} MB" for mode in modes)]
-    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    grid = [(l, r, c) for c in (32, 64) for l in (1, 2) for r in (4.0, 5.0) if not args.quick or (c == 32 and r == 5.0)]
-    for l_max, r_max, n_channels in tqdm(grid, desc="side by side"):
-        lines.append(compare(crystals, l_max, r_max, n_channels, modes, args.rounds))
-    print("\n".join(lines))
-    print(graph_cost())
+    crystals = load_task_data(DEFAULT_TASK, OUTPUTS, skip_bad_rows=False, n_jobs=1).train.crystals
+    every = make_samples(crystals, BATCH_SIZE)
+    chosen = {name: every[name] for name in args.crystals or (["flla"] if args.quick else every)}
+    sized = {f"flla {n}": choose(crystals, n) for n in OTHER_SIZES}
+    comparison = Comparison(["eager", "compile"] if args.compiled else ["eager"], args.full, args.rounds, args.device)
+    rows = list(make_rows(chosen, args.quick, args.batches))
+    print("\n".join(comparison.header()))
+    for row in tqdm(rows, desc="side by side", unit="row"):
+        tqdm.write(comparison.line((every | sized)[row.sample], row))
+    if args.device == "cpu":
+        print(f"a plain loop of fused multiply-adds reaches {fma_gflops():.0f} GFLOP/s")
+    if args.device == "cpu" and not args.quick:
+        print(graph_cost())
 
 
 if __name__ == "__main__":

@@ -1,0 +1,112 @@
+"""Laws of trainings on a GPU."""
+
+import gc
+import os
+
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # before cuBLAS starts: its sums always have one order
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import CRYSTALS
+
+from src.config import GnnConfig, GraphConfig, NequipConfig, TrainingConfig
+from src.config.load import load_config
+from src.data.load import load_task_data
+from src.data.table import Crystals
+from src.learners.gnn import GnnLearner, GraphInputs
+from src.learners.training import Training
+from src.models.network import make_network
+from src.paths import DEFAULT_TASK, EXPERIMENTS
+from src.results.folder import RunDir
+from src.runs.experiment import run_experiment
+from src.runs.launch import Launcher
+
+pytestmark = pytest.mark.gpu
+
+N_EPOCHS = 4
+CONFIG = GnnConfig(
+    training=TrainingConfig(n_epochs=N_EPOCHS, batch_size=3, lr=5e-3),
+    graph=GraphConfig(r_max=3.5),
+    network=NequipConfig(n_channels=16, n_layers=2, radial_hidden=(16,), head_hidden=(8,)),
+)
+TARGET = np.random.default_rng(0).normal(size=len(CRYSTALS))
+BATCH_SIZE, N_BATCHES = 256, 200
+FLAT = 2**16  # bytes; targets of 200 batches have three times as many
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> GraphInputs:
+    return GnnLearner(CONFIG).prepare_inputs(Crystals.from_list(list(CRYSTALS.values())), "test", tmp_path / "cache", 1)
+
+
+@pytest.fixture
+def one_order() -> Iterator[None]:
+    """Sums on a GPU have one order: otherwise no two trainings are equal to the last bit."""
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+def trained(inputs: GraphInputs, folder: Path, device: str) -> np.ndarray:
+    """Train in a folder, from its checkpoint if it has one, and return the predictions."""
+    folder.mkdir(exist_ok=True)
+    learner = GnnLearner(CONFIG, seed=3, device=device)
+    learner.fit(inputs, TARGET, folder)
+    return learner.predict(inputs)
+
+
+def test_a_training_that_was_interrupted_equals_one_that_was_not(
+    inputs: GraphInputs, tmp_path: Path, device: str, one_order: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, train_epoch = trained(inputs, tmp_path / "whole", device), Training.train_epoch
+
+    def interrupted(self: Training, epoch: int, *args: object) -> float:
+        if epoch == N_EPOCHS // 2:
+            raise KeyboardInterrupt
+        return train_epoch(self, epoch, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "train_epoch", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            trained(inputs, tmp_path / "parts", device)
+    np.testing.assert_array_equal(trained(inputs, tmp_path / "parts", device), whole)
+
+
+def test_a_model_trained_on_a_gpu_predicts_the_same_on_a_cpu(inputs: GraphInputs, tmp_path: Path, device: str) -> None:
+    learner = GnnLearner(CONFIG, seed=3, device=device)
+    learner.fit(inputs, TARGET, tmp_path)
+    learner.save(tmp_path)
+    np.testing.assert_allclose(GnnLearner.load(tmp_path).predict(inputs), learner.predict(inputs), rtol=0, atol=1e-5)
+
+
+def allocated(device: str) -> int:
+    """Return the bytes of all tensors on the device."""
+    gc.collect()
+    if device == "cpu":
+        return sum(x.untyped_storage().nbytes() for x in gc.get_objects() if isinstance(x, torch.Tensor))
+    return torch.cuda.memory_allocated(device)
+
+
+def test_memory_is_flat_over_200_batches_of_256_crystals(inputs: GraphInputs, device: str) -> None:
+    network = make_network(CONFIG.network, CONFIG.graph, torch.randn(119, 6), 20.0).to(device)
+    n_rows = BATCH_SIZE * N_BATCHES // N_EPOCHS
+    training = Training(network, TrainingConfig(n_epochs=N_EPOCHS + 1, batch_size=BATCH_SIZE), 0, n_rows)
+    target, after = torch.zeros(n_rows, device=device), []
+    for epoch in range(N_EPOCHS + 1):  # the first warms up
+        training.train_epoch(epoch, lambda rows: inputs.batch(rows % len(inputs), device), target)
+        after.append(allocated(device))
+    assert max(after[1:]) - after[0] < FLAT
+
+
+def test_a_fold_of_exp010_scores_as_published(tmp_path: Path, device: str) -> None:
+    """Its initial weights, batches and schedule are those of the published run; sums have another order."""
+    published = json.loads((EXPERIMENTS / "exp010" / "results" / "metrics.json").read_text())["fold_maes"][0]
+    data = load_task_data(DEFAULT_TASK, tmp_path, skip_bad_rows=False, n_jobs=os.cpu_count() or 1)
+    run_experiment(load_config(EXPERIMENTS / "exp010"), "exp010", data, [0], Launcher(n_jobs=1), device)
+    metrics = RunDir(data.folder / "exp010").fold_metrics(0)
+    assert metrics is not None and metrics["mae"] == pytest.approx(published, rel=0.1)

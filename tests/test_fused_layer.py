@@ -1,12 +1,15 @@
 """An interaction layer as one operation is the layer of modules, forward and backward."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 from conftest import CRYSTALS, make_batch
 from torch import Tensor
 
 from src.config import GraphConfig, NequipConfig
-from src.models import fused_layer, nequip
+from src.models import fused, fused_layer, nequip
 from src.models.convolution import Convolution
 from src.models.network import make_network
 
@@ -37,3 +40,13 @@ def test_a_fused_layer_is_the_layer_of_modules(n_attributes: int, l_max: int, mo
 def test_channels_that_fill_no_tile_stay_in_modules(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nequip, "interact", lambda *_: pytest.fail("a fused layer was called"))
     results(NequipConfig(n_channels=8), 1)
+
+
+@pytest.mark.parametrize("n_channels", [8, 16])  # the convolution alone, and whole layers
+def test_a_step_leaves_nothing_behind(n_channels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    alive = []
+    prepare = fused.Pass.__init__
+    monkeypatch.setattr(fused.Pass, "__init__", lambda self, *args: alive.append(weakref.ref(self)) or prepare(self, *args))
+    results(NequipConfig(n_channels=n_channels), 1)
+    gc.collect()
+    assert alive and not any(one() for one in alive)

@@ -153,7 +153,7 @@ def make_edges(edge_sh: Tensor, length_index: Tensor, batch: GraphBatch) -> Edge
 class Pass:
     """One evaluation of the convolution, with what its derivatives need; channels in multiples of TILE.
 
-    outs: the sums of messages, as `tensor_product.reference` returns them.
+    It keeps no output: torch keeps this object with the output's history, and the two would keep each other alive.
     """
 
     def __init__(self, features: Features, radial: RadialValues, edges: Edges, paths: tuple[Path, ...]) -> None:
@@ -166,9 +166,13 @@ class Pass:
         rows = self.table.rows, self.table.first, self.table.weight
         self.inputs = on_atoms.reshape(len(on_atoms), -1), *rows, *edges[2:], self.kernels.slots
         n_out = [len(paths_into(paths, l)) * n_channels for l in range(paths[-1].l_out + 1)]
-        outs = tuple(np.empty((2 * l + 1, n_orbits, n), dtype=np.float32) for l, n in enumerate(n_out))
+        self.out_shapes = [(2 * l + 1, n_orbits, n) for l, n in enumerate(n_out)]
+
+    def sums(self) -> list[Tensor]:
+        """Return the sums of messages, as `tensor_product.reference` does."""
+        outs = tuple(np.empty(shape, dtype=np.float32) for shape in self.out_shapes)
         self.kernels.forward(*self.inputs, outs)
-        self.outs = [torch.from_numpy(out) for out in outs]
+        return [torch.from_numpy(out) for out in outs]
 
     def gradients(self, grad_outs: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Return the gradients w.r.t. the radial rows and the features."""
@@ -187,7 +191,7 @@ class _Convolution(torch.autograd.Function):
     def forward(rows, places, edges, paths, *features):  # type: ignore[no-untyped-def]
         """Return the sums of messages, one tensor per degree, and then what `backward` needs."""
         done = Pass(features, RadialValues(rows, *places), edges, paths)
-        return *done.outs, done
+        return *done.sums(), done
 
     @staticmethod
     def setup_context(ctx, inputs, output):  # type: ignore[no-untyped-def]

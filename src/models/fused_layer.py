@@ -30,6 +30,7 @@ class _Layer:
 
     tensors: the features, one for each degree, and the weights of the linear layers before and after the convolution; then the
     weights of a linear self-connection, or with `connected` the output of another one.
+    Like `Pass`, it keeps no output.
     """
 
     def __init__(
@@ -40,23 +41,26 @@ class _Layer:
         self.features, self.w_in, self.w_out, self.self_connection = (tensors[a:b] for a, b in pairwise(bounds))
         self.connected, self.scale = connected, scale
         self.convolution = Pass([_mixed(x, w) for x, w in zip(self.features, self.w_in, strict=True)], radial, edges, paths)
-        self.before = [_mixed(x, w) for x, w in zip(self.convolution.outs, self.w_out, strict=True)]
+        self.messages = self.convolution.sums()
+        self.before = [_mixed(x, w) for x, w in zip(self.messages, self.w_out, strict=True)]
         for x, own, y in zip(self.before, self.features, self.self_connection, strict=False):
             if connected:
                 x += y
             else:
                 x.view(-1, x.shape[-1]).addmm_(own.reshape(-1, own.shape[-1]), y)
-        activated = torch.nn.functional.silu(self.before[0]) * scale
-        scalars, *self.gates = activated.chunk(n_out, dim=-1)
-        self.outs = [scalars.contiguous(), *(x * gate for x, gate in zip(self.before[1:], self.gates, strict=True))]
+        self.activated = (torch.nn.functional.silu(self.before[0]) * scale).chunk(n_out, dim=-1)
+
+    def outs(self) -> list[Tensor]:
+        """Return the features after the gate."""
+        scalars, *gates = self.activated
+        return [scalars.clone(), *(x * gate for x, gate in zip(self.before[1:], gates, strict=True))]
 
     def gradients(self, grad_outs: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Return the gradients w.r.t. the radial rows and the tensors."""
         through = [grad_outs[0], *(torch.sum(g * x, 0, True) for g, x in zip(grad_outs[1:], self.before[1:], strict=True))]
-        activated = torch.cat(through, dim=-1) * self.scale
-        grad = [torch.ops.aten.silu_backward(activated, self.before[0])]
-        grad += [g * gate for g, gate in zip(grad_outs[1:], self.gates, strict=True)]
-        grad_w_out = [_weight_grad(x, g) for x, g in zip(self.convolution.outs, grad, strict=True)]
+        grad = [torch.ops.aten.silu_backward(torch.cat(through, dim=-1) * self.scale, self.before[0])]
+        grad += [g * gate for g, gate in zip(grad_outs[1:], self.activated[1:], strict=True)]
+        grad_w_out = [_weight_grad(x, g) for x, g in zip(self.messages, grad, strict=True)]
         grad_rows, grad_mixed = self.convolution.gradients([_mixed(g, w.t()) for g, w in zip(grad, self.w_out, strict=True)])
         grad_w_in = [_weight_grad(x, g) for x, g in zip(self.features, grad_mixed, strict=True)]
         grad_features = [_mixed(g, w.t()) for g, w in zip(grad_mixed, self.w_in, strict=True)]
@@ -75,7 +79,7 @@ class _Function(torch.autograd.Function):
     def forward(rows, places, edges, paths, connected, scale, *tensors):  # type: ignore[no-untyped-def]
         """Return the features, one tensor per degree, and then what `backward` needs."""
         done = _Layer(RadialValues(rows, *places), edges, paths, connected, scale, list(tensors))
-        return *done.outs, done
+        return *done.outs(), done
 
     @staticmethod
     def setup_context(ctx, inputs, output):  # type: ignore[no-untyped-def]

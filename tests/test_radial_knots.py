@@ -79,3 +79,10 @@ def test_knots_are_no_part_of_the_saved_weights() -> None:
         set(make_network(NequipConfig(radial_knots=n), GraphConfig(), torch.randn(119, 6), 20.0).state_dict()) for n in (0, 64)
     ]
     assert names[0] == names[1]
+
+
+def test_autocast_leaves_the_weights_of_the_knots_alone() -> None:
+    knots, length = Knots(R_MAX, 64), torch.tensor([1.234, 4.321])
+    with torch.autocast("cpu", torch.bfloat16):
+        weight = knots.locate(length)[1]
+    torch.testing.assert_close(weight, knots.locate(length)[1], rtol=0, atol=0)

@@ -89,7 +89,8 @@ class Knots(nn.Module):
         x = position - first
         square = x * x
         powers = torch.stack([torch.ones_like(x), x, square, square * x], dim=-1)
-        return first.long(), powers @ self.lagrange / 6
+        with torch.autocast(length.device.type, enabled=False):  # weights in bfloat16 would be wrong in the third digit
+            return first.long(), powers @ self.lagrange / 6
 
 
 class RadialNetwork(nn.Sequential):

@@ -38,10 +38,11 @@ RIVALS = {
 }
 
 
-def make_model(l_max: int = 2, n_element_attributes: int = 3, r_max: float = 4.5) -> Nequip:
+def make_model(l_max: int = 2, n_element_attributes: int = 3, r_max: float = 4.5, **options: int) -> Nequip:
     torch.manual_seed(0)
     vectors = torch.randn(119, 6)
-    config = NequipConfig(n_channels=6, n_element_attributes=n_element_attributes, radial_hidden=(12,), head_hidden=(5,))
+    settings = {"n_channels": 6, "n_element_attributes": n_element_attributes, **options}
+    config = NequipConfig(**settings, radial_hidden=(12,), head_hidden=(5,))
     return Nequip(config, GraphConfig(r_max=r_max, l_max=l_max), vectors, 20.0).double()
 
 
@@ -274,9 +275,10 @@ def test_an_atom_without_neighbours_has_an_output(model: torch.nn.Module) -> Non
     assert torch.isfinite(energies(model, lonely, CRYSTALS["quartz"])).all()
 
 
-def test_a_batch_without_any_edge_trains() -> None:
+@pytest.mark.parametrize("options", [{}, {"n_channels": 16}, {"n_channels": 16, "radial_knots": 8}])
+def test_a_batch_without_any_edge_trains(options: dict[str, int]) -> None:
     lonely = Crystal(np.eye(3) * 20, np.zeros((1, 3)), np.array([36]))
-    model = make_model().float()
+    model = make_model(**options).float()
     model(make_batch([lonely], r_max=4.5, l_max=2).to("cpu", torch.float32)).sum().backward()
     assert model.head[0].weight.grad.abs().max() > 0
 

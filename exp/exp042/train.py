@@ -1,4 +1,4 @@
-"""Trains exp040; --help shows what can be asked of it."""
+"""Trains exp042; --help shows what can be asked of it."""
 
 import sys
 from pathlib import Path

@@ -117,10 +117,10 @@ class _Table:
             self.first, self.weight = np.arange(len(self.first)), np.ones((len(self.first), 1), dtype=np.float32)
 
     def _in_blocks(self, rows: Rows) -> Rows:
-        return rows.reshape(len(rows), self.n_paths, -1)
+        return rows.reshape(len(rows), self.n_paths, rows.shape[1] // self.n_paths)
 
     def _in_tiles(self, rows: Rows) -> Rows:
-        return rows.reshape(len(rows), -1, self.n_paths, TILE)
+        return rows.reshape(len(rows), rows.shape[1] // (self.n_paths * TILE), self.n_paths, TILE)
 
     def gradient(self, grad_rows: Rows) -> Rows:
         """Return the gradient w.r.t. the radial network's rows, from that w.r.t. the kernel's."""

@@ -206,7 +206,7 @@ class Nequip(nn.Module):
             basis, places = self.basis(lengths), each_row(lengths)
         else:
             first, weight = self.knots.locate(lengths)
-            shortest = int(first.min())  # nothing is closer: fewer knots
+            shortest = int(first.min()) if len(first) else 0  # nothing is closer: fewer knots
             basis, places = self.basis_on_knots[shortest:], (first - shortest, weight)
         return lambda network: RadialValues(network(basis), *places)  # basis: (n_rows, n_bessel)
 

@@ -14,6 +14,7 @@ FILES = [path for folder in ("src", "exp", "input") for path in sorted((ROOT / f
 ]
 MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve", "yaml", "ruamel", "jsonpickle", "commands"}
 NAMES = {"eval", "exec", "compile", "__import__"}
+GENERATES = "src/models/kernels.py"  # code from the Clebsch-Gordan coefficients; nothing that is loaded goes into it
 METHODS = {"read_pickle", "read_hdf", "unsafe_load", "system", "popen", "full_load"}
 NEEDS = {"torch.load": ("weights_only", True), "np.load": ("allow_pickle", False), "np.save": ("allow_pickle", False)}
 ALLOWED = {  # call -> the one file that may make it
@@ -41,7 +42,8 @@ def breaches(source: str, path: str) -> Iterator[str]:
         if not isinstance(node, ast.Call):
             continue
         name = dotted(node.func)
-        if name in NAMES or name.split(".")[-1] in METHODS or ALLOWED.get(name, path) != path:
+        generates = path == GENERATES and name in ("exec", "compile")
+        if (name in NAMES and not generates) or name.split(".")[-1] in METHODS or ALLOWED.get(name, path) != path:
             yield f"calls {name}"
         keywords = {keyword.arg: getattr(keyword.value, "value", None) for keyword in node.keywords}
         if name in NEEDS and keywords.get(NEEDS[name][0], "absent") is not NEEDS[name][1]:

@@ -31,7 +31,7 @@ def test_a_fused_layer_is_the_layer_of_modules(n_attributes: int, l_max: int, mo
     config = NequipConfig(n_channels=32, radial_knots=16 * n_attributes, n_element_attributes=n_attributes)
     fused = results(config, l_max)
     assert len(called) == config.n_layers
-    monkeypatch.setattr(Convolution, "fuses_layer", lambda *_: False)
+    monkeypatch.setattr(Convolution, "edges_of_layer", lambda *_: None)
     for got, expected in zip(fused, results(config, l_max), strict=True):
         torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5 * float(expected.abs().max()))
     assert len(called) == config.n_layers

@@ -46,7 +46,7 @@ class Convolution:
                 return fused.convolve(features, radial, self.edges, paths)
             return reference(features, radial.at_lengths(), self.edge_sh, self.length_index, self.batch, paths)
 
-    def fuses_layer(self, n_channels: int) -> bool:
-        """Return whether fused_layer.py applies to a whole layer: what is compiled or autocast stays in modules."""
+    def edges_of_layer(self, n_channels: int) -> fused.Edges | None:
+        """Return the edges if fused_layer.py applies to the layer, else None: what is compiled or autocast stays in modules."""
         plain = not (torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"))
-        return plain and self.edges is not None and n_channels % TILE == 0
+        return self.edges if plain and n_channels % TILE == 0 else None

@@ -158,7 +158,7 @@ class Pass:
 
     def __init__(self, features: Features, radial: RadialValues, edges: Edges, paths: tuple[Path, ...]) -> None:
         n_orbits, n_channels = features[0].shape[1:]
-        self.edges, self.kernels = edges, make_kernels(paths)
+        self.edges, self.kernels, self.feature_shapes = edges, make_kernels(paths), [x.shape for x in features]
         self.shape = len(edges.atom_orbit_index), n_channels // TILE, len(features) ** 2, TILE
         on_atoms = np.empty(self.shape, dtype=np.float32)
         _rotate_to_atoms(tuple(as_numpy(x) for x in features), *edges[:2], on_atoms)
@@ -178,8 +178,7 @@ class Pass:
         """Return the gradients w.r.t. the radial rows and the features."""
         grad_on_atoms, grad_rows = np.zeros_like(self.inputs[0]), np.zeros_like(self.table.rows)
         self.kernels.backward(*self.inputs, tuple(as_numpy(g) for g in grad_outs), grad_on_atoms, grad_rows)
-        n_orbits, n_channels, n_degrees = grad_outs[0].shape[1], self.shape[1] * TILE, round(self.shape[2] ** 0.5)
-        grads = tuple(np.zeros((2 * l + 1, n_orbits, n_channels), dtype=np.float32) for l in range(n_degrees))
+        grads = tuple(np.zeros(shape, dtype=np.float32) for shape in self.feature_shapes)
         _rotate_back(grad_on_atoms.reshape(self.shape), *self.edges[:2], grads)
         return torch.from_numpy(self.table.gradient(grad_rows)), [torch.from_numpy(g) for g in grads]
 

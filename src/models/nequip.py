@@ -117,12 +117,10 @@ class Interaction(nn.Module):
         """
         shared = features[: self.n_shared]
         kept = None if attributes is None else self.self_connection(shared, *attributes, twice=convolution.twice)
-        if convolution.edges is not None and convolution.fuses_layer(features[0].shape[-1]):
+        if (edges := convolution.edges_of_layer(features[0].shape[-1])) is not None:
             weights = list(self.linear_in.weights), list(self.linear_out.weights)
             own = list(cast(EquivariantLinear, self.self_connection).weights) if kept is None else kept
-            return interact(
-                features, radial(self.radial), convolution.edges, self.paths, weights, own, kept is not None, SILU_SCALE
-            )
+            return interact(features, radial(self.radial), edges, self.paths, weights, own, kept is not None, SILU_SCALE)
         messages = convolution(self.linear_in(features), radial(self.radial), self.paths)
         out = self.linear_out(messages)
         kept = self.self_connection(shared) if kept is None else kept
@@ -206,8 +204,10 @@ class Nequip(nn.Module):
             basis, places = self.basis(lengths), each_row(lengths)
         else:
             first, weight = self.knots.locate(lengths)
-            shortest = int(first.min()) if len(first) else 0  # nothing is closer: fewer knots
-            basis, places = self.basis_on_knots[shortest:], (first - shortest, weight)
+            basis, places = self.basis_on_knots, (first, weight)
+            if len(first) and first.device.type == "cpu" and not torch.compiler.is_compiling():  # a GPU would wait for the number
+                shortest = int(first.min())  # nothing is closer: fewer knots
+                basis, places = basis[shortest:], (first - shortest, weight)
         return lambda network: RadialValues(network(basis), *places)  # basis: (n_rows, n_bessel)
 
 

@@ -18,10 +18,11 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from src.config import GnnConfig, GraphConfig, TrainingConfig
+from graph_cost import repeated_graphs
+
+from src.config import GnnConfig, TrainingConfig
 from src.data.load import load_task_data
 from src.graphs.batch import batch_from_store
-from src.graphs.dataset import cached_graphs
 from src.models.nequip import Nequip
 from src.paths import DEFAULT_TASK, OUTPUTS
 from src.storage.ragged import RaggedStore
@@ -62,11 +63,10 @@ def main() -> None:
         train_some(args.store)
         return
     data = load_task_data(DEFAULT_TASK, OUTPUTS, skip_bad_rows=False, n_jobs=1)
-    flla = cached_graphs(data.train.crystals, data.train_key, GraphConfig(), data.cache)
     with tempfile.TemporaryDirectory() as folder:
-        for n_copies in (1, 44):
-            path = Path(folder) / f"{n_copies}"
-            RaggedStore.concatenate([flla] * n_copies).save(path)
+        for n in (3_000, 132_000):
+            path = Path(folder) / f"{n}"
+            repeated_graphs(data, n).save(path)
             subprocess.run([sys.executable, __file__, "--store", str(path)], check=True)
 
 

@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> None:
             return
         labels = [read_labels(task) if args.score else None for task in tasks]
         members = [chosen(args.numbers, args.track, task, args.outputs) for task in tasks]
-        compared = list(map(Compared.of, tasks, members, labels))
+        compared = [Compared.of(*one, args.outputs) for one in zip(tasks, members, labels, strict=True)]
         print(compared_json(compared) if args.json else compared_text(compared, args.markdown))
 
 

@@ -8,7 +8,7 @@ vectors = predictor.features([structure])    # (1, n_features), for a model of y
 import tempfile
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -33,8 +33,9 @@ from src.learners.learner import Learner
 from src.learners.make import load_learner
 from src.paths import DEFAULT_TASK, MAT2VEC, OUTPUTS, shown
 from src.results.blend import normalized_weights, shared_folds, stack_oof
-from src.results.intervals import Scale, cv_plus, member_spread
+from src.results.intervals import Scale, member_spread, merged_bounds
 from src.results.predictions import Predictions, find_predictions
+from src.results.surroundings import Surroundings, considered
 from src.storage.files import read_json, write_csv
 from src.storage.remedy import remedy
 
@@ -95,8 +96,8 @@ class Members:
 class Predictor:
     """Finished experiments, ready to predict.
 
-    scale: of errors; intervals are symmetric on it. residual, fold: (n_training,), absolute out-of-fold errors on that scale,
-        and the fold that each is from.
+    scale: of errors. residual, fold: (n_training,), absolute out-of-fold errors on that scale, and the fold that each is from,
+        in the order of `training`.
     n_jobs: processes that prepare many structures.
     """
 
@@ -129,19 +130,21 @@ class Predictor:
         described = read_task(task, target)
         found = [find_predictions(number, described, outputs) for number in numbers]
         share = normalized_weights(weights or [1.0] * len(numbers), len(numbers))
+        training = _training_set(found[0], described, outputs, n_jobs)
+        found[0] = replace(found[0], oof=found[0].oof.set_index("id").loc[training.ids].reset_index())
         fold, (e_form, oof) = shared_folds(found), stack_oof(found)
         parts = [load_members(one, described, outputs, device) for one in found]
         blend = Members("blend", TargetConfig(), parts=parts, weights=np.tile(share, (fold.max() + 1, 1)))
         members = parts[0] if len(parts) == 1 else blend
         scale = Scale.of(members.transforms)
         residual = np.abs(scale.forward(e_form) - scale.forward(oof @ share))
-        return cls(members, scale, residual, fold, _training_set(found[0], described, outputs, n_jobs), n_jobs)
+        return cls(members, scale, residual, fold, training, n_jobs)
 
     def predict(self, structures: Iterable[Any], columns: pd.DataFrame | None = None) -> pd.DataFrame:
         """Return a row for each structure: name (its number), formula, prediction, lower, upper, spread and remark.
 
-        prediction: mean over the fold models, eV/atom or the task's unit. lower, upper: 90% CV+ interval. spread: standard
-        deviation over fold models and members. remark: what is unusual about the crystal, or why it has no prediction.
+        prediction: mean over the fold models, eV/atom or the task's unit. lower, upper: 90% interval. spread: standard deviation
+        over fold models and members. remark: what is unusual about the crystal, or why it has no prediction.
         structures: pymatgen Structures, ASE's Atoms or Crystals, in any cell. columns: (n_structures, n_columns), the further
         columns of the task if the models were trained with them; ValueError if these are missing.
         """
@@ -156,8 +159,9 @@ class Predictor:
         if crystals:
             with tempfile.TemporaryDirectory() as cache:
                 pred, within, faults = self._predict([found[i] for i in crystals], Path(cache))
-            values, done = self._summary(pred, within), list(crystals)
-            remarks = self.training.remarks(alike or likeness(Crystals.from_list(list(crystals.values())), self.n_jobs))
+            alike = alike or likeness(Crystals.from_list(list(crystals.values())), self.n_jobs)
+            values, done = self._summary(pred, within, alike), list(crystals)
+            remarks = self.training.remarks(alike)
             rows.loc[done, bounds] = values
             rows.loc[done, "remark"] = [fault or remark for fault, remark in zip(faults, remarks, strict=True)]
             rows.loc[done, "formula"] = [crystal.reduced_formula for crystal in crystals.values()]
@@ -197,12 +201,16 @@ class Predictor:
         first, second = (self._predict(part, cache) for part in (found[:half], found[half:]))
         return np.concatenate([first[0], second[0]]), np.concatenate([first[1], second[1]]), first[2] + second[2]
 
-    def _summary(self, pred: Values, within: Values) -> Values:
+    def _summary(self, pred: Values, within: Values, alike: Likeness) -> Values:
         """Return prediction, lower, upper and spread, (n_rows, 4). pred, within: (n_rows, n_folds)."""
+        known, new = (self.training.coordinates(x).astype(np.float64) for x in (self.training.known, alike))
+        rows = considered(len(known))
+        residual, fold = self.residual[rows], self.fold[rows]
+        own, of_new = Surroundings.of(known[rows], fold, new).difficulty(residual)
         mean = pd.DataFrame(pred).mean(axis=1).to_numpy()  # as test.csv is averaged, to the last bit
         spread = np.sqrt((within**2).mean(axis=1) + pred.var(axis=1))
-        bounds = [self.scale.back(bound) for bound in cv_plus(self.residual, self.fold, self.scale.forward(pred))]
-        return np.stack([mean, *bounds, spread], axis=1)
+        bounds = merged_bounds(residual, own, fold, self.scale.forward(pred), of_new)
+        return np.stack([mean, *map(self.scale.back, bounds), spread], axis=1)
 
 
 def predict_files(

@@ -21,7 +21,7 @@ ALLOWED = {
     "graphs": {"config", "storage", "data"},
     "models": {"config", "graphs"},
     "learners": {"config", "storage", "data", "features", "graphs", "models"},
-    "results": {"config", "storage", "paths", "data"},
+    "results": {"config", "storage", "paths", "data", "features"},
     "report": {"config", "storage", "paths", "data", "results"},
     "predict": {"command", "config", "storage", "paths", "data", "features", "learners", "results"},
     "runs": {"command", "config", "storage", "paths", "data", "features", "learners", "results", "report"},

@@ -1,19 +1,23 @@
-"""Intervals follow the transform of the target: right coverage, and never outside its domain."""
+"""Laws of intervals: coverage, what a width may depend on, and the transform of the target, whose domain bounds never leave."""
 
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from crepes import ConformalRegressor
 
 from src.data.domain import TRANSFORMS
 from src.results.blend import fixed_blend, stack_oof
-from src.results.intervals import Scale, calibrate, cv_plus, scale_of
+from src.results.intervals import Intervals, Scale, calibrate, merged_bounds, oof_half_width, scale_of
 from src.results.predictions import Predictions
+from src.results.surroundings import N_NEIGHBORS, Points, Surroundings
 
 N, N_NEW, N_FOLDS = 1000, 2000, 5
 FOLD = np.arange(N) % N_FOLDS
 LOG = Scale.of(["log"])
+RNG = np.random.default_rng(5)
+NOWHERE = Points(pd.DataFrame(RNG.normal(size=(N + N_NEW, 2)), index=[f"x-{i}" for i in range(N + N_NEW)]))  # says nothing
 
 
 def lognormal(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -31,34 +35,156 @@ def member(name: str, truth: np.ndarray, pred: np.ndarray) -> Predictions:
     return Predictions(name, Path(), oof, test.assign(id=ids[N:], e_form_pred=test.mean(axis=1)), {})
 
 
-def bounds_of(how: str, scale: Scale) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return lower and upper bounds of new rows and their targets, by CV+ or by the calibration of submissions."""
+def intervals_of(one: Predictions, points: Points = NOWHERE, on: Scale = LOG, ids: list[str] | None = None) -> Intervals:
+    """Return the intervals of one experiment at 90%."""
+    return calibrate([one], fixed_blend(np.ones(1), stack_oof([one])[1]), ids or list(one.test["id"]), points, on=on)
+
+
+def hard_and_easy(seed: int = 0) -> tuple[Predictions, np.ndarray, np.ndarray, Points]:
+    """Return an experiment whose errors are ten times larger for half of the crystals, which lie apart; the targets of its new
+    crystals, whether these are hard, and where all of them lie."""
+    rng = np.random.default_rng(seed)
+    n = N + N_NEW
+    hard = rng.random(n) < 0.5
+    size = np.where(hard, 1.0, 0.1)
+    truth = rng.normal(size=n)
+    pred = truth[:, None] + size[:, None] * (rng.normal(size=(n, 1)) + 0.3 * rng.normal(size=(n, N_FOLDS)))
+    points = pd.DataFrame(rng.normal(size=(n, 2)) + 10 * hard[:, None], index=[f"x-{i}" for i in range(n)])
+    return member("exp900", truth, pred), truth[N:], hard[N:], Points(points)
+
+
+def covered(found: Intervals, truth: np.ndarray) -> np.ndarray:
+    return (found.lower <= truth) & (truth <= found.upper)
+
+
+def test_intervals_hold_ninety_percent_of_hard_crystals_as_of_easy_ones() -> None:
+    one, truth, hard, points = hard_and_easy()
+    found = intervals_of(one, points, Scale())
+    inside = covered(found, truth)
+    assert inside[hard].mean() == pytest.approx(0.91, abs=0.03)
+    assert inside[~hard].mean() == pytest.approx(0.91, abs=0.03)
+    assert found.half_width[hard].mean() > 5 * found.half_width[~hard].mean()
+    assert found.oof_covered.mean() == pytest.approx(0.9, abs=0.02)
+
+
+def test_where_the_fold_models_disagree_intervals_are_no_narrower_though_nothing_says_that_the_crystals_are_hard() -> None:
+    """Half of the crystals have fold models that disagree, and errors of that size, which their neighbours do not share."""
+    rng = np.random.default_rng(0)
+    n = N + N_NEW
+    size = np.where(rng.random(n) < 0.5, 1.0, 0.1)
+    truth = rng.normal(size=n)
+    pred = truth[:, None] + size[:, None] * (0.7 * rng.normal(size=(n, 1)) + 0.7 * rng.normal(size=(n, N_FOLDS)))
+    one = member("exp900", truth, pred)
+    found, wild = intervals_of(one, NOWHERE, Scale()), size[N:] == 1
+    ids = np.array(one.test["id"])
+    assert found.half_width[wild].mean() == pytest.approx(found.half_width[~wild].mean(), rel=0.05)
+    assert covered(found, truth[N:])[wild].mean() > 0.82
+    alone = intervals_of(one_with(one, ids[wild]), NOWHERE, Scale(), list(ids[wild]))
+    assert covered(alone, truth[N:][wild]).mean() > 0.82
+
+
+def one_with(one: Predictions, ids: np.ndarray) -> Predictions:
+    return Predictions(one.name, one.source, one.oof, one.test[one.test["id"].isin(ids)], one.metrics)
+
+
+def test_a_row_has_the_same_interval_whatever_else_is_in_the_file() -> None:
+    one, _, _, points = hard_and_easy()
+    whole = intervals_of(one, points, Scale())
+    for rows in ([3], [7, 3, 1500], list(range(100, 400))):
+        ids = [f"x-{N + i}" for i in rows]
+        part = intervals_of(one_with(one, np.array(ids)), points, Scale(), ids)
+        np.testing.assert_array_equal(part.lower, whole.lower[rows])
+        np.testing.assert_array_equal(part.upper, whole.upper[rows])
+
+
+def test_the_errors_of_a_fold_have_no_influence_on_the_widths_that_it_is_judged_with() -> None:
+    one, _, _, points = hard_and_easy()
+    before = intervals_of(one, points, Scale())
+    oof = one.oof.assign(e_form_pred=one.oof["e_form_pred"].where(one.oof["fold"] != 2, 7.0))
+    after = intervals_of(Predictions(one.name, one.source, oof, one.test, one.metrics), points, Scale())
+    same = before.oof_half_width == after.oof_half_width
+    assert same[FOLD == 2].all()
+    assert not same[FOLD != 2].any()
+
+
+def test_new_crystals_of_the_same_kind_are_inside_as_often_as_promised() -> None:
+    """Exchangeable rows: the mean of a group is predicted by the mean of the rows of the other folds; no difficulty."""
+    rng, inside = np.random.default_rng(0), []
+    for _ in range(300):
+        truth, fold = rng.standard_t(4, size=95), np.arange(95) % 5
+        model = np.array([truth[fold != k].mean() for k in range(5)])
+        new = rng.standard_t(4, size=20)
+        lower, upper = merged_bounds(
+            np.abs(truth - model[fold]), np.ones((95, 5)), fold, np.tile(model, (20, 1)), np.ones((20, 5))
+        )
+        inside.append(((lower <= new) & (new <= upper)).mean())
+    assert np.mean(inside) == pytest.approx(0.9, abs=0.015)
+
+
+def test_the_interval_of_one_fold_model_is_that_of_crepes() -> None:
+    rng = np.random.default_rng(1)
+    for n in (20, 30, 57):  # at 19 crepes meets (1 - 0.9) * 20 < 2
+        error, own, pred, new = rng.random(n), rng.random((n, 1)), rng.normal(size=(6, 1)), rng.random((6, 1))
+        found = np.stack(merged_bounds(error, own, np.zeros(n, dtype=np.int64), pred, new), axis=1)
+        theirs = ConformalRegressor().fit(error, sigmas=own[:, 0]).predict_int(pred[:, 0], sigmas=new[:, 0], confidence=0.9)
+        np.testing.assert_allclose(found, theirs, rtol=1e-12)
+
+
+def test_bounds_are_the_medians_over_fold_models() -> None:
+    error, fold = np.tile(np.arange(1.0, 20.0), 3), np.repeat([0, 1, 2], 19)
+    pred = np.array([[0.0, 1.0, 5.0]])
+    lower, upper = merged_bounds(error, np.ones((57, 3)), fold, pred, np.array([[1.0, 2.0, 1.0]]))
+    assert (lower[0], upper[0]) == (-18.0, 23.0)  # the ceil(0.9 * 20)-th of 19 errors is 18; bounds -18, -35, -13 and 18, 37, 23
+
+
+def test_folds_too_small_for_the_level_share_their_errors_and_too_few_rows_are_refused() -> None:
+    error, fold = np.arange(1.0, 10.0), np.arange(9) % 3
+    lower, upper = merged_bounds(error, np.ones((9, 3)), fold, np.zeros((1, 3)), np.ones((1, 3)))
+    assert (lower[0], upper[0]) == (-9.0, 9.0)
+    with pytest.raises(ValueError, match="8 out-of-fold rows are too few for intervals at 90%"):
+        merged_bounds(error[:8], np.ones((8, 3)), fold[:8], np.zeros((1, 3)), np.ones((1, 3)))
+
+
+def test_difficulty_is_the_mean_error_of_the_nearest_crystals_of_other_folds() -> None:
+    rng = np.random.default_rng(2)
+    known, new, fold, error = rng.normal(size=(200, 3)), rng.normal(size=(7, 3)), rng.integers(0, 4, 200), rng.random(200)
+    own, found = Surroundings.of(known, fold, new).difficulty(error)
+    for k in range(4):
+        for points, table, of in ((known, own, fold), (new, found, np.full(7, -1))):
+            for i in (0, 3, 6):
+                others = (fold != k) & (fold != of[i])
+                distance = np.linalg.norm(known[others] - points[i], axis=1)
+                nearest = error[others][np.argsort(distance)[:N_NEIGHBORS]].mean()
+                assert table[i, k] == pytest.approx(nearest + 0.1 * np.median(error[others]))
+
+
+def test_neighbours_are_found_if_the_nearest_are_all_of_one_fold() -> None:
+    known = np.arange(400.0)[:, None]
+    own, _ = Surroundings.of(known, np.arange(400) // 200, known[:0]).difficulty(np.ones(400))
+    assert own.shape == (400, 2) and (own == 1).all()  # two folds: nobody is left
+    around = Surroundings.of(known, np.minimum(np.arange(400) // 190, 2), known[:1])
+    assert (around.new[0, 0] >= 190).all() and sorted(around.new[0, 1]) == list(range(20))
+
+
+def test_oof_widths_are_calibrated_on_the_other_folds() -> None:
+    error, fold = np.tile(np.arange(1.0, 20.0), 3) * np.repeat([1, 10, 100], 19), np.repeat([0, 1, 2], 19)
+    width = oof_half_width(error, np.ones((57, 3)), fold, 0.9)
+    assert width[::19].tolist() == [(180 + 1800) / 2, (18 + 1800) / 2, (18 + 180) / 2]
+
+
+def test_intervals_on_the_scale_of_the_transform_cover_small_and_large_targets_alike() -> None:
     truth, pred = lognormal()
-    if how == "cv_plus":
-        own = pred[np.arange(N), FOLD]
-        residual = np.abs(scale.forward(truth[:N]) - scale.forward(own))
-        lower, upper = (scale.back(bound) for bound in cv_plus(residual, FOLD, scale.forward(pred[N:])))
-    else:
-        one = member("exp900", truth, pred)
-        found = calibrate([one], fixed_blend(np.ones(1), stack_oof([one])[1]), list(one.test["id"]), on=scale)
-        lower, upper = found.lower, found.upper
-    return lower, upper, truth[N:]
-
-
-@pytest.mark.parametrize("how", ["cv_plus", "calibrate"])
-def test_intervals_on_the_scale_of_the_transform_cover_small_and_large_targets_alike(how: str) -> None:
-    lower, upper, truth = bounds_of(how, LOG)
-    inside = (lower <= truth) & (truth <= upper)
+    inside, truth = covered(intervals_of(member("exp900", truth, pred)), truth[N:]), truth[N:]
     assert inside.mean() == pytest.approx(0.9, abs=0.02)
     assert abs(inside[truth < 0.2].mean() - inside[truth > 5].mean()) < 0.1
 
 
-@pytest.mark.parametrize("how", ["cv_plus", "calibrate"])
-def test_bounds_stay_in_the_domain_with_a_shared_transform_and_with_different_ones(how: str) -> None:
-    assert (bounds_of(how, Scale())[0] <= 0).any()
+def test_bounds_stay_in_the_domain_with_a_shared_transform_and_with_different_ones() -> None:
+    one = member("exp900", *lognormal())
+    assert (intervals_of(one, on=Scale()).lower <= 0).any()
     for scale in (LOG, Scale.of(["log", "none"])):
-        lower, upper, _ = bounds_of(how, scale)
-        assert (lower > 0).all() and np.isfinite(upper).all() and (lower <= upper).all()
+        found = intervals_of(one, on=scale)
+        assert (found.lower > 0).all() and np.isfinite(found.upper).all() and (found.lower <= found.upper).all()
 
 
 def test_members_that_share_a_transform_share_its_scale_others_have_that_of_the_target() -> None:
@@ -76,21 +202,15 @@ def test_the_scale_of_experiments_is_that_of_their_configs(numbers: list[str], n
     assert scale_of([member(f"exp{number}", truth, pred) for number in numbers]) == Scale.of(names)
 
 
-def test_without_a_transform_bounds_are_the_prediction_plus_and_minus_the_same_to_the_last_bit() -> None:
+def test_without_a_transform_the_scale_is_that_of_the_target_to_the_last_bit() -> None:
     values = np.random.default_rng(0).normal(size=100)
     np.testing.assert_array_equal(Scale().back(Scale().forward(values)), values)
-    truth, pred = lognormal()
-    one = member("exp900", truth, pred)
-    found = calibrate([one], fixed_blend(np.ones(1), stack_oof([one])[1]), list(one.test["id"]))
-    center = one.test["e_form_pred"].to_numpy()
-    np.testing.assert_allclose(found.upper - center, center - found.lower, rtol=1e-9, atol=1e-12)
 
 
 def test_the_spread_is_in_the_unit_of_the_target_whatever_the_scale() -> None:
     truth, pred = lognormal()
     one = member("exp900", truth, pred)
-    blend, ids = fixed_blend(np.ones(1), stack_oof([one])[1]), list(one.test["id"])
-    np.testing.assert_array_equal(calibrate([one], blend, ids, on=LOG).spread, calibrate([one], blend, ids).spread)
+    np.testing.assert_array_equal(intervals_of(one).spread, intervals_of(one, on=Scale()).spread)
 
 
 def test_a_prediction_outside_the_domain_has_bounds_inside() -> None:

@@ -28,7 +28,10 @@ from src.features.similarity import TrainingSet
 from src.paths import DEFAULT_TASK, EXPERIMENTS, ROOT
 from src.predict import Predictor
 from src.results import predictions as results
-from src.results.intervals import cv_plus
+from src.results.blend import fixed_blend, stack_oof
+from src.results.intervals import calibrate, scale_of
+from src.results.predictions import find_predictions
+from src.results.surroundings import points_of
 from src.runs.experiment import run_experiment
 from src.runs.launch import Launcher
 
@@ -299,31 +302,17 @@ def test_a_run_without_a_description_of_its_training_crystals_gets_one(task: Pat
     assert path.read_bytes() == content
 
 
-def test_cv_plus_covers_new_rows_and_depends_on_no_other() -> None:
-    """Exchangeable rows: the mean of a group is predicted by the mean of the rows of the other folds."""
-    rng, alpha, inside = np.random.default_rng(0), 0.1, []
-    for _ in range(300):
-        truth, fold = rng.standard_t(4, size=60), np.arange(60) % 5
-        model = np.array([truth[fold != k].mean() for k in range(5)])
-        new = rng.standard_t(4, size=20)
-        pred = np.tile(model, (20, 1))
-        lower, upper = cv_plus(np.abs(truth - model[fold]), fold, pred, 1 - alpha)
-        inside.append(((lower <= new) & (new <= upper)).mean())
-        some = cv_plus(np.abs(truth - model[fold]), fold, pred[3:5], 1 - alpha)
-        np.testing.assert_array_equal(some, (lower[3:5], upper[3:5]))
-    assert np.mean(inside) >= 1 - 2 * alpha
-    assert np.mean(inside) == pytest.approx(1 - alpha, abs=0.02)
-
-
-def test_cv_plus_is_the_published_formula() -> None:
-    rng = np.random.default_rng(1)
-    residual, fold, pred = rng.random(19), np.arange(19) % 3, rng.random((2, 3))
-    lower, upper = cv_plus(residual, fold, pred)
-    for i in range(2):
-        assert upper[i] == np.sort(pred[i, fold] + residual)[18 - 1]  # the ceil(0.9 * 20)-th smallest
-        assert lower[i] == np.sort(pred[i, fold] - residual)[2 - 1]  # the floor(0.1 * 20)-th smallest
-    with pytest.raises(ValueError, match="8 out-of-fold rows are too few"):
-        cv_plus(residual[:8], fold[:8], pred)
+def test_intervals_are_those_of_a_submission_and_depend_on_no_other_row(task: Path, test_structures: list[Structure]) -> None:
+    outputs = task.parent / "outputs"
+    one = find_predictions("010", read_task(task), outputs)
+    points = points_of(read_task(task), outputs, one)
+    single = fixed_blend(np.ones(1), stack_oof([one])[1])
+    expected = calibrate([one], single, list(one.test["id"]), points, on=scale_of([one]))
+    ready = predictor(task, "010")
+    table = ready.predict(test_structures)
+    np.testing.assert_allclose(table[["lower", "upper"]].T, (expected.lower, expected.upper), atol=1e-5)
+    alone = ready.predict(test_structures[2:3])
+    np.testing.assert_allclose(alone[["lower", "upper"]], table[["lower", "upper"]][2:3], rtol=0, atol=1e-6)
 
 
 def test_intervals_hold_the_prediction_and_spread_is_that_of_the_fold_models(

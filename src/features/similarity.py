@@ -113,7 +113,7 @@ class TrainingSet:
         """Return the description of a training table."""
         known = likeness(crystals, n_jobs)
         judged = np.random.default_rng(0).permutation(len(ids))[:N_JUDGED]
-        point = known.point if known.has_structure else known.fractions
+        point = _coordinates(known, known)
         nearest = _nearest(point, point[judged], rank=min(1, len(ids) - 1))  # the first is the crystal itself
         return cls(ids, known, float(np.quantile(nearest, FAR_QUANTILE)))
 
@@ -144,12 +144,18 @@ class TrainingSet:
             raise ValueError(f"{path} is damaged ({error}); {remedy}") from error
         return cls(ids, Likeness(fractions, shape, bond), float(far))
 
+    def coordinates(self, found: Likeness) -> NDArray[np.float32]:
+        """Return the coordinates in which crystals are compared with these, (n, n_coordinates).
+
+        If these are formulas, they are the composition alone; a formula among crystals has their mean shape.
+        """
+        return _coordinates(self.known, found)
+
     def remarks(self, found: Likeness) -> list[str]:
         """Return what is unusual about each crystal compared with these; an empty text if nothing is."""
         unseen = (found.fractions > 0) & ~(self.known.fractions > 0).any(axis=0)
         has_structure = self.known.has_structure
-        known, points = (x.point if has_structure else x.fractions for x in (self.known, found))
-        distance = _nearest(known, points)
+        distance = _nearest(self.coordinates(self.known), self.coordinates(found))
         least = max(SHORT, float(self.known.bond.min())) if has_structure else 0.0
         same_what = "duplicate of the training crystal" if has_structure else "same composition as the training row"
         notes: list[list[str]] = [[] for _ in found.bond]
@@ -173,6 +179,12 @@ class TrainingSet:
         if self.known.has_structure:
             alike = np.flatnonzero((np.abs(self.known.shape - found.shape[i]) <= SAME).all(axis=1))
         return alike[(np.abs(self.known.fractions[alike] - found.fractions[i]) <= 1e-6).all(axis=1)]
+
+
+def _coordinates(known: Likeness, found: Likeness) -> NDArray[np.float32]:
+    if not known.has_structure:
+        return found.fractions
+    return np.where(np.isnan(found.point), known.point.mean(axis=0), found.point)
 
 
 def _nearest(known: NDArray[np.float32], points: NDArray[np.float32], rank: int = 0) -> NDArray[np.float64]:

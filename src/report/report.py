@@ -17,6 +17,7 @@ from src.results.comparison import error_correlation, leaderboard, score_rows
 from src.results.intervals import calibrate, scale_of
 from src.results.metrics import METRICS, check_targets
 from src.results.predictions import Predictions
+from src.results.surroundings import Points, points_of
 
 Values = NDArray[np.float64]
 N_PARITY, N_WORST, N_COLUMNS = 3, 30, 5
@@ -29,28 +30,30 @@ def report(data: TaskData, members: list[Predictions], labels: pd.Series | None)
     check_targets(data.task.metric, data.task.path("train"), data.train.ids.tolist(), data.train.targets)
     members = sorted(members, key=lambda member: metric.loss(*member.oof[["e_form", "e_form_pred"]].to_numpy().T))
     described = describe(data.train)
-    unit, best = data.task.unit, members[0]
+    unit, best, points = data.task.unit, members[0], points_of(data.task, data.outputs, members[0])
     error = np.abs(best.oof["e_form_pred"] - best.oof["e_form"]).to_numpy()
     weights, blend, singles = blend_section(members, data.task.metric, unit)
     top = members[:N_PARITY]
     scatter = picture(figures.parity(top, unit), "parity") + picture(figures.error_distribution(members, unit), "errors")
     sections = [
-        leaderboard_section(members, labels, unit, data.task.metric),
+        leaderboard_section(members, labels, points, unit, data.task.metric),
         ("Predictions against truth", note("Out of fold; the best experiments.") + scatter),
         element_section(data, error, best.name),
         kind_section(described, error, best.name, unit),
         worst_section(data, described, members, error),
         weights,
-        calibration_section(blend, singles, list(data.test.ids), unit),
+        calibration_section(blend, singles, list(data.test.ids), points, unit),
         curves_section(members),
         data_section(data, described),
     ]
     return page(f"Formation energies: {data.task.label}", sections)
 
 
-def leaderboard_section(members: list[Predictions], labels: pd.Series | None, unit: str, metric: MetricName) -> Section:
+def leaderboard_section(
+    members: list[Predictions], labels: pd.Series | None, points: Points, unit: str, metric: MetricName
+) -> Section:
     """Return the scores of all experiments, each with its question and track."""
-    rows = score_rows(members, labels, metric)
+    rows = score_rows(members, labels, points, metric)
     columns = {f"oof_{metric}": f"OOF {METRICS[metric].text}", f"fold_{metric}_sd": "sd over folds"}
     columns |= {"oof_mae": "OOF MAE", "oof_rmse": "OOF RMSE"}
     if labels is not None:
@@ -144,20 +147,19 @@ def blend_section(members: list[Predictions], metric: MetricName, unit: str) -> 
     return ("Blend", note(text) + weights + matrix), blend, singles
 
 
-def calibration_section(blend: Blend, singles: list[Predictions], ids: list[str], unit: str) -> Section:
+def calibration_section(blend: Blend, singles: list[Predictions], ids: list[str], points: Points, unit: str) -> Section:
     """Return how often the intervals of the blend contain the truth, by level and by fold."""
-    error = np.abs(stack_oof(singles)[0] - blend.nested_pred)
     on = scale_of(singles)
-    found = {level: calibrate(singles, blend, ids, level, on) for level in LEVELS}
+    found = {level: calibrate(singles, blend, ids, points, level, on) for level in LEVELS}
     covered = np.array([found[level].oof_covered.mean() for level in LEVELS])
     at_90 = found[0.9]
     text = "Intervals of the blend, each fold calibrated on the others."
     if ids:
         text += (
             f" On the test set the 90% intervals are {2 * at_90.half_width.mean():.3f} {unit} wide on average, "
-            f"{at_90.shrinkage:.2f} of what a fold model needs."
+            f"{2 * np.median(at_90.half_width):.3f} in the median."
         )
-    figure = figures.calibration(LEVELS, covered, at_90.coverage, at_90.oof_half_width, error, unit)
+    figure = figures.calibration(LEVELS, covered, at_90.coverage, at_90.oof_half_width, at_90.oof_error, unit)
     return "Calibration of the uncertainty", note(text) + picture(figure, "calibration")
 
 

@@ -16,6 +16,7 @@ from src.results.blend import fixed_blend, stack_oof, stack_test
 from src.results.intervals import calibrate, scale_of
 from src.results.metrics import METRICS, check_targets, score_difference, scores
 from src.results.predictions import Predictions, find_predictions
+from src.results.surroundings import Points
 
 Values = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -78,10 +79,13 @@ def chosen(numbers: Sequence[str], track: str, task: Task, outputs: Path) -> lis
     return found
 
 
-def score_rows(members: Sequence[Predictions], labels: pd.Series | None, metric: MetricName = "mae") -> list[dict]:
+def score_rows(
+    members: Sequence[Predictions], labels: pd.Series | None, points: Points | None = None, metric: MetricName = "mae"
+) -> list[dict]:
     """Return one row of scores per experiment; differences, in the task's metric, are to the first.
 
-    labels: id -> target of the test rows; with them, test scores and the share of crystals inside the 90% intervals.
+    labels: id -> target of the test rows; with them, test scores and, with `points`, the share of crystals inside the 90%
+    intervals.
     """
     rows = []
     for member in members:
@@ -96,9 +100,11 @@ def score_rows(members: Sequence[Predictions], labels: pd.Series | None, metric:
         if labels is not None:
             pred = stack_test([member], list(labels.index))[:, 0]
             test = scores(labels.to_numpy(), pred, metric)
-            found = calibrate([member], fixed_blend(np.ones(1), oof), list(labels.index), on=scale_of([member]))
-            inside = float(labels.between(found.lower, found.upper).mean())
-            row |= {"test_mae": test["mae"], "test_rmse": test["rmse"], f"test_{metric}": test[metric], "inside_90": inside}
+            row |= {"test_mae": test["mae"], "test_rmse": test["rmse"], f"test_{metric}": test[metric]}
+            if points is not None:
+                single = fixed_blend(np.ones(1), oof)
+                found = calibrate([member], single, list(labels.index), points, on=scale_of([member]))
+                row["inside_90"] = float(labels.between(found.lower, found.upper).mean())
         row |= {"cpu_seconds": member.metrics["cpu_seconds"], "n_parameters": member.metrics["n_parameters"]}
         row["difference"] = None if member is members[0] else paired_difference(members[0], member, metric)
         rows.append(row)
@@ -113,6 +119,7 @@ def score_cells(row: dict, metric: MetricName = "mae") -> dict[str, str]:
         cells[f"OOF {METRICS[name].text}"] += f" ± {row[f'fold_{name}_sd']:.4f}"
     if "test_mae" in row:
         cells |= {f"test {METRICS[name].text}": f"{row[f'test_{name}']:.4f}" for name in names}
+    if "inside_90" in row:
         cells |= {"in 90%": f"{row['inside_90']:.1%}"}
     return cells | {"CPU s": f"{row['cpu_seconds']:.0f}", "parameters": str(row["n_parameters"])}
 

@@ -1,14 +1,16 @@
-"""Intervals around a blend's predictions, calibrated out of fold; no test label is used.
+"""Intervals around predictions, calibrated out of fold; no test label is used, and no other row of the file.
 
-Three steps (normalised split conformal prediction, Lei et al., J. Am. Stat. Assoc. 113, 1094 (2018), with folds as splits):
+Each fold is a calibration set for its own model, which was fitted without it. So every fold model has an interval by normalised
+split conformal prediction (Papadopoulos et al. 2011; Lei et al., J. Am. Stat. Assoc. 113, 1094 (2018)): its prediction plus and
+minus q_k times the crystal's difficulty, q_k the conformal quantile of error over difficulty in fold k. What more than half of
+the intervals of the fold models contain is inside the median of their lower and that of their upper bounds, which are the
+bounds here. If each interval holds with probability `level`, so does the merged one with at least 2 level - 1, whatever the
+models have in common (Solari, Djordjilovic, Stat. Probab. Lett. 184, 109395 (2022), doi:10.1016/j.spl.2022.109395), and about
+`level` in practice. Where fold models disagree, the bounds move with them, and a row's bounds are a function of that row and the
+out-of-fold rows alone.
 
-1. The error of a fold model is divided by a local scale, the spread between members plus a floor, which is known for
-   out-of-fold and test rows alike.
-2. The conformal quantile of these ratios over out-of-fold rows gives intervals for the prediction of *one* fold model.
-3. A test prediction is the mean of all fold models and more accurate than each, so the intervals of step 2 would be too wide.
-   The scatter of the fold models around their mean is known for every test row. The error of the mean is assumed to have the
-   shape of the out-of-fold errors, shrunk by one factor: the one with which the error of the mean and the scatter together give
-   a single fold model its out-of-fold coverage.
+The difficulty (`surroundings.py`) of fold k's crystals is learned from the errors in other folds only. The models behind these
+errors have seen fold k, so the guarantee holds up to that influence; the coverage on held-out crystals is in docs/results.md.
 
 If all members learned one transform of the target, all of this happens on its scale, and the bounds are transformed back.
 """
@@ -21,11 +23,11 @@ from numpy.typing import NDArray
 
 from src.config.load import transforms_of
 from src.data.domain import TRANSFORMS, Transform
-from src.results.blend import Blend, shared_folds, stack_oof, stack_oof_spread, stack_test, stack_test_folds
+from src.results.blend import Blend, shared_folds, stack_oof, stack_oof_spread, stack_test_folds
 from src.results.predictions import Predictions
+from src.results.surroundings import Points
 
 Values = NDArray[np.float64]
-FLOORS = (0.3, 1.0, 3.0, 10.0)  # in units of the median spread; chosen for the narrowest out-of-fold intervals
 
 
 @dataclass(frozen=True)
@@ -62,18 +64,18 @@ class Intervals:
     """Prediction intervals at one level.
 
     lower, upper: (n_test,), eV/atom. spread: (n_test,), eV/atom, standard deviation over fold models and members.
-    oof_half_width: (n_crystals,), eV/atom, around nested predictions, calibrated without the row's fold.
-    oof_covered: (n_crystals,), whether the target is inside. coverage: (n_folds,), share of a fold's crystals that are.
-    shrinkage: the factor of step 3.
+    oof_half_width: (n_calibrated,), eV/atom, around nested predictions, calibrated without the fold of the row.
+    oof_error: (n_calibrated,), eV/atom, absolute. oof_covered: (n_calibrated,), whether the target is inside.
+    coverage: (n_folds,), share of a fold's crystals that are.
     """
 
     lower: Values
     upper: Values
     spread: Values
     oof_half_width: Values
+    oof_error: Values
     oof_covered: NDArray[np.bool_]
     coverage: Values
-    shrinkage: float
 
     @property
     def half_width(self) -> Values:
@@ -87,39 +89,63 @@ def scale_of(members: Sequence[Predictions]) -> Scale:
 
 
 def calibrate(
-    members: Sequence[Predictions], blend: Blend, ids: Sequence[str], level: float = 0.9, on: Scale = ORIGINAL
+    members: Sequence[Predictions],
+    blend: Blend,
+    ids: Sequence[str],
+    points: Points,
+    level: float = 0.9,
+    on: Scale = ORIGINAL,
 ) -> Intervals:
     """Return intervals for the test rows `ids` and for the out-of-fold rows of a blend. on: the scale of its errors.
 
+    points: where the crystals lie, to judge their difficulty. Of more than 10,000 out-of-fold rows a random choice is used.
     Raises ValueError if members have different folds, or test tables without fold models.
     """
-    fold = shared_folds(members)
-    n_folds = int(fold.max()) + 1
-    e_form, nested = on.forward(stack_oof(members)[0]), on.forward(blend.nested_pred)
-    spread = member_spread_of_oof(members, blend, fold, on)
-    test_spread = member_spread_of_test(members, blend, ids, n_folds, on)
-    test_pred = fold_predictions(members, blend, ids, n_folds)
-    error = np.abs(e_form - nested)
-    floor = _floor(error, spread, level)
-    scale, test_scale = spread + floor, test_spread + floor
-    oof_half_width = np.empty_like(error)
-    for k in range(n_folds):
-        oof_half_width[fold == k] = _quantile((error / scale)[fold != k], level) * scale[fold == k]
-    covered = error <= oof_half_width
-    quantile = _quantile(error / scale, level)
-    shrinkage = _shrinkage((e_form - nested) / scale, on.forward(test_pred), test_scale, quantile, level)
-    center = on.forward(stack_test(members, ids) @ blend.weights)
-    half_width = shrinkage * quantile * test_scale.mean(axis=1)
-    within = test_spread if on.transform is None else member_spread_of_test(members, blend, ids, n_folds)
+    every_fold = shared_folds(members)
+    n_folds = int(every_fold.max()) + 1
+    around, rows = points.around(members[0].oof["id"].tolist(), every_fold, ids)
+    fold, e_form, nested = every_fold[rows], stack_oof(members)[0][rows], blend.nested_pred[rows]
+    error = np.abs(on.forward(e_form) - on.forward(nested))
+    own, new = around.difficulty(error)
+    pred = fold_predictions(members, blend, ids, n_folds)
+    lower, upper = merged_bounds(error, own, fold, on.forward(pred), new, level)
+    half_width = oof_half_width(error, own, fold, level)
+    covered = error <= half_width
+    within = member_spread_of_test(members, blend, ids, n_folds)
     return Intervals(
-        lower=on.back(center - half_width),
-        upper=on.back(center + half_width),
-        spread=np.sqrt((within**2).mean(axis=1) + test_pred.var(axis=1)),
-        oof_half_width=_half_width(nested, oof_half_width, on),
+        lower=on.back(lower),
+        upper=on.back(upper),
+        spread=np.sqrt((within**2).mean(axis=1) + pred.var(axis=1)),
+        oof_half_width=_half_width(on.forward(nested), half_width, on),
+        oof_error=np.abs(e_form - nested),
         oof_covered=covered,
         coverage=np.array([covered[fold == k].mean() for k in range(n_folds)]),
-        shrinkage=shrinkage,
     )
+
+
+def merged_bounds(
+    error: Values, own: Values, fold: NDArray[np.int64], pred: Values, new: Values, level: float = 0.9
+) -> tuple[Values, Values]:
+    """Return the medians over fold models of their lower and upper bounds, (n_new,) each.
+
+    error, fold: (n,), absolute and out of fold. own: (n, n_folds), difficulty of these crystals. pred, new: (n_new, n_folds),
+    predictions of the fold models, and the difficulty of the new crystals as seen without each fold.
+    """
+    half_width = _quantiles(error / own[np.arange(len(fold)), fold], fold, level) * new
+    return np.median(pred - half_width, axis=1), np.median(pred + half_width, axis=1)
+
+
+def oof_half_width(error: Values, own: Values, fold: NDArray[np.int64], level: float) -> Values:
+    """Return half the widths around out-of-fold predictions, (n,), each by the other folds, as for a new crystal.
+
+    Arguments are those of `merged_bounds`; the errors in a row's fold have no influence on its width.
+    """
+    found = np.empty_like(error)
+    for k in np.unique(fold):
+        rows, others = fold == k, fold != k
+        ratio = error[others] / own[others, k]  # learned without this fold and without their own
+        found[rows] = np.median(_quantiles(ratio, fold[others], level)) * own[rows, k]
+    return found
 
 
 def _half_width(center: Values, half_width: Values, scale: Scale) -> Values:
@@ -168,64 +194,21 @@ def member_spread(pred: Values, own: Values, weights: Values) -> Values:
     return np.sqrt((share * ((pred - blended) ** 2 + own**2)).sum(axis=-1))
 
 
-def cv_plus(residual: Values, fold: NDArray[np.int64], pred: Values, level: float = 0.9) -> tuple[Values, Values]:
-    """Return the bounds of CV+ intervals, (n_rows,) each, eV/atom.
+def _quantiles(ratio: Values, fold: NDArray[np.int64], level: float) -> Values:
+    """Return the conformal quantile of each fold that is there, (n_folds,): the ceil((n + 1) level)-th smallest ratio.
 
-    With r_i the absolute error of crystal i by the model of its fold k(i), which was fitted without it, and mu_k(x) the
-    prediction of fold model k, the upper bound at x is the ceil((n + 1) level)-th smallest of mu_k(i)(x) + r_i, and the lower
-    one likewise of mu_k(i)(x) - r_i from above. A bound is a function of its row and the out-of-fold rows alone. At least
-    2 level - 1 of new crystals of the same kind are inside, and about `level` in practice.
-    For targets with a transform, residual, pred and bounds are on its scale: see `Scale`.
-    Source: Barber, Candes, Ramdas, Tibshirani, Ann. Statist. 49, 486 (2021), section 3, doi:10.1214/20-AOS1965.
-    residual, fold: (n_crystals,). pred: (n_rows, n_folds), eV/atom.
+    A fold that is too small for the level has that of all folds together.
+    Raises ValueError if these are too few as well.
     """
-    n, rows_at_once = len(residual), max(1, 4_000_000 // len(residual))  # 32 MB
-    rank = int(np.ceil(round((n + 1) * level, 9)))  # 0.9 * 10 is a little more than 9
-    if rank > n:
-        raise ValueError(f"{n} out-of-fold rows are too few for intervals at {level:.0%}")
-    bounds = []
-    for sign in (-1, 1):
-        parts = [sign * pred[i : i + rows_at_once][:, fold] + residual for i in range(0, len(pred), rows_at_once)]
-        found = [np.partition(part, rank - 1, axis=1)[:, rank - 1] for part in parts]
-        bounds.append(sign * np.concatenate([np.zeros(0), *found]))
-    return bounds[0], bounds[1]
+    if _rank(len(ratio), level) > len(ratio):
+        raise ValueError(f"{len(ratio)} out-of-fold rows are too few for intervals at {level:.0%}")
+    parts = [ratio[fold == k] for k in np.unique(fold)]
+    return np.array([_smallest(part if _rank(len(part), level) <= len(part) else ratio, level) for part in parts])
 
 
-def _floor(error: Values, spread: Values, level: float) -> float:
-    """Return what is added to the spread, eV/atom; one if there is no spread, so that all intervals are equally wide."""
-    median = float(np.median(spread))
-    if median == 0:
-        return 1.0
-    floors = [factor * median for factor in FLOORS]
-    return min(floors, key=lambda floor: _quantile(error / (spread + floor), level) * (spread + floor).mean())
+def _smallest(ratio: Values, level: float) -> float:
+    return float(np.sort(ratio)[_rank(len(ratio), level) - 1])
 
 
-def _quantile(ratio: Values, level: float) -> float:
-    """Return the conformal quantile: the ceil((n + 1) level)-th smallest ratio, or the largest if there are too few."""
-    rank = int(np.ceil((len(ratio) + 1) * level))
-    return float(np.sort(ratio)[min(rank, len(ratio)) - 1])
-
-
-def _shrinkage(ratio: Values, test_pred: Values, test_scale: Values, quantile: float, level: float) -> float:
-    """Return the factor of step 3, by root finding.
-
-    ratio: (n_crystals,), signed error over scale. test_pred, test_scale: (n_test, n_folds).
-    """
-    from scipy.optimize import brentq
-
-    if not len(test_pred):
-        return 1.0
-
-    both_signs = np.sort(np.concatenate([ratio, -ratio]))
-    scatter = test_pred - test_pred.mean(axis=1, keepdims=True)
-    mean_scale = test_scale.mean(axis=1, keepdims=True)
-
-    def excess(factor: float) -> float:
-        upper = np.searchsorted(both_signs, (quantile * test_scale - scatter) / (factor * mean_scale), "right")
-        lower = np.searchsorted(both_signs, (-quantile * test_scale - scatter) / (factor * mean_scale), "left")
-        return float((upper - lower).mean() / len(both_signs) - level)
-
-    smallest = 0.05
-    if excess(smallest) <= 0 or excess(1.0) >= 0:  # the scatter explains all of the error, or none of it
-        return smallest if excess(smallest) <= 0 else 1.0
-    return float(brentq(excess, smallest, 1.0, xtol=1e-3))
+def _rank(n: int, level: float) -> int:
+    return int(np.ceil(round((n + 1) * level, 9)))  # 0.9 * 10 is a little more than 9

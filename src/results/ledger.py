@@ -8,12 +8,13 @@ import pandas as pd
 
 from src.config.load import question_and_parent, track_of
 from src.data.task import read_task
-from src.paths import DEFAULT_TASK, EXPERIMENTS, ROOT, experiment_folders
+from src.paths import DEFAULT_TASK, EXPERIMENTS, OUTPUTS, ROOT, experiment_folders
 from src.results.comparison import paired_difference, score_cells, score_rows, to_markdown
 from src.results.folder import METRICS, Kinds
 from src.results.labels import read_labels
 from src.results.metrics import METRICS as SCORES
 from src.results.predictions import Predictions, find_predictions, published_folder
+from src.results.surroundings import Points, points_of
 from src.storage import names
 from src.storage.files import read_json
 from src.storage.remedy import RESULTS, remedy
@@ -61,8 +62,10 @@ def ledger_tables() -> dict[str, pd.DataFrame]:
     anywhere = {*published, *(path.name for path in experiment_folders() if _other_metrics(path))}
     if foreign := set(verdicts) - {name.removeprefix("exp") for name in anywhere}:
         raise ValueError(f"{VERDICTS}: verdicts on {sorted(foreign)}, which are not published")
+    points = points_of(task, OUTPUTS, next(iter(members.values())))
     rows = {
-        name: ledger_row(name, members, labels) | {"verdict": verdicts.get(name.removeprefix("exp"), "")} for name in published
+        name: ledger_row(name, members, labels, points) | {"verdict": verdicts.get(name.removeprefix("exp"), "")}
+        for name in published
     }
     tracks = {name: track_of(name) for name in published}
     return {track: pd.DataFrame([rows[name] for name in published if tracks[name] == track]) for track in TITLES}
@@ -106,10 +109,10 @@ def _question(name: str) -> str:
     return question_and_parent(name)[0].replace("|", "\\|")
 
 
-def ledger_row(name: str, members: dict[str, Predictions], labels: pd.Series) -> dict[str, str]:
+def ledger_row(name: str, members: dict[str, Predictions], labels: pd.Series, points: Points) -> dict[str, str]:
     """Return one row of the ledger but for its verdict. members: the published experiments by name."""
     parent = question_and_parent(name)[1]
-    (row,) = score_rows([members[name]], labels)
+    (row,) = score_rows([members[name]], labels, points)
     gain = str(paired_difference(members[parent], members[name])) if parent in members else ""
     return {
         "exp": name.removeprefix("exp"),

@@ -18,6 +18,7 @@ from src.results.comparison import difference_of_scores
 from src.results.intervals import calibrate, scale_of
 from src.results.metrics import METRICS, check_targets
 from src.results.predictions import Predictions, find_predictions
+from src.results.surroundings import points_of
 from src.storage.files import write_csv
 
 Values = NDArray[np.float64]
@@ -55,7 +56,7 @@ def submit(tasks: Sequence[Task], outputs: Path, numbers: Sequence[str], how: Ho
     submission = sample.assign(**{part.column: _predict(part.members, part.blend, ids) for part in blended})
     out = out or outputs / first.name / "submission.csv"
     write_csv(out, submission)
-    intervals = write_intervals(out, submission, blended)
+    intervals = write_intervals(out, submission, blended, outputs)
     lines = []
     for part in blended:
         title = [f"{part.task.target_column}:"] if len(first.targets) > 1 else []
@@ -159,8 +160,11 @@ def _predict(members: list[Predictions], blend: Blend, ids: list[str]) -> Values
     return pred
 
 
-def write_intervals(out: Path, submission: pd.DataFrame, blended: Sequence[Blended]) -> str:
-    """Write the submission with lower and upper bounds and the spread of each target next to it; return a summary."""
+def write_intervals(out: Path, submission: pd.DataFrame, blended: Sequence[Blended], outputs: Path) -> str:
+    """Write the submission with lower and upper bounds and the spread of each target next to it; return a summary.
+
+    outputs: where the coordinates of the task's crystals are cached.
+    """
     path = out.with_name(f"{out.stem}_with_uncertainty.csv")
     bounds: dict[str, pd.Series | Values] = {}
     texts = []
@@ -170,14 +174,15 @@ def write_intervals(out: Path, submission: pd.DataFrame, blended: Sequence[Blend
         except ValueError as error:
             path.unlink(missing_ok=True)
             return f"no intervals: {error}"
-        found = calibrate(part.members, part.blend, list(submission[part.task.id_column]), on=scale_of(part.members))
+        points = points_of(part.task, outputs, part.members[0])
+        found = calibrate(part.members, part.blend, list(submission[part.task.id_column]), points, on=scale_of(part.members))
         prefix = f"{part.column}_" if len(blended) > 1 else ""
         bounds |= {f"{prefix}lower": found.lower, f"{prefix}upper": found.upper, f"{prefix}spread": found.spread}
-        width, coverage = 2 * found.half_width.mean(), " ".join(f"{share:.0%}" for share in found.coverage)
+        width, coverage = 2 * found.half_width, " ".join(f"{share:.0%}" for share in found.coverage)
         name = f"{part.column}: " if prefix else ""
         texts.append(
-            f"{name}{width:.3f} {part.task.unit} wide on average ({found.shrinkage:.2f} of a fold "
-            f"model's)\nOOF coverage by fold: {coverage}"
+            f"{name}{width.mean():.3f} {part.task.unit} wide on average, {np.median(width):.3f} in the median\n"
+            f"OOF coverage by fold: {coverage}"
         )
     write_csv(path, submission.assign(**bounds))
     title = f"{shown(path)}: with the spread over folds and members and 90% intervals, "

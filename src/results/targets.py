@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from src.data.task import Task
 from src.results.comparison import as_json, as_text, score_rows, to_markdown
 from src.results.metrics import METRICS
 from src.results.predictions import Predictions
+from src.results.surroundings import points_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,9 +24,10 @@ class Compared:
     rows: list[dict]
 
     @classmethod
-    def of(cls, task: Task, members: Sequence[Predictions], labels: pd.Series | None) -> "Compared":
+    def of(cls, task: Task, members: Sequence[Predictions], labels: pd.Series | None, outputs: Path) -> "Compared":
         """Return the comparison on one target. labels: id -> target of the test rows, for their scores."""
-        return cls(task, members, score_rows(members, labels, task.metric))
+        points = None if labels is None else points_of(task, outputs, members[0])
+        return cls(task, members, score_rows(members, labels, points, task.metric))
 
     def text(self, markdown: bool) -> str:
         """Return the tables for people."""

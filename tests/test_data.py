@@ -13,7 +13,7 @@ from sklearn.linear_model import LinearRegression
 
 from src.config import FoldConfig, TargetConfig
 from src.data.crystal import N_ELEMENTS, Crystal
-from src.data.folds import assign_folds
+from src.data.folds import assign_folds, training_rows
 from src.data.rows import read_rows
 from src.data.table import CrystalTable, read_table
 from src.data.target import TargetNormalizer
@@ -137,7 +137,7 @@ def test_a_table_may_be_a_link_to_a_file_elsewhere(task_folder: Path) -> None:
     assert read_task(task_folder).path("train").read_bytes() == elsewhere.read_bytes()
 
 
-@pytest.mark.parametrize("scheme", ["stratified", "shuffled", "grouped"])
+@pytest.mark.parametrize("scheme", ["stratified", "shuffled", "grouped", "systems"])
 def test_folds_are_a_partition_into_equal_parts(scheme: str) -> None:
     rng = np.random.default_rng(0)
     counts = np.zeros((100, N_ELEMENTS), dtype=np.int64)
@@ -146,7 +146,7 @@ def test_folds_are_a_partition_into_equal_parts(scheme: str) -> None:
     fold = assign_folds(rng.normal(size=100), counts, FoldConfig(scheme=scheme))
     assert set(fold) == set(range(10))
     sizes = np.bincount(fold)
-    assert sizes.sum() == 100 and (scheme == "grouped" or sizes.max() - sizes.min() <= 1)
+    assert sizes.sum() == 100 and (scheme in ("grouped", "systems") or sizes.max() - sizes.min() <= 1)
 
 
 def test_stratified_folds_hold_every_bin_evenly() -> None:
@@ -161,6 +161,58 @@ def test_grouped_folds_keep_a_formula_together() -> None:
     counts[np.arange(60), np.arange(60) % 20 + 1] = np.arange(60) // 20 + 1  # Fe, Fe2, Fe3 are one formula
     fold = assign_folds(np.zeros(60), counts, FoldConfig(scheme="grouped"))
     assert all(len(set(fold[i::20])) == 1 for i in range(20))
+
+
+def test_folds_by_chemical_system_keep_a_set_of_elements_together() -> None:
+    rng = np.random.default_rng(0)
+    counts = np.zeros((90, N_ELEMENTS), dtype=np.int64)
+    for i in range(90):
+        counts[i, [i % 30 + 1, 50]] = rng.integers(1, 5, 2)  # 30 binary systems with many formulas
+    fold = assign_folds(np.zeros(90), counts, FoldConfig(scheme="systems"))
+    assert all(len(set(fold[i::30])) == 1 for i in range(30))
+
+
+def _with_elements(*rows: tuple[int, ...]) -> np.ndarray:
+    counts = np.zeros((len(rows), N_ELEMENTS), dtype=np.int64)
+    for i, row in enumerate(rows):
+        counts[i, list(row)] = 1
+    return counts
+
+
+BY_ELEMENT = FoldConfig(scheme="elements", elements=("N", "O"), n_folds=3)
+
+
+def test_a_fold_of_an_element_is_predicted_by_models_that_have_never_seen_it() -> None:
+    counts = _with_elements((7, 3), (8, 3), (7, 8), (3,), (8,), (11, 3))
+    fold = assign_folds(np.zeros(6), counts, BY_ELEMENT)
+    assert fold.tolist() == [0, 1, 0, 2, 1, 2]  # nitrogen comes first
+    rows = [training_rows(fold, k, counts, BY_ELEMENT).tolist() for k in range(3)]
+    assert rows == [[1, 3, 4, 5], [0, 3, 5], [0, 1, 2, 4]]  # the oxynitride teaches nothing about oxygen
+
+
+def test_elements_that_make_no_fold_are_refused() -> None:
+    counts = _with_elements((8,), (3,))
+    with pytest.raises(ValueError, match="no training crystal is scored in the fold of N; leave it out"):
+        assign_folds(np.zeros(3), _with_elements((8,), (3,), (3,)), BY_ELEMENT)
+    wrong = FoldConfig(scheme="elements", elements=("Xx",), n_folds=2)
+    with pytest.raises(ValueError, match=r"elements=\('Xx',\): 'Xx' is no element"):
+        assign_folds(np.zeros(2), counts, wrong)
+    with pytest.raises(ValueError, match="n_folds=10: must be 3"):
+        FoldConfig(scheme="elements", elements=("N", "O"))
+    with pytest.raises(ValueError, match="requires them"):
+        FoldConfig(scheme="elements")
+
+
+def test_fewer_training_crystals_are_a_part_of_more_and_never_those_that_are_scored() -> None:
+    fold, counts = np.arange(200) % 5, np.ones((200, N_ELEMENTS), dtype=np.int64)
+    chosen = [training_rows(fold, 3, counts, FoldConfig(n_folds=5, n_train=n)) for n in (10, 50, 160)]
+    assert [len(rows) for rows in chosen] == [10, 50, 160]
+    assert set(chosen[0]) < set(chosen[1]) < set(chosen[2]) == set(np.flatnonzero(fold != 3))
+    assert all((np.diff(rows) > 0).all() for rows in chosen)
+    assert set(chosen[0]) != set(training_rows(fold, 2, counts, FoldConfig(n_folds=5, n_train=10)))
+    np.testing.assert_array_equal(training_rows(fold, 3, counts, FoldConfig(n_folds=5)), np.flatnonzero(fold != 3))
+    with pytest.raises(ValueError, match="n_train=161: fold 3 has 160 training crystals; ask for fewer"):
+        training_rows(fold, 3, counts, FoldConfig(n_folds=5, n_train=161))
 
 
 def _counts_and_energies(n: int = 200) -> tuple[np.ndarray, np.ndarray]:

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 from src.config import ExperimentConfig, FoldConfig, GbdtConfig, StudyConfig
-from src.data.load import TaskData
+from src.data.load import TaskData, load_folds
 from src.paths import EXPERIMENTS
-from src.report import figures
+from src.report import curves, figures
 from src.results import predictions as results
 from src.results.metrics import METRICS
 from src.results.predictions import publish
@@ -84,3 +84,20 @@ def test_a_published_table_is_that_of_the_published_predictions(results: Path) -
     again = study_table(pd.read_csv(results / "predictions.csv.gz"), list(table["variant"]))
     pd.testing.assert_frame_equal(table.drop(columns="cpu_seconds"), again)
     assert all(f"| {row.variant} | {row.mae:.4f} |" in (EXPERIMENTS / "README.md").read_text() for row in table.itertuples())
+
+
+def test_variants_with_fewer_training_crystals_become_learning_curves_with_their_slope(data: TaskData) -> None:
+    variants = tuple((f"trees {n}", replace(BASE, folds=replace(BASE.folds, n_train=n))) for n in (10, 20, 30))
+    run_study(StudyConfig(variants=variants, folds=(0, 2)), "exp900", data, None, Launcher(n_jobs=1), "cpu")
+    table = pd.read_csv(data.folder / "exp900/table.csv")
+    assert list(table["n_train"]) == [10, 20, 30] and set(table["learner"]) == {"Gbdt"}
+    scored = pd.read_csv(data.folder / "exp900/predictions.csv")
+    assert len(scored) == (load_folds(data, BASE.folds) % 2 == 0).sum()
+
+
+def test_the_power_law_is_found_and_drawn() -> None:
+    n_train = np.array([100.0, 200, 800])
+    assert curves.power_law(n_train, 3 * n_train**-0.4) == pytest.approx((-0.4, 3))
+    table = pd.DataFrame({"learner": "Nequip", "n_train": n_train, "mae": 3 * n_train**-0.4})
+    (axis,) = curves.training_sizes(table, "mae", "MAE").axes
+    assert axis.get_legend().get_texts()[0].get_text() == "Nequip: slope -0.40"

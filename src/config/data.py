@@ -11,14 +11,27 @@ from src.config.schema import Seed, config_class
 class FoldConfig:
     """Assignment of crystals to folds; a task that gives folds of its own ignores it.
 
-    scheme: `stratified` by bins of the target (the 1st place's folds), `shuffled`, or `grouped` by reduced formula.
+    scheme: `stratified` by bins of the target (the 1st place's folds), `shuffled`, `grouped` by reduced formula, `systems`:
+        grouped by chemical system, the set of elements, or `elements`: see there.
     n_bins: quantile bins of the target, for `stratified`.
+    elements: symbols, for `elements`: the crystals that contain one of them are scored in its fold, the last fold has those that
+        contain none; of several the first counts, so rare ones come first. The model of an element's fold is trained on crystals
+        without this element.
+    n_train: training crystals of each fold at most, a random choice; a smaller one is part of a larger one (None: all).
     """
 
-    scheme: Literal["stratified", "shuffled", "grouped"] = "stratified"
+    scheme: Literal["stratified", "shuffled", "grouped", "systems", "elements"] = "stratified"
     n_folds: Annotated[int, Field(ge=2)] = 10
     n_bins: Annotated[int, Field(ge=1)] = 6
     seed: Seed = 0
+    elements: tuple[str, ...] = ()
+    n_train: Annotated[int, Field(ge=1)] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.scheme == "elements") != bool(self.elements):
+            raise ValueError(f"elements={self.elements}: symbols are for scheme='elements', which requires them")
+        if self.elements and self.n_folds != len(self.elements) + 1:
+            raise ValueError(f"n_folds={self.n_folds}: must be {len(self.elements) + 1}, one an element and one for the rest")
 
 
 @config_class

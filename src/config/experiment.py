@@ -1,5 +1,6 @@
 """Experiments and studies."""
 
+from dataclasses import replace
 from typing import Annotated
 
 from pydantic import Field
@@ -30,8 +31,9 @@ class ExperimentConfig:
 class StudyConfig:
     """Variants of one experiment on a few folds, to learn what matters rather than to predict best.
 
-    variants: pairs of a name and an experiment; differences are to the first. folds: numbers of the folds to train, the same
-    for each variant.
+    variants: pairs of a name and an experiment; differences are to the first. They have the same folds, and may differ in
+    the number of crystals that these are trained on: the picture then shows learning curves, one for each learner.
+    folds: numbers of the folds to train, the same for each variant.
     """
 
     variants: tuple[tuple[str, ExperimentConfig], ...]
@@ -41,5 +43,5 @@ class StudyConfig:
         names = [name for name, _ in self.variants]
         if len(names) < 2 or len(set(names)) < len(names):
             raise ValueError(f"variants: must have at least two names, all different, not {names}")
-        if len({experiment.folds for _, experiment in self.variants}) > 1:
+        if len({replace(experiment.folds, n_train=None) for _, experiment in self.variants}) > 1:
             raise ValueError("variants: must have the same folds")

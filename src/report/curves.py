@@ -1,13 +1,16 @@
-"""Learning curves of runs in outputs/."""
+"""Learning curves: of runs in outputs/ by the training done, and of studies by the number of training crystals."""
 
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
+from numpy.typing import NDArray
 
 from src.report.figures import COLORS, DARK, LIGHT, LINES, SIZE
 from src.storage.names import HISTORY
+
+Values = NDArray[np.float64]
 
 
 def read_histories(run: Path) -> list[pd.DataFrame]:
@@ -40,5 +43,37 @@ def training_curves(histories: list[pd.DataFrame]) -> plt.Figure:
         for column, color, label in (("train_loss", LIGHT, "training loss"), ("valid_mae", DARK, "MAE of the fold, averaged")):
             axis.plot(table["epoch"], table[column], color=color, alpha=0.6, linewidth=1, label=label if k == 0 else None)
     axis.set(xlabel="epoch", ylabel="error (unitless residual)", yscale="log")
+    axis.legend(frameon=False)
+    return figure
+
+
+def power_law(n_train: Values, score: Values) -> tuple[float, float]:
+    """Return the slope and the factor of score = factor n_train ** slope, by least squares on logarithms.
+
+    Errors of learners fall as a power of the number of training rows (Hestness et al., arXiv:1712.00409).
+    """
+    slope, logarithm = np.polyfit(np.log(n_train), np.log(score), 1)
+    return float(slope), float(np.exp(logarithm))
+
+
+def training_sizes(table: pd.DataFrame, metric: str, label: str) -> plt.Figure:
+    """Draw the score by the number of training crystals on logarithmic axes, and the power law of each learner.
+
+    table: columns learner, n_train and that of the metric. label: its name with its unit.
+    """
+    figure, axis = plt.subplots(figsize=SIZE, layout="constrained")
+    learners = list(dict.fromkeys(table["learner"]))
+    shades = plt.get_cmap(COLORS)(np.linspace(0, 0.85, len(learners)))
+    for i, name in enumerate(learners):
+        own = table[table["learner"] == name].sort_values("n_train")
+        n_train, score = own["n_train"].to_numpy(dtype=np.float64), own[metric].to_numpy()
+        slope, factor = power_law(n_train, score)
+        axis.plot(n_train, score, "o", color=shades[i])
+        axis.plot(n_train, factor * n_train**slope, LINES[i % len(LINES)], color=shades[i], label=f"{name}: slope {slope:.2f}")
+    axis.set(xscale="log", yscale="log", xlabel="training crystals", ylabel=label)
+    for ticks in (axis.xaxis, axis.yaxis):
+        ticks.set_major_formatter("{x:g}")
+        ticks.set_minor_formatter("{x:.2g}")
+    axis.tick_params(which="minor", labelsize=7)
     axis.legend(frameon=False)
     return figure

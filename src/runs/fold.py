@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from src.config import ExperimentConfig
+from src.data.folds import training_rows
 from src.data.table import CrystalTable
 from src.data.target import TargetNormalizer
 from src.learners import distributed
@@ -64,9 +65,10 @@ def run_fold(job: FoldJob, k: int) -> str | None:
     folder = job.run.fold(k)
     folder.mkdir(parents=True, exist_ok=True)
     resumed = bool(job.run.checkpoints(k))
-    train, valid = np.flatnonzero(job.fold_of_crystal != k), np.flatnonzero(job.fold_of_crystal == k)
     table, inputs, base = job.train.table, job.train.inputs, job.train.base
     counts, e_form = table.crystals.element_counts, table.targets
+    train = training_rows(job.fold_of_crystal, k, counts, job.config.folds)
+    valid = np.flatnonzero(job.fold_of_crystal == k)
     normalizer = TargetNormalizer.fit(counts[train], e_form[train], job.config.target, base[train])
     residual = normalizer.normalize(counts, e_form, base)
     learner = make_learner(job.config.trained, job.config.seed + k, distributed.device_of(job.device, k), job.word2vec)

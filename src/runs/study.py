@@ -1,11 +1,14 @@
 """A study: variants of one experiment on a few folds, one table and one picture, by the task's metric."""
 
 import logging
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from src.config import StudyConfig
+from src.config import ExperimentConfig, GnnConfig, StudyConfig
 from src.data.load import TaskData
+from src.data.task import MetricName
 from src.results.folder import OOF_COLUMNS, RunDir
 from src.results.metrics import METRICS
 from src.results.study import PICTURE, PREDICTIONS, TABLE, study_table
@@ -37,13 +40,32 @@ def run_study(config: StudyConfig, name: str, data: TaskData, folds: list[int] |
     table = study_table(predictions, list(runs), metric)
     finished = ([runs[v].fold_metrics(k) or {} for k in config.folds] for v in table["variant"])
     table["cpu_seconds"] = [sum(metrics["cpu_seconds"] for metrics in folds) for folds in finished]
+    experiments = [experiment for _, experiment in config.variants]
+    if any(experiment.folds.n_train for experiment in experiments):
+        table["learner"] = [_kind(experiment) for experiment in experiments]
+        table["n_train"] = [np.mean([(runs[v].fold_metrics(k) or {})["n_train"] for k in config.folds]) for v in table["variant"]]
     write_csv(study / PREDICTIONS, predictions)
     write_csv(study / TABLE, table)
-    from src.report import figures  # here, so that nothing else waits for matplotlib
-
-    label = METRICS[metric].label(data.task.unit)
-    figures.save(figures.study(table, metric, label, METRICS[metric].larger_is_better), study / PICTURE)
+    _draw(table, metric, data.task.unit, study / PICTURE)
     log.info("%s", table.round(4).to_string(index=False))
+
+
+def _kind(experiment: ExperimentConfig) -> str:
+    """Return the class of the network or of another learner, such as Nequip or Gbdt."""
+    learner = experiment.trained
+    return type(learner.network if isinstance(learner, GnnConfig) else learner).__name__.removesuffix("Config")
+
+
+def _draw(table: pd.DataFrame, metric: MetricName, unit: str, path: Path) -> None:
+    """Draw the scores of the variants or, if they differ in the number of training crystals, learning curves."""
+    from src.report import curves, figures  # here, so that nothing else waits for matplotlib
+
+    label = METRICS[metric].label(unit)
+    if "n_train" in table:
+        figure = curves.training_sizes(table, metric, label)
+    else:
+        figure = figures.study(table, metric, label, METRICS[metric].larger_is_better)
+    figures.save(figure, path)
 
 
 def _join(runs: dict[str, RunDir], folds: tuple[int, ...]) -> pd.DataFrame:

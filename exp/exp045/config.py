@@ -1,0 +1,12 @@
+"""The 3rd place's blend: MEGNet, ALIGNN and five LightGBMs.
+
+Parent: exp017. Changed: learner. They trained MEGNet and ALIGNN under three conditions each, here one.
+"""
+
+from src.config import BlendConfig, ExperimentConfig, FoldConfig
+
+CONFIG = ExperimentConfig(
+    folds=FoldConfig(scheme="stratified", n_folds=10, n_bins=6, seed=0),
+    learner=BlendConfig(members=("015", "017", "018"), method="weights"),
+    seed=0,
+)

@@ -1,0 +1,12 @@
+"""What do all three places bring together: the 2nd place's NequIP, the 1st's networks and the 3rd's?
+
+Parent: exp012. Changed: learner.
+"""
+
+from src.config import BlendConfig, ExperimentConfig, FoldConfig
+
+CONFIG = ExperimentConfig(
+    folds=FoldConfig(scheme="stratified", n_folds=10, n_bins=6, seed=0),
+    learner=BlendConfig(members=("012", "013", "014", "015", "017", "018"), method="weights"),
+    seed=0,
+)

@@ -1,5 +1,10 @@
 """The convolution agrees with e3nn, and its fused implementation with the reference."""
 
+import os
+import pathlib
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -8,11 +13,12 @@ from e3nn import o3
 from torch import Tensor
 
 from src.graphs.batch import GraphBatch
-from src.models import fused, fused_maps, kernels
+from src.models import fused, fused_mix, kernels
 from src.models.convolution import Convolution
 from src.models.nequip import edge_lengths, natural_irreps
 from src.models.radial import Knots, RadialValues, each_row
 from src.models.tensor_product import Path, find_paths, paths_into, reference, reference_mix, rotate_to_atoms
+from src.paths import ROOT
 
 N_CHANNELS = 5
 
@@ -107,7 +113,7 @@ def test_fused_is_the_reference_for_the_highest_degree() -> None:
 
 def test_mixing_by_element_is_the_reference_forward_and_backward() -> None:
     element, results = torch.tensor([2, 0, 0, 1, 2, 2]), []
-    for implementation in (reference_mix, fused_maps.mix):
+    for implementation in (reference_mix, fused_mix.mix):
         torch.manual_seed(3)
         x, mixing = torch.randn(3, 6, 5, requires_grad=True), torch.randn(4, 5, 7, requires_grad=True)
         out = implementation(x, mixing, element)
@@ -124,3 +130,25 @@ def test_a_cpu_runs_the_fused_implementation(monkeypatch: pytest.MonkeyPatch) ->
     assert called == [1]
     Convolution(sh.requires_grad_(), length_index, batch)(features, radial, find_paths(1, 1, 1))
     assert called == [1]  # only the reference has derivatives by edge vectors
+
+
+COMPILES = """
+import numpy as np
+from src.models.kernels import make_kernels
+from src.models.compiled import jit
+from src.models.tensor_product import find_paths
+
+make_kernels(tuple(find_paths(0, 0, 0)))
+jit(lambda x: x + 1)(np.ones(3))
+jit(lambda x: x + 2)(np.ones(3))
+"""
+
+
+def test_what_is_compiled_is_announced_once(tmp_path: pathlib.Path) -> None:
+    """Also by workers, which have no log; nothing is said of what numba's cache holds."""
+    script = tmp_path / "compiles.py"
+    script.write_text(COMPILES)
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, script]
+    said = [subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stderr for _ in range(2)]
+    assert said == ["compiling the convolution for this machine: once, for seconds, with l_max 3 for a minute\n", ""]

@@ -1,10 +1,10 @@
-"""Choice between the compiled implementations (fused.py, fused_maps.py) and the references (tensor_product.py)."""
+"""Choice between the compiled implementations (fused.py, fused_mix.py) and the references (tensor_product.py)."""
 
 import torch
 from torch import Tensor
 
 from src.graphs.batch import GraphBatch
-from src.models import fused, fused_maps
+from src.models import fused, fused_mix
 from src.models.kernels import TILE
 from src.models.radial import RadialValues
 from src.models.tensor_product import Features, Path, reference, reference_mix
@@ -13,7 +13,7 @@ from src.models.tensor_product import Features, Path, reference, reference_mix
 def mix(x: Tensor, mixing: Tensor, element_index: Tensor, twice: bool) -> Tensor:
     """Compute `reference_mix`, with the fused implementation if it applies. twice: second derivatives will be needed."""
     if _fused_applies(x) and not twice:
-        return fused_maps.mix(x, mixing, element_index)
+        return fused_mix.mix(x, mixing, element_index)
     return reference_mix(x, mixing, element_index)
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from src.graphs.batch import GraphBatch
-from src.models.fused_maps import as_numpy, for_each_member, jit
+from src.models.compiled import as_numpy, for_each_member, jit
 from src.models.kernels import TILE, interpolate, interpolate_back, make_kernels
 from src.models.radial import RadialValues
 from src.models.tensor_product import Features, Path, paths_into

@@ -9,8 +9,8 @@ from itertools import accumulate, pairwise
 import torch
 from torch import Tensor
 
+from src.models.compiled import for_each_member
 from src.models.fused import Edges, Pass
-from src.models.fused_maps import for_each_member
 from src.models.radial import RadialValues
 from src.models.tensor_product import Features, Path
 

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from src.models.fused_maps import jit
+from src.models.compiled import announce_compilation, jit
 from src.models.tensor_product import Path, clebsch_gordan, paths_into
 
 TILE = 16  # channels: two AVX2 vectors, or one of AVX-512
@@ -193,6 +193,7 @@ def loops(terms: list[Term], lines_of: LinesOf) -> str:
 @lru_cache
 def make_kernels(paths: tuple[Path, ...]) -> Kernels:
     """Return the kernels of a set of paths, compiled when they are first called, or read from numba's cache."""
+    announce_compilation()
     terms, slots = find_terms(paths), find_slots(paths)
     row = (max(path.l_in for path in paths) + 1) ** 2 * TILE
     sizes = {"row": row, "n_slots": len(slots), "n_paths": len(paths)}

@@ -36,9 +36,9 @@ def compile_network(network: nn.Module) -> None:
 
     `torch.compiler.disable` does not decorate these functions: it imports torch._dynamo, for which every prediction would wait.
     """
-    from src.models import fused, fused_maps, tensor_product  # numba takes a while to import
+    from src.models import fused, fused_mix, tensor_product  # numba takes a while to import
 
-    compiled = (fused, "convolve"), (fused, "make_edges"), (fused_maps, "mix")
+    compiled = (fused, "convolve"), (fused, "make_edges"), (fused_mix, "mix")
     for module, name in (*compiled, (tensor_product, "clebsch_gordan")):
         setattr(module, name, torch.compiler.disable(getattr(module, name)))
     network.compile(dynamic=True)

@@ -1,6 +1,7 @@
 """Laws of src/learners."""
 
 import copy
+import itertools
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -260,6 +261,31 @@ def test_one_buffer_for_all_parameters_trains_as_parameters_one_by_one(
             torch.testing.assert_close(found, p, rtol=1e-6, atol=1e-7, msg=name)
 
 
+def test_a_batch_in_parts_by_edges_trains_as_a_whole_one(inputs: GraphInputs, tmp_path: Path) -> None:
+    """With pre-training, whose gradients are second derivatives, and without; each part is within the limit."""
+    assert len(set(inputs.n_edges)) > 1
+    limit = int(inputs.n_edges.max()) + 1
+    for stages in ({}, {"pretraining": PretrainingConfig(n_epochs=1, force_weight=0.1, virial_weight=0.1)}):
+        whole, parts = (GnnLearner(replace(config(optimizer="adamw", max_edges=most), **stages), 5) for most in (None, limit))
+        for name, learner in (("whole", whole), ("parts", parts)):
+            folder = tmp_path / f"{name}{len(stages)}"
+            folder.mkdir()
+            learner.fit(inputs, TARGET, folder)
+        np.testing.assert_allclose(parts.predict(inputs), whole.predict(inputs), atol=2e-5)
+    training = Training(torch.nn.Linear(3, 2), config(max_edges=limit).training, 0, len(inputs), n_edges=inputs.n_edges)
+    rows = np.arange(len(inputs))[::-1]
+    found = training.parts(rows)
+    np.testing.assert_array_equal(np.concatenate(found), rows)
+    assert len(found) > 1 and all(inputs.n_edges[part].sum() <= limit for part in found)
+    assert all(inputs.n_edges[[*a, b[0]]].sum() > limit for a, b in itertools.pairwise(found))  # no part is smaller than needed
+
+
+def test_a_crystal_with_more_edges_than_the_limit_is_a_part_of_its_own() -> None:
+    edges = np.array([5, 50, 3, 4, 90])
+    training = Training(torch.nn.Linear(3, 2), config(max_edges=10).training, 0, 5, n_edges=edges)
+    assert [part.tolist() for part in training.parts(np.arange(5))] == [[0], [1], [2, 3], [4]]
+
+
 def test_the_averaged_network_has_a_buffer_of_its_own() -> None:
     training = Training(torch.nn.Linear(3, 2), config().training, 0, 9)
     before = training.averaged.weight.clone()
@@ -305,7 +331,7 @@ def test_pretraining_makes_forces_and_virials_small(inputs: GraphInputs, tmp_pat
         stage = PretrainingConfig(n_epochs=20, force_weight=force_weight, virial_weight=virial_weight)
         pretrain(
             model, stage, config().training, 0, lambda rows: inputs.batch(rows, "cpu"), torch.tensor(TARGET).float(),
-            tmp_path / f"{force_weight}-{virial_weight}", lambda _: 0.0,
+            tmp_path / f"{force_weight}-{virial_weight}", lambda _: 0.0, inputs.n_edges,
         )  # fmt: skip
         found = energy_and_derivatives(model, inputs.batch(np.arange(len(inputs)), "cpu"))
         left[force_weight, virial_weight] = tuple(x.detach().square().mean().item() for x in found[1:])

@@ -27,6 +27,8 @@ class TrainingConfig:
     precision: of matrix products in training steps, for GPUs: `tf32` rounds their inputs, `bf16` runs linear layers in
         bfloat16. Predictions are always made in float32.
     compile: run training steps through torch.compile.
+    max_edges: edges in memory at once; a larger batch is split, and the gradients of its parts are added, so that the training
+        is the same to rounding. A crystal with more is a part of its own. None: no limit.
     """
 
     n_epochs: Steps
@@ -40,6 +42,7 @@ class TrainingConfig:
     optimizer: Literal["adamw", "lion"] = "adamw"
     precision: Precision = "float32"
     compile: bool = False
+    max_edges: Steps | None = None
 
 
 @config_class

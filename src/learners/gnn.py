@@ -70,6 +70,11 @@ class GraphInputs:
         return batch if device == "cpu" else batch.to(device)
 
     @property
+    def n_edges(self) -> NDArray[np.int64]:
+        """Number of edges of each graph, (n_crystals,); those into the representative of each orbit of atoms."""
+        return self.store.counts("edge", self.crystals)
+
+    @property
     def avg_n_neighbors(self) -> float:
         """Mean number of neighbours over all atoms of these crystals; 1 if no atom has any."""
         n_orbits, n_atoms = (self.store.counts(level, self.crystals) for level in ("orbit", "atom"))
@@ -169,8 +174,8 @@ class GnnLearner(Learner[GnnConfig]):
             return inputs.batch(rows, self.device)
 
         if c.pretraining and not (folder / CHECKPOINT).is_file():  # otherwise training itself has begun
-            pretrain(model, c.pretraining, c.training, self.seed, make_batch, targets, folder, watch)
-        training = Training(model, c.training, self.seed, len(inputs))
+            pretrain(model, c.pretraining, c.training, self.seed, make_batch, targets, folder, watch, inputs.n_edges)
+        training = Training(model, c.training, self.seed, len(inputs), n_edges=inputs.n_edges)
         training.run(make_batch, targets, folder, watch)
         self.model = training.averaged
 

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from src.config import PretrainingConfig, TrainingConfig
@@ -22,6 +24,7 @@ def pretrain(
     target: Tensor,
     folder: Path,
     watch: Watch,
+    n_edges: NDArray[np.integer],
 ) -> None:
     """Train this stage and load its averaged weights into `model`; checkpoint and history go to folder/pretraining."""
     of_energies = energy_loss(training)
@@ -32,7 +35,7 @@ def pretrain(
         of_virials = virial.square().sum(dim=(1, 2)).mean()
         return of_energies(energy, wanted) + config.force_weight * of_forces + config.virial_weight * of_virials
 
-    stage = Training(model, replace(training, n_epochs=config.n_epochs), seed, len(target), loss)
+    stage = Training(model, replace(training, n_epochs=config.n_epochs), seed, len(target), loss, n_edges)
     (folder / FOLDER).mkdir(parents=True, exist_ok=True)
     stage.run(make_batch, target, folder / FOLDER, watch)
     model.load_state_dict(stage.averaged.state_dict())

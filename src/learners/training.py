@@ -63,11 +63,20 @@ def energy_loss(config: TrainingConfig) -> Callable[[Tensor, Tensor], Tensor]:
 class Training:
     """A network, its averaged copy, and all state that a checkpoint contains.
 
-    loss: by default that of the energies. The parameters of both networks are views of one buffer each.
+    loss: a mean over crystals, by default that of the energies. n_edges: (n_train,), of the graph of each row, for max_edges.
+    The parameters of both networks are views of one buffer each.
     """
 
-    def __init__(self, model: nn.Module, config: TrainingConfig, seed: int, n_train: int, loss: Loss | None = None) -> None:
-        self.model, self.config, self.seed, self.n_train = model, config, seed, n_train
+    def __init__(
+        self,
+        model: nn.Module,
+        config: TrainingConfig,
+        seed: int,
+        n_train: int,
+        loss: Loss | None = None,
+        n_edges: NDArray[np.integer] | None = None,
+    ) -> None:
+        self.model, self.config, self.seed, self.n_train, self.n_edges = model, config, seed, n_train, n_edges
         self.n_batches = math.ceil(n_train / config.batch_size)
         self.averaged, self.parameters = copy.deepcopy(model), FlatParameters(model)
         self.average = AveragedModel(self.parameters, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
@@ -113,14 +122,11 @@ class Training:
         self.model.train()
         total = 0.0
         for rows in self.epoch_order(epoch):
-            own, weight = distributed.share(rows)
-            with precision(self.config.precision, target.device):
-                part = weight * self.loss(self.model, make_batch(own), target[torch.from_numpy(own)])
-            loss = distributed.total(part.detach().clone())  # of the whole batch: NaN in one process stops them all
+            self.optimizer.zero_grad(set_to_none=False)
+            parts = [self._add_gradient(part, len(part) / len(rows), make_batch, target) for part in self.parts(rows)]
+            loss = distributed.total(torch.stack(parts).sum(dim=0))  # of the whole batch: NaN in one process stops them all
             if not (loss < EXPLODED).all():
                 raise DivergedError("loss", loss.max().item(), epoch + 1, rows.tolist())
-            self.optimizer.zero_grad(set_to_none=False)
-            part.sum().backward()
             distributed.sum_gradients(self.parameters.values)
             norm = self.parameters.clip(self.config.clip_norm).max()
             if not torch.isfinite(norm):
@@ -130,6 +136,29 @@ class Training:
             self.average.update_parameters(self.parameters)
             total += loss.mean().item() * len(rows)
         return total / self.n_train
+
+    def parts(self, rows: NDArray[np.integer]) -> list[NDArray[np.integer]]:
+        """Return a batch in consecutive parts of at most `max_edges` edges or of one crystal."""
+        if self.config.max_edges is None or self.n_edges is None:
+            return [rows]
+        bounds, edges = [0], 0
+        for i, n in enumerate(self.n_edges[rows].tolist()):
+            if edges + n > self.config.max_edges and i > bounds[-1]:
+                bounds.append(i)
+                edges = 0
+            edges += n
+        return np.split(rows, bounds[1:])
+
+    def _add_gradient(self, rows: NDArray[np.integer], share: float, make_batch: MakeBatch, target: Tensor) -> Tensor:
+        """Add the gradient of this process's rows of a part of a batch; return what they add to the loss, (n_members,) or ().
+
+        share: of the part in the batch's crystals.
+        """
+        own, weight = distributed.share(rows)
+        with precision(self.config.precision, target.device):
+            loss = share * weight * self.loss(self.model, make_batch(own), target[torch.from_numpy(own)])
+        loss.sum().backward()
+        return loss.detach().clone()
 
     def write_history(self, folder: Path) -> None:
         """Write one line for each epoch so far."""

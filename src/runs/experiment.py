@@ -20,7 +20,7 @@ from src.paths import MAT2VEC
 from src.results.folder import NO_TEST, RunDir, read_csv
 from src.results.metrics import check_targets, scores
 from src.runs.blended import write_ensemble
-from src.runs.fold import FoldJob, Rows, run_fold, versions
+from src.runs.fold import MEMBERS, FoldJob, Rows, run_fold, versions
 from src.runs.launch import Launcher, Work, run_all
 from src.storage import names
 from src.storage.files import write_csv, write_json
@@ -97,6 +97,7 @@ def collect(config: ExperimentConfig, run: RunDir, data: TaskData, n_jobs: int) 
         **{f"oof_{name}": value for name, value in overall.items()},
         "fold_maes": fold_maes,
         "fold_mae_sd": float(np.std(fold_maes, ddof=1)),
+        **_member_maes(per_fold),
         "n_parameters": per_fold[0]["n_parameters"],
         "cpu_seconds": sum(m["cpu_seconds"] for m in per_fold),
         "resumed_folds": [k for k, m in enumerate(per_fold) if m["resumed"]],
@@ -113,6 +114,14 @@ def collect(config: ExperimentConfig, run: RunDir, data: TaskData, n_jobs: int) 
         TrainingSet.cached(data.train, data.train_key, data.cache, n_jobs).save(run.training_path)
     write_json(run.path / names.METRICS, metrics)
     return metrics
+
+
+def _member_maes(per_fold: list[dict]) -> dict[str, list[float]]:
+    """Return the out-of-fold MAE of each member alone, if there are several: what a seed is worth."""
+    if not all(MEMBERS in metrics for metrics in per_fold):
+        return {}
+    n_valid = [metrics["n_valid"] for metrics in per_fold]
+    return {MEMBERS: np.average([metrics[MEMBERS] for metrics in per_fold], axis=0, weights=n_valid).tolist()}
 
 
 def _join_test(run: RunDir, data: TaskData, n_folds: int) -> pd.DataFrame:

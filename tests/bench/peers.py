@@ -2,9 +2,9 @@
 
     make peers BUDGET=600
 
-Theirs use the package's own graphs and default sizes, with full cells, in our training loop (AdamW, lr 1e-3, L1, cosine,
-averaged weights) on our residual target, for as many epochs as fit in a budget of CPU seconds on one thread, estimated from a few
-batches. Ours are the committed experiments with their own number of epochs. Seconds are those of training, without graphs.
+Theirs use the package's own graphs and default sizes, with full cells, in our training loop on our residual target, with the
+settings of the experiment beside them (Lion, L1, cosine, averaged weights), for as many epochs as fit in a budget of CPU seconds
+on one thread, estimated from a few batches. Ours are the committed experiments with their own number of epochs. Seconds are those of training, without graphs.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,6 @@ from src.learners.training import Training, predict, seed_everything
 from src.paths import DEFAULT_TASK, EXPERIMENTS, OUTPUTS
 
 N_TIMED = 8  # batches, to estimate the seconds per epoch
-BATCH_SIZE = 32
 Row = tuple[str, Values, float, int, int]  # name, predictions of the fold, CPU seconds, epochs, parameters
 
 
@@ -88,8 +88,15 @@ class Alignn(nn.Module):
         return self.network((edges, line_graph, None))["out"].view(-1)
 
 
-def train_peer(make: Callable[[], Megnet | Alignn], data: TaskData, target: Values, valid: np.ndarray, budget: float) -> Row:
-    """Train a package's model within the budget of CPU seconds and return its row of the table."""
+def train_peer(
+    make: Callable[[], Megnet | Alignn],
+    settings: TrainingConfig,
+    data: TaskData,
+    target: Values,
+    valid: np.ndarray,
+    budget: float,
+) -> Row:
+    """Train a package's model within the budget of CPU seconds and return its row of the table. settings: but for n_epochs."""
     seed_everything(0)
     model, crystals = make(), data.train.crystals
     graphs = [model.graph(crystals[i]) for i in tqdm(range(len(crystals)), desc=f"graphs of {make.__name__}")]
@@ -99,24 +106,23 @@ def train_peer(make: Callable[[], Megnet | Alignn], data: TaskData, target: Valu
         return lambda numbers: [graphs[i] for i in of[numbers]]
 
     model(batches(rows)(np.arange(2)))  # matgl creates some weights in the first call
-    n_batches = math.ceil(len(rows) / BATCH_SIZE)
-    n_epochs = max(1, int(budget / (n_batches * seconds_a_batch(model, batches(rows)))))
-    config = TrainingConfig(n_epochs=n_epochs, batch_size=BATCH_SIZE, lr=1e-3)
-    training = Training(model, config, 0, len(rows))
+    n_batches = math.ceil(len(rows) / settings.batch_size)
+    n_epochs = max(1, int(budget / (n_batches * seconds_a_batch(model, batches(rows), settings.batch_size))))
+    training = Training(model, replace(settings, n_epochs=n_epochs), 0, len(rows))
     bar, start = tqdm(total=n_epochs, desc=f"{make.__name__}, epochs"), time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         targets = torch.tensor(target[rows], dtype=torch.float32)
         training.run(batches(rows), targets, Path(folder), lambda _: float(bar.update() or 0))
     used = time.process_time() - start
-    predicted = predict(training.averaged.module, batches(held_out), len(held_out))
+    predicted = predict(training.averaged, batches(held_out), len(held_out))[0]
     return f"{make.__name__}, package", predicted, used, n_epochs, sum(p.numel() for p in model.parameters())
 
 
-def seconds_a_batch(model: nn.Module, make_batch: Callable[[np.ndarray], list]) -> float:
+def seconds_a_batch(model: nn.Module, make_batch: Callable[[np.ndarray], list], size: int) -> float:
     """Return the CPU seconds of a forward and backward pass, averaged over N_TIMED batches."""
-    trial, order = copy.deepcopy(model), np.random.default_rng(0).permutation(N_TIMED * BATCH_SIZE)
+    trial, order = copy.deepcopy(model), np.random.default_rng(0).permutation(N_TIMED * size)
     start = time.process_time()
-    for numbers in order.reshape(N_TIMED, BATCH_SIZE):
+    for numbers in order.reshape(N_TIMED, size):
         trial(make_batch(numbers)).abs().mean().backward()
     return (time.process_time() - start) / N_TIMED
 
@@ -148,8 +154,10 @@ def main() -> None:
     counts, truth = data.train.crystals.element_counts, data.train.targets
     normalizer = TargetNormalizer.fit(counts[~valid], truth[~valid], config.target)
     target = normalizer.normalize(counts, truth)
-    rows = [train_peer(make, data, target, valid, args.budget) for make in (Megnet, Alignn)]
-    rows += [train_ours(number, data, target, valid) for number in ("015", "017")]
+    pairs = {"015": Megnet, "017": Alignn}
+    settings = {number: load_config(EXPERIMENTS / f"exp{number}").learner.training for number in pairs}
+    rows = [train_peer(make, settings[number], data, target, valid, args.budget) for number, make in pairs.items()]
+    rows += [train_ours(number, data, target, valid) for number in pairs]
     print(
         f"| network | MAE of fold {args.fold} (eV/atom) | RMSE | CPU s | epochs | CPU s per epoch | parameters |\n|{'---|' * 7}"
     )

@@ -4,7 +4,8 @@
 
 Theirs use the package's own graphs and default sizes, with full cells, in our training loop on our residual target, with the
 settings of the experiment beside them (Lion, L1, cosine, averaged weights), for as many epochs as fit in a budget of CPU seconds
-on one thread, estimated from a few batches. Ours are the committed experiments with their own number of epochs. Seconds are those of training, without graphs.
+on one thread, estimated from a few batches. Ours are the committed experiments with their own number of epochs. Seconds are those
+of training, without graphs.
 """
 
 import argparse

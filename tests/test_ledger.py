@@ -15,7 +15,8 @@ from src.config.new import new_experiment
 from src.data.task import read_task
 from src.paths import DEFAULT_TASK, EXPERIMENTS, ROOT
 from src.results import ledger
-from src.results.comparison import error_correlation, paired_difference
+from src.results.comparison import error_correlation
+from src.results.difference import paired_difference
 from src.results.predictions import Predictions, find_predictions
 
 
@@ -67,10 +68,11 @@ def test_the_difference_is_paired_and_has_its_sign_from_the_interval(baseline: P
     error = np.abs(baseline.oof["e_form_pred"] - baseline.oof["e_form"]) + 0.01
     better = paired_difference(with_error(baseline, error), with_error(baseline, error - 0.005))
     assert better.value == pytest.approx(-0.005)
-    assert better.is_significant and str(better).endswith("*")
+    assert better.verdict == "wins" and str(better).endswith("*")
     assert (better.folds_won, better.n_folds) == (10, 10)
     noise = np.random.default_rng(0).normal(size=len(error)) * 0.01
-    assert not paired_difference(with_error(baseline, error), with_error(baseline, error + noise - noise.mean())).is_significant
+    level = paired_difference(with_error(baseline, error), with_error(baseline, error + noise - noise.mean()))
+    assert level.verdict == "no difference" and not str(level).endswith("*")
 
 
 def test_errors_of_opposite_sign_are_what_a_blend_wants(baseline: Predictions) -> None:

@@ -10,6 +10,7 @@ from src.data.describe import SYSTEMS, describe
 from src.data.load import TaskData
 from src.data.task import MetricName
 from src.report import crystals, curves, figures
+from src.report.errors import errors_section
 from src.report.page import Section, html_table, note, page, picture
 from src.report.structure import structure_svg
 from src.results.blend import Blend, fit_blend, fixed_blend, shared_folds, stack_oof
@@ -41,6 +42,7 @@ def report(data: TaskData, members: list[Predictions], labels: pd.Series | None)
         ("Predictions against truth", note("Out of fold; the best experiments.") + scatter),
         element_section(data, error, best.name),
         kind_section(described, error, best.name, unit),
+        errors_section(data, best, error, labels),
         worst_section(data, described, members, error),
         weights,
         calibration_section(blend, singles, list(data.test.ids), points, unit),

@@ -143,7 +143,7 @@ def exp001() -> Predictions:
 def test_no_figure_is_printed_where_a_score_is_undefined(exp001: Predictions) -> None:
     """The rank correlation of equal predictions does not exist."""
     flat = replace(exp001, name="exp002", oof=exp001.oof.assign(e_form_pred=0.0))
-    rows = score_rows([exp001, flat], None, "spearman")
+    rows = score_rows([exp001, flat], None, metric="spearman")
     shown = as_text([exp001, flat], rows, "eV/atom", markdown=True, metric="spearman").splitlines()[3]
     assert "| undefined |" in shown and shown.endswith("|  |  |")
     found = json.loads(as_json([exp001, flat], rows, "eV/atom"))["rows"][1]["difference"]

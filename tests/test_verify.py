@@ -62,8 +62,9 @@ def test_published_folds_of_other_experiments_are_refused_nineteen_times_in_twen
     task = read_task(DEFAULT_TASK)
     names = sorted(path.parents[1].name for path in EXPERIMENTS.glob("exp*/results/metrics.json"))
     names = [name for name in names if not is_ensemble(name)]
+    rows = {(name, k): published_fold(published_folder(name, task), k, True) for name in names for k in (3, 7)}
     accepted = []
     for i, (own, other) in enumerate(itertools.combinations(names, 2)):
-        (published, scatter), (foreign, _) = (published_fold(published_folder(name, task), i % 10, True) for name in (own, other))
+        (published, scatter), (foreign, _) = (rows[name, (3, 7)[i % 2]] for name in (own, other))
         accepted.append(verdict(published, foreign, scatter)[0])
     assert len(accepted) >= 325 and np.mean(accepted) < 0.05

@@ -4,7 +4,8 @@
     python exp/verify.py 024 --fold 3 --data input/mine --target gap
 
 On the machine type and library versions of the published run the rows agree to 1e-5 eV/atom. Elsewhere rounding differs,
-training amplifies it, and single crystals move; there the fold's MAE must agree within 10%, several times its spread over seeds.
+training amplifies it, and single crystals move; there the retrained model must be nearer to the published one on the test rows
+than other folds' models are. Of 23 retrained folds none is refused, of other experiments' 3% are accepted (src/runs/verify.py).
 """
 
 import sys

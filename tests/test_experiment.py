@@ -39,7 +39,6 @@ from src.runs import experiment
 from src.runs.experiment import run_experiment
 from src.runs.launch import Launcher
 from src.runs.train import main as train_main
-from src.runs.verify import verdict
 
 sys.path.insert(0, str(ROOT))
 import submit
@@ -320,16 +319,6 @@ def test_the_same_run_trained_again_leaves_published_results_as_they_are(
     path = outputs / "small/exp001/metrics.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"cpu_seconds": 1e6}))
     assert (results.publish("001", read_task(task_folder), outputs) / "metrics.json").read_bytes() == before
-
-
-def test_the_verdict_of_verify_tells_same_similar_and_different() -> None:
-    rng = np.random.default_rng(0)
-    published = pd.DataFrame({"id": [f"x-{i}" for i in range(50)], "e_form": 0.0, "e_form_pred": rng.normal(size=50)})
-    assert verdict(published, published.assign(e_form_pred=published["e_form_pred"] + 1e-7))[0]
-    similar, reason = verdict(published, published.assign(e_form_pred=published["e_form_pred"] * 1.02))
-    assert similar and "another type of machine" in reason
-    assert not verdict(published, published.assign(e_form_pred=published["e_form_pred"] * 1.5))[0]
-    assert not verdict(published, published[:-1])[0]
 
 
 def test_the_commands_work_to_the_letter_from_any_folder(task_folder: Path, where: list[str], tmp_path: Path) -> None:

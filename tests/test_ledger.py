@@ -1,6 +1,7 @@
 """Comparison, ledger and new experiments."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from src.config.new import new_experiment
 from src.data.task import read_task
 from src.paths import DEFAULT_TASK, EXPERIMENTS, ROOT
 from src.results import ledger
-from src.results.comparison import error_correlation, paired_difference
+from src.results.comparison import error_correlation
+from src.results.difference import Difference, holm_of, p_text, paired_difference
 from src.results.predictions import Predictions, find_predictions
 
 
@@ -43,6 +45,34 @@ def test_the_ledger_has_a_row_per_published_experiment_and_readme_five_of_them()
     assert [line[2:5] for line in short.splitlines() if line.startswith("| 0")] == ["001", "022", "010", "020", "040"]
 
 
+@pytest.fixture(scope="module")
+def gains() -> dict[str, Difference]:
+    """The difference of each published experiment to its parent, by number."""
+    task = read_task(DEFAULT_TASK)
+    published = [path.parents[1].name for path in EXPERIMENTS.glob("exp*/results/metrics.json")]
+    members = {name: find_predictions(name, task, Path("/nonexistent")) for name in published}
+    found = {name.removeprefix("exp"): ledger.gain_to_parent(name, members) for name in published}
+    return {number: gain for number, gain in found.items() if gain is not None}
+
+
+def test_a_verdict_in_words_is_the_one_of_both_intervals(gains: dict[str, Difference]) -> None:
+    for number, text in ledger.read_verdicts().items():
+        if number in gains:
+            assert ("no difference" in text) == (gains[number].verdict == "no difference"), number
+            assert not re.search(r"\*\*.*(win|lose)s?\b", text) or gains[number].verdict in ("wins", "loses"), number
+
+
+def test_the_table_of_ideas_has_the_figures_of_the_published_predictions(gains: dict[str, Difference]) -> None:
+    text = (ROOT / "docs/results.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| .+ \| (\d{3}), (\d{3}) \| (.+?) \| (.+?) \| (.+?) \|$", text, re.MULTILINE)
+    own = [gains[number] for number, *_ in rows]
+    assert len(rows) == 17 and "for the 17 comparisons of this table" in text
+    for (number, parent, figures, p_holm, verdict), gain, p in zip(rows, own, holm_of(own), strict=True):
+        assert question_and_parent(f"exp{number}")[1] == f"exp{parent}"
+        assert (figures, p_holm) == (str(gain), p_text(p)), number
+        assert ("no difference" in verdict) == (gain.verdict == "no difference"), number
+
+
 def test_every_experiment_names_a_question_and_a_parent_that_is_there() -> None:
     for path in sorted(EXPERIMENTS.glob("exp[0-9][0-9][0-9]")):
         question, parent = question_and_parent(path.name)
@@ -67,10 +97,11 @@ def test_the_difference_is_paired_and_has_its_sign_from_the_interval(baseline: P
     error = np.abs(baseline.oof["e_form_pred"] - baseline.oof["e_form"]) + 0.01
     better = paired_difference(with_error(baseline, error), with_error(baseline, error - 0.005))
     assert better.value == pytest.approx(-0.005)
-    assert better.is_significant and str(better).endswith("*")
+    assert better.verdict == "wins" and str(better).endswith("*")
     assert (better.folds_won, better.n_folds) == (10, 10)
     noise = np.random.default_rng(0).normal(size=len(error)) * 0.01
-    assert not paired_difference(with_error(baseline, error), with_error(baseline, error + noise - noise.mean())).is_significant
+    level = paired_difference(with_error(baseline, error), with_error(baseline, error + noise - noise.mean()))
+    assert level.verdict == "no difference" and not str(level).endswith("*")
 
 
 def test_errors_of_opposite_sign_are_what_a_blend_wants(baseline: Predictions) -> None:

@@ -17,7 +17,7 @@ from exp import compare, report
 from src.config import BlendConfig, ExperimentConfig, FoldConfig, GbdtConfig
 from src.data.export import TARGET, write_task
 from src.data.task import MetricName
-from src.results.comparison import difference_of_scores
+from src.results.difference import difference_of_scores
 from src.results.metrics import METRICS, scores
 from src.results.weights import fit_weights
 from src.runs.experiment import run_experiment
@@ -91,7 +91,7 @@ def test_a_difference_of_scores_has_the_metrics_sign_and_counts_the_folds_that_a
     truth, pred = noisy()
     found = difference_of_scores(truth, pred[:, 2], pred[:, 0], FOLD, metric)
     assert found.value == pytest.approx(METRICS[metric](truth, pred[:, 0]) - METRICS[metric](truth, pred[:, 2]))
-    assert found.low < found.value < found.high and found.is_significant
+    assert found.low < found.value < found.high and not found.low <= 0 <= found.high
     assert (found.value > 0) == METRICS[metric].larger_is_better
     assert (found.folds_won, found.n_folds) == (4, 4)
 

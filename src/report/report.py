@@ -10,10 +10,12 @@ from src.data.describe import SYSTEMS, describe
 from src.data.load import TaskData
 from src.data.task import MetricName
 from src.report import crystals, curves, figures
+from src.report.errors import errors_section
 from src.report.page import Section, html_table, note, page, picture
 from src.report.structure import structure_svg
 from src.results.blend import Blend, fit_blend, fixed_blend, shared_folds, stack_oof
-from src.results.comparison import error_correlation, leaderboard, score_rows
+from src.results.comparison import INTERVALS, STAR, error_correlation, leaderboard, score_rows
+from src.results.difference import p_text
 from src.results.intervals import calibrate, scale_of
 from src.results.metrics import METRICS, check_targets
 from src.results.predictions import Predictions
@@ -40,6 +42,7 @@ def report(data: TaskData, members: list[Predictions], labels: pd.Series | None)
         ("Predictions against truth", note("Out of fold; the best experiments.") + scatter),
         element_section(data, error, best.name),
         kind_section(described, error, best.name, unit),
+        errors_section(data, best, error, labels),
         worst_section(data, described, members, error),
         weights,
         calibration_section(blend, singles, list(data.test.ids), points, unit),
@@ -66,9 +69,11 @@ def leaderboard_section(
             (f"{row[key]:.4f}" if key.startswith(("oof", "fold", "test")) else f"{row[key]:.0f}", row[key]) for key in columns
         ]
         gain = (str(difference), difference.value) if difference else ("", float("nan"))
-        cells.append([name, question_and_parent(name)[0], track_of(name), *numbers, gain])
-    header = ["experiment", "question", "track", *columns.values(), f"Δ{METRICS[metric].text} to {members[0].name} (95%)"]
-    text = f"Errors in {unit}; * the paired bootstrap interval over crystals excludes zero. Click a column to sort."
+        holm = (p_text(row["p_holm"]), float("nan") if row["p_holm"] is None else row["p_holm"])
+        cells.append([name, question_and_parent(name)[0], track_of(name), *numbers, gain, holm])
+    delta = f"Δ{METRICS[metric].text} to {members[0].name} ({INTERVALS})"
+    header = ["experiment", "question", "track", *columns.values(), delta, f"Holm p of {len(rows) - 1}"]
+    text = f"Errors in {unit}; {STAR}. Click a column to sort."
     ranks = note(leaderboard(rows, metric)) if labels is not None and len(rows) > 2 else ""
     return "Leaderboard", note(text) + html_table(header, cells, sortable=True) + ranks
 

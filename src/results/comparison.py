@@ -1,66 +1,25 @@
 """Finished experiments side by side, paired by crystal and by fold."""
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from src.config.load import track_of
 from src.data.task import MetricName, Task
 from src.paths import experiment_folders, shown
 from src.results.blend import fixed_blend, stack_oof, stack_test
+from src.results.difference import Difference, fold_scores, holm_of, p_text, paired_difference
 from src.results.intervals import calibrate, scale_of
-from src.results.metrics import METRICS, check_targets, score_difference, scores
+from src.results.metrics import METRICS, check_targets, scores
 from src.results.predictions import Predictions, find_predictions
 from src.results.surroundings import Points
 
-Values = NDArray[np.float64]
-IntArray = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Difference of an OOF score to a reference, in the task's unit if the metric has one.
-
-    low, high: 95% bootstrap interval over crystals. folds_won, n_folds: in how many folds the score is better.
-    """
-
-    metric: MetricName
-    value: float
-    low: float
-    high: float
-    folds_won: int
-    n_folds: int
-
-    @property
-    def is_significant(self) -> bool:
-        """True if the interval excludes zero."""
-        return not self.low <= 0 <= self.high
-
-    def __str__(self) -> str:
-        return f"{self.value:+.4f} ({self.low:+.4f} to {self.high:+.4f}){' *' if self.is_significant else ''}"
-
-
-def difference_of_scores(e_form: Values, reference: Values, other: Values, fold: IntArray, metric: MetricName) -> Difference:
-    """Return how much larger the score of the predictions `other` is; all arrays: (n_crystals,)."""
-    losses = [fold_scores(e_form, pred, fold, METRICS[metric].loss) for pred in (reference, other)]
-    value, low, high = score_difference(metric, e_form, reference, other)
-    return Difference(metric, value, low, high, int((losses[1] < losses[0]).sum()), len(losses[0]))
-
-
-def fold_scores(e_form: Values, pred: Values, fold: IntArray, score: Callable[[Values, Values], float]) -> Values:
-    """Return the score of each fold's rows, (n_folds,)."""
-    return np.array([score(e_form[fold == k], pred[fold == k]) for k in np.unique(fold)])
-
-
-def paired_difference(reference: Predictions, other: Predictions, metric: MetricName = "mae") -> Difference:
-    """Return the difference of `other` to `reference` over the same crystals and the folds of `reference`."""
-    e_form, oof = stack_oof([reference, other])
-    return difference_of_scores(e_form, oof[:, 0], oof[:, 1], reference.oof["fold"].to_numpy(), metric)
+INTERVALS = "95%: crystals; folds"  # what the two intervals of a difference in a table are over
+STAR = "* zero is outside both 95% intervals, over crystals (paired bootstrap) and over folds (corrected resampled t)"
 
 
 def chosen(numbers: Sequence[str], track: str, task: Task, outputs: Path) -> list[Predictions]:
@@ -84,6 +43,7 @@ def score_rows(
 ) -> list[dict]:
     """Return one row of scores per experiment; differences, in the task's metric, are to the first.
 
+    p_holm: the p-value of the difference, corrected for the number of rows that have one.
     labels: id -> target of the test rows; with them, test scores and, with `points`, the share of crystals inside the 90%
     intervals.
     """
@@ -108,7 +68,7 @@ def score_rows(
         row |= {"cpu_seconds": member.metrics["cpu_seconds"], "n_parameters": member.metrics["n_parameters"]}
         row["difference"] = None if member is members[0] else paired_difference(members[0], member, metric)
         rows.append(row)
-    return rows
+    return [row | {"p_holm": p} for row, p in zip(rows, holm_of([row["difference"] for row in rows]), strict=True)]
 
 
 def score_cells(row: dict, metric: MetricName = "mae") -> dict[str, str]:
@@ -145,13 +105,22 @@ def leaderboard(rows: list[dict], metric: MetricName = "mae") -> str:
 
 def as_json(members: Sequence[Predictions], rows: list[dict], unit: str) -> str:
     """Return all figures as JSON."""
-    plain = [row | {"difference": row["difference"] and _difference_as_json(row["difference"])} for row in rows]
+    plain = [{key: value for key, value in row.items() if key != "p_holm"} | {"difference": _as_json(row)} for row in rows]
     return json.dumps({"unit": unit, "rows": plain, "error_correlation": error_correlation(members).to_dict()}, indent=1)
 
 
-def _difference_as_json(difference: Difference) -> dict:
+def _as_json(row: dict) -> dict | None:
+    """Return the difference of one row of `score_rows`; what is undefined is null."""
+    difference: Difference | None = row["difference"]
+    if difference is None:
+        return None
     found = asdict(difference)
-    return {found.pop("metric"): found.pop("value")} | found
+    folds = found.pop("folds") or dict.fromkeys(("low", "high", "p"))
+    found = {found.pop("metric"): found.pop("value")} | found
+    found |= {"folds_low": folds["low"], "folds_high": folds["high"], "p": folds["p"], "p_holm": row["p_holm"]}
+    return {key: None if isinstance(v, float) and np.isnan(v) else v for key, v in found.items()} | {
+        "verdict": difference.verdict
+    }
 
 
 def as_text(members: Sequence[Predictions], rows: list[dict], unit: str, markdown: bool, metric: MetricName = "mae") -> str:
@@ -163,19 +132,31 @@ def as_text(members: Sequence[Predictions], rows: list[dict], unit: str, markdow
     square = error_correlation(members).map("{:.2f}".format).rename_axis("error correlation").reset_index()
     tables = [to_markdown(part) if markdown else part.to_string(index=False) for part in (table, square)]
     is_scored = "test_mae" in rows[0]
-    note = "sd over folds; * the 95% interval over crystals excludes zero"
-    note += "; in 90%: share of test crystals inside their 90% interval." if is_scored else "."
+    notes = ["sd over folds"]
+    if len(rows) > 1:
+        notes += [STAR, f"p: of the test over folds; Holm p: corrected for the {_n_tested(rows)} shown"]
+    if is_scored:
+        notes.append("in 90%: share of test crystals inside their 90% interval")
     sources = [f"{member.name}: {track_of(member.name)} track, read from {shown(member.source)}" for member in members]
     ranks = [leaderboard(rows, metric)] if is_scored and len(rows) > 2 else []
-    return "\n\n".join([tables[0], note, tables[1], *ranks, "\n".join([f"Errors in {unit}.", *sources])])
+    return "\n\n".join([tables[0], ";\n".join(notes) + ".", tables[1], *ranks, "\n".join([f"Errors in {unit}.", *sources])])
+
+
+def _n_tested(rows: list[dict]) -> int:
+    return sum(row["p_holm"] is not None for row in rows)
 
 
 def _gain_cells(row: dict, reference: str, metric: MetricName) -> dict[str, str]:
     difference: Difference | None = row["difference"]
     return {
-        f"Δ{METRICS[metric].text} to {reference}": str(difference or ""),
+        f"Δ{METRICS[metric].text} to {reference} ({INTERVALS})": str(difference or ""),
         "folds won": f"{difference.folds_won} of {difference.n_folds}" if difference else "",
-    }
+    } | p_cells(difference, row["p_holm"])
+
+
+def p_cells(difference: Difference | None, p_holm: float | None) -> dict[str, str]:
+    """Return the p-values of a difference over folds as people read them, column -> text."""
+    return {"p": p_text(difference.folds.p if difference and difference.folds else None), "Holm p": p_text(p_holm)}
 
 
 def to_markdown(table: pd.DataFrame) -> str:

@@ -1,4 +1,4 @@
-"""Test labels, which nothing else in src reads."""
+"""The one reader of test labels; compare, the ledger, the report and publish score finished runs with it."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,7 @@
 """The tables of published results in exp/README.md and README.md."""
 
 import tomllib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -9,7 +9,8 @@ import pandas as pd
 from src.config.load import question_and_parent, track_of
 from src.data.task import read_task
 from src.paths import DEFAULT_TASK, EXPERIMENTS, OUTPUTS, ROOT, experiment_folders
-from src.results.comparison import paired_difference, score_cells, score_rows, to_markdown
+from src.results.comparison import INTERVALS, p_cells, score_cells, score_rows, to_markdown
+from src.results.difference import Difference, holm_of, paired_difference
 from src.results.folder import METRICS, Kinds
 from src.results.labels import read_labels
 from src.results.metrics import METRICS as SCORES
@@ -23,6 +24,7 @@ VERDICTS = EXPERIMENTS / "verdicts.toml"
 START, END = "<!-- ledger: written by python exp/ledger.py -->", "<!-- /ledger -->"
 SHORT_ROWS, SHORT_COLUMNS = ["001", "022", "010", "020", "040"], ["exp", "question", "OOF MAE", "test MAE", "CPU s"]
 PUBLISHED_ONLY = Path("/nonexistent")  # as the outputs folder
+PARENT = f"ΔMAE to parent, OOF ({INTERVALS})"
 OTHERS = "Other tasks"
 ABOUT: Kinds = METRICS | {"metric": str, "unit": str}  # what is published of other tasks
 TITLES = {
@@ -34,13 +36,18 @@ TITLES = {
 def updated_readmes() -> dict[Path, str]:
     """Return each README and the text that it should have: all results in exp/, a few at the top."""
     tables = ledger_tables()
-    sections = {TITLES[track]: table for track, table in tables.items()}
+    sections = [f"### {TITLES[track]}\n\n{_n_differences(table)}\n\n{to_markdown(table)}" for track, table in tables.items()]
     if rows := other_rows(set().union(*(table["exp"] for table in tables.values()))):
-        sections[OTHERS] = pd.DataFrame(rows)
-    full = "\n\n".join(f"### {title}\n\n{to_markdown(table)}" for title, table in sections.items())
+        sections.append(f"### {OTHERS}\n\n{to_markdown(pd.DataFrame(rows))}")
+    full = "\n\n".join(sections)
     short = tables["closed"].set_index("exp", drop=False).loc[SHORT_ROWS, SHORT_COLUMNS]
     texts = {EXPERIMENTS / "README.md": full, ROOT / "README.md": to_markdown(short)}
     return {path: between_markers(path, text) for path, text in texts.items()}
+
+
+def _n_differences(table: pd.DataFrame) -> str:
+    n = int((table["Holm p"] != "").sum())
+    return f"{n} experiments are compared with a parent; Holm p is corrected for these {n} comparisons."
 
 
 def between_markers(path: Path, tables: str) -> str:
@@ -63,12 +70,12 @@ def ledger_tables() -> dict[str, pd.DataFrame]:
     if foreign := set(verdicts) - {name.removeprefix("exp") for name in anywhere}:
         raise ValueError(f"{VERDICTS}: verdicts on {sorted(foreign)}, which are not published")
     points = points_of(task, OUTPUTS, next(iter(members.values())))
-    rows = {
-        name: ledger_row(name, members, labels, points) | {"verdict": verdicts.get(name.removeprefix("exp"), "")}
-        for name in published
-    }
-    tracks = {name: track_of(name) for name in published}
-    return {track: pd.DataFrame([rows[name] for name in published if tracks[name] == track]) for track in TITLES}
+    tables = {}
+    for track in TITLES:
+        own = [name for name in published if track_of(name) == track]
+        rows = track_rows(own, members, labels, points)
+        tables[track] = pd.DataFrame([row | {"verdict": verdicts.get(row["exp"], "")} for row in rows])
+    return tables
 
 
 def read_verdicts() -> dict[str, str]:
@@ -109,15 +116,28 @@ def _question(name: str) -> str:
     return question_and_parent(name)[0].replace("|", "\\|")
 
 
-def ledger_row(name: str, members: dict[str, Predictions], labels: pd.Series, points: Points) -> dict[str, str]:
-    """Return one row of the ledger but for its verdict. members: the published experiments by name."""
+def track_rows(names: Sequence[str], members: dict[str, Predictions], labels: pd.Series, points: Points) -> list[dict[str, str]]:
+    """Return the rows of a track's ledger but for their verdicts. members: the published experiments by name."""
+    gains = [gain_to_parent(name, members) for name in names]
+    return [
+        ledger_row(name, members[name], labels, points) | {PARENT: str(gain or "")} | p_cells(gain, p)
+        for name, gain, p in zip(names, gains, holm_of(gains), strict=True)
+    ]
+
+
+def gain_to_parent(name: str, members: dict[str, Predictions]) -> Difference | None:
+    """Return the difference of an experiment to its parent, None if that is not published."""
     parent = question_and_parent(name)[1]
-    (row,) = score_rows([members[name]], labels, points)
-    gain = str(paired_difference(members[parent], members[name])) if parent in members else ""
+    return paired_difference(members[parent], members[name]) if parent in members else None
+
+
+def ledger_row(name: str, member: Predictions, labels: pd.Series, points: Points) -> dict[str, str]:
+    """Return an experiment's question, parent and scores."""
+    parent = question_and_parent(name)[1]
+    (row,) = score_rows([member], labels, points)
     return {
         "exp": name.removeprefix("exp"),
         "question": _question(name),
         "parent": parent.removeprefix("exp") if parent else "—",
         **score_cells(row),
-        "ΔMAE to parent, OOF (95%)": gain,
     }

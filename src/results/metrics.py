@@ -105,11 +105,13 @@ def bootstrap_score_interval(metric: MetricName, target: Values, pred: Values, o
 
 
 def score_difference(metric: MetricName, target: Values, pred: Values, other: Values) -> tuple[float, float, float]:
-    """Return score(other) - score(pred) and its 95% bootstrap interval over crystals."""
+    """Return score(other) - score(pred) and its 95% bootstrap interval over crystals; NaN if a score is undefined."""
     if metric == "mae":  # a mean over crystals, so their differences are enough
         difference = np.abs(other - target) - np.abs(pred - target)
         return float(difference.mean()), *bootstrap_interval(difference)
     value = METRICS[metric](target, other) - METRICS[metric](target, pred)
+    if np.isnan(value):
+        return value, value, value
     return value, *bootstrap_score_interval(metric, target, pred, other)
 
 

@@ -14,7 +14,7 @@ from src.data.rows import read_rows
 from src.data.task import MetricName, Task
 from src.paths import shown
 from src.results.blend import Blend, fit_blend, fixed_blend, normalized_weights, shared_folds, stack_oof, stack_test
-from src.results.comparison import difference_of_scores
+from src.results.difference import difference_of_scores
 from src.results.intervals import calibrate, scale_of
 from src.results.metrics import METRICS, check_targets
 from src.results.predictions import Predictions, find_predictions
@@ -87,7 +87,8 @@ def blend_target(
     e_form, fold = stack_oof(members)[0], members[0].oof["fold"].to_numpy()
     gain = difference_of_scores(e_form, without.nested_pred, blend.nested_pred, fold, task.metric)
     metric = METRICS[task.metric]
-    brings = f"{members[-1].name} brings {gain} {f'{task.unit} ' * metric.has_unit}(nested OOF {metric.text}, 95%)"
+    unit = f"{task.unit} " * metric.has_unit
+    brings = f"{members[-1].name} brings {gain} {unit}(nested OOF {metric.text}; 95% over crystals; over folds)"
     return Blended(task, column, members, blend, [brings])
 
 

@@ -1,7 +1,19 @@
-"""Published results, checked by training one fold again."""
+"""Published results, checked by training one fold again.
+
+On another type of machine rounding differs, training amplifies it, and the retrained model is another one of the same recipe.
+Its score says little: the MAE of a fold moves by up to 11%, and a tolerance of 10% accepts other experiments' folds too. What
+tells recipes apart is the distance of predictions row by row. On the test rows, the retrained model must be nearer to the
+published one than the published models of the other folds are: at most `NEARER` times as far. Measured on FLLA: retrained on a
+CPU without AVX-512, exp010 lies at 0.67 to 0.82, exp000 and exp022 (LightGBM) at 0.38 to 0.54 (23 folds, all accepted; by the
+mean and spread of exp010's, one in seventy would be refused). Of the published folds of other experiments 97.2% are refused, of
+other networks' 95.1%. Most of those accepted are of exp008, exp009, exp010, exp012, exp023 and exp027, which differ in five
+epochs of pre-training, in the number of epochs, or in knots. Without a test table the rows of the fold have to do, with their MAE
+as the unit: `OF_MAE` accepts the 23, and refuses 72% of other networks' folds.
+"""
 
 import os
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +25,7 @@ from src.data.load import load_task_data
 from src.data.task import Task
 from src.features.columns import data_key
 from src.paths import EXPERIMENTS, experiment_name, shown
-from src.results.folder import OOF_COLUMNS, RunDir, read_csv
+from src.results.folder import NO_TEST, OOF_COLUMNS, RunDir, read_csv
 from src.results.predictions import published_folder, same_data
 from src.runs import train
 from src.storage.files import read_json
@@ -21,7 +33,19 @@ from src.storage.names import METRICS
 from src.storage.remedy import remedy
 
 SAME_MACHINE = 1e-5  # largest difference of a row, in units of the spread of targets (about 1 eV/atom)
-OTHER_MACHINE = 0.10  # relative difference of the fold's MAE
+NEARER = 0.85  # largest distance on the test rows, in units of the mean distance of the other folds' models
+OF_MAE = 0.7  # largest distance on the fold's rows, in units of their MAE; for tasks without a test table
+
+
+@dataclass(frozen=True, eq=False)
+class FoldRows:
+    """Predictions of a fold's model.
+
+    valid: OOF_COLUMNS, the fold's own rows. test: (n_test,), by id; None if the task has no test table.
+    """
+
+    valid: pd.DataFrame
+    test: pd.Series | None
 
 
 def verify(number: str, fold: int, task: Task) -> tuple[bool, str]:
@@ -34,7 +58,6 @@ def verify(number: str, fold: int, task: Task) -> tuple[bool, str]:
     path = folder / "oof.csv.gz"
     if not path.is_file():
         raise FileNotFoundError(f"{name} is not published on task {task.label} ({path} is missing)")
-    published = read_csv(path, OOF_COLUMNS)
     metrics = read_json(folder / METRICS, {"data": str}, remedy(folder / METRICS))
     skip = bool(metrics.get("rows_left_out"))  # the first experiments do not say
     with tempfile.TemporaryDirectory() as temporary:
@@ -45,21 +68,48 @@ def verify(number: str, fold: int, task: Task) -> tuple[bool, str]:
             raise ValueError(f"{shown(folder)} was trained on other data than the tables in {shown(task.folder)}")
         where = ["--data", str(task.folder), "--target", task.target_column, "--outputs", temporary]
         train.main(EXPERIMENTS / name, [*where, "--folds", str(fold), *(["--skip-bad-rows"] if skip else [])])
-        retrained = RunDir(data.folder / name).valid(fold)
-    agrees, reason = verdict(published[published["fold"] == fold], retrained, task.unit)
+        run = RunDir(data.folder / name)
+        test = None if metrics.get(NO_TEST) else read_csv(run.fold(fold) / "test.csv", ["id", "e_form_pred"])
+        retrained = FoldRows(run.valid(fold), None if test is None else test.set_index("id")["e_form_pred"])
+    published, scatter = published_fold(folder, fold, not metrics.get(NO_TEST))
+    agrees, reason = verdict(published, retrained, scatter, task.unit)
     return agrees, f"{name} on {task.label}, fold {fold}: {reason}"
 
 
-def verdict(published: pd.DataFrame, retrained: pd.DataFrame, unit: str = "eV/atom") -> tuple[bool, str]:
-    """Return whether the retrained rows of a fold support the published ones, and why."""
-    pair = published.merge(retrained, on="id", suffixes=("", "_new"), validate="one_to_one")
-    if len(pair) != len(published) or len(pair) != len(retrained):
-        return False, f"the fold has {len(retrained)} crystals, {len(published)} are published"
-    largest = float(np.abs(pair["e_form_pred"] - pair["e_form_pred_new"]).max())
+def published_fold(folder: Path, fold: int, has_test: bool) -> tuple[FoldRows, float]:
+    """Return the published rows of a fold, and the mean distance of other folds' models to its model on the test rows.
+
+    Without a test table the second is infinite.
+    """
+    oof = read_csv(folder / "oof.csv.gz", OOF_COLUMNS)
+    valid = oof[oof["fold"] == fold]
+    if not has_test:
+        return FoldRows(valid, None), np.inf
+    column = f"fold_{fold}"
+    test = read_csv(folder / "test.csv.gz", ["id", column]).set_index("id").filter(regex=r"^fold_\d+$")
+    others = test.drop(columns=column)
+    return FoldRows(valid, test[column]), float(others.sub(test[column], axis=0).abs().to_numpy().mean())
+
+
+def verdict(published: FoldRows, retrained: FoldRows, scatter: float, unit: str = "eV/atom") -> tuple[bool, str]:
+    """Return whether the retrained rows of a fold support the published ones, and why.
+
+    scatter: mean distance of other folds' published models on the test rows, see `published_fold`.
+    """
+    pair = published.valid.merge(retrained.valid, on="id", suffixes=("", "_new"), validate="one_to_one")
+    if len(pair) != len(published.valid) or len(pair) != len(retrained.valid):
+        return False, f"the fold has {len(retrained.valid)} crystals, {len(published.valid)} are published"
+    apart = np.abs(pair["e_form_pred"] - pair["e_form_pred_new"]).to_numpy()
     old, new = (float(np.abs(pair["e_form"] - pair[column]).mean()) for column in ("e_form_pred", "e_form_pred_new"))
-    figures = f"largest difference {largest:.1e} {unit}; MAE {new:.4f}, published {old:.4f}"
-    if largest <= SAME_MACHINE * max(1.0, float(pair["e_form"].std())):
+    figures = f"largest difference {apart.max():.1e} {unit}; MAE {new:.4f}, published {old:.4f}"
+    if apart.max() <= SAME_MACHINE * max(1.0, float(pair["e_form"].std())):
         return True, f"same rows: {figures}"
-    if abs(new - old) <= OTHER_MACHINE * old:
-        return True, f"same score within {OTHER_MACHINE:.0%}, as on another type of machine: {figures}"
+    if published.test is None or retrained.test is None:
+        distance, unit_of_distance, limit, what = float(apart.mean()), old, OF_MAE, "the fold's MAE"
+    else:
+        distance = float((published.test - retrained.test.reindex(published.test.index)).abs().mean())
+        unit_of_distance, limit, what = scatter, NEARER, "that of other folds' models"
+    figures = f"mean difference {distance:.4f} {unit}, {limit:.0%} of {what} ({unit_of_distance:.4f}) is the limit; {figures}"
+    if distance <= limit * unit_of_distance:
+        return True, f"the same recipe, as on another type of machine: {figures}"
     return False, f"DIFFERENT: {figures}"

@@ -9,6 +9,7 @@ import torch
 from conftest import CRYSTALS, make_batch, random_rotation
 from pymatgen.core import Lattice, Structure
 from torch import Tensor
+from torch_geometric.nn.models import SchNet
 
 from src.config import (
     AlignnConfig,
@@ -22,10 +23,12 @@ from src.config import (
 )
 from src.config.networks import ReadoutName
 from src.data.crystal import Crystal
+from src.models.edges import orbit_edges
 from src.models.egnn import Egnn
 from src.models.nequip import EquivariantLinear, Nequip, edge_harmonics
 from src.models.network import make_network
 from src.models.radial import bessel_basis, polynomial_cutoff
+from src.models.schnet import Schnet
 from src.models.standardise import InputStatistics
 
 TIGHT = {"rtol": 0, "atol": 1e-9}
@@ -331,3 +334,30 @@ def _harmonics_of_wrong_parity(l_max: int, vec: Tensor) -> Tensor:
     sh = edge_harmonics(l_max, vec).clone()
     sh[:, 0] += vec.sum(dim=1).clamp(min=0)
     return sh
+
+
+def reference_schnet(ours: Schnet, edges: tuple[Tensor, Tensor]) -> SchNet:
+    """Return torch-geometric's SchNet with the weights of ours, whose element vectors are one-hot, on given edges and lengths."""
+    settings = {"num_gaussians": 20, "cutoff": GRAPH["r_max"], "readout": "mean", "interaction_graph": lambda *_: edges}
+    reference = SchNet(8, 8, len(ours.layers), **settings)
+    weights = {"embedding.weight": ours.embedding.weight.T[:100]}
+    weights |= {f"lin{i}.{kind}": getattr(ours.head[2 * i - 2], kind) for i in (1, 2) for kind in ("weight", "bias")}
+    for name, value in ours.layers.state_dict().items():
+        weights[f"interactions.{name}"] = value
+        if ".mlp." in name:  # their convolution holds it too
+            weights[f"interactions.{name.replace('.mlp.', '.conv.nn.')}"] = value
+    missing, unexpected = reference.double().load_state_dict(weights, strict=False)
+    assert missing == ["distance_expansion.offset"] and unexpected == []
+    return reference
+
+
+def test_schnet_on_reduced_graphs_is_torch_geometrics_on_full_ones() -> None:
+    torch.manual_seed(0)
+    graph = GraphConfig(r_max=GRAPH["r_max"])
+    ours = Schnet(RIVALS["schnet"], graph, torch.eye(119), 1.0).double()
+    full, reduced = (make_batch(list(CRYSTALS.values()), r_max=graph.r_max, symmetry=symmetry) for symmetry in (False, True))
+    reference = reference_schnet(ours, (orbit_edges(full), full.length[full.edge_length_index]))
+    expected = reference(full.orbit_z, torch.zeros(full.n_orbits, 3), full.orbit_batch)[:, 0]
+    assert expected.std() > 1e-3
+    torch.testing.assert_close(ours(full), expected, rtol=0, atol=1e-7)  # their Gaussians were placed in single precision
+    torch.testing.assert_close(ours(reduced), expected, rtol=0, atol=1e-6)  # symmetric positions differ by the search's tolerance

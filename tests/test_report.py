@@ -75,6 +75,8 @@ def test_the_report_stands_alone(data: TaskData, outputs: Path, where: list[str]
     assert html.count("data:image/png") == 10  # every picture but the drawings of crystals
     assert "test MAE" not in html
     assert "<td>LightGBM on composition alone: how far do chemical formulas go?</td><td>closed</td>" in html
+    report.main(["040", *where])  # an ensemble alone
+    assert "nothing to blend" in (outputs / "small" / "report.html").read_text(encoding="utf-8")
 
 
 def test_the_error_table_splits_the_error_out_of_fold_and_on_the_test_set(data: TaskData) -> None:

@@ -137,8 +137,11 @@ def worst_section(data: TaskData, described: pd.DataFrame, members: list[Predict
 
 
 def blend_section(members: list[Predictions], metric: MetricName, unit: str) -> tuple[Section, Blend, list[Predictions]]:
-    """Return weights and error correlations, the blend of all experiments that are not ensembles themselves, and these."""
-    singles = [member for member in members if not is_ensemble(member.name)]
+    """Return weights and error correlations, the blend of all experiments that are not ensembles themselves, and these.
+
+    If all are, the first stands for them.
+    """
+    singles = [member for member in members if not is_ensemble(member.name)] or members[:1]
     e_form, oof = stack_oof(singles)
     if len(singles) == 1:
         blend = fixed_blend(np.ones(1), oof)

@@ -22,8 +22,9 @@ test: .venv/installed  ## set up, check format, lint and types, run the tests
 report: .venv/installed  ## write one HTML page on all finished experiments: outputs/flla/report.html
 	$(PY) exp/report.py
 
-slow: .venv/installed  ## run the tests over the whole data set
-	$(PY) -m pytest -q -m "slow and not soak"
+slow: .venv/slow  ## run the tests over the whole data set, and those of the optional packages (CHGNet, Optuna, trackers, Ray, Dask)
+	$(PY) -m pytest -q -rs -m "slow and not soak"
+	$(PY) -m pytest -q -rs tests/test_chgnet.py tests/test_tune.py tests/test_tracker.py
 
 soak: .venv/installed  ## kill runs at random points and feed them the corpus of bad files; print the table of kills
 	$(PY) -m pytest -q tests/test_soak.py tests/test_faults.py tests/hostile
@@ -76,8 +77,8 @@ endif
 audit: .venv/lock  ## ask PyPI for known vulnerabilities of what requirements/all.lock installs; fails if PyPI does not answer
 	.venv/lock/bin/pip-audit --strict --disable-pip --require-hashes --requirement requirements/all.lock
 
-# the extras that two targets need, each on top of requirements.txt
-.venv/bench .venv/peers: .venv/%: .venv/installed pyproject.toml
+# the extras that three targets need, each on top of requirements.txt
+.venv/bench .venv/peers .venv/slow: .venv/%: .venv/installed pyproject.toml
 	$(PY) -m pip install --quiet -e ".[$*]"
 	touch $@
 

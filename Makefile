@@ -2,7 +2,7 @@ PYTHON ?= python3
 PY = .venv/bin/python
 .DELETE_ON_ERROR:
 LOCK ?= requirements/all.lock
-.PHONY: help locked lock audit run test report slow soak faithful bench gpu accuracy memory large peers clean
+.PHONY: help locked lock audit run test report slow soak mutants faithful bench gpu accuracy memory large peers clean
 
 run: .venv/installed  ## set up, train exp001 and exp000 on the embedded data, write a submission, print the table
 	$(PY) exp/exp001/train.py
@@ -29,6 +29,9 @@ slow: .venv/slow  ## run the tests over the whole data set, and those of the opt
 soak: .venv/installed  ## kill runs at random points and feed them the corpus of bad files; print the table of kills
 	$(PY) -m pytest -q tests/test_soak.py tests/test_faults.py tests/hostile
 	cat outputs/soak.md
+
+mutants: .venv/installed  ## put seeded faults into a copy of src, one by one: the tests must find each; ONLY=blend (part of a path) or ONLY=17, JOBS=2
+	$(PY) tests/mutants/run.py $(if $(ONLY),--only $(ONLY)) $(if $(JOBS),--jobs $(JOBS))
 
 faithful: .venv/bench  ## load the weights of an official NequIP into ours and compare energies
 	$(PY) tests/bench/faithful.py

@@ -2,7 +2,7 @@ PYTHON ?= python3
 PY = .venv/bin/python
 .DELETE_ON_ERROR:
 LOCK ?= requirements/all.lock
-.PHONY: help locked lock audit run test report slow soak faithful bench gpu accuracy memory large peers clean
+.PHONY: help locked lock audit run test report slow soak mutants faithful bench gpu accuracy memory large peers clean
 
 run: .venv/installed  ## set up, train exp001 and exp000 on the embedded data, write a submission, print the table
 	$(PY) exp/exp001/train.py
@@ -22,12 +22,16 @@ test: .venv/installed  ## set up, check format, lint and types, run the tests
 report: .venv/installed  ## write one HTML page on all finished experiments: outputs/flla/report.html
 	$(PY) exp/report.py
 
-slow: .venv/installed  ## run the tests over the whole data set
-	$(PY) -m pytest -q -m "slow and not soak"
+slow: .venv/slow  ## run the tests over the whole data set, and those of the optional packages (CHGNet, Optuna, trackers, Ray, Dask)
+	$(PY) -m pytest -q -rs -m "slow and not soak"
+	$(PY) -m pytest -q -rs tests/test_chgnet.py tests/test_tune.py tests/test_tracker.py
 
 soak: .venv/installed  ## kill runs at random points and feed them the corpus of bad files; print the table of kills
 	$(PY) -m pytest -q tests/test_soak.py tests/test_faults.py tests/hostile
 	cat outputs/soak.md
+
+mutants: .venv/installed  ## put seeded faults into a copy of src, one by one: the tests must find each; ONLY=blend (part of a path) or ONLY=17, JOBS=2
+	$(PY) tests/mutants/run.py $(if $(ONLY),--only $(ONLY)) $(if $(JOBS),--jobs $(JOBS))
 
 faithful: .venv/bench  ## load the weights of an official NequIP into ours and compare energies
 	$(PY) tests/bench/faithful.py
@@ -76,8 +80,8 @@ endif
 audit: .venv/lock  ## ask PyPI for known vulnerabilities of what requirements/all.lock installs; fails if PyPI does not answer
 	.venv/lock/bin/pip-audit --strict --disable-pip --require-hashes --requirement requirements/all.lock
 
-# the extras that two targets need, each on top of requirements.txt
-.venv/bench .venv/peers: .venv/%: .venv/installed pyproject.toml
+# the extras that three targets need, each on top of requirements.txt
+.venv/bench .venv/peers .venv/slow: .venv/%: .venv/installed pyproject.toml
 	$(PY) -m pip install --quiet -e ".[$*]"
 	touch $@
 

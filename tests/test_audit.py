@@ -40,6 +40,14 @@ def test_other_structures_of_a_formula_and_other_formulas_of_a_structure_are_no_
     assert duplicate_groups(table_of([rock_salt(5.6)], "train"), table_of([caesium_chloride, rock_salt(5.6, 35)], "test")) == []
 
 
+def test_crystals_of_one_formula_and_one_space_group_are_duplicates_only_if_they_match() -> None:
+    known = CRYSTALS["triclinic"]
+    moved = Crystal(known.lattice, np.random.default_rng(5).random((known.n_atoms, 3)), known.atomic_numbers)
+    assert duplicate_groups(table_of([known], "train"), table_of([moved], "test")) == []
+    (group,) = duplicate_groups(table_of([known, moved], "train"), table_of([known], "test"))
+    assert set(group["id"]) == {"train-0", "test-0"}
+
+
 def random_crystals(n: int, a: float, seed: int) -> list[Crystal]:
     rng = np.random.default_rng(seed)
     return [rock_salt(a + rng.random(), int(rng.choice([9, 17, 35, 53]))) for _ in range(n)]

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import CRYSTALS, small_table
+from pymatgen.core import Lattice, Structure
 from sklearn.linear_model import LinearRegression
 
 from src.config import FoldConfig, TargetConfig
@@ -74,12 +75,19 @@ def test_a_bad_row_is_refused_by_id_and_reason_or_left_out_when_asked(task_folde
     assert len(read_changed(task_folder, change, skip_bad_rows=True).ids) == 39
 
 
-def test_disordered_sites_are_refused(task_folder: Path) -> None:
+@pytest.mark.parametrize("occupancy", ["0.5", "0"])  # pymatgen would leave a site of occupancy 0 out
+def test_disordered_sites_are_refused(task_folder: Path, occupancy: str) -> None:
     raw = pd.read_csv(read_task(task_folder).path("train"))
-    half = raw.loc[3, "cif"].replace("0.00000000  1\n", "0.00000000  0.5\n", 1)
-    assert half != raw.loc[3, "cif"]
-    with pytest.raises(ValueError, match="disordered"):
-        read_changed(task_folder, {"cif": half})
+    changed = raw.loc[3, "cif"].replace("0.00000000  1\n", f"0.00000000  {occupancy}\n", 1)
+    assert changed != raw.loc[3, "cif"]
+    with pytest.raises(ValueError, match=f"disordered site .*: occupancy {occupancy}, must be 1"):
+        read_changed(task_folder, {"cif": changed})
+
+
+def test_atoms_that_coincide_across_a_face_of_the_cell_are_refused() -> None:
+    structure = Structure(Lattice.cubic(4), ["Na", "Cl"], [[0, 0, 0.01], [0, 0, 0.99]])
+    with pytest.raises(ValueError, match=r"coincident atoms: 1 and 2 are 0.08 Angstrom apart"):
+        Crystal.from_structure(structure)
 
 
 def test_every_bad_row_is_named(task_folder: Path) -> None:
@@ -150,8 +158,8 @@ def test_folds_are_a_partition_into_equal_parts(scheme: str) -> None:
 
 
 def test_stratified_folds_hold_every_bin_evenly() -> None:
-    e_form = np.sort(np.random.default_rng(0).normal(size=600))
-    fold = assign_folds(e_form, np.ones((600, N_ELEMENTS), dtype=np.int64), FoldConfig())
+    e_form = np.random.default_rng(0).normal(size=600)
+    fold = assign_folds(e_form, np.ones((600, N_ELEMENTS), dtype=np.int64), FoldConfig())[np.argsort(e_form)]
     per_bin = np.array([np.bincount(fold[i * 100 : (i + 1) * 100], minlength=10) for i in range(6)])
     assert per_bin.min() >= 9 and per_bin.max() <= 11
 

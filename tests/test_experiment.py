@@ -34,6 +34,7 @@ from src.learners.learner import Learner, Watched, write_learner
 from src.learners.make import LEARNERS
 from src.paths import EXPERIMENTS, ROOT
 from src.results import predictions as results
+from src.results.folder import check_score
 from src.results.predictions import find_predictions
 from src.runs import experiment
 from src.runs.experiment import run_experiment
@@ -82,6 +83,7 @@ def test_a_run_covers_every_crystal_once_and_scores_what_it_wrote(task_folder: P
     assert metrics["oof_mae"] == pytest.approx(np.abs(oof["e_form"] - oof["e_form_pred"]).mean())
     per_fold = oof.assign(error=np.abs(oof["e_form"] - oof["e_form_pred"])).groupby("fold")["error"].mean()
     np.testing.assert_allclose(metrics["fold_maes"], per_fold)
+    assert metrics["fold_mae_sd"] == pytest.approx(per_fold.std(ddof=1))
     np.testing.assert_allclose(test["e_form_pred"], test[[f"fold_{k}" for k in range(4)]].mean(axis=1))
     assert json.loads((outputs(task_folder) / "metrics.json").read_text()) == metrics
 
@@ -137,6 +139,19 @@ def test_a_new_learner_is_a_class_and_one_line_of_the_registry(task_folder: Path
         others = oof.loc[oof["fold"] != k, "e_form"]
         np.testing.assert_allclose(rows["e_form_pred"], others.mean())
     assert metrics["n_parameters"] == 1
+
+
+def test_every_fold_trains_with_a_seed_of_its_own(task_folder: Path) -> None:
+    run(task_folder, replace(GBDT, seed=5))
+    saved = [json.loads((outputs(task_folder) / f"fold_{k}" / "learner.json").read_text()) for k in range(4)]
+    assert [learner["seed"] for learner in saved] == [5, 6, 7, 8]
+
+
+def test_rows_that_do_not_have_the_stored_score_are_refused() -> None:
+    rows = pd.DataFrame({"e_form": [0.0, 1.0], "e_form_pred": [0.1, 0.8]})
+    check_score(Path("oof.csv"), rows, 0.15)
+    with pytest.raises(ValueError, match=r"oof.csv: its rows have an MAE of 0.150000, metrics.json says 0.150100"):
+        check_score(Path("oof.csv"), rows, 0.1501)
 
 
 def test_finished_folds_are_not_trained_again(task_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,7 +286,7 @@ def test_a_submission_is_scored_by_its_ids(task_folder: Path, where: list[str], 
     written = pd.read_csv(file)
     labels = pd.read_csv(task_folder / "test_labels.csv.gz").set_index("id")["formation_energy_per_atom"]
     mae = np.abs(written.set_index("id")["formation_energy_per_atom"] - labels).mean()
-    written[::-1].to_csv(file, index=False)
+    written.loc[[3, 5, 0, 1, 4, 2]].to_csv(file, index=False)
     compare.main(["--submission", str(file), *where])
     assert f"test MAE {mae:.4f}" in capsys.readouterr().out
     written[1:].to_csv(file, index=False)

@@ -98,3 +98,18 @@ def test_settings_out_of_range_are_refused() -> None:
     for change in ({"members": ()}, {"outlier_fraction": 0.5}, {"n_inner_folds": 1}):
         with pytest.raises(ValueError, match=f"GbdtEnsembleConfig.{next(iter(change))}=.*: must"):
             replace(GbdtEnsembleConfig(MEMBERS), **change)
+
+
+def test_another_seed_gives_other_trees_and_the_same_seed_the_same_ones(tmp_path: Path) -> None:
+    predicted = []
+    for seed in (1, 1, 2):
+        model = GbdtLearner(MEMBERS[1], seed)
+        model.fit(INPUTS[TRAIN], TARGET[TRAIN], tmp_path)
+        predicted.append(model.predict(INPUTS[VALID]))
+    np.testing.assert_array_equal(predicted[0], predicted[1])
+    assert np.abs(predicted[0] - predicted[2]).max() > 1e-3
+
+
+def test_rows_of_tables_come_in_the_order_that_is_asked_for() -> None:
+    rows = np.array([7, 2, 5])
+    np.testing.assert_array_equal(INPUTS[rows].matrix(("b", "a")), X[rows][:, [2, 0, 1]])

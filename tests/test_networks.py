@@ -23,13 +23,14 @@ from src.config import (
 )
 from src.config.networks import ReadoutName
 from src.data.crystal import Crystal
+from src.models.cgcnn import WeightedCGConv
 from src.models.edges import orbit_edges
 from src.models.egnn import Egnn
 from src.models.nequip import EquivariantLinear, Nequip, edge_harmonics
 from src.models.network import make_network
 from src.models.radial import bessel_basis, polynomial_cutoff
 from src.models.schnet import Schnet
-from src.models.standardise import InputStatistics
+from src.models.standardise import InputStatistics, Standardise
 
 TIGHT = {"rtol": 0, "atol": 1e-9}
 GRAPH = {"r_max": 4.5, "l_max": 2, "r_angle": 3.3}
@@ -168,6 +169,32 @@ def test_the_reduced_graph_gives_the_full_cells_output_with_features_of_atoms_an
         out.append(model(batch).detach())
     torch.testing.assert_close(out[0], out[1], rtol=0, atol=1e-6)
     assert (out[0] - out[2]).abs().item() > 1e-5
+
+
+def test_additional_features_are_cut_off_at_five_standard_deviations() -> None:
+    statistics = torch.tensor([[1.0, 2.0], [2.0, 0.5]])
+    values = torch.tensor([[1 + 2 * 100.0, 2 - 0.5 * 100.0], [1 + 2 * 4.5, 2 - 0.5 * 4.5]])
+    (found,) = Standardise(statistics, "global features")(values)
+    torch.testing.assert_close(found, torch.tensor([[5.0, -5.0], [4.5, -4.5]]))
+
+
+def test_a_message_of_cgcnn_is_a_gate_times_a_core() -> None:
+    """Equation 5 of Xie and Grossman, times the weight of the edge."""
+    torch.manual_seed(0)
+    layer = WeightedCGConv(4, 3)
+    x_i, x_j, edge, weight = torch.randn(6, 4), torch.randn(6, 4), torch.randn(6, 3), torch.rand(6, 1)
+    z = torch.cat([x_i, x_j, edge], dim=1)
+    expected = layer.lin_f(z).sigmoid() * torch.nn.functional.softplus(layer.lin_s(z)) * weight
+    torch.testing.assert_close(layer.message(x_i, x_j, edge, weight), expected)
+
+
+def test_a_displacement_of_the_whole_crystal_changes_nothing_in_egnn() -> None:
+    layer, batch = make_egnn().layers[0], make_batch([CRYSTALS["quartz"]], **GRAPH, symmetry=False)
+    h, strength = torch.randn(batch.n_orbits, 8).double(), torch.ones(len(batch.edge_vec)).double()
+    everywhere = torch.tensor([0.1, -0.2, 0.3]).double().expand(batch.n_orbits, 3)
+    before, after = (layer(h, start, strength, batch) for start in (torch.zeros_like(everywhere), everywhere))
+    torch.testing.assert_close(after[0], before[0], **TIGHT)
+    torch.testing.assert_close(after[1], before[1] + everywhere, **TIGHT)
 
 
 def test_displacements_matter_in_egnn() -> None:

@@ -29,7 +29,9 @@ from src.paths import DEFAULT_TASK, EXPERIMENTS, ROOT
 from src.predict import Predictor
 from src.results import predictions as results
 from src.results.blend import fixed_blend, stack_oof
+from src.results.folder import RunDir
 from src.results.intervals import calibrate, scale_of
+from src.results.models import publish_models
 from src.results.predictions import find_predictions
 from src.results.surroundings import points_of
 from src.runs.experiment import run_experiment
@@ -365,6 +367,15 @@ def test_damaged_published_models_are_refused_with_the_remedy(task: Path, tmp_pa
     (published / file).write_bytes(content[: len(content) // 2])
     with pytest.raises(ValueError, match=rf"{Path(file).name} is damaged .*git checkout"):
         Predictor.load("010", task=task, outputs=tmp_path / "nowhere")
+
+
+def test_weights_that_were_changed_after_the_training_are_not_published(task: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(task.parent / "outputs" / "small" / "exp010", tmp_path / "exp010")
+    path = run / "fold_3" / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"\1")
+    with pytest.raises(ValueError, match=r"fold_3/model.safetensors was changed: its SHA-256"):
+        publish_models(RunDir(run), RunDir(tmp_path / "published"), FOLDS.n_folds)
+    assert not (tmp_path / "published").exists()
 
 
 def test_models_that_are_not_there_are_asked_for(task: Path, tmp_path: Path, published: Path) -> None:

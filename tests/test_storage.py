@@ -1,4 +1,4 @@
-"""Laws of src/storage/cache.py."""
+"""Laws of src/storage."""
 
 import logging
 import os
@@ -6,11 +6,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from faults import ENV, processes_of_group, wait_for
 
 from src.storage import cache
 from src.storage.cache import cache_key, cached, file_key, in_chunks
+from src.storage.files import locked, write_atomic
+from src.storage.id_table import read_id_table
+from src.storage.ragged import RaggedStore
 
 
 def read_whole(path: Path) -> str:
@@ -94,3 +99,36 @@ def test_workers_that_compute_chunks_end_with_their_parent(tmp_path: Path) -> No
     run.kill()
     run.wait()
     wait_for(lambda: not processes_of_group(run.pid), seconds=10)
+
+
+def test_a_file_is_replaced_and_never_written_into(tmp_path: Path) -> None:
+    """Whoever has the old file open keeps it whole."""
+    path, still_open = tmp_path / "file", tmp_path / "link"
+    write_atomic(path, b"old")
+    os.link(path, still_open)
+    write_atomic(path, b"new")
+    assert (path.read_bytes(), still_open.read_bytes()) == (b"new", b"old")
+
+
+def test_a_store_with_a_changed_byte_is_refused(tmp_path: Path) -> None:
+    RaggedStore.from_items({"x": "row"}, [{"x": np.arange(10)}]).save(tmp_path / "store")
+    path = tmp_path / "store" / "x.npy"
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(ValueError, match=r"x.npy was changed or cut off"):
+        RaggedStore.open(tmp_path / "store")
+
+
+def test_a_table_of_results_has_every_id_once(tmp_path: Path) -> None:
+    path = tmp_path / "oof.csv"
+    pd.DataFrame({"id": ["a", "b", "a"], "e_form_pred": [1.0, 2.0, 3.0]}).to_csv(path, index=False)
+    with pytest.raises(ValueError, match=r"oof.csv: 'a' is duplicated; restore it"):
+        read_id_table(path, ["id", "e_form_pred"], "restore it")
+
+
+def test_a_lock_is_held_once_and_its_holder_is_named(tmp_path: Path) -> None:
+    path = tmp_path / ".lock"
+    with locked(path, "busy"), pytest.raises(ValueError, match=rf"^busy \(process {os.getpid()} on "), locked(path, "busy"):
+        pytest.fail("two hold it")
+    with locked(path, "busy"):  # free again
+        pass

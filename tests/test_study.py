@@ -34,6 +34,8 @@ def test_a_study_trains_its_folds_only_and_goes_on_where_it_was_left(
     assert sorted(path.name for path in (study / "plain").glob("fold_*")) == ["fold_0", "fold_2"]
     predictions, table = pd.read_csv(study / "predictions.csv"), pd.read_csv(study / "table.csv")
     assert set(predictions["fold"]) == {0, 2} and predictions["id"].is_unique
+    of_folds = pd.concat([pd.read_csv(study / "plain" / f"fold_{k}" / "valid.csv") for k in (0, 2)]).set_index("id")
+    np.testing.assert_array_equal(predictions["plain"], of_folds.loc[predictions["id"], "e_form_pred"])
     error = (predictions["plain"] - predictions["e_form"]).abs().mean()
     assert table.loc[0, "mae"] == pytest.approx(error) and table.loc[0, "delta"] == 0
     monkeypatch.setattr(results, "EXPERIMENTS", tmp_path / "exp")

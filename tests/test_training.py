@@ -39,7 +39,7 @@ from src.learners.learner import Watched
 from src.learners.make import make_learner
 from src.learners.pretraining import pretrain
 from src.learners.svr import SvrLearner
-from src.learners.training import Training, make_optimizer, make_schedule, seed_everything
+from src.learners.training import Training, energy_loss, make_optimizer, make_schedule, seed_everything
 from src.models.derivatives import energy_and_derivatives
 from src.models.network import make_network
 from src.storage.ragged import RaggedStore
@@ -205,7 +205,10 @@ def test_bfloat16_pretrains_with_forces_too(inputs: GraphInputs, tmp_path: Path)
     assert 0 < np.abs(full - short).max() < 0.1 * full.std()
 
 
-def test_tensorfloat32_is_asked_for_during_training_steps_alone(inputs: GraphInputs, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("precision", "asked_for"), [("tf32", "high"), ("float32", "highest")])
+def test_tensorfloat32_is_asked_for_during_training_steps_of_this_precision_alone(
+    inputs: GraphInputs, tmp_path: Path, precision: Precision, asked_for: str
+) -> None:
     seen = []
     network_loss = Training.train_epoch
 
@@ -216,8 +219,8 @@ def test_tensorfloat32_is_asked_for_during_training_steps_alone(inputs: GraphInp
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Training, "train_epoch", seeing)
-        trained(inputs, tmp_path / "a", precision="tf32", n_epochs=1)
-    assert set(seen) == {"high"} and torch.get_float32_matmul_precision() == "highest"
+        trained(inputs, tmp_path / "a", precision=precision, n_epochs=1)
+    assert set(seen) == {asked_for} and torch.get_float32_matmul_precision() == "highest"
 
 
 @pytest.mark.slow
@@ -312,6 +315,63 @@ def test_the_schedule_warms_up_to_the_peak_and_anneals_to_zero() -> None:
     assert rates[0] < 2e-3 and rates[-1] < 1e-5 and (np.diff(rates[12:]) < 0).all()
 
 
+@pytest.mark.parametrize("optimizer", ["lion", "adamw"])
+def test_a_step_without_a_gradient_only_decays_the_weights(optimizer: str) -> None:
+    layer = torch.nn.Linear(3, 2, bias=False)
+    before = layer.weight.detach().clone()
+    layer.weight.grad = torch.zeros_like(layer.weight)
+    make_optimizer(layer, config(optimizer=optimizer, lr=0.1, weight_decay=0.2).training).step()
+    torch.testing.assert_close(layer.weight.detach(), before * (1 - 0.1 * 0.2))
+
+
+def test_no_step_is_made_with_a_larger_gradient_than_the_settings_allow(tmp_path: Path) -> None:
+    steep = lambda network, batch, target: 100 * (network(batch).squeeze(1) - target).abs().mean()
+    training = Training(torch.nn.Linear(1, 1), config(clip_norm=0.25, n_epochs=1).training, 0, 8, steep)
+    norms: list[float] = []
+    training.optimizer.register_step_pre_hook(lambda *_: norms.append(training.parameters.values.grad.norm().item()))
+    training.run(lambda rows: torch.ones(len(rows), 1), torch.full((8,), 2.0), tmp_path, lambda model: 0.0)
+    assert norms == pytest.approx([0.25] * 3, rel=1e-4)
+
+
+@pytest.mark.parametrize(("loss", "of_errors"), [("l1", (0.05, 2.0)), ("huber", (0.05**2 / 2, 0.1 * (2.0 - 0.05)))])
+def test_the_loss_is_the_one_that_the_settings_name(loss: str, of_errors: tuple[float, float]) -> None:
+    """The knee of Huber's loss is at a tenth of the target's scale."""
+    target = torch.tensor([1.0, -3.0])
+    energy = target + torch.tensor([0.05, -2.0])
+    measure = energy_loss(config(loss=loss).training)
+    assert measure(energy, target).item() == pytest.approx(np.mean(of_errors))
+    torch.testing.assert_close(measure(torch.stack([energy, target]), target), torch.tensor([np.mean(of_errors), 0]).float())
+
+
+def test_every_seed_and_every_epoch_has_an_order_of_its_own() -> None:
+    orders = {}
+    for seed, epoch in [(0, 0), (0, 1), (1, 0)]:
+        training = Training(torch.nn.Linear(1, 1), config().training, seed, 20)
+        orders[seed, epoch] = tuple(np.concatenate(list(training.epoch_order(epoch))).tolist())
+    assert len(set(orders.values())) == 3
+    assert all(sorted(order) == list(range(20)) for order in orders.values())
+
+
+def test_random_numbers_go_on_where_the_checkpoint_left_them() -> None:
+    training = Training(torch.nn.Linear(3, 2), config().training, 0, 9)
+    state = training.state()
+    expected = torch.rand(5)
+    torch.manual_seed(123)
+    training.load_state(state)
+    assert torch.equal(torch.rand(5), expected)
+
+
+def test_weights_that_were_changed_after_they_were_saved_are_refused(tmp_path: Path) -> None:
+    learner = make_learner(TREES)
+    inputs = learner.prepare_inputs(EVERY_CRYSTAL, "test", tmp_path / "cache", 1)
+    learner.fit(inputs, TARGET, tmp_path)
+    learner.save(tmp_path)
+    path = tmp_path / "model.txt"
+    path.write_bytes(path.read_bytes() + b"\n")
+    with pytest.raises(ValueError, match=r"model.txt is damaged or was changed: its SHA-256"):
+        type(learner).load(tmp_path)
+
+
 PRETRAINING = PretrainingConfig(n_epochs=3, force_weight=1.0, virial_weight=0.1)
 
 
@@ -337,6 +397,20 @@ def test_pretraining_makes_forces_and_virials_small(inputs: GraphInputs, tmp_pat
         left[force_weight, virial_weight] = tuple(x.detach().square().mean().item() for x in found[1:])
     (force, virial), (force_after, _), (_, virial_after) = left.values()
     assert force_after < force / 4 and virial_after < virial / 4
+
+
+def test_pretraining_hands_over_its_averaged_weights(inputs: GraphInputs, tmp_path: Path) -> None:
+    """The network that is watched is the averaged one."""
+    seed_everything(0)
+    model = make_network(config().network, config().graph, torch.randn(119, 5), 20.0)
+    watched: list[torch.nn.Module] = []
+    target = torch.tensor(TARGET).float()
+    pretrain(
+        model, PRETRAINING, config().training, 0, lambda rows: inputs.batch(rows, "cpu"), target, tmp_path,
+        lambda averaged: watched.append(averaged) or 0.0, inputs.n_edges,
+    )  # fmt: skip
+    for (name, found), wanted in zip(model.named_parameters(), watched[-1].parameters(), strict=True):
+        assert torch.equal(found, wanted), name
 
 
 @pytest.mark.parametrize("stage", ["pretraining", "training"])

@@ -110,6 +110,11 @@ def test_every_declared_knob_is_one_of_the_config_and_its_source_gives_it_back(n
     assert found["CONFIG"] == config
 
 
+def test_a_knob_is_set_by_its_path_and_no_other_one_changes() -> None:
+    expected = replace(TREES, seed=3, learner=replace(TREES.learner, num_leaves=7))
+    assert with_knobs(TREES, {"learner.num_leaves": 7, "seed": 3}) == expected
+
+
 def test_without_ranges_or_without_optuna_the_message_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no ranges are declared for BlendConfig"):
         ranges(ExperimentConfig(learner=BlendConfig(("001", "003"))))

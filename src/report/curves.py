@@ -71,9 +71,10 @@ def training_sizes(table: pd.DataFrame, metric: str, label: str) -> plt.Figure:
         axis.plot(n_train, score, "o", color=shades[i])
         axis.plot(n_train, factor * n_train**slope, LINES[i % len(LINES)], color=shades[i], label=f"{name}: slope {slope:.2f}")
     axis.set(xscale="log", yscale="log", xlabel="training crystals", ylabel=label)
-    for ticks in (axis.xaxis, axis.yaxis):
-        ticks.set_major_formatter("{x:g}")
-        ticks.set_minor_formatter("{x:.2g}")
-    axis.tick_params(which="minor", labelsize=7)
+    sizes = sorted(set(table["n_train"]))
+    axis.set_xticks(sizes, [f"{size:,.0f}" for size in sizes])
+    axis.set_xticks([], minor=True)
+    axis.yaxis.set_major_formatter("{x:g}")
+    axis.yaxis.set_minor_formatter("{x:.2g}")
     axis.legend(frameon=False)
     return figure

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -201,15 +201,19 @@ class Predictor:
         first, second = (self._predict(part, cache) for part in (found[:half], found[half:]))
         return np.concatenate([first[0], second[0]]), np.concatenate([first[1], second[1]]), first[2] + second[2]
 
+    @cached_property
+    def _around(self) -> tuple[Surroundings, Values]:
+        """The neighbours of the training crystals that are considered, and the errors of these."""
+        rows = considered(self.fold)
+        return Surroundings.of(self.training.coordinates(self.training.known)[rows], self.fold[rows]), self.residual[rows]
+
     def _summary(self, pred: Values, within: Values, alike: Likeness) -> Values:
         """Return prediction, lower, upper and spread, (n_rows, 4). pred, within: (n_rows, n_folds)."""
-        known, new = (self.training.coordinates(x).astype(np.float64) for x in (self.training.known, alike))
-        rows = considered(len(known))
-        residual, fold = self.residual[rows], self.fold[rows]
-        own, of_new = Surroundings.of(known[rows], fold, new).difficulty(residual)
+        around, residual = self._around
+        own, of_new = around.with_new(self.training.coordinates(alike)).difficulty(residual)
         mean = pd.DataFrame(pred).mean(axis=1).to_numpy()  # as test.csv is averaged, to the last bit
         spread = np.sqrt((within**2).mean(axis=1) + pred.var(axis=1))
-        bounds = merged_bounds(residual, own, fold, self.scale.forward(pred), of_new)
+        bounds = merged_bounds(residual, own, around.fold, self.scale.forward(pred), of_new)
         return np.stack([mean, *map(self.scale.back, bounds), spread], axis=1)
 
 

@@ -116,7 +116,8 @@ def test_the_table_says_what_was_fitted() -> None:
     assert [line.split("  ")[0] for line in fitted[-2:]] == ["blend, nested", "blend, naive"]
 
 
-POINTS = Points(pd.DataFrame(np.random.default_rng(9).normal(size=(N + N_TEST, 2)), index=[f"x-{j}" for j in range(N + N_TEST)]))
+IDS = [f"x-{j}" for j in range(N + N_TEST)]
+POINTS = Points(*(pd.DataFrame(np.random.default_rng(9).normal(size=(len(ids), 2)), index=ids) for ids in (IDS[:N], IDS[N:])))
 
 
 def intervals_of(members: list[Predictions]) -> Intervals:

@@ -11,13 +11,14 @@ from src.data.domain import TRANSFORMS
 from src.results.blend import fixed_blend, stack_oof
 from src.results.intervals import Intervals, Scale, calibrate, merged_bounds, oof_half_width, scale_of
 from src.results.predictions import Predictions
-from src.results.surroundings import N_NEIGHBORS, Points, Surroundings
+from src.results.surroundings import N_KNOWN, N_NEIGHBORS, Points, Surroundings, considered
 
 N, N_NEW, N_FOLDS = 1000, 2000, 5
 FOLD = np.arange(N) % N_FOLDS
 LOG = Scale.of(["log"])
 RNG = np.random.default_rng(5)
-NOWHERE = Points(pd.DataFrame(RNG.normal(size=(N + N_NEW, 2)), index=[f"x-{i}" for i in range(N + N_NEW)]))  # says nothing
+IDS = [f"x-{i}" for i in range(N + N_NEW)]
+NOWHERE = Points(*(pd.DataFrame(RNG.normal(size=(len(ids), 2)), index=ids) for ids in (IDS[:N], IDS[N:])))  # says nothing
 
 
 def lognormal(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -29,7 +30,7 @@ def lognormal(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def member(name: str, truth: np.ndarray, pred: np.ndarray) -> Predictions:
-    ids = np.array([f"x-{i}" for i in range(len(truth))])
+    ids = np.array(IDS)
     oof = pd.DataFrame({"id": ids[:N], "fold": FOLD, "e_form": truth[:N], "e_form_pred": pred[np.arange(N), FOLD]})
     test = pd.DataFrame(pred[N:], columns=[f"fold_{k}" for k in range(N_FOLDS)])
     return Predictions(name, Path(), oof, test.assign(id=ids[N:], e_form_pred=test.mean(axis=1)), {})
@@ -49,8 +50,8 @@ def hard_and_easy(seed: int = 0) -> tuple[Predictions, np.ndarray, np.ndarray, P
     size = np.where(hard, 1.0, 0.1)
     truth = rng.normal(size=n)
     pred = truth[:, None] + size[:, None] * (rng.normal(size=(n, 1)) + 0.3 * rng.normal(size=(n, N_FOLDS)))
-    points = pd.DataFrame(rng.normal(size=(n, 2)) + 10 * hard[:, None], index=[f"x-{i}" for i in range(n)])
-    return member("exp900", truth, pred), truth[N:], hard[N:], Points(points)
+    points = pd.DataFrame(rng.normal(size=(n, 2)) + 10 * hard[:, None], index=IDS)
+    return member("exp900", truth, pred), truth[N:], hard[N:], Points(points[:N], points[N:])
 
 
 def covered(found: Intervals, truth: np.ndarray) -> np.ndarray:
@@ -95,6 +96,27 @@ def test_a_row_has_the_same_interval_whatever_else_is_in_the_file() -> None:
         part = intervals_of(one_with(one, np.array(ids)), points, Scale(), ids)
         np.testing.assert_array_equal(part.lower, whole.lower[rows])
         np.testing.assert_array_equal(part.upper, whole.upper[rows])
+
+
+def test_a_test_row_with_the_id_of_a_training_row_is_another_crystal() -> None:
+    """Both tables of many tasks number their rows from 0."""
+    one, _, _, points = hard_and_easy()
+    before = intervals_of(one, points, Scale())
+    renamed = {new: old for new, old in zip(IDS[N:], IDS[:N] + IDS[N : 2 * N], strict=True)}
+    test = one.test.assign(id=one.test["id"].map(renamed))
+    after = intervals_of(
+        Predictions(one.name, one.source, one.oof, test, {}), Points(points.train, points.test.rename(renamed)), Scale()
+    )
+    np.testing.assert_array_equal(after.lower, before.lower)
+
+
+def test_of_many_training_crystals_a_choice_is_considered_that_has_those_of_every_fold() -> None:
+    fold = np.zeros(8 * N_KNOWN, dtype=np.int64)
+    fold[-5_010:-10], fold[-10:] = 1, 2
+    rows = considered(fold)
+    assert len(set(rows)) == N_KNOWN and (np.diff(rows) > 0).all()
+    assert (fold[rows] == 2).sum() == 10 and (fold[rows] == 1).sum() == pytest.approx(625, abs=80)
+    np.testing.assert_array_equal(considered(fold[:N_KNOWN]), np.arange(N_KNOWN))
 
 
 def test_the_errors_of_a_fold_have_no_influence_on_the_widths_that_it_is_judged_with() -> None:
@@ -148,7 +170,7 @@ def test_folds_too_small_for_the_level_share_their_errors_and_too_few_rows_are_r
 def test_difficulty_is_the_mean_error_of_the_nearest_crystals_of_other_folds() -> None:
     rng = np.random.default_rng(2)
     known, new, fold, error = rng.normal(size=(200, 3)), rng.normal(size=(7, 3)), rng.integers(0, 4, 200), rng.random(200)
-    own, found = Surroundings.of(known, fold, new).difficulty(error)
+    own, found = Surroundings.of(known, fold).with_new(new).difficulty(error)
     for k in range(4):
         for points, table, of in ((known, own, fold), (new, found, np.full(7, -1))):
             for i in (0, 3, 6):
@@ -160,9 +182,9 @@ def test_difficulty_is_the_mean_error_of_the_nearest_crystals_of_other_folds() -
 
 def test_neighbours_are_found_if_the_nearest_are_all_of_one_fold() -> None:
     known = np.arange(400.0)[:, None]
-    own, _ = Surroundings.of(known, np.arange(400) // 200, known[:0]).difficulty(np.ones(400))
+    own, _ = Surroundings.of(known, np.arange(400) // 200).difficulty(np.ones(400))
     assert own.shape == (400, 2) and (own == 1).all()  # two folds: nobody is left
-    around = Surroundings.of(known, np.minimum(np.arange(400) // 190, 2), known[:1])
+    around = Surroundings.of(known, np.minimum(np.arange(400) // 190, 2)).with_new(known[:1])
     assert (around.new[0, 0] >= 190).all() and sorted(around.new[0, 1]) == list(range(20))
 
 

@@ -33,7 +33,7 @@ from src.results.folder import RunDir
 from src.results.intervals import calibrate, scale_of
 from src.results.models import publish_models
 from src.results.predictions import find_predictions
-from src.results.surroundings import points_of
+from src.results.surroundings import Surroundings, points_of
 from src.runs.experiment import run_experiment
 from src.runs.launch import Launcher
 
@@ -304,7 +304,9 @@ def test_a_run_without_a_description_of_its_training_crystals_gets_one(task: Pat
     assert path.read_bytes() == content
 
 
-def test_intervals_are_those_of_a_submission_and_depend_on_no_other_row(task: Path, test_structures: list[Structure]) -> None:
+def test_intervals_are_those_of_a_submission_and_depend_on_no_other_row(
+    task: Path, test_structures: list[Structure], monkeypatch: pytest.MonkeyPatch
+) -> None:
     outputs = task.parent / "outputs"
     one = find_predictions("010", read_task(task), outputs)
     points = points_of(read_task(task), outputs, one)
@@ -313,6 +315,7 @@ def test_intervals_are_those_of_a_submission_and_depend_on_no_other_row(task: Pa
     ready = predictor(task, "010")
     table = ready.predict(test_structures)
     np.testing.assert_allclose(table[["lower", "upper"]].T, (expected.lower, expected.upper), atol=1e-5)
+    monkeypatch.setattr(Surroundings, "of", lambda *args: pytest.fail("the training crystals are compared again"))
     alone = ready.predict(test_structures[2:3])
     np.testing.assert_allclose(alone[["lower", "upper"]], table[["lower", "upper"]][2:3], rtol=0, atol=1e-6)
 

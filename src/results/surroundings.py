@@ -8,7 +8,7 @@ left out, so that nobody's difficulty is learned from its own error.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import joblib
@@ -21,10 +21,12 @@ from src.results.predictions import Predictions
 from src.storage.cache import in_chunks
 
 Values = NDArray[np.float64]
+FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.int64]
 N_NEIGHBORS = 25
 FLOOR = 0.1  # of the median error, added to the difficulty
 N_KNOWN = 10_000  # training crystals whose errors are looked at; of more, a random choice
+FROM_EACH = 100  # of these from each fold, if it has as many: it has an interval of its own
 CHUNK = 64  # crystals
 
 
@@ -32,20 +34,27 @@ CHUNK = 64  # crystals
 class Surroundings:
     """The training crystals most like each crystal, when the crystals of one fold are left out.
 
-    fold: (n_known,). own: (n_known, n_folds, n_neighbors), of a training crystal, positions in `fold`, also without its own fold.
+    known: (n_known, n_coordinates), of the training crystals. fold: (n_known,).
+    own: (n_known, n_folds, n_neighbors), of a training crystal, positions in `fold`, also without its own fold.
     new: (n_new, n_folds, n_neighbors), the same of new crystals. With two folds nobody is left: there are 0 neighbours.
     """
 
+    known: Values
     fold: IntArray
     own: NDArray[np.int32]
     new: NDArray[np.int32]
 
     @classmethod
-    def of(cls, known: Values, fold: IntArray, new: Values) -> "Surroundings":
-        """Return the neighbours. known: (n_known, n_coordinates), of the training crystals. new: (n_new, n_coordinates)."""
-        sizes = np.sort(np.bincount(fold))
-        n = int(min(N_NEIGHBORS, len(fold) - sizes[-2:].sum()))
-        return cls(fold, _nearest(known, fold, known, fold, n), _nearest(known, fold, new, np.full(len(new), -1), n))
+    def of(cls, known: FloatArray, fold: IntArray) -> "Surroundings":
+        """Return the neighbours of training crystals, and no new ones. known: (n_known, n_coordinates)."""
+        points, sizes = known.astype(np.float64), np.sort(np.bincount(fold))
+        own = _nearest(points, fold, points, fold, int(min(N_NEIGHBORS, len(fold) - sizes[-2:].sum())))
+        return cls(points, fold, own, own[:0])
+
+    def with_new(self, new: FloatArray) -> "Surroundings":
+        """Return the same with the neighbours of new crystals. new: (n_new, n_coordinates)."""
+        no_fold = np.full(len(new), -1)
+        return replace(self, new=_nearest(self.known, self.fold, new.astype(np.float64), no_fold, self.own.shape[2]))
 
     def difficulty(self, error: Values) -> tuple[Values, Values]:
         """Return the difficulty of training crystals, (n_known, n_folds), and of new ones, (n_new, n_folds).
@@ -63,9 +72,14 @@ class Surroundings:
         return own + floor[self.fold], new + np.diag(floor)
 
 
-def considered(n: int) -> IntArray:
-    """Return the positions of the training crystals whose errors are looked at, in order, of n."""
-    return np.sort(np.random.default_rng(0).permutation(n)[:N_KNOWN])
+def considered(fold: IntArray) -> IntArray:
+    """Return the positions of the training crystals whose errors are looked at, in order. fold: (n_training,).
+
+    Those of a small fold are among them, such as one of a rare element.
+    """
+    order = np.random.default_rng(0).permutation(len(fold))
+    rank = pd.Series(fold[order]).groupby(fold[order]).cumcount().clip(upper=FROM_EACH)
+    return np.sort(order[rank.argsort(kind="stable")[:N_KNOWN]])
 
 
 def _nearest(known: Values, fold: IntArray, points: Values, own_fold: IntArray, n: int) -> NDArray[np.int32]:
@@ -98,9 +112,13 @@ def _nearest(known: Values, fold: IntArray, points: Values, own_fold: IntArray, 
 
 @dataclass(frozen=True, eq=False)
 class Points:
-    """Coordinates of crystals, in which those that are alike are near. values: (n, n_coordinates), index: ids."""
+    """Coordinates of crystals, in which those that are alike are near.
 
-    values: pd.DataFrame
+    train, test: (n, n_coordinates), index: ids, which mean other crystals in the other table.
+    """
+
+    train: pd.DataFrame
+    test: pd.DataFrame
     _found: dict[bytes, Surroundings] = field(default_factory=dict)
 
     def around(self, ids: Sequence[str], fold: IntArray, new_ids: Sequence[str]) -> tuple[Surroundings, IntArray]:
@@ -108,13 +126,13 @@ class Points:
 
         ids, fold: of the training crystals. Experiments with the same folds share the search.
         """
-        rows = considered(len(ids))
+        rows = considered(fold)
         key = "\0".join([*ids, "", *new_ids]).encode() + fold.tobytes()
         if key not in self._found:
-            known, new = (self.values.reindex(list(part)) for part in (np.array(ids)[rows], new_ids))
+            known, new = self.train.reindex(np.array(ids)[rows]), self.test.reindex(list(new_ids))
             if known.isna().to_numpy().any() or new.isna().to_numpy().any():
                 raise ValueError("predictions of crystals that the task's tables do not have: the tables differ; train again")
-            self._found[key] = Surroundings.of(known.to_numpy(), fold[rows], new.to_numpy())
+            self._found[key] = Surroundings.of(known.to_numpy(), fold[rows]).with_new(new.to_numpy())
         return self._found[key], rows
 
 
@@ -126,8 +144,8 @@ def points_of(task: Task, outputs: Path, member: Predictions) -> Points:
     n_jobs = joblib.cpu_count()
     data = load_task_data(task.folder, outputs, bool(member.metrics.get("rows_left_out")), n_jobs, task.target_column)
     train = TrainingSet.cached(data.train, data.train_key, data.cache, n_jobs)
+    known = pd.DataFrame(train.coordinates(train.known), index=train.ids)
     if not task.has_test:
-        return Points(pd.DataFrame(train.coordinates(train.known), index=train.ids))
+        return Points(known, known[:0])
     test = TrainingSet.cached(data.test, data.test_key, data.cache, n_jobs)
-    values = [train.coordinates(found) for found in (train.known, test.known)]
-    return Points(pd.DataFrame(np.concatenate(values), index=[*train.ids, *test.ids]))
+    return Points(known, pd.DataFrame(train.coordinates(test.known), index=test.ids))

@@ -101,5 +101,24 @@ def test_the_power_law_is_found_and_drawn() -> None:
     n_train = np.array([100.0, 200, 800])
     assert curves.power_law(n_train, 3 * n_train**-0.4) == pytest.approx((-0.4, 3))
     table = pd.DataFrame({"learner": "Nequip", "n_train": n_train, "mae": 3 * n_train**-0.4})
-    (axis,) = curves.training_sizes(table, "mae", "MAE").axes
+    (axis,) = curves.training_sizes(table, "mae", "MAE", larger_is_better=False).axes
     assert axis.get_legend().get_texts()[0].get_text() == "Nequip: slope -0.40"
+
+
+@pytest.mark.parametrize(("metric", "larger"), [("r2", True), ("mae", False)])
+def test_without_a_power_law_a_learning_curve_is_drawn_through_its_points(metric: str, larger: bool) -> None:
+    table = pd.DataFrame({"learner": ["Gbdt", "Gbdt", "Svr"], "n_train": [9.0, 90, 90], "r2": [-1, 0.5, 0.6], "mae": [0, 0, 1.0]})
+    (axis,) = curves.training_sizes(table, metric, metric, larger).axes
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["Gbdt", "Svr"]
+    np.testing.assert_array_equal(axis.lines[0].get_ydata(), table[metric][:2])
+
+
+def test_variants_share_a_learning_curve_if_they_differ_in_the_number_of_training_crystals_alone(data: TaskData) -> None:
+    other = replace(BASE, learner=replace(BASE.learner, n_trees=5))
+    sizes = [
+        (f"{name} {n}", replace(e, folds=replace(BASE.folds, n_train=n)))
+        for name, e in (("a", BASE), ("b", other))
+        for n in (10, 20)
+    ]
+    run_study(StudyConfig(variants=tuple(sizes), folds=(0,)), "exp900", data, None, Launcher(n_jobs=1), "cpu")
+    assert list(pd.read_csv(data.folder / "exp900/table.csv")["learner"]) == ["a 10", "a 10", "b 10", "b 10"]

@@ -47,17 +47,20 @@ def training_curves(histories: list[pd.DataFrame]) -> plt.Figure:
     return figure
 
 
-def power_law(n_train: Values, score: Values) -> tuple[float, float]:
-    """Return the slope and the factor of score = factor n_train ** slope, by least squares on logarithms.
+def power_law(n_train: Values, error: Values) -> tuple[float, float] | None:
+    """Return the slope and the factor of error = factor n_train ** slope, by least squares on logarithms.
 
     Errors of learners fall as a power of the number of training rows (Hestness et al., arXiv:1712.00409).
+    None if the number is the same everywhere, or an error is not positive.
     """
-    slope, logarithm = np.polyfit(np.log(n_train), np.log(score), 1)
+    if np.ptp(n_train) == 0 or not (error > 0).all():
+        return None
+    slope, logarithm = np.polyfit(np.log(n_train), np.log(error), 1)
     return float(slope), float(np.exp(logarithm))
 
 
-def training_sizes(table: pd.DataFrame, metric: str, label: str) -> plt.Figure:
-    """Draw the score by the number of training crystals on logarithmic axes, and the power law of each learner.
+def training_sizes(table: pd.DataFrame, metric: str, label: str, larger_is_better: bool) -> plt.Figure:
+    """Draw the score by the number of training crystals and, of an error on logarithmic axes, the power law of each learner.
 
     table: columns learner, n_train and that of the metric. label: its name with its unit.
     """
@@ -67,10 +70,14 @@ def training_sizes(table: pd.DataFrame, metric: str, label: str) -> plt.Figure:
     for i, name in enumerate(learners):
         own = table[table["learner"] == name].sort_values("n_train")
         n_train, score = own["n_train"].to_numpy(dtype=np.float64), own[metric].to_numpy()
-        slope, factor = power_law(n_train, score)
+        line = LINES[i % len(LINES)]
+        if larger_is_better or (law := power_law(n_train, score)) is None:
+            axis.plot(n_train, score, f"o{line}", color=shades[i], label=name)
+            continue
+        slope, factor = law
         axis.plot(n_train, score, "o", color=shades[i])
-        axis.plot(n_train, factor * n_train**slope, LINES[i % len(LINES)], color=shades[i], label=f"{name}: slope {slope:.2f}")
-    axis.set(xscale="log", yscale="log", xlabel="training crystals", ylabel=label)
+        axis.plot(n_train, factor * n_train**slope, line, color=shades[i], label=f"{name}: slope {slope:.2f}")
+    axis.set(xscale="log", yscale="linear" if larger_is_better else "log", xlabel="training crystals", ylabel=label)
     sizes = sorted(set(table["n_train"]))
     axis.set_xticks(sizes, [f"{size:,.0f}" for size in sizes])
     axis.set_xticks([], minor=True)

@@ -1,6 +1,8 @@
 """A study: variants of one experiment on a few folds, one table and one picture, by the task's metric."""
 
 import logging
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -40,9 +42,8 @@ def run_study(config: StudyConfig, name: str, data: TaskData, folds: list[int] |
     table = study_table(predictions, list(runs), metric)
     finished = ([runs[v].fold_metrics(k) or {} for k in config.folds] for v in table["variant"])
     table["cpu_seconds"] = [sum(metrics["cpu_seconds"] for metrics in folds) for folds in finished]
-    experiments = [experiment for _, experiment in config.variants]
-    if any(experiment.folds.n_train for experiment in experiments):
-        table["learner"] = [_kind(experiment) for experiment in experiments]
+    if any(experiment.folds.n_train for _, experiment in config.variants):
+        table["learner"] = _learners(config)
         table["n_train"] = [np.mean([(runs[v].fold_metrics(k) or {})["n_train"] for k in config.folds]) for v in table["variant"]]
     write_csv(study / PREDICTIONS, predictions)
     write_csv(study / TABLE, table)
@@ -50,8 +51,17 @@ def run_study(config: StudyConfig, name: str, data: TaskData, folds: list[int] |
     log.info("%s", table.round(4).to_string(index=False))
 
 
+def _learners(config: StudyConfig) -> list[str]:
+    """Return the name of each variant's learner: variants that differ in the number of training crystals alone share it.
+
+    It is the class of the network or of another learner, such as Nequip or Gbdt; if there are several of it, the first variant.
+    """
+    alike = [replace(experiment, folds=replace(experiment.folds, n_train=None)) for _, experiment in config.variants]
+    names, n_of_kind = [name for name, _ in config.variants], Counter(map(_kind, set(alike)))
+    return [_kind(one) if n_of_kind[_kind(one)] == 1 else names[alike.index(one)] for one in alike]
+
+
 def _kind(experiment: ExperimentConfig) -> str:
-    """Return the class of the network or of another learner, such as Nequip or Gbdt."""
     learner = experiment.trained
     return type(learner.network if isinstance(learner, GnnConfig) else learner).__name__.removesuffix("Config")
 
@@ -62,7 +72,7 @@ def _draw(table: pd.DataFrame, metric: MetricName, unit: str, path: Path) -> Non
 
     label = METRICS[metric].label(unit)
     if "n_train" in table:
-        figure = curves.training_sizes(table, metric, label)
+        figure = curves.training_sizes(table, metric, label, METRICS[metric].larger_is_better)
     else:
         figure = figures.study(table, metric, label, METRICS[metric].larger_is_better)
     figures.save(figure, path)

@@ -287,4 +287,7 @@ def _training_set(found: Predictions, task: Task, outputs: Path, n_jobs: int) ->
 
         data = load_task_data(task.folder, outputs, skip_bad_rows=True, n_jobs=n_jobs, target=task.target_column)
         TrainingSet.cached(data.train, data.train_key, data.cache, n_jobs).save(path)
-    return TrainingSet.load(path, remedy(path))
+    training = TrainingSet.load(path, remedy(path))
+    if set(training.ids) != set(found.oof["id"]):
+        raise ValueError(f"{shown(path)} describes other crystals than {found.name} was trained on; {remedy(path)}")
+    return training

@@ -243,6 +243,19 @@ def test_submission_is_the_mean_in_the_samples_order(task_folder: Path, where: l
     assert "exp003" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("n_train", "says"), [(40, "90% intervals"), (12, "no intervals: 6 out-of-fold rows are too few")])
+def test_a_submission_has_intervals_or_says_why_not_and_both_tables_may_count_from_zero(
+    task_folder: Path, where: list[str], capsys: pytest.CaptureFixture, n_train: int, says: str
+) -> None:
+    for path in task_folder.glob("*.csv*"):
+        table = pd.read_csv(path)[:n_train]
+        table.assign(id=range(len(table))).to_csv(path, index=False)
+    run(task_folder, replace(GBDT, folds=FoldConfig(n_folds=2, n_bins=2)))
+    submit.main(["--exps", "001", *where])
+    assert says in capsys.readouterr().out
+    assert outputs(task_folder, "submission.csv").is_file()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

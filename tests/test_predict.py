@@ -287,6 +287,17 @@ def test_the_description_of_training_crystals_survives_its_file_and_a_damaged_on
         TrainingSet.load(tmp_path / "cut.npz", "train again")
 
 
+def test_a_description_of_other_training_crystals_is_refused(task: Path) -> None:
+    path = task.parent / "outputs/small/exp001/training.npz"
+    content, stored = path.read_bytes(), TrainingSet.load(path, "train again")
+    replace(stored, ids=np.array(["another", *stored.ids[1:]])).save(path)
+    try:
+        with pytest.raises(ValueError, match=r"training\.npz describes other crystals than exp001 was trained on"):
+            predictor(task, "001")
+    finally:
+        path.write_bytes(content)
+
+
 def test_the_training_crystals_of_a_task_are_described_once_for_all_its_runs(task: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = load(task)
     (file,) = data.cache.glob("training-*.npz")

@@ -172,11 +172,11 @@ def write_intervals(out: Path, submission: pd.DataFrame, blended: Sequence[Blend
     for part in blended:
         try:
             shared_folds(part.members)
+            points = points_of(part.task, outputs, part.members[0])
+            found = calibrate(part.members, part.blend, list(submission[part.task.id_column]), points, on=scale_of(part.members))
         except ValueError as error:
             path.unlink(missing_ok=True)
             return f"no intervals: {error}"
-        points = points_of(part.task, outputs, part.members[0])
-        found = calibrate(part.members, part.blend, list(submission[part.task.id_column]), points, on=scale_of(part.members))
         prefix = f"{part.column}_" if len(blended) > 1 else ""
         bounds |= {f"{prefix}lower": found.lower, f"{prefix}upper": found.upper, f"{prefix}spread": found.spread}
         width, coverage = 2 * found.half_width, " ".join(f"{share:.0%}" for share in found.coverage)

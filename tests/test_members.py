@@ -36,6 +36,7 @@ from src.learners.flat import FlatParameters
 from src.learners.gnn import GnnLearner, GraphInputs
 from src.learners.learner import DivergedError, Watched
 from src.learners.make import load_learner
+from src.learners.pretraining import pretrain
 from src.learners.training import Training
 from src.models.members import MemberNetworks, make_members, separate
 from src.models.network import make_network
@@ -44,6 +45,7 @@ from src.results.blend import stack_oof_spread, stack_test_folds
 from src.results.predictions import find_predictions
 from src.runs.experiment import run_experiment
 from src.runs.launch import Launcher
+from src.storage.names import CHECKPOINT
 
 N, SEED = 3, 7
 GRAPH = GraphConfig(r_max=3.5, r_angle=3.0)
@@ -111,6 +113,28 @@ def test_each_member_is_the_network_that_it_would_be_alone(
         together, by_itself, before = (parameters_to_vector(network.parameters()).detach() for network in (member, own, start))
         torch.testing.assert_close(together, by_itself, rtol=0, atol=2e-6)
         assert (together - before).abs().max() > 1e-3
+
+
+def test_each_member_is_pretrained_as_it_would_be_alone_and_resumes(inputs: GraphInputs, tmp_path: Path) -> None:
+    stage = PretrainingConfig(n_epochs=2, force_weight=1.0, virial_weight=1.0)
+    c = replace(config(optimizer="adamw"), pretraining=stage)
+    learner = trained(c, inputs, tmp_path / "all")
+    assert learner.histories() == {f"pretraining/member_{m}/history.csv": 2 for m in range(N)} | {"history.csv": 4}
+    assert all((tmp_path / "all" / file).is_file() for file in learner.histories())
+    for m, member in enumerate(separate(learner.model)):
+        own = untrained(c, inputs, SEED + 1000 * m)
+        batches, targets = lambda rows: inputs.batch(rows, "cpu"), torch.tensor(TARGET, dtype=torch.float32)
+        pretrain(own, stage, c.training, SEED, batches, targets, tmp_path / f"first{m}", lambda _: 0.0, inputs.n_edges)
+        training = Training(own, c.training, SEED, len(inputs))
+        (tmp_path / f"{m}").mkdir()
+        training.run(batches, targets, tmp_path / f"{m}", lambda _: 0.0)
+        together, by_itself = (parameters_to_vector(one.parameters()).detach() for one in (member, training.averaged))
+        torch.testing.assert_close(together, by_itself, rtol=0, atol=2e-5)
+    (tmp_path / "all" / CHECKPOINT).unlink()  # as if it had ended before the training, in the last pre-training
+    last = tmp_path / "all/pretraining" / f"member_{N - 1}"
+    last.rename(last.with_name("away"))
+    again = trained(c, inputs, tmp_path / "all")
+    np.testing.assert_array_equal(again.predict_members(inputs), learner.predict_members(inputs))
 
 
 def test_the_history_is_of_the_mean_prediction_and_the_mean_loss(inputs: GraphInputs, tmp_path: Path) -> None:
@@ -218,10 +242,9 @@ def test_a_transform_is_undone_before_members_are_averaged() -> None:
     [
         ({"members": 0}, "at least 1"),
         ({"network": MegnetConfig()}, "NequIP, EGNN, CGCNN, SchNet or ALIGNN"),
-        ({"pretraining": PretrainingConfig(n_epochs=1, force_weight=1.0)}, "pretraining=None"),
         ({"training": TrainingConfig(n_epochs=1, compile=True)}, "compile=False"),
     ],
-    ids=["none", "MEGNet", "pretraining", "compile"],
+    ids=["none", "MEGNet", "compile"],
 )
 def test_what_members_cannot_do_is_refused(changes: dict, message: str) -> None:
     with pytest.raises(ValueError, match=f"GnnConfig.members=.*{message}"):

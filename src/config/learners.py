@@ -69,7 +69,8 @@ class GnnConfig:
         (2nd place); `columns`: the task's further columns, imputed and encoded on the training fold as well.
     atom_features: `chgnet`: this potential's features of atoms join the element vectors of NequIP (open track).
     members: networks that are trained in one pass, on the same batches, from initial weights of their own: member i has those of
-        seed 1000 i + that of the fold. The fold's prediction is the mean of theirs; their standard deviation is kept as `spread`.
+        seed 1000 i + that of the fold; pre-trained one after another. The fold's prediction is the mean of theirs; their
+        standard deviation is kept as `spread`.
     """
 
     training: TrainingConfig
@@ -107,8 +108,6 @@ class GnnConfig:
             raise ValueError(
                 f"members={self.members}: requires NequIP, EGNN, CGCNN, SchNet or ALIGNN; torch has no LSTM of several"
             )
-        if self.pretraining:
-            raise ValueError(f"members={self.members}: requires pretraining=None; several networks have no second derivatives")
         if self.training.compile:
             raise ValueError(f"members={self.members}: requires training.compile=False")
 

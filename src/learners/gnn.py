@@ -33,7 +33,7 @@ from src.learners.learner import (
 )
 from src.learners.pretraining import FOLDER, pretrain
 from src.learners.training import Training, predict, predict_each, read_by_head, seed_everything
-from src.models.members import holder, make_members, separate
+from src.models.members import holder, make_members, separate, together
 from src.models.network import make_network
 from src.models.standardise import InputStatistics, statistics_of
 from src.storage.names import CHECKPOINT, HISTORY, SHARED, WEIGHTS
@@ -144,8 +144,15 @@ class GnnLearner(Learner[GnnConfig]):
         return GraphInputs(store, np.arange(len(store)), of_crystals, of_atoms, columns)
 
     def histories(self) -> dict[str, int]:
-        first = {f"{FOLDER}/{HISTORY}": self.config.pretraining.n_epochs} if self.config.pretraining else {}
+        pretraining = self.config.pretraining
+        first = {f"{stage}/{HISTORY}": pretraining.n_epochs for stage in self._pretraining_folders} if pretraining else {}
         return {**first, HISTORY: self.config.training.n_epochs}
+
+    @property
+    def _pretraining_folders(self) -> list[str]:
+        """The folder of each member's pre-training, below that of the fold."""
+        n = self.config.members
+        return [FOLDER] if n == 1 else [f"{FOLDER}/member_{i}" for i in range(n)]
 
     def limit_threads(self) -> None:
         if self.device == "cpu":
@@ -174,7 +181,10 @@ class GnnLearner(Learner[GnnConfig]):
             return inputs.batch(rows, self.device)
 
         if c.pretraining and not (folder / CHECKPOINT).is_file():  # otherwise training itself has begun
-            pretrain(model, c.pretraining, c.training, self.seed, make_batch, targets, folder, watch, inputs.n_edges)
+            networks, n_edges = separate(model), inputs.n_edges  # one by one: torch.vmap has no second derivatives
+            for network, stage in zip(networks, self._pretraining_folders, strict=True):
+                pretrain(network, c.pretraining, c.training, self.seed, make_batch, targets, folder / stage, watch, n_edges)
+            model = together(networks)
         training = Training(model, c.training, self.seed, len(inputs), n_edges=inputs.n_edges)
         training.run(make_batch, targets, folder, watch)
         self.model = training.averaged

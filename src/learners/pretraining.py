@@ -12,7 +12,7 @@ from src.graphs.batch import GraphBatch
 from src.learners.training import MakeBatch, Training, Watch, energy_loss
 from src.models.derivatives import energy_and_derivatives
 
-FOLDER = "pretraining"
+FOLDER = "pretraining"  # in that of the fold
 
 
 def pretrain(
@@ -26,7 +26,7 @@ def pretrain(
     watch: Watch,
     n_edges: NDArray[np.integer],
 ) -> None:
-    """Train this stage and load its averaged weights into `model`; checkpoint and history go to folder/pretraining."""
+    """Train this stage and load its averaged weights into `model`. folder: for its checkpoint and history."""
     of_energies = energy_loss(training)
 
     def loss(network: nn.Module, batch: GraphBatch, wanted: Tensor) -> Tensor:
@@ -36,6 +36,6 @@ def pretrain(
         return of_energies(energy, wanted) + config.force_weight * of_forces + config.virial_weight * of_virials
 
     stage = Training(model, replace(training, n_epochs=config.n_epochs), seed, len(target), loss, n_edges)
-    (folder / FOLDER).mkdir(parents=True, exist_ok=True)
-    stage.run(make_batch, target, folder / FOLDER, watch)
+    folder.mkdir(parents=True, exist_ok=True)
+    stage.run(make_batch, target, folder, watch)
     model.load_state_dict(stage.averaged.state_dict())

@@ -30,6 +30,11 @@ def make_members(make: Callable[[], nn.Module], seeds: Sequence[int]) -> nn.Modu
     for seed in seeds:
         torch.manual_seed(seed)
         networks.append(make())
+    return together(networks)
+
+
+def together(networks: Sequence[nn.Module]) -> nn.Module:
+    """Return several networks as one model with copies of their weights; a single network is its own."""
     return MemberNetworks(networks) if len(networks) > 1 else networks[0]
 
 

@@ -7,11 +7,13 @@ from operator import attrgetter
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from conftest import load
 
 from src.config import BlendConfig, ExperimentConfig, FoldConfig, GbdtConfig
 from src.config.load import load_config
+from src.data.folds import assign_folds, training_rows
 from src.data.load import TaskData, load_folds
 from src.data.table import CrystalTable
 from src.data.task import read_task
@@ -49,6 +51,24 @@ def test_the_left_out_fold_is_not_looked_at(data: TaskData, tmp_path: Path) -> N
         tune(TREES, replace(data, train=train), study, tmp_path / name, 1, "cpu")
         values.append(study.best_value)
     assert values[0] == values[1]
+
+
+@pytest.mark.parametrize("folds", [replace(FOLDS, n_train=20), FoldConfig(scheme="elements", elements=("Li", "O"), n_folds=3)])
+def test_a_search_sees_the_training_crystals_of_the_outer_fold_only(
+    task_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folds: FoldConfig
+) -> None:
+    data, seen = load(task_folder), {}
+
+    def inner(e_form: np.ndarray, counts: np.ndarray, config: FoldConfig) -> np.ndarray:
+        seen.update(e_form=e_form, fold=assign_folds(e_form, counts, config))
+        return seen["fold"]
+
+    monkeypatch.setattr(tuning, "assign_folds", inner)
+    study = SimpleNamespace(trials=[None], optimize=lambda *args, **options: None)
+    tune(replace(TREES, folds=folds), data, study, tmp_path, 1, "cpu")
+    rows = training_rows(load_folds(data, folds), tuning.OUTER_FOLD, data.train.crystals.element_counts, folds)
+    np.testing.assert_array_equal(seen["e_form"], data.train.targets[rows])
+    assert set(seen["fold"]) == set(range(folds.n_folds))
 
 
 def test_a_poor_trial_is_stopped_early(data: TaskData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,9 +32,9 @@ def errors_section(data: TaskData, best: Predictions, error: Values, labels: pd.
         columns += [(data.test.crystals.element_counts > 0, own) for own in (one, mean)]
         header += ["test crystals", "MAE, one fold model", "share of the error", "MAE, mean of fold models", "share of the error"]
         text += (
-            f" One fold model has an MAE of {one.mean():.4f} on the test set. It had as many training crystals out of fold, so "
-            f"{error.mean() - one.mean():+.4f} is due to which crystals are in the test set, and {one.mean() - mean.mean():+.4f} "
-            "to averaging the fold models."
+            f" One fold model has an MAE of {one.mean():.4f} on the test set. Out-of-fold predictions are of one fold model too, "
+            f"so {error.mean() - one.mean():+.4f} is due to which crystals are in the test set, and "
+            f"{one.mean() - mean.mean():+.4f} to averaging the fold models."
         )
     rows = [error_row(name, group, columns) for name, group in groups(*columns[0]).items()]
     return "Where the error is", note(text) + html_table(header, rows)

@@ -96,7 +96,11 @@ def fold_scores(e_form: Values, pred: Values, fold: IntArray, score: Callable[[V
 
 
 def scored_per_trained(fold: IntArray) -> float:
-    """Return n_test / n_train, its mean over folds: 1 / (K - 1) for K folds of equal size. fold: (n_crystals,)."""
+    """Return n_test / n_train, its mean over folds: 1 / (K - 1) for K folds of equal size. fold: (n_crystals,).
+
+    A fold's model is taken to be trained on all other folds. One that is trained on fewer crystals (`FoldConfig.n_train`,
+    `elements`) has a larger ratio, and a wider interval than the one found here.
+    """
     sizes = np.unique(fold, return_counts=True)[1]
     return float((sizes / np.maximum(len(fold) - sizes, 1)).mean())
 

@@ -9,8 +9,9 @@ models have in common (Solari, Djordjilovic, Stat. Probab. Lett. 184, 109395 (20
 `level` in practice. Where fold models disagree, the bounds move with them, and a row's bounds are a function of that row and the
 out-of-fold rows alone.
 
-The difficulty (`surroundings.py`) of fold k's crystals is learned from the errors in other folds only. The models behind these
-errors have seen fold k, so the guarantee holds up to that influence; the coverage on held-out crystals is in docs/results.md.
+The difficulty (`surroundings.py`) of fold k's crystals is learned from the errors in other folds only, and so are the weights
+of a blend. The models behind these errors have seen fold k, so the guarantee holds up to that influence, and a fold that is too
+small for the level shares the errors of all folds; the coverage on held-out crystals is in docs/results.md.
 
 If all members learned one transform of the target, all of this happens on its scale, and the bounds are transformed back.
 """

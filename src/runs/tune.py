@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from src.config import ExperimentConfig, GbdtConfig, NequipConfig, TrainingConfig
 from src.config.load import load_config
-from src.data.folds import assign_folds
+from src.data.folds import assign_folds, training_rows
 from src.data.load import TaskData, load_folds, load_task_data
 from src.data.target import TargetNormalizer, check_domain
 from src.data.task import MetricName, Task
@@ -127,7 +127,7 @@ def tune(config: ExperimentConfig, data: TaskData, study: "Study", folder: Path,
     declared = ranges(config)
     if not study.trials:
         study.enqueue_trial({path: attrgetter(path)(config) for path in declared}, skip_if_exists=True)
-    rows = np.flatnonzero(load_folds(data, config.folds) != OUTER_FOLD)
+    rows = training_rows(load_folds(data, config.folds), OUTER_FOLD, data.train.crystals.element_counts, config.folds)
     study.optimize(_objective(config, data, rows, folder, device), n_trials=n_trials, show_progress_bar=True)
 
 
@@ -141,7 +141,8 @@ def _objective(
     """
     word2vec = MAT2VEC if MAT2VEC.is_file() else None
     counts, e_form = data.train.crystals.element_counts[rows], data.train.targets[rows]
-    inner = assign_folds(e_form, counts, config.folds)
+    folds = replace(config.folds, scheme="shuffled", elements=()) if config.folds.elements else config.folds
+    inner = assign_folds(e_form, counts, folds)  # the outer fold's element is in none of these rows
     train, valid = np.flatnonzero(inner != 0), np.flatnonzero(inner == 0)
     base = base_energies(config.target, data.train.crystals, data.train_key, data.cache)[rows]
     normalizer = TargetNormalizer.fit(counts[train], e_form[train], config.target, base[train])

@@ -1,4 +1,4 @@
-"""Where the error is: by number of elements and by element, out of fold and on the test set."""
+"""Mean errors by number of elements and by element, out of fold and on the test set."""
 
 from collections.abc import Callable
 

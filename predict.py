@@ -8,6 +8,7 @@ task's task.toml names. Writes name, formula, prediction, a 90% interval, the sp
 cannot be read gets a row with the reason; all others are predicted, and the exit status is 1.
 """
 
+import gc
 import sys
 from pathlib import Path
 
@@ -23,13 +24,13 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--weights", nargs="+", type=float, help="one per experiment (default: equal)")
     parser.add_argument("--device", default="cpu", help="of networks: cpu, cuda, cuda:1, ... (default: cpu)")
     args = parser.parse_args(argv)
+    gc.set_threshold(50_000)  # imports make few cycles, and to look for them takes a tenth of the start
     with one_message("predict"):
         from src.predict import predict_files  # imports for seconds
 
         out = args.out or read_task(args.data, args.target).runs(args.outputs) / "predictions.csv"
-        text, n_failed = predict_files(
-            args.paths, out, args.exps, args.weights, args.data, args.outputs, args.device, args.target
-        )
+        options = args.weights, args.data, args.outputs, args.device, args.target
+        text, n_failed = predict_files(args.paths, out, args.exps, *options)
         print(text)
     if n_failed:
         sys.exit(f"predict: no prediction for {n_failed} of the structures; the column remark says why")

@@ -14,7 +14,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -36,6 +35,7 @@ from src.results.blend import normalized_weights, shared_folds, stack_oof
 from src.results.intervals import Scale, member_spread, merged_bounds
 from src.results.predictions import Predictions, find_predictions
 from src.results.surroundings import Surroundings, considered
+from src.storage.cache import ALL_CORES
 from src.storage.files import read_json, write_csv
 from src.storage.remedy import remedy
 
@@ -229,13 +229,13 @@ def predict_files(
 ) -> tuple[str, int]:
     """Write the predictions for files, folders and tables; return a short table for people and how many have none."""
     check_device(device)
-    n_jobs, description = joblib.cpu_count(), read_task(task, target)
+    description = read_task(task, target)
     with ThreadPoolExecutor(1) as pool:  # torch is imported while other processes read the structures
         load = partial(Predictor.load, *numbers, weights=weights, task=task, target=target, outputs=outputs)
-        loading = pool.submit(load, device=device, n_jobs=n_jobs)
-        found = read_structures(paths, description, n_jobs)
+        loading = pool.submit(load, device=device, n_jobs=ALL_CORES)
+        found = read_structures(paths, description, ALL_CORES)
         crystals = [one.crystal for one in found if one.crystal is not None]
-        alike = likeness(Crystals.from_list(crystals), n_jobs) if crystals else None  # by the same processes
+        alike = likeness(Crystals.from_list(crystals), ALL_CORES) if crystals else None  # by the same processes
         table = loading.result().predict_found(found, alike)
     write_csv(out, table)
     n_failed = int(table["prediction"].isna().sum())

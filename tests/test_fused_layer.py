@@ -9,7 +9,7 @@ from conftest import CRYSTALS, make_batch
 from torch import Tensor
 
 from src.config import GraphConfig, NequipConfig
-from src.models import fused, fused_layer, nequip
+from src.models import fused, fused_layer
 from src.models.convolution import Convolution
 from src.models.network import make_network
 
@@ -26,8 +26,8 @@ def results(config: NequipConfig, l_max: int) -> list[Tensor]:
 @pytest.mark.parametrize("l_max", [1, 2])
 @pytest.mark.parametrize("n_attributes", [0, 4])
 def test_a_fused_layer_is_the_layer_of_modules(n_attributes: int, l_max: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    called = []
-    monkeypatch.setattr(nequip, "interact", lambda *args: called.append(1) or fused_layer.interact(*args))
+    called, interact = [], fused_layer.interact
+    monkeypatch.setattr(fused_layer, "interact", lambda *args: called.append(1) or interact(*args))
     config = NequipConfig(n_channels=32, radial_knots=16 * n_attributes, n_element_attributes=n_attributes)
     fused = results(config, l_max)
     assert len(called) == config.n_layers
@@ -38,7 +38,7 @@ def test_a_fused_layer_is_the_layer_of_modules(n_attributes: int, l_max: int, mo
 
 
 def test_channels_that_fill_no_tile_stay_in_modules(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nequip, "interact", lambda *_: pytest.fail("a fused layer was called"))
+    monkeypatch.setattr(fused_layer, "interact", lambda *_: pytest.fail("a fused layer was called"))
     results(NequipConfig(n_channels=8), 1)
 
 

@@ -1,5 +1,6 @@
 """Crystal: a lattice and its atoms, or only the atoms of a formula, independent of files and graphs."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import moyopy
@@ -7,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pymatgen.core import Composition, DummySpecies, Lattice, Structure
 
-from src.data.cif import parse_cif
 from src.data.formula import parse_formula
+from src.data.plain_cif import read_plain
 
 N_ELEMENTS = 119  # every per-element table is indexed by atomic number; index 0 is unused
 MIN_THICKNESS = 0.5  # Angstrom, between opposite faces of a cell; the thinnest primitive cells of elements have 2
@@ -78,16 +79,17 @@ class Crystal:
         if unknown:
             raise ValueError(f"unknown elements: {', '.join(unknown[:3])}")
         numbers = np.array([site.specie.Z for site in structure], dtype=np.int64)
-        crystal = cls(
-            np.array(structure.lattice.matrix, dtype=np.float64), np.array(structure.frac_coords, dtype=np.float64), numbers
-        )
-        _check_cell(crystal)
-        _check_distances(crystal)
-        return crystal
+        lattice, frac_coords = (np.array(x, dtype=np.float64) for x in (structure.lattice.matrix, structure.frac_coords))
+        return _checked(cls(lattice, frac_coords, numbers))
 
     @classmethod
     def from_cif(cls, cif: str) -> "Crystal":
         """Return the Crystal in the text of a CIF, in the cell as written; raise ValueError as `parse_cif` does."""
+        if (plain := read_plain(cif)) is not None:
+            with suppress(ValueError):  # what is wrong is for the parser to say
+                return _checked(cls(*plain))
+        from src.data.cif import parse_cif  # takes half a second to import
+
         return cls.from_structure(parse_cif(cif))
 
     @classmethod
@@ -104,6 +106,13 @@ class Crystal:
     def to_moyo(self) -> moyopy.Cell:
         """Return the same crystal for moyopy."""
         return moyopy.Cell(self.lattice.tolist(), self.frac_coords.tolist(), self.atomic_numbers.tolist())
+
+
+def _checked(crystal: Crystal) -> Crystal:
+    """Return the crystal; raise ValueError if its cell or its distances are beyond the limits above."""
+    _check_cell(crystal)
+    _check_distances(crystal)
+    return crystal
 
 
 def _check_cell(crystal: Crystal) -> None:

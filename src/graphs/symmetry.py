@@ -18,6 +18,7 @@ from scipy.linalg import sqrtm
 from src.data.crystal import Crystal
 
 MAX_PAIRS = 30_000_000  # operations times pairs of atoms, a few seconds; a larger cell is treated as having no symmetry
+PAIRS_AT_ONCE = 30_000  # whose distances are held in memory; more are no faster
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,12 +77,8 @@ def _verify(
     lattice, frac = crystal.lattice, crystal.frac_coords
     rotation = cartesian_rotations(lattice, frac_rotation)
     moved = frac @ frac_rotation.transpose(0, 2, 1) + translation[:, None, :]  # (n_ops, n_atoms, 3)
-    image = np.empty(moved.shape[:2], dtype=np.int64)
-    for g, points in enumerate(moved):
-        separation = points[:, None, :] - frac  # (n_atoms, n_atoms, 3)
-        distance = np.linalg.norm((separation - np.round(separation)) @ lattice, axis=-1)
-        distance[crystal.atomic_numbers[:, None] != crystal.atomic_numbers] = np.inf
-        image[g] = distance.argmin(axis=-1)
+    n_parts = -(-len(moved) * crystal.n_atoms**2 // PAIRS_AT_ONCE)
+    image = np.concatenate([_nearest(points, crystal) for points in np.array_split(moved, n_parts)])
     separation = moved - frac[image]
     shift = np.round(separation)
     within = np.linalg.norm((separation - shift) @ lattice, axis=-1).max() <= 2 * symprec
@@ -90,6 +87,15 @@ def _verify(
     if not (within and is_rotation and is_permutation and _acts_as_group(image)):
         return None
     return Symmetry(frac_rotation, translation, image, shift.astype(np.int64))
+
+
+def _nearest(moved: NDArray[np.float64], crystal: Crystal) -> NDArray[np.int64]:
+    """Return the nearest atom of the same element for each atom that was moved, (n_ops, n_atoms). moved: (n_ops, n_atoms, 3)."""
+    separation = moved[:, :, None, :] - crystal.frac_coords  # (n_ops, n_atoms, n_atoms, 3)
+    separation -= np.round(separation)
+    square = np.square(separation @ crystal.lattice).sum(axis=-1)
+    square[:, crystal.atomic_numbers[:, None] != crystal.atomic_numbers] = np.inf
+    return square.argmin(axis=-1)
 
 
 def cartesian_rotations(lattice: NDArray[np.float64], frac_rotation: NDArray[np.int64]) -> NDArray[np.float64]:

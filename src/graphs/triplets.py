@@ -42,12 +42,15 @@ def find_triplets(
     rotations: NDArray[np.float64],
     r_angle: float,
 ) -> Triplets:
-    """Return all pairs of edges of length up to r_angle (Angstrom).
+    """Return all pairs of edges of length up to r_angle (Angstrom); none if that is zero.
 
     every_edge: all edges into representatives. merged, stand_in: the result of merge_equivalent.
     rotations: (n_ops, 3, 3), Cartesian rotations of the symmetry operations.
     Raises ValueError if there are more than MAX_TRIPLETS.
     """
+    if r_angle == 0:
+        nothing = np.zeros(0, dtype=np.int64)
+        return Triplets(nothing, nothing, np.zeros(0), nothing)
     senders = np.flatnonzero(np.linalg.norm(every_edge.vec, axis=1) <= r_angle)
     receivers = np.flatnonzero(np.linalg.norm(merged.vec, axis=1) <= r_angle)
     middle = merged.src[receivers]

@@ -19,6 +19,7 @@ from src.features.columns import COLUMNS, ColumnEncoder, further_columns
 from src.features.elements import element_vectors
 from src.graphs.batch import GraphBatch, batch_from_store
 from src.graphs.dataset import cached_graphs
+from src.learners.evaluation import predict, predict_each, read_by_head
 from src.learners.learner import (
     MEMBER_SEEDS,
     Learner,
@@ -32,7 +33,7 @@ from src.learners.learner import (
     write_learner,
 )
 from src.learners.pretraining import FOLDER, pretrain
-from src.learners.training import Training, predict, predict_each, read_by_head, seed_everything
+from src.learners.training import Training, seed_everything
 from src.models.members import holder, make_members, separate, together
 from src.models.network import make_network
 from src.models.standardise import InputStatistics, statistics_of

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from src.config import PretrainingConfig, TrainingConfig
 from src.graphs.batch import GraphBatch
-from src.learners.training import MakeBatch, Training, Watch, energy_loss
+from src.learners.evaluation import MakeBatch
+from src.learners.training import Training, Watch, energy_loss
 from src.models.derivatives import energy_and_derivatives
 
 FOLDER = "pretraining"  # in that of the fold

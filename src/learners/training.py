@@ -5,7 +5,7 @@ import csv
 import io
 import math
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,24 +16,20 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from tqdm import tqdm
 
 from src.config import TrainingConfig
 from src.learners import distributed
+from src.learners.evaluation import MakeBatch
 from src.learners.flat import FlatParameters
-from src.learners.learner import DivergedError, Values
+from src.learners.learner import DivergedError
 from src.learners.precision import precision
-from src.models.members import count_members
 from src.models.network import compile_network
 from src.storage.files import to_bytes, write_atomic
 from src.storage.names import CHECKPOINT, HISTORY
 
 COLUMNS = ("epoch", "lr", "train_loss", "valid_mae")
-EVAL_BATCH_SIZE = 128
-WORTH_A_BAR = 2000  # rows that several networks predict
 HUBER_KNEE = 0.1  # in units of the target's scale
 EXPLODED = 1e4  # loss, in the same units: an untrained network has about 1
-MakeBatch = Callable[[NDArray[np.integer]], Any]
 Loss = Callable[[nn.Module, Any, Tensor], Tensor]  # network, batch, target -> loss, of several members (n_members,)
 Watch = Callable[[nn.Module], float]  # averaged network -> error of the watched rows
 
@@ -197,46 +193,3 @@ def seed_everything(seed: int) -> None:
     """Seed the random numbers of Python and torch."""
     random.seed(seed)
     torch.manual_seed(seed)
-
-
-def eval_batches(n_rows: int) -> Iterator[NDArray[np.integer]]:
-    """Yield the numbers of all rows in batches of consecutive ones."""
-    return (np.arange(i, min(i + EVAL_BATCH_SIZE, n_rows)) for i in range(0, n_rows, EVAL_BATCH_SIZE))
-
-
-def predict(model: nn.Module, make_batch: MakeBatch, n_rows: int) -> Values:
-    """Return the predictions of the model's members, (n_members, n_rows), unitless, in batches of consecutive rows."""
-    return predict_each([model], make_batch, n_rows)[0]
-
-
-@torch.no_grad()
-def predict_each(models: Sequence[nn.Module], make_batch: MakeBatch, n_rows: int) -> Values:
-    """Return the predictions of each model's members, (n_models, n_members, n_rows); all models take the same batches."""
-    for model in models:
-        model.eval()
-    found = torch.zeros(len(models), count_members(models[0]), n_rows, dtype=torch.float64)
-    batches = distributed.mine(list(eval_batches(n_rows)))
-    for rows in tqdm(batches, desc="predicting", unit="batch", mininterval=1, disable=len(models) == 1 or n_rows < WORTH_A_BAR):
-        batch = make_batch(rows)
-        for i, model in enumerate(models):
-            found[i][:, torch.from_numpy(rows)] = model(batch).to(found)
-    return distributed.total(found).numpy()
-
-
-@torch.no_grad()
-def read_by_head(network: nn.Module, make_batch: MakeBatch, n_rows: int) -> NDArray[np.float32]:
-    """Return the vectors that the head of a single network reads, (n_rows, n_features); those of atoms are averaged."""
-    read: list[Tensor] = []
-    parts = []
-    head = cast(nn.Module, network.eval().head)
-    handle = head.register_forward_pre_hook(lambda module, arguments: read.append(arguments[0]))
-    try:
-        for rows in eval_batches(n_rows):
-            batch = make_batch(rows)
-            network(batch)
-            vectors = read.pop()  # of crystals, or of orbits
-            vectors = vectors if len(vectors) == batch.n_crystals else batch.mean_over_atoms(vectors)
-            parts.append(vectors.cpu().numpy())
-    finally:
-        handle.remove()
-    return np.concatenate(parts)

@@ -14,8 +14,11 @@ log = logging.getLogger(__name__)
 
 
 def jit(function: Any) -> Any:
-    """Return the function, compiled when it is first called; products and sums may be contracted, and no more than that."""
-    return numba.njit(cache=True, fastmath={"contract", "nsz"}, error_model="numpy")(function)
+    """Return the function, compiled when it is first called; products and sums may be contracted, and no more than that.
+
+    Several threads may be in it at once.
+    """
+    return numba.njit(cache=True, nogil=True, fastmath={"contract", "nsz"}, error_model="numpy")(function)
 
 
 def as_numpy(tensor: Tensor) -> NDArray:

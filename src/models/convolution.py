@@ -1,18 +1,26 @@
-"""Choice between the compiled implementations (fused.py, fused_mix.py) and the references (tensor_product.py)."""
+"""Choice between the compiled implementations (fused.py, fused_mix.py) and the references (tensor_product.py).
+
+The former are imported when they are used: numba takes a second to import and to load what it has compiled.
+"""
+
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from src.graphs.batch import GraphBatch
-from src.models import fused, fused_mix
-from src.models.kernels import TILE
 from src.models.radial import RadialValues
 from src.models.tensor_product import Features, Path, reference, reference_mix
+
+if TYPE_CHECKING:
+    from src.models.fused import Edges
 
 
 def mix(x: Tensor, mixing: Tensor, element_index: Tensor, twice: bool) -> Tensor:
     """Compute `reference_mix`, with the fused implementation if it applies. twice: second derivatives will be needed."""
     if _fused_applies(x) and not twice:
+        from src.models import fused_mix
+
         return fused_mix.mix(x, mixing, element_index)
     return reference_mix(x, mixing, element_index)
 
@@ -31,8 +39,11 @@ class Convolution:
         """edge_sh: (n_edges, (l_edge_max + 1)^2), scaled. length_index: (n_edges,), number of the length of each edge."""
         self.edge_sh, self.length_index, self.batch = edge_sh, length_index, batch
         self.twice = edge_sh.requires_grad  # second derivatives will be needed
-        fuse = _fused_applies(edge_sh) and not self.twice
-        self.edges = fused.make_edges(edge_sh, length_index, batch) if fuse else None
+        self.edges: Edges | None = None
+        if _fused_applies(edge_sh) and not self.twice:
+            from src.models import fused
+
+            self.edges = fused.make_edges(edge_sh, length_index, batch)
 
     def __call__(self, features: Features, radial: RadialValues, paths: tuple[Path, ...]) -> Features:
         """Compute `reference`.
@@ -43,10 +54,15 @@ class Convolution:
         radial = radial._replace(rows=radial.rows.to(self.edge_sh.dtype))
         with torch.autocast(self.edge_sh.device.type, enabled=False):
             if self.edges is not None:
+                from src.models import fused
+
                 return fused.convolve(features, radial, self.edges, paths)
             return reference(features, radial.at_lengths(), self.edge_sh, self.length_index, self.batch, paths)
 
-    def edges_of_layer(self, n_channels: int) -> fused.Edges | None:
+    def edges_of_layer(self, n_channels: int) -> "Edges | None":
         """Return the edges if fused_layer.py applies to the layer, else None: what is compiled or autocast stays in modules."""
-        plain = not (torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"))
-        return self.edges if plain and n_channels % TILE == 0 else None
+        if self.edges is None or torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"):
+            return None
+        from src.models.kernels import TILE
+
+        return self.edges if n_channels % TILE == 0 else None

@@ -18,7 +18,6 @@ from src.config import GraphConfig, NequipConfig
 from src.graphs.batch import GraphBatch
 from src.graphs.harmonics import harmonics
 from src.models.convolution import Convolution, mix
-from src.models.fused_layer import interact
 from src.models.radial import Knots, RadialBasis, RadialNetwork, RadialValues, each_row, unit_linear
 from src.models.readout import Readout
 from src.models.standardise import NO_STATISTICS, InputStatistics, Standardise
@@ -118,6 +117,8 @@ class Interaction(nn.Module):
         shared = features[: self.n_shared]
         kept = None if attributes is None else self.self_connection(shared, *attributes, twice=convolution.twice)
         if (edges := convolution.edges_of_layer(features[0].shape[-1])) is not None:
+            from src.models.fused_layer import interact  # as in convolution.py
+
             weights = list(self.linear_in.weights), list(self.linear_out.weights)
             own = list(cast(EquivariantLinear, self.self_connection).weights) if kept is None else kept
             return interact(features, radial(self.radial), edges, self.paths, weights, own, kept is not None, SILU_SCALE)

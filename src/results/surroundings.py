@@ -11,14 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import joblib
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from src.data.task import Task
 from src.results.predictions import Predictions
-from src.storage.cache import in_chunks
+from src.storage.cache import ALL_CORES, in_chunks
 
 Values = NDArray[np.float64]
 FloatArray = NDArray[np.floating]
@@ -141,11 +140,10 @@ def points_of(task: Task, outputs: Path, member: Predictions) -> Points:
     from src.data.load import load_task_data  # pymatgen is slow to import
     from src.features.similarity import TrainingSet
 
-    n_jobs = joblib.cpu_count()
-    data = load_task_data(task.folder, outputs, bool(member.metrics.get("rows_left_out")), n_jobs, task.target_column)
-    train = TrainingSet.cached(data.train, data.train_key, data.cache, n_jobs)
+    data = load_task_data(task.folder, outputs, bool(member.metrics.get("rows_left_out")), ALL_CORES, task.target_column)
+    train = TrainingSet.cached(data.train, data.train_key, data.cache, ALL_CORES)
     known = pd.DataFrame(train.coordinates(train.known), index=train.ids)
     if not task.has_test:
         return Points(known, known[:0])
-    test = TrainingSet.cached(data.test, data.test_key, data.cache, n_jobs)
+    test = TrainingSet.cached(data.test, data.test_key, data.cache, ALL_CORES)
     return Points(known, pd.DataFrame(train.coordinates(test.known), index=test.ids))

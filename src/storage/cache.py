@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from filelock import FileLock
-from joblib import Parallel, delayed
 from tqdm import tqdm
 
 log = logging.getLogger(__name__)
+ALL_CORES = -1  # as a number of jobs, which joblib understands
 Item = TypeVar("Item")
 T = TypeVar("T")
 
@@ -83,9 +83,13 @@ def in_chunks(
 
     name: title of the bar. worth_workers: fewer items are computed in this process, without a bar.
     """
-    few = n_items < worth_workers
-    parallel = Parallel(1 if few else n_jobs, return_as="generator", initializer=end_with, initargs=(os.getpid(),))
-    with tqdm(total=n_items, desc=name, mininterval=1, disable=few) as bar:
+    if n_items < worth_workers:
+        yield from map(function, _batched(items, size))
+        return
+    from joblib import Parallel, delayed  # a quarter of a second to import
+
+    parallel = Parallel(n_jobs, return_as="generator", initializer=end_with, initargs=(os.getpid(),))
+    with tqdm(total=n_items, desc=name, mininterval=1) as bar:
         for result in parallel(delayed(function)(chunk) for chunk in _batched(items, size)):
             bar.update(min(size, n_items - bar.n))
             yield result

@@ -37,9 +37,10 @@ from src.config.load import load_config
 from src.data.crystal import Crystal
 from src.data.load import TaskData, load_folds, load_task_data
 from src.data.target import TargetNormalizer
+from src.learners.evaluation import predict
 from src.learners.learner import Values
 from src.learners.make import make_learner
-from src.learners.training import Training, predict, seed_everything
+from src.learners.training import Training, seed_everything
 from src.paths import DEFAULT_TASK, EXPERIMENTS, OUTPUTS
 
 N_TIMED = 8  # batches, to estimate the seconds per epoch

@@ -1,0 +1,63 @@
+"""Laws of predictions with trained networks."""
+
+import os
+
+import numpy as np
+import pytest
+import torch
+from conftest import CRYSTALS, make_batch
+from numpy.typing import NDArray
+from torch.nn.utils import parameters_to_vector
+
+from src.config import GraphConfig, NequipConfig
+from src.graphs.batch import GraphBatch
+from src.learners import evaluation
+from src.learners.evaluation import predict, predict_each
+from src.models import fused
+from src.models.nequip import Nequip
+
+GRAPH = {"r_max": 4.0, "l_max": 2}
+CONFIG = NequipConfig(n_channels=16, n_layers=2, radial_hidden=(8,), head_hidden=(4,), radial_knots=32)
+EVERY = list(CRYSTALS.values())
+
+
+def make_network(seed: int) -> Nequip:
+    torch.manual_seed(seed)
+    return Nequip(CONFIG, GraphConfig(**GRAPH), torch.randn(119, 6), 20.0)
+
+
+def batch_of(rows: NDArray[np.integer]) -> GraphBatch:
+    return make_batch([EVERY[row % len(EVERY)] for row in rows], **GRAPH).to("cpu", torch.float32)
+
+
+@pytest.mark.parametrize("n_threads", [1, 4])
+def test_several_networks_at_once_predict_what_each_predicts_alone(n_threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: n_threads)
+    monkeypatch.setattr(evaluation, "BATCH_SIZE", 5)
+    monkeypatch.setattr(evaluation, "FEW", 0)
+    networks, n_rows, made = [make_network(seed) for seed in range(6)], 12, []
+
+    def make(rows: NDArray[np.integer]) -> GraphBatch:
+        made.append(rows.tolist())
+        return batch_of(rows)
+
+    together = predict_each(networks, make, n_rows)
+    assert made == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9], [10, 11]]
+    np.testing.assert_array_equal(together, [predict(network, batch_of, n_rows) for network in networks])
+
+
+def test_a_few_crystals_are_predicted_alike_without_the_compiled_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    networks = [make_network(seed) for seed in range(3)]
+    weights = [parameters_to_vector(network.parameters()) for network in networks]
+    compiled = [predict(network, batch_of, evaluation.FEW) for network in networks]
+    with monkeypatch.context() as patch:
+        patch.delattr(fused, "make_edges")
+        plain = predict_each(networks, batch_of, evaluation.FEW)
+    np.testing.assert_allclose(plain, compiled, rtol=0, atol=1e-5)
+    for before, network in zip(weights, networks, strict=True):
+        assert torch.equal(before, parameters_to_vector(network.parameters()))
+
+
+def test_a_prediction_keeps_no_history_of_its_operations() -> None:
+    network = make_network(0)
+    assert not evaluation._evaluate(batch_of(np.arange(3)), network).requires_grad

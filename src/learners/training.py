@@ -22,7 +22,7 @@ from src.config import TrainingConfig
 from src.learners import distributed
 from src.learners.flat import FlatParameters
 from src.learners.learner import DivergedError, Values
-from src.learners.precision import precision
+from src.learners.precision import autocast, products
 from src.models.members import count_members
 from src.models.network import compile_network
 from src.storage.files import to_bytes, write_atomic
@@ -155,9 +155,10 @@ class Training:
         share: of the part in the batch's crystals.
         """
         own, weight = distributed.share(rows)
-        with precision(self.config.precision, target.device):
-            loss = share * weight * self.loss(self.model, make_batch(own), target[torch.from_numpy(own)])
-        loss.sum().backward()
+        with products(self.config.precision):
+            with autocast(self.config.precision, target.device):
+                loss = share * weight * self.loss(self.model, make_batch(own), target[torch.from_numpy(own)])
+            loss.sum().backward()
         return loss.detach().clone()
 
     def write_history(self, folder: Path) -> None:
@@ -210,6 +211,7 @@ def predict(model: nn.Module, make_batch: MakeBatch, n_rows: int) -> Values:
 
 
 @torch.no_grad()
+@products("float32")
 def predict_each(models: Sequence[nn.Module], make_batch: MakeBatch, n_rows: int) -> Values:
     """Return the predictions of each model's members, (n_models, n_members, n_rows); all models take the same batches."""
     for model in models:
@@ -224,6 +226,7 @@ def predict_each(models: Sequence[nn.Module], make_batch: MakeBatch, n_rows: int
 
 
 @torch.no_grad()
+@products("float32")
 def read_by_head(network: nn.Module, make_batch: MakeBatch, n_rows: int) -> NDArray[np.float32]:
     """Return the vectors that the head of a single network reads, (n_rows, n_features); those of atoms are averaged."""
     read: list[Tensor] = []

@@ -205,22 +205,36 @@ def test_bfloat16_pretrains_with_forces_too(inputs: GraphInputs, tmp_path: Path)
     assert 0 < np.abs(full - short).max() < 0.1 * full.std()
 
 
-@pytest.mark.parametrize(("precision", "asked_for"), [("tf32", "high"), ("float32", "highest")])
-def test_tensorfloat32_is_asked_for_during_training_steps_of_this_precision_alone(
-    inputs: GraphInputs, tmp_path: Path, precision: Precision, asked_for: str
+def asked_for() -> tuple[str, bool]:
+    """Return the precision of matrix products, and whether cuDNN may round those of an LSTM."""
+    return torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+
+
+@pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
+@pytest.mark.parametrize(("precision", "wanted"), [("tf32", ("high", True)), ("float32", ("highest", False))])
+def test_tensorfloat32_is_asked_for_in_both_passes_of_training_steps_of_this_precision_alone(
+    inputs: GraphInputs, tmp_path: Path, precision: Precision, wanted: tuple[str, bool], backward: bool
 ) -> None:
-    seen = []
-    network_loss = Training.train_epoch
+    seen, before, network_loss = [], asked_for(), Training.train_epoch
 
     def seeing(self: Training, *args: Any) -> float:
         of = self.loss
-        self.loss = lambda *batch: seen.append(torch.get_float32_matmul_precision()) or of(*batch)
+
+        def loss(*batch: Any) -> torch.Tensor:
+            value = of(*batch)
+            if backward:
+                value.register_hook(lambda grad: seen.append(asked_for()))
+            else:
+                seen.append(asked_for())
+            return value
+
+        self.loss = loss
         return network_loss(self, *args)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Training, "train_epoch", seeing)
         trained(inputs, tmp_path / "a", precision=precision, n_epochs=1)
-    assert set(seen) == {asked_for} and torch.get_float32_matmul_precision() == "highest"
+    assert set(seen) == {wanted} and asked_for() == before
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from src.graphs.batch import GraphBatch
 from src.learners import distributed
 from src.learners.learner import Values
+from src.learners.precision import products
 from src.models.members import count_members
 
 BATCH_SIZE = 128  # crystals
@@ -33,6 +34,7 @@ def predict(model: nn.Module, make_batch: MakeBatch, n_rows: int) -> Values:
     return predict_each([model], make_batch, n_rows)[0]
 
 
+@products("float32")
 def predict_each(models: Sequence[nn.Module], make_batch: MakeBatch, n_rows: int) -> Values:
     """Return the predictions of each model's members, (n_models, n_members, n_rows).
 
@@ -67,6 +69,7 @@ def _in_double_precision(batch: GraphBatch, model: nn.Module) -> Tensor:
 
 
 @torch.no_grad()
+@products("float32")
 def read_by_head(network: nn.Module, make_batch: MakeBatch, n_rows: int) -> NDArray[np.float32]:
     """Return the vectors that the head of a single network reads, (n_rows, n_features); those of atoms are averaged."""
     read: list[Tensor] = []

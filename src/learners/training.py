@@ -22,7 +22,7 @@ from src.learners import distributed
 from src.learners.evaluation import MakeBatch
 from src.learners.flat import FlatParameters
 from src.learners.learner import DivergedError
-from src.learners.precision import precision
+from src.learners.precision import autocast, products
 from src.models.network import compile_network
 from src.storage.files import to_bytes, write_atomic
 from src.storage.names import CHECKPOINT, HISTORY
@@ -151,9 +151,10 @@ class Training:
         share: of the part in the batch's crystals.
         """
         own, weight = distributed.share(rows)
-        with precision(self.config.precision, target.device):
-            loss = share * weight * self.loss(self.model, make_batch(own), target[torch.from_numpy(own)])
-        loss.sum().backward()
+        with products(self.config.precision):
+            with autocast(self.config.precision, target.device):
+                loss = share * weight * self.loss(self.model, make_batch(own), target[torch.from_numpy(own)])
+            loss.sum().backward()
         return loss.detach().clone()
 
     def write_history(self, folder: Path) -> None:

@@ -19,7 +19,7 @@ from src.config import (
     SchnetConfig,
 )
 from src.graphs.batch import GraphBatch
-from src.learners.precision import precision
+from src.learners.precision import autocast, products
 from src.models.members import make_members
 from src.models.network import make_network
 
@@ -52,9 +52,10 @@ def make(network: NetworkConfig, n_members: int = 1) -> nn.Module:
 def outputs_and_gradients(model: nn.Module, batch: GraphBatch, name: Precision = "float32") -> tuple[Tensor, Tensor]:
     """Return what a network predicts, and the gradient w.r.t. all of its parameters as one vector."""
     model.zero_grad()
-    with precision(name, batch.edge_vec.device):
-        out = model(batch)
-    out.square().sum().backward()
+    with products(name):
+        with autocast(name, batch.edge_vec.device):
+            out = model(batch)
+        out.square().sum().backward()
     gradients = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
     return out.detach().cpu().double(), torch.cat(gradients).cpu().double()
 

@@ -107,6 +107,6 @@ def test_a_fold_of_exp010_scores_as_published(tmp_path: Path, device: str) -> No
     """Its initial weights, batches and schedule are those of the published run; sums have another order."""
     published = json.loads((EXPERIMENTS / "exp010" / "results" / "metrics.json").read_text())["fold_maes"][0]
     data = load_task_data(DEFAULT_TASK, tmp_path, skip_bad_rows=False, n_jobs=os.cpu_count() or 1)
-    run_experiment(load_config(EXPERIMENTS / "exp010"), "exp010", data, [0], Launcher(n_jobs=1), device)
+    run_experiment(load_config(EXPERIMENTS / "exp010"), "exp010", data, [0], Launcher(), device)
     metrics = RunDir(data.folder / "exp010").fold_metrics(0)
     assert metrics is not None and metrics["mae"] == pytest.approx(published, rel=0.1)

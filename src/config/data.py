@@ -44,13 +44,19 @@ class TargetConfig:
         it closest to the table (open track); `chgnet_mean`: the mean of its two trainings; both with kind `residual` only.
     transform: `log` or `log1p`, log(1 + target): what `kind` then applies to; predictions are transformed back. Requires base
         `none`.
+    pure_elements: `at_zero`: the formation energy of an element is zero by definition, but for the polymorph, whatever its
+        compounds have. So crystals of one element have no shift and do not take part in the regression, and their predictions
+        are not below zero. For formation energies, with kind `residual`, base and transform `none`.
     """
 
     kind: Literal["residual", "standardise", "raw"] = "residual"
     base: Literal["none", "chgnet", "chgnet_mean"] = "none"
     transform: Literal["none", "log", "log1p"] = "none"
+    pure_elements: Literal["as_compounds", "at_zero"] = "as_compounds"
 
     def __post_init__(self) -> None:
+        if self.pure_elements == "at_zero" and (self.kind, self.base, self.transform) != ("residual", "none", "none"):
+            raise ValueError("pure_elements='at_zero': requires kind='residual', base='none' and transform='none'")
         if self.base != "none" and self.kind != "residual":
             raise ValueError(f"base={self.base!r}: requires kind='residual', not {self.kind!r}")
         if self.base != "none" and self.transform != "none":

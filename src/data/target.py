@@ -1,7 +1,7 @@
 """TargetNormalizer: formation energy per atom <-> the unitless residual that learners see."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +11,14 @@ from src.config import TargetConfig
 from src.data.crystal import N_ELEMENTS
 from src.data.domain import TRANSFORMS
 
+DOES_NOTHING = {"transform": "none", "pure_elements": "as_compounds"}
+
 
 @dataclass(frozen=True, eq=False)
 class TargetNormalizer:
     """Map: residual = (transform(e_form) - base - mean over the crystal's atoms of shift[element]) / scale.
+
+    With `pure_elements` at zero, crystals of one element have no shift, and energies not below zero.
 
     Without a transform, the MAE in eV/atom is scale x MAE of the residual; with one, shift and scale have the unit of what it
     returns.
@@ -22,12 +26,14 @@ class TargetNormalizer:
     scale: eV/atom.
     base: name of the model whose energies are the `base` argument of every method, (n_crystals,), eV/atom; `none`: zeros.
     transform: a key of TRANSFORMS, or `none`.
+    pure_elements: as in TargetConfig.
     """
 
     shift: NDArray[np.float64]
     scale: float
     base: str = "none"
     transform: str = "none"
+    pure_elements: str = "as_compounds"
 
     @classmethod
     def fit(
@@ -45,19 +51,20 @@ class TargetNormalizer:
         affect the reference of the others. Elements absent from these rows get the mean shift.
         element_counts: (n_crystals, N_ELEMENTS). e_form: (n_crystals,), eV/atom.
         """
-        without = cls(np.zeros(N_ELEMENTS), 1.0, config.base, config.transform)
+        without = cls(np.zeros(N_ELEMENTS), 1.0, config.base, config.transform, config.pure_elements)
         if config.kind == "raw":
             return without
         e_form = without.transformed(e_form)
         left = e_form - without.baseline(element_counts, base)
         shift = np.full(N_ELEMENTS, left.mean())
-        if config.kind == "residual":
-            present = element_counts.sum(axis=0) > 0
+        rows = ~without._has_no_shift(element_counts)
+        if config.kind == "residual" and rows.any():
+            present = element_counts[rows].sum(axis=0) > 0
             fit_shift = _least_squares if config.base == "none" else _least_absolute_deviations
-            shift[present] = fit_shift(element_counts[:, present], left)
+            shift[present] = fit_shift(element_counts[rows][:, present], left[rows])
             shift[~present] = shift[present].mean()
-        scale = float(np.std(e_form - cls(shift, 1.0, config.base).baseline(element_counts, base)))
-        return cls(shift, scale if scale > 1e-9 else 1.0, config.base, config.transform)
+        scale = float(np.std(e_form - replace(without, shift=shift).baseline(element_counts, base)))
+        return replace(without, shift=shift, scale=scale if scale > 1e-9 else 1.0)
 
     def transformed(self, e_form: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the transform of targets."""
@@ -67,7 +74,12 @@ class TargetNormalizer:
         """Return what atom counts and base predict without a learner, (n_crystals,), eV/atom or the unit of the transform."""
         if self.base != "none" and np.ndim(base) == 0:
             raise ValueError(f"target: the energies of the base {self.base!r} are missing; src/features/chgnet.py computes them")
-        return base + element_counts @ self.shift / element_counts.sum(axis=1)
+        shift = element_counts @ self.shift / element_counts.sum(axis=1)
+        return base + np.where(self._has_no_shift(element_counts), 0.0, shift)
+
+    def _has_no_shift(self, element_counts: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which crystals are elements at zero, (n_crystals,)."""
+        return (self.pure_elements == "at_zero") & ((element_counts > 0).sum(axis=1) == 1)
 
     def normalize(
         self, element_counts: NDArray[np.int64], e_form: NDArray[np.float64], base: NDArray[np.float64] | float = 0.0
@@ -80,6 +92,7 @@ class TargetNormalizer:
     ) -> NDArray[np.float64]:
         """Return the formation energies, eV/atom, of unitless residuals; with a transform, always in its domain."""
         e_form = self.baseline(element_counts, base) + self.scale * residual
+        e_form = np.where(self._has_no_shift(element_counts), np.maximum(e_form, 0.0), e_form)
         return e_form if self.transform == "none" else TRANSFORMS[self.transform].back(e_form)
 
     def mean_and_spread(
@@ -93,14 +106,19 @@ class TargetNormalizer:
         return e_form.mean(axis=0), e_form.std(axis=0)
 
     def to_json(self) -> dict:
-        """Return the normaliser as JSON-serialisable values; no transform is left out, as it always was."""
+        """Return the normaliser as JSON-serialisable values; what came later is left out where it does nothing."""
         values = asdict(self) | {"shift": self.shift.tolist()}
-        return {name: value for name, value in values.items() if (name, value) != ("transform", "none")}
+        return {name: value for name, value in values.items() if value != DOES_NOTHING.get(name)}
 
     @classmethod
     def from_json(cls, data: dict) -> "TargetNormalizer":
         """Return the normaliser that `to_json` wrote."""
-        return cls(np.array(data["shift"]), float(data["scale"]), data.get("base", "none"), data.get("transform", "none"))
+        return cls(
+            np.array(data["shift"]),
+            float(data["scale"]),
+            data.get("base", "none"),
+            **{k: data.get(k, v) for k, v in DOES_NOTHING.items()},
+        )
 
 
 def check_domain(config: TargetConfig, path: Path, ids: Sequence[str], targets: NDArray[np.float64]) -> None:

@@ -55,7 +55,7 @@ def test_a_few_crystals_are_predicted_alike_without_the_compiled_kernels(monkeyp
         plain = predict_each(networks, batch_of, evaluation.FEW)
     np.testing.assert_allclose(plain, compiled, rtol=0, atol=1e-5)
     for before, network in zip(weights, networks, strict=True):
-        assert torch.equal(before, parameters_to_vector(network.parameters()))
+        torch.testing.assert_close(parameters_to_vector(network.parameters()), before, rtol=0, atol=0)  # in precision, too
 
 
 def test_a_prediction_keeps_no_history_of_its_operations() -> None:

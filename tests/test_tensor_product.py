@@ -1,9 +1,10 @@
-"""The convolution agrees with e3nn, and its fused implementation with the reference."""
+"""The convolution agrees with e3nn, and its fused and dense implementations with the reference."""
 
 import os
 import pathlib
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from torch import Tensor
 from src.graphs.batch import GraphBatch
 from src.models import fused, fused_mix, kernels
 from src.models.convolution import Convolution
+from src.models.dense import DenseConvolution
 from src.models.nequip import edge_lengths, natural_irreps
 from src.models.radial import Knots, RadialValues, each_row
 from src.models.tensor_product import Path, find_paths, paths_into, reference, reference_mix, rotate_to_atoms
@@ -81,6 +83,22 @@ def check_fused(paths: tuple[Path, ...], n_knots: int = 0, n_channels: int = N_C
         np.testing.assert_allclose(got.detach().numpy(), expected.detach().numpy(), atol=1e-5 * scale, rtol=0)
 
 
+@pytest.mark.parametrize("symmetry", [True, False])
+@pytest.mark.parametrize("degrees", [(0, 0, 0), (0, 2, 2), (1, 1, 1), (2, 2, 2), (2, 2, 0), (3, 3, 3)])
+def test_dense_is_the_reference_forward_and_backward(degrees: tuple[int, int, int], symmetry: bool) -> None:
+    paths, results = find_paths(*degrees), []
+    features, weights, sh, length_index, batch = make_inputs(max(degrees), torch.float64, symmetry, 5)
+    weights = torch.randn(len(weights), len(paths) * 5, dtype=torch.float64, requires_grad=True)
+    features, sh = [x.requires_grad_() for x in features[: degrees[0] + 1]], sh.requires_grad_()
+    for convolve in (partial(reference, paths=paths), DenseConvolution(paths).double()):
+        out = convolve(features, weights, sh, length_index, batch)
+        torch.manual_seed(7)
+        loss = sum((x * torch.randn(x.shape, dtype=x.dtype)).sum() for x in out)
+        results.append([*out, *torch.autograd.grad(loss, [weights, sh, *features])])
+    for expected, got in zip(*results, strict=True):
+        torch.testing.assert_close(got, expected, rtol=0, atol=1e-12 * float(expected.abs().max()))
+
+
 @pytest.mark.parametrize("n_channels", [5, 16, 48])  # part of a tile, one tile, three
 @pytest.mark.parametrize("degrees", [(0, 0, 0), (0, 2, 2), (1, 1, 1), (2, 2, 2), (2, 2, 0)])
 def test_fused_is_the_reference_forward_and_backward(degrees: tuple[int, int, int], n_channels: int) -> None:
@@ -126,9 +144,9 @@ def test_a_cpu_runs_the_fused_implementation(monkeypatch: pytest.MonkeyPatch) ->
     features, weights, sh, length_index, batch = make_inputs(1, torch.float32)
     radial, called = RadialValues(weights, *each_row(edge_lengths(batch)[0])), []
     monkeypatch.setattr(fused, "convolve", lambda *args: called.append(1))
-    Convolution(sh, length_index, batch)(features, radial, find_paths(1, 1, 1))
+    Convolution(sh, length_index, batch)(features, radial, DenseConvolution(find_paths(1, 1, 1)))
     assert called == [1]
-    Convolution(sh.requires_grad_(), length_index, batch)(features, radial, find_paths(1, 1, 1))
+    Convolution(sh.requires_grad_(), length_index, batch)(features, radial, DenseConvolution(find_paths(1, 1, 1)))
     assert called == [1]  # only the reference has derivatives by edge vectors
 
 

@@ -1,16 +1,18 @@
-"""Choice between the compiled implementations (fused.py, fused_mix.py) and the references (tensor_product.py).
+"""Choice between the implementations: compiled ones for CPUs in single precision (fused.py, fused_mix.py), and for all else plain
+torch (dense.py and `reference_mix`).
 
-The former are imported when they are used: numba takes a second to import and to load what it has compiled.
+The compiled ones are imported when they are used: numba takes a second to import and to load what it has compiled.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
 
 from src.graphs.batch import GraphBatch
+from src.models.dense import DenseConvolution
 from src.models.radial import RadialValues
-from src.models.tensor_product import Features, Path, reference, reference_mix
+from src.models.tensor_product import Features, reference_mix
 
 if TYPE_CHECKING:
     from src.models.fused import Edges
@@ -32,7 +34,7 @@ def _fused_applies(tensor: Tensor) -> bool:
 class Convolution:
     """The convolution over the edges of a batch, with the fused implementation if it applies.
 
-    It applies on a CPU in float32, unless derivatives w.r.t. the edge vectors are needed.
+    The fused one applies on a CPU in float32, unless derivatives w.r.t. the edge vectors are needed.
     """
 
     def __init__(self, edge_sh: Tensor, length_index: Tensor, batch: GraphBatch) -> None:
@@ -45,8 +47,8 @@ class Convolution:
 
             self.edges = fused.make_edges(edge_sh, length_index, batch)
 
-    def __call__(self, features: Features, radial: RadialValues, paths: tuple[Path, ...]) -> Features:
-        """Compute `reference`.
+    def __call__(self, features: Features, radial: RadialValues, dense: DenseConvolution) -> Features:
+        """Compute `tensor_product.reference` for the paths of `dense`.
 
         Always runs in the precision of `edge_sh`: autocast lowers the precision of linear layers, not of sums over edges.
         """
@@ -56,8 +58,8 @@ class Convolution:
             if self.edges is not None:
                 from src.models import fused
 
-                return fused.convolve(features, radial, self.edges, paths)
-            return reference(features, radial.at_lengths(), self.edge_sh, self.length_index, self.batch, paths)
+                return fused.convolve(features, radial, self.edges, dense.paths)
+            return cast(Features, dense(features, radial.at_lengths(), self.edge_sh, self.length_index, self.batch))
 
     def edges_of_layer(self, n_channels: int) -> "Edges | None":
         """Return the edges if fused_layer.py applies to the layer, else None: what is compiled or autocast stays in modules."""

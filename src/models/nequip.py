@@ -18,6 +18,7 @@ from src.config import GraphConfig, NequipConfig
 from src.graphs.batch import GraphBatch
 from src.graphs.harmonics import harmonics
 from src.models.convolution import Convolution, mix
+from src.models.dense import DenseConvolution
 from src.models.radial import Knots, RadialBasis, RadialNetwork, RadialValues, each_row, unit_linear
 from src.models.readout import Readout
 from src.models.standardise import NO_STATISTICS, InputStatistics, Standardise
@@ -89,6 +90,7 @@ class Interaction(nn.Module):
         n = config.n_channels
         self.irreps_in, self.irreps_out = natural_irreps(n, l_in), natural_irreps(n, l_out)
         self.paths: tuple[Path, ...] = find_paths(l_in, l_edge, l_out)
+        self.dense = DenseConvolution(self.paths)
         n_out = [n * (1 + l_out)] + [n] * l_out  # scalars and gates, then the gated features
         self.linear_in = EquivariantLinear([n] * (l_in + 1), [n] * (l_in + 1))
         self.radial = RadialNetwork(config.n_bessel, config.radial_hidden, len(self.paths) * n)
@@ -122,7 +124,7 @@ class Interaction(nn.Module):
             weights = list(self.linear_in.weights), list(self.linear_out.weights)
             own = list(cast(EquivariantLinear, self.self_connection).weights) if kept is None else kept
             return interact(features, radial(self.radial), edges, self.paths, weights, own, kept is not None, SILU_SCALE)
-        messages = convolution(self.linear_in(features), radial(self.radial), self.paths)
+        messages = convolution(self.linear_in(features), radial(self.radial), self.dense)
         out = self.linear_out(messages)
         kept = self.self_connection(shared) if kept is None else kept
         out[: self.n_shared] = [x + y for x, y in zip(out[: self.n_shared], kept, strict=True)]

@@ -32,13 +32,12 @@ def make_network(
 
 
 def compile_network(network: nn.Module) -> None:
-    """Compile the forward pass of a network in place, except for what numba has compiled and for constants.
+    """Compile the forward pass of a network in place, except for what numba has compiled.
 
     `torch.compiler.disable` does not decorate these functions: it imports torch._dynamo, for which every prediction would wait.
     """
-    from src.models import fused, fused_mix, tensor_product  # numba takes a while to import
+    from src.models import fused, fused_mix  # numba takes a while to import
 
-    compiled = (fused, "convolve"), (fused, "make_edges"), (fused_mix, "mix")
-    for module, name in (*compiled, (tensor_product, "clebsch_gordan")):
+    for module, name in (fused, "convolve"), (fused, "make_edges"), (fused_mix, "mix"):
         setattr(module, name, torch.compiler.disable(getattr(module, name)))
     network.compile(dynamic=True)

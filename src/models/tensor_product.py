@@ -1,12 +1,12 @@
-"""The weighted tensor-product convolution of NequIP, as one function with two implementations.
+"""The weighted tensor-product convolution of NequIP, as one function with three implementations.
 
     out[i, path, m3, c] = sum over edges e into i, m1, m2 of  C[m1, m2, m3] * w[length(e), path, c] * Y[e, m2] * h[src(e), m1, c]
 
 where h are the node features of the representatives rotated to each atom, Y the spherical harmonics of the edge (times its
 multiplicity), and C the Clebsch-Gordan coefficients of e3nn (src/graphs/harmonics.py) in `component` normalisation.
-This is o3.TensorProduct with "uvu" paths (Batzner et al. 2022, see nequip.py, eqs. 5 to 7). `reference` is plain torch: any
-device, any precision, derivatives of any order. `src/models/fused.py` computes the same on a CPU in single precision, with
-first derivatives w.r.t. h and w.
+This is o3.TensorProduct with "uvu" paths (Batzner et al. 2022, see nequip.py, eqs. 5 to 7). `reference` is what they
+are compared with. `src/models/fused.py` computes the same on a CPU in single precision, with first derivatives w.r.t. h and w;
+`src/models/dense.py` anywhere, with derivatives of any order.
 
 Features are a list over the degree l: features[l] has shape (2l+1, n_nodes, n_channels). Parity is natural: 0e, 1o, 2e, 3o.
 """

@@ -1,6 +1,7 @@
 """Search for better settings of an experiment with Optuna, and write a proposal for a new one.
 
     python exp/tune.py 012 --trials 20     # 20 more trials; a study continues where it stopped, also from several processes
+    python exp/tune.py 012 --seconds 900 --epochs 15     # short trainings, as many as fit in 900 CPU s: a fair budget
 
 Every trial trains on a part of the training rows of fold 0 and is judged on the rest of them; the crystals of fold 0 are never
 used. Poor trials are stopped early. Nothing that exists is changed: the proposal, outputs/<task>/tune/exp012/proposal.py, is
@@ -13,20 +14,21 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from src.command import command, one_message, task_options
 from src.data.task import read_tasks
-from src.runs.tune import search
+from src.runs.tune import Budget, search
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = command(__doc__, task_options())
     parser.add_argument("number", help="the experiment whose settings are the first trial")
-    parser.add_argument("--trials", type=int, required=True, metavar="N", help="how many more")
+    parser.add_argument("--trials", type=int, metavar="N", help="how many more")
+    parser.add_argument("--seconds", type=int, metavar="S", help="CPU seconds of training, of all trials of the study")
+    parser.add_argument("--epochs", type=int, metavar="N", help="of each trial (default: the experiment's)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, ... (default: cpu)")
     args = parser.parse_args(argv)
-    if args.trials < 1:
-        parser.error(f"--trials {args.trials}: at least 1")
     with one_message("tune"):
+        budget = Budget(args.trials, args.seconds)
         for task in read_tasks(args.data, args.target):
-            print(search(args.number, task, args.outputs, args.trials, args.device))
+            print(search(args.number, task, args.outputs, budget, args.epochs, args.device))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,13 @@
 """Laws of src/runs/tune.py."""
 
+import itertools
+import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,17 +15,21 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from conftest import load
+from faults import TinyRun
 
-from src.config import BlendConfig, ExperimentConfig, FoldConfig, GbdtConfig
+from src.config import BlendConfig, ExperimentConfig, FoldConfig, GbdtConfig, GraphConfig, TrainingConfig
 from src.config.load import load_config
 from src.data.folds import assign_folds, training_rows
 from src.data.load import TaskData, load_folds
 from src.data.table import CrystalTable
 from src.data.task import read_task
+from src.learners.gbdt import GbdtLearner
+from src.learners.learner import DivergedError
 from src.paths import DEFAULT_TASK, EXPERIMENTS, ROOT
 from src.results.metrics import METRICS
 from src.runs import tune as tuning
-from src.runs.tune import open_study, proposal, ranges, source, tune, with_knobs
+from src.runs.ranges import BY_OPTIMIZER, RANGES, is_bounds, ranges
+from src.runs.tune import Budget, open_study, proposal, search, seconds_used, shortened, source, suggested, tune, with_knobs
 
 FOLDS = FoldConfig(n_folds=4, n_bins=2)
 TREES = ExperimentConfig(learner=GbdtConfig(features=("fractions",), n_trees=1000, min_child_samples=5), folds=FOLDS)
@@ -29,7 +38,7 @@ TREES = ExperimentConfig(learner=GbdtConfig(features=("fractions",), n_trees=100
 @pytest.fixture
 def data(task_folder: Path, monkeypatch: pytest.MonkeyPatch) -> TaskData:
     pytest.importorskip("optuna", reason="optuna is an optional extra: pip install -e .[extra]")
-    monkeypatch.setitem(tuning.RANGES, GbdtConfig, {"num_leaves": (3, 7, 31), "learning_rate": (0.01, 0.1)})
+    monkeypatch.setitem(RANGES, GbdtConfig, {"num_leaves": (3, 7, 31), "learning_rate": (0.01, 0.1)})
     return load(task_folder)
 
 
@@ -37,7 +46,7 @@ def test_a_study_begins_with_the_experiments_own_settings_and_goes_on_where_it_w
     for n_before, n_trials in [(0, 2), (2, 1)]:
         study = open_study("exp900", tmp_path / "tune", "mae")
         assert len(study.trials) == n_before
-        tune(TREES, data, study, tmp_path / "tune", n_trials, "cpu")
+        tune(TREES, data, study, tmp_path / "tune", Budget(n_trials), "cpu")
     assert study.trials[0].params == {"learner.num_leaves": 31, "learner.learning_rate": 0.03}
     assert [path.name for path in (tmp_path / "tune").iterdir()] == ["study.db"]
 
@@ -48,7 +57,7 @@ def test_the_left_out_fold_is_not_looked_at(data: TaskData, tmp_path: Path) -> N
     values = []
     for name, train in [("a", table), ("b", changed)]:
         study = open_study("exp900", tmp_path / name, "mae")
-        tune(TREES, replace(data, train=train), study, tmp_path / name, 1, "cpu")
+        tune(TREES, replace(data, train=train), study, tmp_path / name, Budget(1), "cpu")
         values.append(study.best_value)
     assert values[0] == values[1]
 
@@ -64,8 +73,8 @@ def test_a_search_sees_the_training_crystals_of_the_outer_fold_only(
         return seen["fold"]
 
     monkeypatch.setattr(tuning, "assign_folds", inner)
-    study = SimpleNamespace(trials=[None], optimize=lambda *args, **options: None)
-    tune(replace(TREES, folds=folds), data, study, tmp_path, 1, "cpu")
+    study = SimpleNamespace(trials=[SimpleNamespace(user_attrs={})], optimize=lambda *args, **options: None)
+    tune(replace(TREES, folds=folds), data, study, tmp_path, Budget(1), "cpu")
     rows = training_rows(load_folds(data, folds), tuning.OUTER_FOLD, data.train.crystals.element_counts, folds)
     np.testing.assert_array_equal(seen["e_form"], data.train.targets[rows])
     assert set(seen["fold"]) == set(range(folds.n_folds))
@@ -76,7 +85,7 @@ def test_a_poor_trial_is_stopped_early(data: TaskData, tmp_path: Path, monkeypat
 
     monkeypatch.setattr(optuna.trial.Trial, "should_prune", lambda self: True)
     study = open_study("exp900", tmp_path / "tune", "mae")
-    tune(TREES, data, study, tmp_path / "tune", 1, "cpu")
+    tune(TREES, data, study, tmp_path / "tune", Budget(1), "cpu")
     assert study.trials[0].state.name == "PRUNED" and list(study.trials[0].intermediate_values) == [1]
 
 
@@ -87,7 +96,7 @@ def test_trials_are_judged_by_the_metric_of_the_task(data: TaskData, tmp_path: P
         judged = replace(data, task=replace(data.task, metric=metric))
         study = open_study("exp900", tmp_path / "tune", metric)
         assert not study.trials
-        tune(TREES, judged, study, tmp_path / "tune", 2, "cpu")
+        tune(TREES, judged, study, tmp_path / "tune", Budget(2), "cpu")
         values[metric] = study.best_value
         text = proposal(TREES, "exp900", study, judged.task)
         unit = "" if metric == "spearman" else " eV/atom"
@@ -100,8 +109,8 @@ def test_a_proposal_is_formatted_and_checked_by_ruff(name: str, tmp_path: Path) 
     """The values of the best trial are not those of the experiment, and all knobs have changed."""
     config = load_config(EXPERIMENTS / name)
     params = {path: choices[-1] for path, choices in ranges(config).items()}
-    trial = SimpleNamespace(params=params, value=0.12345)
-    study = SimpleNamespace(best_trial=trial, best_value=0.12345, trials=[SimpleNamespace(value=0.5)] * 12)
+    trial, finished = SimpleNamespace(params=params, value=0.12345), SimpleNamespace(name="COMPLETE")
+    study = SimpleNamespace(best_trial=trial, best_value=0.12345, trials=[SimpleNamespace(value=0.5, state=finished)] * 12)
     (tmp_path / "config.py").write_text(proposal(config, name, study, read_task(DEFAULT_TASK)))
     for check in (["format", "--check"], ["check"]):
         done = subprocess.run(
@@ -114,7 +123,7 @@ def test_a_proposal_is_formatted_and_checked_by_ruff(name: str, tmp_path: Path) 
 
 def test_the_proposal_is_a_config_of_its_own(data: TaskData, tmp_path: Path) -> None:
     study = open_study("exp900", tmp_path / "tune", "mae")
-    tune(TREES, data, study, tmp_path / "tune", 3, "cpu")
+    tune(TREES, data, study, tmp_path / "tune", Budget(3), "cpu")
     (tmp_path / "config.py").write_text(proposal(TREES, "exp900", study, data.task))
     proposed = load_config(tmp_path)
     assert all(attrgetter(path)(proposed) == value for path, value in study.best_params.items())
@@ -128,6 +137,114 @@ def test_every_declared_knob_is_one_of_the_config_and_its_source_gives_it_back(n
     found: dict = {}
     exec(source(config), found)
     assert found["CONFIG"] == config
+
+
+@pytest.mark.parametrize("name", ["exp010", "exp013", "exp014", "exp015", "exp016", "exp017"])
+def test_every_network_is_searched_over_the_same_kinds_of_knobs_and_its_own_settings_are_among_them(name: str) -> None:
+    config = load_config(EXPERIMENTS / name)
+    found = ranges(config)
+    training = {f"learner.training.{knob}" for knob in ("optimizer", "lr", "weight_decay", "batch_size")}
+    assert {*training, "learner.graph.r_max", "learner.network.n_channels"} <= set(found)
+    assert any(re.fullmatch(r"learner\.network\.n_\w*layers", path) for path in found)
+    for path, limits in found.items():
+        own = attrgetter(path)(config)
+        assert limits[0] <= own <= limits[1] if is_bounds(limits) else own in limits, path
+    assert len(found["learner.graph.r_max"]) == 4 and len(set(found["learner.training.optimizer"])) == 2
+
+
+def test_cgcnn_may_have_its_twelve_nearest_neighbours_within_8_angstrom_as_published() -> None:
+    found = ranges(load_config(EXPERIMENTS / "exp013"))
+    assert 12 in found["learner.graph.max_neighbors"] and 8.0 in found["learner.graph.r_max"]
+    assert "learner.graph.max_neighbors" not in ranges(load_config(EXPERIMENTS / "exp010"))
+
+
+def test_an_experiments_own_value_joins_the_choices_that_lack_it() -> None:
+    config = with_knobs(load_config(EXPERIMENTS / "exp010"), {"learner.graph.r_max": 4.5})
+    assert ranges(config)["learner.graph.r_max"] == (4.5, *RANGES[GraphConfig]["r_max"])
+
+
+@pytest.mark.parametrize("optimizer", BY_OPTIMIZER)
+def test_the_range_of_lr_and_weight_decay_is_that_of_the_trials_optimiser(optimizer: str) -> None:
+    config = load_config(EXPERIMENTS / "exp010")
+    asked = {}
+
+    def categorical(path: str, choices: tuple) -> object:
+        return optimizer if path.endswith("optimizer") else choices[0]
+
+    def number(path: str, low: float, high: float, log: bool) -> float:
+        asked[path] = (low, high)
+        return high
+
+    found = suggested(SimpleNamespace(suggest_categorical=categorical, suggest_float=number), config)
+    assert asked == {f"learner.training.{name}": limits for name, limits in BY_OPTIMIZER[optimizer].items()}
+    assert (found.learner.training.optimizer, found.learner.training.lr) == (optimizer, BY_OPTIMIZER[optimizer]["lr"][1])
+
+
+def test_a_search_ends_when_its_seconds_are_used_and_then_adds_no_trial(
+    data: TaskData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each look at the clock takes a second: a trial looks when it starts, after each report and when it ends."""
+    clock = itertools.count()
+    monkeypatch.setattr(tuning.time, "process_time", lambda: float(next(clock)))
+    study = open_study("exp900", tmp_path / "tune", "mae")
+    tune(TREES, data, study, tmp_path / "tune", Budget(2), "cpu")
+    whole = [trial.user_attrs["cpu_seconds"] for trial in study.trials]
+    assert whole[0] > 5
+    limit = seconds_used(study) + 5
+    for _ in range(2):
+        tune(TREES, data, study, tmp_path / "tune", Budget(seconds=limit), "cpu")
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "COMPLETE", "PRUNED"]
+    assert limit <= seconds_used(study) <= limit + 1
+    assert list((tmp_path / "tune").iterdir()) == [tmp_path / "tune" / "study.db"]
+
+
+def test_a_trial_that_diverges_is_dropped_and_the_search_goes_on(
+    data: TaskData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit, calls = GbdtLearner.fit, itertools.count()
+
+    def first_diverges(self: GbdtLearner, *arguments: object) -> None:
+        if next(calls) == 0:
+            raise DivergedError("loss", 1e9, 1, [0])
+        fit(self, *arguments)
+
+    monkeypatch.setattr(GbdtLearner, "fit", first_diverges)
+    study = open_study("exp900", tmp_path / "tune", "mae")
+    tune(TREES, data, study, tmp_path / "tune", Budget(2), "cpu")
+    assert [trial.state.name for trial in study.trials] == ["PRUNED", "COMPLETE"]
+
+
+def test_short_trials_have_a_study_of_their_own_and_the_proposal_keeps_the_experiments_epochs(
+    data: TaskData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(TinyRun(data.task.folder, "network", tmp_path).folder, tmp_path / "exp" / "exp900")
+    monkeypatch.setattr(tuning, "EXPERIMENTS", tmp_path / "exp")
+    config = load_config(tmp_path / "exp" / "exp900")
+    assert shortened(config, 1) == replace(config, learner=replace(config.learner, training=TrainingConfig(1, batch_size=8)))
+    text = search("900", data.task, tmp_path / "outputs", Budget(1), 1, "cpu")
+    folder = tmp_path / "outputs" / "small" / "tune" / "exp900"
+    assert "1 trials" in text and "n_epochs=3" in (folder / "proposal.py").read_text()
+    assert len(open_study("exp900-1-epochs", folder, "mae").trials) == 1 and not open_study("exp900", folder, "mae").trials
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (Budget, "--trials.*--seconds"),
+        (partial(Budget, 0), "must be positive"),
+        (partial(Budget, None, -1.0), "must be positive"),
+        (partial(shortened, TREES, 5), "GbdtConfig has no epochs"),
+    ],
+)
+def test_a_search_that_cannot_be_is_refused(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_a_search_without_a_finished_trial_says_so(data: TaskData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tuning, "EXPERIMENTS", TinyRun(data.task.folder, "lightgbm", tmp_path).folder.parent)
+    with pytest.raises(ValueError, match="none of 1 trials of exp001 was finished; a larger budget"):
+        search("001", data.task, tmp_path / "outputs", Budget(seconds=1e-9), None, "cpu")
 
 
 def test_a_knob_is_set_by_its_path_and_no_other_one_changes() -> None:

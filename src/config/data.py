@@ -80,6 +80,8 @@ class GraphConfig:
     symprec: Angstrom, tolerance of the symmetry search.
     r_angle: Angstrom, up to r_max; longest bond in the pairs whose angles the graph holds, for networks that use angles;
         0: no angles.
+    max_neighbors: of an atom, the nearest ones; those as far as the last of them are all kept, see `keep_nearest` in
+        src/graphs/neighbors.py (None: all within r_max).
     """
 
     r_max: Annotated[float, Field(ge=0.5, le=20)] = 5.0
@@ -87,6 +89,7 @@ class GraphConfig:
     symmetry: bool = True
     symprec: Annotated[float, Field(gt=0, le=0.1)] = 1e-3
     r_angle: Annotated[float, Field(ge=0)] = 0.0
+    max_neighbors: Annotated[int, Field(ge=1)] | None = None
 
     def __post_init__(self) -> None:
         if self.r_angle > self.r_max:

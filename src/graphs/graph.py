@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from src.config import GraphConfig
 from src.data.crystal import Crystal
 from src.graphs.harmonics import harmonics_of_degree
-from src.graphs.neighbors import find_edges, merge_equivalent
+from src.graphs.neighbors import find_edges, keep_nearest, merge_equivalent
 from src.graphs.symmetry import cartesian_rotations, find_symmetry, identity, symmetrize
 from src.graphs.triplets import find_triplets
 
@@ -89,6 +89,8 @@ def build_graph(crystal: Crystal, config: GraphConfig) -> CrystalGraph:
         crystal = symmetrize(crystal, symmetry)
     representatives, atom_orbit = np.unique(symmetry.representative, return_inverse=True)
     every_edge = find_edges(crystal, representatives, config.r_max)
+    if config.max_neighbors is not None:
+        every_edge = keep_nearest(every_edge, config.max_neighbors)
     edges, stand_in = merge_equivalent(every_edge, symmetry)
     lengths = np.linalg.norm(edges.vec, axis=1)
     _, first, length_index = np.unique(np.round(lengths, LENGTH_DECIMALS), return_index=True, return_inverse=True)

@@ -15,6 +15,7 @@ from src.data.crystal import Crystal
 from src.graphs.symmetry import Symmetry
 
 SELF_DISTANCE = 1e-8  # Angstrom; a point closer than this is the centre itself
+SHELL_WIDTH = 0.01  # Angstrom; ten times symprec, so that it holds whatever a search for symmetry takes as equally far
 MAX_EDGES = 300_000  # of a crystal into its centres; each takes 5 kB while a graph is reduced by 48 operations
 MAX_BOXES = 20_000_000  # of the search grid, which fills the cell and its surroundings with cubes of side r_max
 
@@ -59,6 +60,21 @@ def find_edges(crystal: Crystal, centers: NDArray[np.int64], r_max: float) -> Ed
     src, dst, cell = src[order], dst[order], cell[order]
     vec = coords[src] + cell @ crystal.lattice - coords[dst]
     return Edges(src, dst, cell, vec, np.ones(len(src), dtype=np.int64))
+
+
+def keep_nearest(edges: Edges, max_neighbors: int) -> Edges:
+    """Return the edges from the nearest max_neighbors of each centre, and from all that are as far as the last of these.
+
+    Equally far means up to SHELL_WIDTH farther. Published codes keep exactly so many, and which of several equally far ones
+    depends on the order of the atoms and the choice of the cell: the result is no function of the crystal, and no symmetry
+    maps it onto itself. Here an atom may have more neighbours than max_neighbors, never fewer unless r_max leaves no more.
+    """
+    length = np.linalg.norm(edges.vec, axis=1)
+    order = np.lexsort((length, edges.dst))
+    start, n = np.unique(edges.dst, return_index=True, return_counts=True)[1:]
+    last = length[order[start + np.minimum(n, max_neighbors) - 1]]  # (n_centres,)
+    keep = length <= np.repeat(last, n) + SHELL_WIDTH
+    return Edges(edges.src[keep], edges.dst[keep], edges.cell[keep], edges.vec[keep], edges.multiplicity[keep])
 
 
 def _check_size(crystal: Crystal, n_centers: int, r_max: float) -> None:

@@ -2,8 +2,8 @@
 doi:10.1103/PhysRevLett.120.145301).
 
 The convolution is torch-geometric's CGConv. The differences from the authors' code:
-- All atoms within r_max are neighbours and fade with a smooth cutoff. The twelve nearest depend on the choice of the cell if
-  several are equidistant.
+- All atoms within r_max are neighbours and fade with a smooth cutoff. The authors' twelve nearest depend on the choice of the
+  cell if several are equidistant; with graph.max_neighbors=12 and r_max=8 they are taken with the whole shell of the twelfth.
 - Sums of messages are normalised over their channels (layer norm), not over the batch: batch statistics of a reduced graph
   would differ from those of the full one.
 - The element vectors are those of the experiment.

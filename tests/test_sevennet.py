@@ -35,7 +35,7 @@ def test_a_rotated_crystal_gives_the_same(computed: tuple[str, RaggedStore]) -> 
     turned = [Crystal(c.lattice @ rotation, c.frac_coords, c.atomic_numbers) for c in NAMED]
     other = compute_potential(Crystals.from_list(turned), 1, computed[0])
     for field in ("energy", "crystal_features"):
-        np.testing.assert_allclose(other.arrays[field], computed[1].arrays[field], atol=1e-4)
+        np.testing.assert_allclose(other.arrays[field], computed[1].arrays[field], atol=2e-3)  # features of about 10
 
 
 def test_energies_and_features_are_means_over_atoms(computed: tuple[str, RaggedStore]) -> None:

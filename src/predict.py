@@ -24,8 +24,8 @@ from src.data.structures import Found, checked, crystals_of, read_structures, wi
 from src.data.table import Crystals
 from src.data.target import TargetNormalizer
 from src.data.task import Task, read_task
-from src.features.chgnet import base_energies
 from src.features.elements import word2vec_key
+from src.features.potentials import base_energies
 from src.features.similarity import Likeness, TrainingSet, likeness
 from src.learners.distributed import check_device
 from src.learners.learner import Learner

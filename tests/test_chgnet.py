@@ -1,4 +1,4 @@
-"""Laws of src/features/chgnet.py. Those that need chgnet are skipped where it is not installed."""
+"""Laws of src/features/potentials.py and chgnet.py. Those that need chgnet are skipped where it is not installed."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,8 +10,9 @@ from conftest import CRYSTALS, random_rotation
 from src.config import TargetConfig
 from src.data.crystal import Crystal
 from src.data.table import Crystals
-from src.features import chgnet
-from src.features.chgnet import LEVELS, base_energies, cached_potential, compute_potential, potential_features
+from src.features import chgnet, potentials
+from src.features.chgnet import LEVELS
+from src.features.potentials import base_energies, cached_potential, compute_potential, potential_features
 from src.features.tables import cached_features
 from src.storage import cache
 from src.storage.ragged import RaggedStore
@@ -27,21 +28,22 @@ def computed() -> RaggedStore:
 
 
 def test_without_chgnet_the_message_names_the_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(chgnet, "find_spec", lambda name: None if name == "chgnet" else find_spec(name))
+    monkeypatch.setattr(potentials, "find_spec", lambda name: None if name == "chgnet" else find_spec(name))
     with pytest.raises(ValueError, match=r'pip install -e "\.\[open\]"'):
         base_energies(TargetConfig(base="chgnet"), NAMED, "key", tmp_path)
 
 
 def test_without_a_base_the_energies_are_zero_and_chgnet_is_not_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(chgnet, "find_spec", lambda name: pytest.fail(f"asked for {name}"))
+    monkeypatch.setattr(potentials, "find_spec", lambda name: pytest.fail(f"asked for {name}"))
     np.testing.assert_array_equal(base_energies(TargetConfig(), NAMED, "key", tmp_path), np.zeros(len(NAMED)))
 
 
-def test_an_element_that_chgnet_does_not_know_is_refused() -> None:
-    pytest.importorskip("chgnet", reason=NEEDED)
+@pytest.mark.parametrize("name", ["chgnet", "7net-l3i5"])
+def test_an_element_that_a_potential_does_not_know_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(potentials, "find_spec", lambda name: True)
     americium = Crystal(np.eye(3) * 4, np.zeros((1, 3)), np.array([95]))
-    with pytest.raises(ValueError, match=r"up to Z = 94; rows \[1\]"):
-        compute_potential(Crystals.from_list([CRYSTALS["diamond"], americium]))
+    with pytest.raises(ValueError, match=rf"{name} does not know Z = \[95\], which rows \[1\]"):
+        compute_potential(Crystals.from_list([CRYSTALS["diamond"], americium]), 1, name)
 
 
 def test_chunks_are_joined_in_the_order_of_the_crystals_and_computed_once(
@@ -60,10 +62,10 @@ def test_chunks_are_joined_in_the_order_of_the_crystals_and_computed_once(
         ]
 
     asked: list[int] = []
-    monkeypatch.setattr(chgnet, "_require_chgnet", lambda: None)
+    monkeypatch.setattr(potentials, "find_spec", lambda name: True)
     monkeypatch.setattr(cache, "version", lambda name: "0")
     monkeypatch.setattr(chgnet, "CHUNK", 3)
-    monkeypatch.setattr(chgnet, "_predict", predict)
+    monkeypatch.setattr(chgnet, "predict", predict)
     for _ in range(2):
         energies = base_energies(TargetConfig(base="chgnet"), NAMED, "key", tmp_path)
         np.testing.assert_allclose(energies, [crystal.volume for crystal in CRYSTALS.values()], rtol=1e-6)
@@ -119,7 +121,7 @@ def test_what_is_read_from_the_cache_is_what_was_computed_and_nothing_is_printed
 ) -> None:
     chgnet._model.cache_clear()
     written = cached_potential(NAMED, "key", tmp_path)
-    monkeypatch.setattr(chgnet, "compute_potential", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr(potentials, "compute_potential", lambda *_: pytest.fail("computed again"))
     for store in (written, cached_potential(NAMED, "key", tmp_path)):
         assert all(isinstance(array, np.memmap) for array in store.arrays.values())
         for name in LEVELS:

@@ -41,7 +41,11 @@ class TargetConfig:
     kind: `residual`: the structure's energy minus a linear regression on its atom counts (2nd place), divided by the standard
         deviation; `standardise`: minus the mean, divided by the standard deviation; `raw`: as in the table.
     base: `chgnet`: first subtract the energy that this pretrained potential predicts, and the shift of each element that brings
-        it closest to the table (open track); `chgnet_mean`: the mean of its two trainings; both with kind `residual` only.
+        it closest to the table (open track); `chgnet_mean`: the mean of its two trainings; `7net-l3i5`, `7net-0`, `7net_mean`:
+        the same of SevenNet. With kind `residual` only.
+    reference: `elements_and_u`: vanadium, chromium, manganese, iron, cobalt, nickel, molybdenum and tungsten have a second shift
+        where oxygen or fluorine is present: there the energies of the Materials Project, and so SevenNet's, contain a Hubbard U.
+        Requires a base.
     transform: `log` or `log1p`, log(1 + target): what `kind` then applies to; predictions are transformed back. Requires base
         `none`.
     pure_elements: `at_zero`: the formation energy of an element is zero by definition, but for the polymorph, whatever its
@@ -50,13 +54,16 @@ class TargetConfig:
     """
 
     kind: Literal["residual", "standardise", "raw"] = "residual"
-    base: Literal["none", "chgnet", "chgnet_mean"] = "none"
+    base: Literal["none", "chgnet", "chgnet_mean", "7net-l3i5", "7net-0", "7net_mean"] = "none"
     transform: Literal["none", "log", "log1p"] = "none"
     pure_elements: Literal["as_compounds", "at_zero"] = "as_compounds"
+    reference: Literal["elements", "elements_and_u"] = "elements"
 
     def __post_init__(self) -> None:
         if self.pure_elements == "at_zero" and (self.kind, self.base, self.transform) != ("residual", "none", "none"):
             raise ValueError("pure_elements='at_zero': requires kind='residual', base='none' and transform='none'")
+        if self.reference == "elements_and_u" and self.base == "none":
+            raise ValueError("reference='elements_and_u': requires a base; without one there is no Hubbard U to refer to")
         if self.base != "none" and self.kind != "residual":
             raise ValueError(f"base={self.base!r}: requires kind='residual', not {self.kind!r}")
         if self.base != "none" and self.transform != "none":

@@ -14,7 +14,7 @@ from src.config.serialize import to_dict
 from src.paths import EXPERIMENTS, experiment_name
 
 # bases, groups of features and element tables that were learned on energies of the Materials Project
-LEARNED_ON_ENERGIES = ("chgnet", "chgnet_0.2.0", "chgnet_mean", "megnet16")
+LEARNED_ON_ENERGIES = ("chgnet", "chgnet_0.2.0", "chgnet_mean", "7net-l3i5", "7net-0", "7net_mean", "megnet16")
 
 
 def load_config(folder: Path) -> ExperimentConfig | StudyConfig:

@@ -11,6 +11,8 @@ from src.config import TargetConfig
 from src.data.crystal import N_ELEMENTS
 from src.data.domain import TRANSFORMS
 
+OXYGEN, FLUORINE = 8, 9
+WITH_U = np.array([23, 24, 25, 26, 27, 28, 42, 74])  # V, Cr, Mn, Fe, Co, Ni, Mo, W: metals to which MP gives a Hubbard U
 DOES_NOTHING = {"transform": "none", "pure_elements": "as_compounds"}
 
 
@@ -22,7 +24,7 @@ class TargetNormalizer:
 
     Without a transform, the MAE in eV/atom is scale x MAE of the residual; with one, shift and scale have the unit of what it
     returns.
-    shift: (N_ELEMENTS,), eV/atom.
+    shift: (N_ELEMENTS,), eV/atom; with reference `elements_and_u` there follow those that WITH_U has on top beside O or F.
     scale: eV/atom.
     base: name of the model whose energies are the `base` argument of every method, (n_crystals,), eV/atom; `none`: zeros.
     transform: a key of TRANSFORMS, or `none`.
@@ -48,7 +50,8 @@ class TargetNormalizer:
         Kind `residual` follows the 2nd-place solution of the Nishika 2023 competition (mi-212, Qiita items/694124649d2848a6b559,
         2023): the structure's energy, e_form x n_atoms, is regressed on the atom counts without intercept. With a base the
         shifts minimise the absolute error per atom instead: a potential is far off for a few crystals, and these must not
-        affect the reference of the others. Elements absent from these rows get the mean shift.
+        affect the reference of the others. Elements absent from these rows get the mean shift. With `elements_and_u` so do
+        metals that are not there both with and without a Hubbard U: what they are there with, the two shifts share.
         element_counts: (n_crystals, N_ELEMENTS). e_form: (n_crystals,), eV/atom.
         """
         without = cls(np.zeros(N_ELEMENTS), 1.0, config.base, config.transform, config.pure_elements)
@@ -59,10 +62,8 @@ class TargetNormalizer:
         shift = np.full(N_ELEMENTS, left.mean())
         rows = ~without._has_no_shift(element_counts)
         if config.kind == "residual" and rows.any():
-            present = element_counts[rows].sum(axis=0) > 0
-            fit_shift = _least_squares if config.base == "none" else _least_absolute_deviations
-            shift[present] = fit_shift(element_counts[rows][:, present], left[rows])
-            shift[~present] = shift[present].mean()
+            fit_shifts = _shifts_with_u if config.reference == "elements_and_u" else _shifts
+            shift = fit_shifts(element_counts[rows], left[rows], config.base != "none")
         scale = float(np.std(e_form - replace(without, shift=shift).baseline(element_counts, base)))
         return replace(without, shift=shift, scale=scale if scale > 1e-9 else 1.0)
 
@@ -73,8 +74,9 @@ class TargetNormalizer:
     def baseline(self, element_counts: NDArray[np.int64], base: NDArray[np.float64] | float = 0.0) -> NDArray[np.float64]:
         """Return what atom counts and base predict without a learner, (n_crystals,), eV/atom or the unit of the transform."""
         if self.base != "none" and np.ndim(base) == 0:
-            raise ValueError(f"target: the energies of the base {self.base!r} are missing; src/features/chgnet.py computes them")
-        shift = element_counts @ self.shift / element_counts.sum(axis=1)
+            raise ValueError(f"target: the energies of the base {self.base!r} are missing; see src/features/potentials.py")
+        counts = element_counts if len(self.shift) == N_ELEMENTS else _with_u(element_counts)
+        shift = counts @ self.shift / element_counts.sum(axis=1)
         return base + np.where(self._has_no_shift(element_counts), 0.0, shift)
 
     def _has_no_shift(self, element_counts: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -127,17 +129,49 @@ def check_domain(config: TargetConfig, path: Path, ids: Sequence[str], targets: 
         TRANSFORMS[config.transform].domain.check(path, ids, targets, f"target.transform = {config.transform!r}")
 
 
-def _least_squares(element_counts: NDArray[np.int64], e_form: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return a shift per column, by linear regression of e_form x n_atoms on the counts."""
-    from sklearn.linear_model import LinearRegression  # predictions do without
-
-    n_atoms = element_counts.sum(axis=1)
-    return LinearRegression(fit_intercept=False).fit(element_counts, e_form * n_atoms).coef_
+def _with_u(element_counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return (n_crystals, N_ELEMENTS + len(WITH_U)): the counts, and those of the metals of WITH_U beside O or F, else zeros."""
+    has_anion = element_counts[:, [OXYGEN, FLUORINE]].any(axis=1, keepdims=True)
+    return np.concatenate([element_counts, element_counts[:, WITH_U] * has_anion], axis=1)
 
 
-def _least_absolute_deviations(element_counts: NDArray[np.int64], left: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return a shift per column, by median regression of energies per atom on atomic fractions."""
-    from sklearn.linear_model import QuantileRegressor
+def _shifts(element_counts: NDArray[np.int64], left: NDArray[np.float64], robust: bool) -> NDArray[np.float64]:
+    """Return the shift of each element, (N_ELEMENTS,); those that are absent get the mean."""
+    present, n_atoms = element_counts.any(axis=0), element_counts.sum(axis=1)
+    shift = np.full(N_ELEMENTS, 0.0)
+    shift[present] = _regression(element_counts[:, present], n_atoms, left, robust)
+    shift[~present] = shift[present].mean()
+    return shift
 
-    fractions = element_counts / element_counts.sum(axis=1, keepdims=True)
-    return QuantileRegressor(quantile=0.5, alpha=0, fit_intercept=False, solver="highs").fit(fractions, left).coef_
+
+def _shifts_with_u(element_counts: NDArray[np.int64], left: NDArray[np.float64], robust: bool) -> NDArray[np.float64]:
+    """Return the shifts of the elements and of the Hubbard U of WITH_U, (N_ELEMENTS + len(WITH_U),).
+
+    A U needs its metal both beside O or F and without them; the others get the mean U. If the metal is there beside O or F
+    alone, its own shift is what is left of theirs.
+    """
+    counts, n_atoms = _with_u(element_counts), element_counts.sum(axis=1)
+    with_u = counts[:, N_ELEMENTS:] > 0
+    is_there = with_u.any(axis=0)
+    has_both = is_there & ((element_counts[:, WITH_U] > 0) & ~with_u).any(axis=0)
+    present = np.concatenate([element_counts.any(axis=0), has_both])
+    fitted = np.zeros(len(present))
+    fitted[present] = _regression(counts[:, present], n_atoms, left, robust)
+    shift, u = fitted[:N_ELEMENTS], fitted[N_ELEMENTS:]
+    u[~has_both] = u[has_both].mean() if has_both.any() else 0.0
+    alone = is_there & ~has_both
+    shift[WITH_U[alone]] -= u[alone]
+    shift[~present[:N_ELEMENTS]] = shift[present[:N_ELEMENTS]].mean()
+    return fitted
+
+
+def _regression(
+    columns: NDArray[np.int64], n_atoms: NDArray[np.int64], left: NDArray[np.float64], robust: bool
+) -> NDArray[np.float64]:
+    """Return a shift per column: least squares of left x n_atoms, or, if robust, least absolute deviations per atom."""
+    from sklearn.linear_model import LinearRegression, QuantileRegressor  # predictions do without
+
+    if not robust:
+        return LinearRegression(fit_intercept=False).fit(columns, left * n_atoms).coef_
+    regressor = QuantileRegressor(quantile=0.5, alpha=0, fit_intercept=False, solver="highs")
+    return regressor.fit(columns / n_atoms[:, None], left).coef_

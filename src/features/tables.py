@@ -10,13 +10,13 @@ from src.data import crystal, describe
 from src.data.table import Crystals
 from src.features import (
     charges,
-    chgnet,
     composition,
     elements,
     ewald,
     geometry,
     neighbors,
     oxidation,
+    potentials,
     structure,
     tessellation,
     voronoi,
@@ -37,8 +37,8 @@ CODE = {  # group -> the source that computes it
     "charges": (*OF_STRUCTURE, charges.__file__, oxidation.__file__, ewald.__file__, neighbors.__file__),
     "voronoi": (*OF_STRUCTURE, voronoi.__file__, tessellation.__file__, POLYGONS, neighbors.__file__),
 }
-GROUPS = (*CODE, *chgnet.PRETRAINED)
-NEED_STRUCTURES = (*structure.GROUPS, *chgnet.PRETRAINED)  # the other groups are made from formulas too
+GROUPS = (*CODE, *potentials.POTENTIALS)
+NEED_STRUCTURES = (*structure.GROUPS, *potentials.POTENTIALS)  # the other groups are made from formulas too
 LIBRARIES = ("matminer", "pymatgen-core", "ElementEmbeddings", "gensim", "moyopy", "numpy", "scipy")
 
 
@@ -74,9 +74,9 @@ def finite_features(
 
 
 def _cached_group(crystals: Crystals, key: str, group: str, cache: Path, n_jobs: int, word2vec: Path | None) -> pd.DataFrame:
-    if group in chgnet.PRETRAINED:  # a cache of its own
-        store = chgnet.cached_potential(crystals, key, cache, n_jobs, group)
-        return chgnet.potential_features(store, group).astype(np.float32)
+    if group in potentials.POTENTIALS:  # a cache of its own
+        store = potentials.cached_potential(crystals, key, cache, n_jobs, group)
+        return potentials.potential_features(store, group).astype(np.float32)
     settings = [group, word2vec_key(word2vec) if group == "mat2vec" else None]
     path = cache / f"features-{group}-{cache_key(key, settings, (__file__, ragged.__file__, *CODE[group]), LIBRARIES)}"
     store = RaggedStore.cached(path, lambda: _computed_group(crystals, group, n_jobs, word2vec))

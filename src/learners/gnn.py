@@ -14,9 +14,9 @@ from torch import Tensor
 
 from src.config import GnnConfig
 from src.data.table import Crystals
-from src.features.chgnet import cached_potential
 from src.features.columns import COLUMNS, ColumnEncoder, further_columns
 from src.features.elements import element_vectors
+from src.features.potentials import cached_potential
 from src.graphs.batch import GraphBatch, batch_from_store
 from src.graphs.dataset import cached_graphs
 from src.learners.evaluation import predict, predict_each, read_by_head

@@ -10,9 +10,9 @@ from src.config import BlendConfig, ExperimentConfig
 from src.data.load import TaskData, load_folds
 from src.data.table import CrystalTable
 from src.data.target import check_domain
-from src.features.chgnet import base_energies
 from src.features.columns import check_columns, data_key
 from src.features.elements import word2vec_key
+from src.features.potentials import base_energies
 from src.features.similarity import TrainingSet
 from src.learners.learner import Learner
 from src.learners.make import make_learner

@@ -24,7 +24,7 @@ from src.data.folds import assign_folds, training_rows
 from src.data.load import TaskData, load_folds, load_task_data
 from src.data.target import TargetNormalizer, check_domain
 from src.data.task import MetricName, Task
-from src.features.chgnet import base_energies
+from src.features.potentials import base_energies
 from src.learners.distributed import check_device
 from src.learners.learner import DivergedError, Watched
 from src.learners.make import make_learner

@@ -1,0 +1,92 @@
+"""Laws of the target's reference with a Hubbard U, TargetConfig.reference = `elements_and_u`."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from src.config import TargetConfig
+from src.data.crystal import N_ELEMENTS
+from src.data.target import WITH_U, TargetNormalizer
+
+PLAIN = TargetConfig(base="7net-0")
+CONFIG = replace(PLAIN, reference="elements_and_u")
+IRON, NICKEL, COPPER, OXYGEN, FLUORINE, SULFUR = 26, 28, 29, 8, 9, 16
+ELEMENTS = [IRON, NICKEL, COPPER, OXYGEN, FLUORINE, SULFUR]
+U = {IRON: 2.5, NICKEL: 1.25}
+
+
+def _crystals(n: int = 120) -> tuple[np.ndarray, np.ndarray]:
+    """Counts of random compounds, half of them without O and F, and what a base with a U leaves of their energies."""
+    rng = np.random.default_rng(2)
+    counts = np.zeros((n, N_ELEMENTS), dtype=np.int64)
+    counts[:, ELEMENTS] = rng.integers(0, 4, (n, len(ELEMENTS)))
+    counts[: n // 2, [OXYGEN, FLUORINE]] = 0
+    counts[:, SULFUR] += 1
+    return counts, counts @ np.arange(N_ELEMENTS) / 30 / counts.sum(axis=1) + _u(counts)
+
+
+def _u(counts: np.ndarray) -> np.ndarray:
+    is_there = counts[:, [OXYGEN, FLUORINE]].any(axis=1)
+    return is_there * sum(u * counts[:, z] for z, u in U.items()) / counts.sum(axis=1)
+
+
+def _fit(counts: np.ndarray, e_form: np.ndarray, config: TargetConfig = CONFIG) -> TargetNormalizer:
+    return TargetNormalizer.fit(counts, e_form, config, np.zeros(len(counts)))
+
+
+def test_the_shifts_of_a_u_are_found_and_explain_what_elements_alone_do_not() -> None:
+    counts, e_form = _crystals()
+    found = _fit(counts, e_form).shift[N_ELEMENTS:]
+    np.testing.assert_allclose(found[[list(WITH_U).index(z) for z in U]], list(U.values()), atol=1e-6)
+    left = [np.abs(e_form - _fit(counts, e_form, config).baseline(counts, 0 * e_form)).mean() for config in (CONFIG, PLAIN)]
+    assert left[0] < 1e-6 < 0.05 < left[1]
+
+
+def test_crystals_without_oxygen_and_fluorine_and_other_metals_have_no_u() -> None:
+    counts, e_form = _crystals()
+    normalizer = _fit(counts, e_form)
+    elements = replace(normalizer, shift=normalizer.shift[:N_ELEMENTS])
+    difference = normalizer.baseline(counts, 0 * e_form) - elements.baseline(counts, 0 * e_form)
+    np.testing.assert_array_equal(difference[: len(counts) // 2], 0)
+    np.testing.assert_allclose(difference, _u(counts), atol=1e-6)
+
+
+def test_the_way_there_and_back_through_json_changes_nothing() -> None:
+    counts, e_form = _crystals()
+    normalizer = _fit(counts, e_form + np.random.default_rng(0).normal(size=len(e_form)))
+    again = TargetNormalizer.from_json(json.loads(json.dumps(normalizer.to_json())))
+    there = normalizer.normalize(counts, e_form, e_form)
+    np.testing.assert_allclose(again.denormalize(counts, there, e_form), e_form, atol=1e-12)
+
+
+@pytest.mark.parametrize("beside_anions", [True, False])
+def test_a_metal_that_is_there_with_or_without_u_alone_gets_the_mean_u(beside_anions: bool) -> None:
+    counts, e_form = _crystals()
+    is_there = counts[:, [OXYGEN, FLUORINE]].any(axis=1)
+    rows = (counts[:, NICKEL] == 0) | (is_there == beside_anions)
+    normalizer = _fit(counts[rows], e_form[rows])
+    np.testing.assert_allclose(normalizer.baseline(counts[rows], 0 * e_form[rows]), e_form[rows], atol=1e-6)
+    lacking = normalizer.baseline(counts[~rows], 0 * e_form[~rows]) - e_form[~rows]
+    wrong_by = (U[IRON] - U[NICKEL]) * counts[~rows, NICKEL] / counts[~rows].sum(axis=1)
+    np.testing.assert_allclose(lacking, -wrong_by if beside_anions else wrong_by, atol=1e-6)
+
+
+def test_an_absent_element_gets_the_mean_shift_of_elements() -> None:
+    counts, e_form = _crystals()
+    shift = _fit(counts, e_form).shift
+    assert shift[36] == pytest.approx(shift[ELEMENTS].mean())
+    assert shift[N_ELEMENTS + list(WITH_U).index(23)] == pytest.approx(np.mean(list(U.values())), abs=1e-6)
+
+
+def test_without_any_u_to_see_there_is_none() -> None:
+    counts, e_form = _crystals()
+    shift = _fit(counts[:60], e_form[:60]).shift
+    np.testing.assert_array_equal(shift[N_ELEMENTS:], 0)
+    np.testing.assert_array_equal(shift[:N_ELEMENTS], _fit(counts[:60], e_form[:60], PLAIN).shift)
+
+
+def test_a_u_requires_a_base() -> None:
+    with pytest.raises(ValueError, match="reference='elements_and_u': requires a base"):
+        TargetConfig(reference="elements_and_u")

@@ -33,8 +33,9 @@ soak: .venv/installed  ## kill runs at random points and feed them the corpus of
 mutants: .venv/installed  ## put seeded faults into a copy of src, one by one: the tests must find each; ONLY=blend (part of a path) or ONLY=17, JOBS=2
 	$(PY) tests/mutants/run.py $(if $(ONLY),--only $(ONLY)) $(if $(JOBS),--jobs $(JOBS))
 
-faithful: .venv/bench  ## load the weights of an official NequIP into ours and compare energies
+faithful: .venv/bench .venv/peers  ## load the weights of an official NequIP, ALIGNN, MEGNet and CGCNN into ours and compare outputs
 	$(PY) tests/bench/faithful.py
+	$(PY) tests/bench/faithful_peers.py
 
 BENCH = $(if $(COMPILED),--compiled) $(if $(FULL),--full) $(if $(BATCHES),--batches) $(if $(CRYSTALS),--crystals $(CRYSTALS))
 bench: .venv/bench  ## time training steps against the official nequip package; COMPILED=1, FULL=1, BATCHES=1, QUICK=1, WHOLE=1: see tests/bench/speed.py and whole.py

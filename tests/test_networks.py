@@ -266,6 +266,13 @@ def test_alignn_is_continuous_when_a_bond_enters_the_line_graph() -> None:
     assert abs(out[4.0] - out[2.8199]) > 1e-6
 
 
+def test_alignn_with_a_zero_head_begins_at_zero_and_is_the_same_network_otherwise() -> None:
+    usual, zero = make_rival(RIVALS["alignn"]), make_rival(replace(RIVALS["alignn"], zero_head=True))
+    assert energies(zero, *CRYSTALS.values()).abs().max() == 0 < energies(usual, *CRYSTALS.values()).abs().min()
+    zero.head.load_state_dict(usual.head.state_dict())
+    torch.testing.assert_close(zero.state_dict(), usual.state_dict(), rtol=0, atol=0)
+
+
 def test_alignn_without_angles_is_refused() -> None:
     with pytest.raises(ValueError, match="r_angle=0"):
         make_network(AlignnConfig(), GraphConfig(), torch.randn(119, 6), 20.0)

@@ -110,6 +110,8 @@ class AlignnConfig:
     n_alignn_layers: layers on bonds and angles. n_gcn_layers: layers on bonds alone, after the former.
     n_gaussians: Gaussians that expand bond lengths, from 0 to r_max. n_angle_gaussians: those that expand cosines.
     n_embedding: hidden width of the embeddings of bonds and angles. polynomial_cutoff_p, readout: as in NequipConfig.
+    zero_head: the last layer begins at zero, and so does every prediction; otherwise they begin around a value that depends on
+        the seed and may be far from all targets, see docs/results.md.
     """
 
     n_channels: Count = 64
@@ -120,6 +122,7 @@ class AlignnConfig:
     n_embedding: Count = 64
     polynomial_cutoff_p: CutoffExponent = 6.0
     readout: ReadoutName = "mean"
+    zero_head: bool = False
 
 
 NetworkConfig = NequipConfig | EgnnConfig | CgcnnConfig | SchnetConfig | MegnetConfig | AlignnConfig

@@ -75,6 +75,9 @@ class Alignn(nn.Module):
         self.on_bonds = nn.ModuleList(EdgeGatedConv(n, updates_edges=i < n_bonds - 1) for i in range(n_bonds))
         self.on_atoms = nn.ModuleList(EdgeGatedConv(n, updates_edges=i < n_atoms - 1) for i in range(n_atoms))
         self.head = nn.Linear(n, 1)
+        if config.zero_head:
+            nn.init.zeros_(self.head.weight)
+            nn.init.zeros_(self.head.bias)
         self.readout = Readout(config.readout, n)
 
     def forward(self, batch: GraphBatch) -> Tensor:

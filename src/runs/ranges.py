@@ -27,7 +27,12 @@ RANGES: dict[type, dict[str, Range]] = {
     CgcnnConfig: {"n_layers": (2, 3, 4), "n_channels": (32, 64, 128)},
     SchnetConfig: {"n_layers": (3, 4, 6), "n_channels": (32, 64, 128)},
     MegnetConfig: {"n_layers": (2, 3, 4), "n_channels": (16, 32, 64)},
-    AlignnConfig: {"n_alignn_layers": (1, 2, 3), "n_gcn_layers": (1, 2, 3), "n_channels": (32, 64, 96)},
+    AlignnConfig: {
+        "n_alignn_layers": (1, 2, 3),
+        "n_gcn_layers": (1, 2, 3),
+        "n_channels": (32, 64, 96),
+        "zero_head": (False, True),
+    },
     GbdtConfig: {
         "learning_rate": (0.01, 0.1),
         "n_trees": (1000, 2000, 3000, 4000),

@@ -22,6 +22,7 @@ def fold_rows(pred: np.ndarray) -> FoldRows:
     return FoldRows(pd.DataFrame({"id": ids, "fold": 0, "e_form": 0.0, "e_form_pred": pred}), pd.Series(pred, index=ids))
 
 
+MEANS = ("exp028", "exp037")  # of five networks each, and so near to every single one
 PRED = np.random.default_rng(0).normal(size=50)
 
 
@@ -61,7 +62,7 @@ def test_a_fold_of_another_size_is_different() -> None:
 def test_published_folds_of_other_experiments_are_refused_nineteen_times_in_twenty() -> None:
     task = read_task(DEFAULT_TASK)
     names = sorted(path.parents[1].name for path in EXPERIMENTS.glob("exp*/results/metrics.json"))
-    names = [name for name in names if not is_ensemble(name)]
+    names = [name for name in names if not is_ensemble(name) and name not in MEANS]
     rows = {(name, k): published_fold(published_folder(name, task), k, True) for name in names for k in (3, 7)}
     accepted = []
     for i, (own, other) in enumerate(itertools.combinations(names, 2)):

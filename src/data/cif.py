@@ -12,7 +12,7 @@ import numpy as np
 from pymatgen.core import Element, Structure, SymmOp
 from pymatgen.io.cif import CifParser, str2float
 
-from src.data.plain_cif import MAX_ATOMS
+from src.data.plain_cif import MAX_ATOMS, PARAMETERS
 
 MAX_CHARACTERS = 500_000  # of a CIF; 2,000 atoms take 150,000
 MAX_LINE = 2048  # characters; CIF 1.1 (International Tables G, 2006, ch. 2.2) allows no more
@@ -21,7 +21,7 @@ MAX_OPERATIONS = 400  # the largest conventional cells have 192
 MAX_IMAGES = 10_000  # sites times operations
 MAX_COORDINATE = 1_000.0  # fractional
 FRACTIONS = tuple(f"_atom_site_fract_{axis}" for axis in "xyz")
-CELL = (*(f"_cell_length_{axis}" for axis in "abc"), *(f"_cell_angle_{angle}" for angle in ("alpha", "beta", "gamma")))
+CELL = tuple(f"_cell_{parameter}" for parameter in PARAMETERS)
 OPERATIONS = re.compile(r"_(symmetry_equiv_pos_as_xyz|space_group_symop_operation_xyz)_?")
 Block = dict[str, Any]
 

@@ -16,17 +16,17 @@ from pymatgen.core import Element, Lattice
 MAX_ATOMS = 2_000  # of a cell, after symmetry is applied
 THIRDS = (1 / 3, 2 / 3)
 TOLERANCE = 1e-4  # within which the ratio of a coordinate to a third is taken for one, as pymatgen does
-CELL = ("length_a", "length_b", "length_c", "angle_alpha", "angle_beta", "angle_gamma")
+PARAMETERS = ("length_a", "length_b", "length_c", "angle_alpha", "angle_beta", "angle_gamma")
 DECIMAL = r"\d{1,9}\.\d{1,16}"
 PLACE = r"  (-?\d{1,3}\.\d{1,16})"
-CELL_LINE = re.compile(rf"^_cell_({'|'.join(CELL)}) +({DECIMAL})\n", re.MULTILINE | re.ASCII)
+CELL_LINE = re.compile(rf"^_cell_({'|'.join(PARAMETERS)}) +({DECIMAL})\n", re.MULTILINE | re.ASCII)
 SITE = re.compile(rf"^  ([A-Z][a-z]?)  \w+  1{PLACE * 3}  1(?:\.0)?\n", re.MULTILINE | re.ASCII)
 LAYOUT = re.compile(
     rf"""(?:\#[ -~]*\n)*
     data_[\w()]{{1,200}}\n
     (?P<head>(?:
         _symmetry_space_group_name_H-M[ ]+'P[ ]1'\n | _symmetry_Int_Tables_number[ ]+1\n
-        | _cell_(?:{"|".join(CELL)}|volume)[ ]+{DECIMAL}\n | _cell_formula_units_Z[ ]+\d+\n
+        | _cell_(?:{"|".join(PARAMETERS)}|volume)[ ]+{DECIMAL}\n | _cell_formula_units_Z[ ]+\d+\n
         | _chemical_formula_(?:structural|sum)[ ]+(?:'[\w ()]{{1,500}}'|[\w()]{{1,500}})\n
     )+)
     loop_\n [ ]_symmetry_equiv_pos_site_id\n [ ]_symmetry_equiv_pos_as_xyz\n [ ][ ]1[ ][ ]'x,[ ]y,[ ]z'\n
@@ -49,7 +49,7 @@ def read_plain(text: str) -> tuple[NDArray[np.float64], NDArray[np.float64], NDA
     numbers = [_atomic_number(symbol) for symbol, *_ in sites]
     if len(sites) != layout["sites"].count("\n") or len(sites) > MAX_ATOMS or None in numbers:
         return None
-    lattice = _lattice(dict(cell)) if len(cell) == len(CELL) else None
+    lattice = _lattice(dict(cell)) if len(cell) == len(PARAMETERS) else None
     if lattice is None:
         return None
     order = sorted(range(len(sites)), key=lambda i: _place(sites[i][0]))
@@ -59,7 +59,7 @@ def read_plain(text: str) -> tuple[NDArray[np.float64], NDArray[np.float64], NDA
 
 def _lattice(cell: dict[str, str]) -> NDArray[np.float64] | None:
     """Return the lattice vectors; None if a parameter is missing or no cell has them all."""
-    parameters = [float(cell.get(name, 0)) for name in CELL]
+    parameters = [float(cell.get(name, 0)) for name in PARAMETERS]
     if min(parameters) == 0 or max(parameters[3:]) >= 180:
         return None
     lattice = Lattice.from_parameters(*parameters)

@@ -49,7 +49,7 @@ class Budget:
     """When a search ends; the first that is reached counts.
 
     n_trials: in addition to those of the study. seconds: CPU seconds of training of all trials of the study; the trial that
-    exceeds them is stopped. None: no limit.
+    exceeds them is stopped at its next report, for a network after the epoch. None: no limit.
     """
 
     n_trials: int | None = None

@@ -139,3 +139,14 @@ def test_looking_at_results_needs_no_torch_and_no_learner(command: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr.strip() == ""
+
+
+def test_processes_that_prepare_crystals_load_no_slow_library() -> None:
+    """Each of them imports what it needs: to read structures, compare them with training and build graphs."""
+    slow = ("torch", "pandas", "scipy", "sklearn", "lightgbm", "numba")
+    code = (
+        "import sys; import src.data.structures, src.features.similarity, src.graphs.dataset\n"
+        f"sys.exit(str([name for name in {slow} if name in sys.modules]).strip('[]'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.stderr.strip() == ""

@@ -1,14 +1,16 @@
 """Further columns of a table, numeric and categorical: fields of text -> a data frame, which is stored beside the crystals."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from src.data.rows import number
 from src.data.task import Task
 from src.storage.ragged import RaggedStore
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Field = float | str  # a number, or a category
 MAX_NUMBER = 1e100  # so that no square and no sum of squares overflows
@@ -47,8 +49,10 @@ def parse_fields(row: Mapping[str, str], names: ColumnNames) -> tuple[tuple[Fiel
     return tuple(fields), "; ".join(flaws)
 
 
-def frame_of(fields: Sequence[tuple[Field, ...]], names: ColumnNames) -> pd.DataFrame:
+def frame_of(fields: Sequence[tuple[Field, ...]], names: ColumnNames) -> "pd.DataFrame":
     """Return the fields of several rows as a table, (n_rows, n_columns): numbers as float64, categories as text."""
+    import pandas as pd  # half a second, which the processes that read structures do without
+
     kinds = {**dict.fromkeys(names.numeric, np.float64), **dict.fromkeys(names.categorical, object)}
     return pd.DataFrame(fields, columns=list(names.all), dtype=object).astype(kinds)
 
@@ -66,7 +70,7 @@ def _flaws(name: str, field: str | None, is_numeric: bool) -> list[str]:
     return []
 
 
-def texts_of(columns: pd.DataFrame, names: ColumnNames) -> list[dict[str, str]]:
+def texts_of(columns: "pd.DataFrame", names: ColumnNames) -> list[dict[str, str]]:
     """Return the fields of each row of a data frame as they would be in a table; missing values become ''.
 
     Raises ValueError if one of the columns is missing, or if categories are numbers with a decimal point.
@@ -74,14 +78,14 @@ def texts_of(columns: pd.DataFrame, names: ColumnNames) -> list[dict[str, str]]:
     if missing := [name for name in names.all if name not in columns]:
         raise ValueError(f"columns: no {', '.join(map(repr, missing))}, which the models were trained with")
     for name in names.categorical:
-        if pd.api.types.is_float_dtype(columns[name]) and columns[name].notna().any():
+        if columns[name].dtype.kind == "f" and columns[name].notna().any():
             raise ValueError(f"columns: the categories {name!r} are numbers with a decimal point; give the texts of the table")
     chosen = columns[list(names.all)]
     texts = chosen.astype(str).where(chosen.notna(), "")
     return [dict(zip(names.all, row, strict=True)) for row in texts.itertuples(index=False, name=None)]
 
 
-def with_columns(store: RaggedStore, columns: pd.DataFrame) -> RaggedStore:
+def with_columns(store: RaggedStore, columns: "pd.DataFrame") -> RaggedStore:
     """Return a store of crystals with their columns, which `columns_of` returns. columns: (n_crystals, n_columns)."""
     numeric, categorical = columns.select_dtypes("number"), columns.select_dtypes(exclude="number")
     names = [*numeric.columns, *categorical.columns]
@@ -95,10 +99,12 @@ def with_columns(store: RaggedStore, columns: pd.DataFrame) -> RaggedStore:
     return RaggedStore({**store.arrays, **arrays}, {**store.offsets, **offsets}, {**store.levels, **FIELDS})
 
 
-def columns_of(store: RaggedStore) -> pd.DataFrame | None:
+def columns_of(store: RaggedStore) -> "pd.DataFrame | None":
     """Return the columns of the crystals in a store, (n_crystals, n_columns); None if there are none."""
     if "column_names" not in store.arrays:
         return None
+    import pandas as pd  # see `frame_of`
+
     numeric, categorical, names = (np.array(store.arrays[name]) for name in FIELDS)
     n = numeric.shape[1]
     parts = pd.DataFrame(numeric, columns=names[:n]), pd.DataFrame(categorical.astype(object), columns=names[n:])

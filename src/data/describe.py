@@ -1,14 +1,17 @@
 """Descriptions of crystals for people: formula, size, space group."""
 
 import logging
+from typing import TYPE_CHECKING
 
 import moyopy
 import numpy as np
-import pandas as pd
 from tqdm import tqdm
 
 from src.data.crystal import Crystal
 from src.data.table import CrystalTable
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SYMPREC = 1e-2  # Angstrom; looser than the graphs' tolerance: the aim is to recognise a symmetry, not to impose it
 SYMMETRY = ("space_group", "crystal_system")
@@ -25,11 +28,13 @@ def crystal_system(space_group: int) -> str:
     return str(moyopy.SpaceGroupType(space_group).crystal_system).lower()
 
 
-def describe(table: CrystalTable) -> pd.DataFrame:
+def describe(table: CrystalTable) -> "pd.DataFrame":
     """Return one row for each crystal: id, formula, n_elements, n_atoms, space_group, crystal_system.
 
     The last two columns are left out if there are formulas among them.
     """
+    import pandas as pd  # see `frame_of` in columns.py
+
     logging.getLogger("moyo").setLevel(logging.ERROR)  # it warns about cells that are not primitive
     rows, has_structure = [], table.crystals.has_structure
     for i in tqdm(range(len(table.ids)), desc="space groups", disable=len(table.ids) < 500, mininterval=1):

@@ -4,9 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from src.data.columns import ColumnNames, frame_of, parse_fields, texts_of
 from src.data.crystal import Crystal
@@ -16,6 +14,9 @@ from src.data.structure_files import structures_folder
 from src.data.table import Crystals, parse_rows
 from src.data.task import Task
 from src.storage.cache import in_chunks
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TABLES = (".csv", ".csv.gz")
 CHUNK = 32  # files or rows that a process reads per task
@@ -114,7 +115,7 @@ def checked(name: str, structure: Any) -> Found:
         return Found(name, None, reason(error))
 
 
-def with_fields(found: Sequence[Found], columns: pd.DataFrame, names: ColumnNames) -> list[Found]:
+def with_fields(found: Sequence[Found], columns: "pd.DataFrame", names: ColumnNames) -> list[Found]:
     """Return the structures with the fields of further columns, a row of `columns` for each.
 
     Raises ValueError if there are more or fewer rows, and as `texts_of`.

@@ -6,10 +6,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from pymatgen.core import Element
 
@@ -21,6 +20,9 @@ from src.data.structure_files import structures_folder
 from src.data.task import Task
 from src.storage.cache import in_chunks
 from src.storage.ragged import RaggedStore
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 log = logging.getLogger(__name__)
 LEVELS = {"lattice": "lattice", "frac_coords": "atom", "atomic_numbers": "atom"}
@@ -69,12 +71,12 @@ class Crystals:
         return np.bincount(key, minlength=len(self) * N_ELEMENTS).reshape(-1, N_ELEMENTS)
 
     @property
-    def columns(self) -> pd.DataFrame | None:
+    def columns(self) -> "pd.DataFrame | None":
         """Further columns of the table, (n_crystals, n_columns), see src/data/columns.py; None if there are none."""
         return columns_of(self.store)
 
     @classmethod
-    def from_list(cls, crystals: list[Crystal], columns: pd.DataFrame | None = None) -> "Crystals":
+    def from_list(cls, crystals: list[Crystal], columns: "pd.DataFrame | None" = None) -> "Crystals":
         """Return the sequence of the given crystals and their further columns, stored in memory."""
         store = RaggedStore.from_items(LEVELS, [vars(crystal) for crystal in crystals])
         return cls(store if columns is None else with_columns(store, columns))
@@ -164,9 +166,10 @@ def parse_table(path: Path, task: Task, has_target: bool, n_jobs: int = 1) -> tu
     parse = partial(parse_rows, task=task, has_target=has_target, folder=structures_folder(task, path))
     chunks = in_chunks(parse, read_rows(path), len(ids), CHUNK, f"reading {path.name}", n_jobs)
     parsed = [row for chunk in chunks for row in chunk]
-    twice = pd.Index(ids).duplicated()
+    seen: set[str] = set()
     for i, (fields, flaw) in enumerate(further):
-        reasons = parsed[i].reason, flaw, "duplicate id" if twice[i] else ""
+        reasons = parsed[i].reason, flaw, "duplicate id" if ids[i] in seen else ""
+        seen.add(ids[i])
         parsed[i] = parsed[i]._replace(reason="; ".join(filter(None, reasons)), further=fields)
     return ids, parsed
 

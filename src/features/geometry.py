@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import moyopy
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from pymatgen.core import IStructure
 
 from src.data.crystal import Crystal
@@ -20,6 +20,10 @@ SYMMETRY = (
     *(f"is_{name}" for name in SYSTEMS),
     *("is_centrosymmetric", "log_point_group_order", "orbits_per_atom", "space_group"),
 )
+
+
+STEPS = np.array(list(itertools.product(range(-2, 3), repeat=3)))  # lattice vectors, in multiples of those of a reduced cell
+COSETS = (STEPS % 2) @ [4, 2, 1]  # of lattice vectors that agree modulo 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,20 +45,27 @@ def primitive_crystal(crystal: Crystal, symprec: float = SYMPREC) -> PrimitiveCr
 
     symprec: Angstrom, tolerance of the symmetry search.
     """
+    cell, found = primitive_cell(crystal, symprec)
+    structure = IStructure(cell.lattice, cell.atomic_numbers, cell.frac_coords)
+    if found is None:
+        return PrimitiveCrystal(structure, 1, len(structure), symmetry_found=False)
+    return PrimitiveCrystal(structure, found.number, len(set(found.orbits)))
+
+
+def primitive_cell(crystal: Crystal, symprec: float = SYMPREC) -> tuple[Crystal, moyopy.MoyoDataset | None]:
+    """Return the cell of `primitive_crystal`, its coordinates in [0, 1), and the symmetry; None if the search for it failed."""
     try:
         found = moyopy.MoyoDataset(crystal.to_moyo(), symprec=symprec)
     except ValueError:  # moyopy raises it if its search fails, on coincident atoms for instance
         structure = crystal.to_structure().get_primitive_structure()
-        return PrimitiveCrystal(_immutable(structure.lattice.matrix, structure.atomic_numbers, structure.frac_coords), 1,
-                                len(structure), symmetry_found=False)  # fmt: skip
+        return _inside(structure.lattice.matrix, structure.frac_coords, structure.atomic_numbers), None
     primitive = found.prim_std_cell
-    structure = _immutable(np.array(primitive.basis), primitive.numbers, np.array(primitive.positions))
-    return PrimitiveCrystal(structure, found.number, len(set(found.orbits)))
+    return _inside(primitive.basis, primitive.positions, primitive.numbers), found
 
 
-def _immutable(lattice: NDArray[np.float64], numbers: list[int], frac_coords: NDArray[np.float64]) -> IStructure:
-    inside = np.round(frac_coords, 10) % 1.0  # pymatgen's Voronoi cells want [0, 1), and -1e-17 % 1 is 1
-    return IStructure(lattice, numbers, inside)
+def _inside(lattice: ArrayLike, frac_coords: ArrayLike, numbers: ArrayLike) -> Crystal:
+    inside = np.round(np.asarray(frac_coords), 10) % 1.0  # pymatgen's Voronoi cells want [0, 1), and -1e-17 % 1 is 1
+    return Crystal(np.array(lattice), inside, np.array(numbers, dtype=np.int64))
 
 
 def geometry(crystal: PrimitiveCrystal) -> list[float]:
@@ -83,10 +94,8 @@ def lattice_lengths(lattice: NDArray[np.float64]) -> NDArray[np.float64]:
     lattice: (3, 3), vectors as rows.
     """
     reduced = np.array(moyopy.minkowski_reduce(lattice.tolist())[0])
-    steps = np.array(list(itertools.product(range(-2, 3), repeat=3)))
-    length = np.linalg.norm(steps @ reduced, axis=1)
-    coset = (steps % 2) @ [4, 2, 1]
-    shortest = [length[coset == c].min() for c in range(1, 8)]
+    length = np.linalg.norm(STEPS @ reduced, axis=1)
+    shortest = [length[c == COSETS].min() for c in range(1, 8)]
     return np.sort(shortest) / abs(np.linalg.det(lattice)) ** (1 / 3)
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pymatgen.core import Element
+from pymatgen.core import Element, Lattice
 
 from src.data import crystal
 from src.data.crystal import N_ELEMENTS
 from src.data.table import Crystals, CrystalTable
 from src.features import geometry
-from src.features.geometry import lattice_lengths, primitive_crystal
+from src.features.geometry import lattice_lengths, primitive_cell
 from src.storage.cache import cache_key, cached, in_chunks
 from src.storage.files import to_bytes, write_atomic
 
@@ -76,13 +76,13 @@ def _shapes(crystals: Crystals, chunk: list[int]) -> NDArray[np.float64]:
         if not crystals[i].has_structure:
             rows.append([np.nan] * N_SHAPE)
             continue
-        structure = primitive_crystal(crystals[i]).structure
-        volume, n = structure.volume, len(structure)
-        lengths = lattice_lengths(np.array(structure.lattice.matrix))
-        distance = np.array(structure.distance_matrix) / volume ** (1 / 3)
+        cell, _ = primitive_cell(crystals[i])
+        volume, n = cell.volume, cell.n_atoms
+        lengths = lattice_lengths(cell.lattice)
+        distance = Lattice(cell.lattice).get_all_distances(cell.frac_coords, cell.frac_coords) / volume ** (1 / 3)
         others = distance.sum() / max(1, n * (n - 1))
         np.fill_diagonal(distance, lengths[0])  # the nearest image of an atom itself
-        radii = np.array([_radius(z) for z in structure.atomic_numbers])
+        radii = np.array([_radius(z) for z in cell.atomic_numbers.tolist()])
         bond = (distance / (radii[:, None] + radii)).min() * volume ** (1 / 3)
         rows.append([np.log(n), np.log(volume / n), *lengths, distance.min(axis=1).mean(), others, bond])
     return np.array(rows)
@@ -169,7 +169,7 @@ class TrainingSet:
                 note.append(
                     f"unrelaxed? its shortest bond is {found.bond[i]:.2f} of the atomic radii, expected {least:.2f} or more"
                 )
-            if len(same := self._same(found, i)):
+            if distance[i] <= 2 * SAME and len(same := self._same(found, i)):
                 note.append(f"{same_what} {', '.join(self.ids[same[:3]])}")
         return ["; ".join(note) for note in notes]
 

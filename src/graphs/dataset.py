@@ -19,7 +19,7 @@ CODE = (
     *(__file__, graph.__file__, harmonics.__file__, neighbors.__file__, symmetry.__file__, triplets.__file__),
     ragged.__file__,
 )
-LIBRARIES = ("moyopy", "pymatgen-core", "numpy", "scipy")
+LIBRARIES = ("moyopy", "pymatgen-core", "numpy")
 
 
 def graph_key(crystals_key: str, config: GraphConfig) -> str:
@@ -64,4 +64,4 @@ def _build_chunk(crystals: Crystals, config: GraphConfig, chunk: list[int]) -> R
 
 
 def _compact(array: np.ndarray) -> np.ndarray:
-    return array.astype(np.float32 if np.issubdtype(array.dtype, np.floating) else np.int64)
+    return array.astype(np.float32 if array.dtype.kind == "f" else np.int64)

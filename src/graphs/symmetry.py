@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import moyopy
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import sqrtm
 
 from src.data.crystal import Crystal
 
@@ -115,7 +114,8 @@ def symmetrize(crystal: Crystal, symmetry: Symmetry) -> Crystal:
     w = symmetry.frac_rotation
     metric = (w.transpose(0, 2, 1) @ (crystal.lattice @ crystal.lattice.T) @ w).mean(axis=0)
     inverse = np.linalg.inv(crystal.lattice)
-    strain = sqrtm(inverse @ metric @ inverse.T).real  # lattice @ strain has the averaged metric, without a rotation
+    square, axes = np.linalg.eigh(inverse @ metric @ inverse.T)
+    strain = (axes * np.sqrt(square)) @ axes.T  # lattice @ strain has the averaged metric, without a rotation
     moved = crystal.frac_coords @ w.transpose(0, 2, 1) + symmetry.translation[:, None, :] - symmetry.shift
     total = np.zeros_like(crystal.frac_coords)
     np.add.at(total, symmetry.image.ravel(), moved.reshape(-1, 3))

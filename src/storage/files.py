@@ -10,10 +10,12 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from filelock import FileLock, Timeout
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 STALE_SECONDS = 3600.0  # a temporary file this old was left by a killed process
 
@@ -47,7 +49,7 @@ def to_bytes(write: Callable[[io.BytesIO], object]) -> bytes:
     return buffer.getvalue()
 
 
-def write_csv(path: Path, table: pd.DataFrame) -> None:
+def write_csv(path: Path, table: "pd.DataFrame") -> None:
     """Write a CSV (.csv or .csv.gz) whose bytes depend on the table alone."""
     text = table.to_csv(index=False, lineterminator="\n").encode()
     write_atomic(path, gzip.compress(text, compresslevel=9, mtime=0) if path.suffix == ".gz" else text)

@@ -34,6 +34,7 @@ from src.paths import DEFAULT_TASK, MAT2VEC, OUTPUTS, shown
 from src.results.blend import normalized_weights, shared_folds, stack_oof
 from src.results.intervals import Scale, member_spread, merged_bounds
 from src.results.predictions import Predictions, find_predictions
+from src.results.pure_elements import PURE, is_pure
 from src.results.surroundings import Surroundings, considered
 from src.storage.cache import ALL_CORES
 from src.storage.files import read_json, write_csv
@@ -49,7 +50,8 @@ NORMALIZER: dict[str, type | tuple[type, ...]] = {"shift": list, "scale": (int, 
 class Members:
     """Models of the folds of an experiment; of an ensemble, those of its members in `parts`.
 
-    learners, normalizers: one per fold. weights: (n_folds, n_members).
+    learners, normalizers: one per fold. weights: (n_folds, n_members). pure_energy: (n_folds,), eV/atom, of crystals of one
+    element in an ensemble that does not leave them to its members.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Members:
     normalizers: Sequence[TargetNormalizer] = ()
     parts: "Sequence[Members]" = ()
     weights: Values | None = None
+    pure_energy: Values | None = None
 
     @property
     def transforms(self) -> set[str]:
@@ -75,7 +78,11 @@ class Members:
         if self.weights is not None:
             found = [part.predict(crystals, cache, n_jobs) for part in self.parts]
             pred, own = (np.stack(values, axis=2) for values in zip(*found, strict=True))
-            return (pred * self.weights).sum(axis=2), member_spread(pred, own, self.weights)
+            blended, spread = (pred * self.weights).sum(axis=2), member_spread(pred, own, self.weights)
+            if self.pure_energy is not None:
+                pure = is_pure(crystals.element_counts)
+                blended[pure], spread[pure] = self.pure_energy, 0.0
+            return blended, spread
         inputs = self.learners[0].prepare_inputs(crystals, KEY, cache, n_jobs)
         base, counts = base_energies(self.target, crystals, KEY, cache, n_jobs), crystals.element_counts
         residuals = self.learners[0].predict_each(self.learners, inputs[np.arange(len(crystals))])
@@ -255,11 +262,12 @@ def load_members(found: Predictions, task: Task, outputs: Path, device: str) -> 
     if isinstance(config.learner, BlendConfig):
         numbers = config.learner.members
         parts = [load_members(find_predictions(number, task, outputs), task, outputs, device) for number in numbers]
-        named = [
-            read_json(run.weights(k), {part.name: (int, float) for part in parts}, remedy(run.weights(k))) for k in range(n_folds)
-        ]
+        pure = [PURE] if config.learner.pure_elements == "median" else []
+        kinds = dict.fromkeys([*(part.name for part in parts), *pure], (int, float))
+        named = [read_json(run.weights(k), kinds, remedy(run.weights(k))) for k in range(n_folds)]
         weights = np.array([[fold[part.name] for part in parts] for fold in named])
-        return Members(found.name, config.target, parts=parts, weights=weights)
+        pure_energy = np.array([fold[PURE] for fold in named]) if pure else None
+        return Members(found.name, config.target, parts=parts, weights=weights, pure_energy=pure_energy)
     word2vec = _word2vec(found.name, stored["word2vec"])
     learners, normalizers = [], []
     for k in range(n_folds):

@@ -81,10 +81,16 @@ def small_table(n: int, seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def small_task(folder: Path) -> Path:
-    """Write a task of 40 training and 6 test crystals to folder/small."""
-    rows = small_table(46)
-    write_task(folder / "small", rows[:40], rows[40:])
+def pure_table(n: int) -> pd.DataFrame:
+    """Return n crystals of one element, with energies from zero on."""
+    cells = (Structure(Lattice.cubic(2.5 + 0.1 * i), [ELEMENTS[i % 8]], [[0, 0, 0]]) for i in range(n))
+    return pd.DataFrame([competition_row(f"pure-{i}", cell, 0.1 * i) for i, cell in enumerate(cells)])
+
+
+def small_task(folder: Path, n_pure: int = 0) -> Path:
+    """Write a task of 40 training and 6 test crystals to folder/small; n_pure more of one element to each of its tables."""
+    rows, pure = small_table(46), pure_table(n_pure)
+    write_task(folder / "small", pd.concat([rows[:40], pure]), pd.concat([rows[40:], pure]))
     return folder / "small"
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import load, small_task
 
 from src.config import BlendConfig, ExperimentConfig, FoldConfig, GbdtConfig
 from src.data.load import TaskData
@@ -16,6 +17,7 @@ from src.paths import DEFAULT_TASK
 from src.results.blend import fit_blend, fixed_blend, shared_folds, stack_oof, stack_test_folds
 from src.results.intervals import Intervals, calibrate
 from src.results.predictions import Predictions, find_predictions
+from src.results.pure_elements import is_pure, median_energies
 from src.results.submission import members_table
 from src.results.surroundings import Points
 from src.results.weights import fit_weights
@@ -212,3 +214,29 @@ def test_an_ensemble_refuses_members_of_other_data(run, task_folder: Path) -> No
 def test_an_ensemble_names_no_member_twice() -> None:
     with pytest.raises(ValueError, match="a number is duplicated"):
         BlendConfig(("001", "001"))
+
+
+def test_pure_elements_get_the_median_of_the_other_folds_and_others_stay(tmp_path: Path) -> None:
+    folder = small_task(tmp_path, n_pure=6)
+    data, found = load(folder), {}
+    blends = {f"90{i}": BlendConfig(("901", "902"), "mean", how) for i, how in ((3, "as_members"), (4, "median"))}
+    trees = {"901": GBDT.learner, "902": replace(GBDT.learner, n_trees=5)}
+    for number, learner in {**trees, **blends}.items():
+        run_experiment(replace(GBDT, learner=learner), f"exp{number}", data, None, Launcher(n_jobs=1), "cpu")
+        found[number] = find_predictions(number, data.task, data.outputs)
+    for table, name in ((data.train, "oof"), (data.test, "test")):
+        before, after = (getattr(found[number], name) for number in blends)
+        pure = is_pure(table.crystals.element_counts)
+        pd.testing.assert_frame_equal(before[~pure], after[~pure])
+        assert pure.sum() == 6 and (after[pure]["e_form_pred"] != before[pure]["e_form_pred"]).all()
+    own = found["904"].oof[is_pure(data.train.crystals.element_counts)]
+    for _, row in own.iterrows():
+        others = own["fold"] != row["fold"]
+        assert not others.all()
+        assert row["e_form_pred"] == pytest.approx(own.loc[others, "e_form"].median())
+
+
+def test_a_median_needs_pure_elements_in_two_folds() -> None:
+    e_form, fold = np.zeros(4), np.array([0, 0, 1, 1])
+    with pytest.raises(ValueError, match="crystals of one element in two folds at least"):
+        median_energies(e_form, fold == 0, fold)

@@ -50,14 +50,14 @@ NEQUIP = ExperimentConfig(
     ),
     folds=FOLDS,
 )
-RUNS = {"001": GBDT, "010": NEQUIP, "040": replace(GBDT, learner=BlendConfig(members=("001", "010"), method="weights"))}
+RUNS = {"001": GBDT, "010": NEQUIP, "040": replace(GBDT, learner=BlendConfig(("001", "010"), "weights", "median"))}
 TOLERANCE = {"001": 0.0, "010": 1e-6, "040": 1e-6}  # eV/atom
 
 
 @pytest.fixture(scope="module")
 def task(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small task with a finished run of trees, of a network and of a blend of both; its outputs lie next to it."""
-    folder = small_task(tmp_path_factory.mktemp("predict"))
+    folder = small_task(tmp_path_factory.mktemp("predict"), n_pure=6)
     for number, config in RUNS.items():
         run_experiment(config, f"exp{number}", load(folder), None, Launcher(n_jobs=1), "cpu")
     return folder

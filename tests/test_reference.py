@@ -8,7 +8,7 @@ import pytest
 
 from src.config import TargetConfig
 from src.data.crystal import N_ELEMENTS
-from src.data.target import WITH_U, TargetNormalizer
+from src.data.target import NOBLE_GASES, WITH_U, TargetNormalizer
 
 PLAIN = TargetConfig(base="7net-0")
 CONFIG = replace(PLAIN, reference="elements_and_u")
@@ -76,15 +76,23 @@ def test_a_metal_that_is_there_with_or_without_u_alone_gets_the_mean_u(beside_an
 def test_an_absent_element_gets_the_mean_shift_of_elements() -> None:
     counts, e_form = _crystals()
     shift = _fit(counts, e_form).shift
-    assert shift[36] == pytest.approx(shift[ELEMENTS].mean())
+    assert shift[40] == pytest.approx(shift[ELEMENTS].mean())
     assert shift[N_ELEMENTS + list(WITH_U).index(23)] == pytest.approx(np.mean(list(U.values())), abs=1e-6)
+
+
+def test_an_absent_noble_gas_has_no_shift_and_one_that_is_there_has_its_own() -> None:
+    counts, e_form = _crystals()
+    assert (_fit(counts, e_form).shift[NOBLE_GASES] == 0).all()
+    counts[:, [36, COPPER]] = counts[:, [COPPER, 36]]
+    assert _fit(counts, e_form).shift[36] == pytest.approx(COPPER / 30, abs=1e-6)
 
 
 def test_without_any_u_to_see_there_is_none() -> None:
     counts, e_form = _crystals()
     shift = _fit(counts[:60], e_form[:60]).shift
     np.testing.assert_array_equal(shift[N_ELEMENTS:], 0)
-    np.testing.assert_array_equal(shift[:N_ELEMENTS], _fit(counts[:60], e_form[:60], PLAIN).shift)
+    others = np.setdiff1d(np.arange(N_ELEMENTS), NOBLE_GASES)
+    np.testing.assert_array_equal(shift[others], _fit(counts[:60], e_form[:60], PLAIN).shift[others])
 
 
 def test_a_u_requires_a_base() -> None:

@@ -141,10 +141,13 @@ class BlendConfig:
 
     members: numbers of experiments on the same folds.
     method: see src/results/weights.py.
+    pure_elements: `median`: a crystal of one element gets the median energy of those in the other folds, see
+        src/results/pure_elements.py.
     """
 
     members: Annotated[tuple[str, ...], Field(min_length=2)]
     method: BlendMethod = "weights"
+    pure_elements: Literal["as_members", "median"] = "as_members"
 
     def __post_init__(self) -> None:
         if len(set(self.members)) < len(self.members):

@@ -12,6 +12,7 @@ from src.data.crystal import N_ELEMENTS
 from src.data.domain import TRANSFORMS
 
 OXYGEN, FLUORINE = 8, 9
+NOBLE_GASES = np.array([2, 10, 18, 36, 54, 86])  # whose crystals have nearly the energy of their atoms: a cohesion below 0.2 eV
 WITH_U = np.array([23, 24, 25, 26, 27, 28, 42, 74])  # V, Cr, Mn, Fe, Co, Ni, Mo, W: metals to which MP gives a Hubbard U
 DOES_NOTHING = {"transform": "none", "pure_elements": "as_compounds"}
 
@@ -51,7 +52,8 @@ class TargetNormalizer:
         2023): the structure's energy, e_form x n_atoms, is regressed on the atom counts without intercept. With a base the
         shifts minimise the absolute error per atom instead: a potential is far off for a few crystals, and these must not
         affect the reference of the others. Elements absent from these rows get the mean shift. With `elements_and_u` so do
-        metals that are not there both with and without a Hubbard U: what they are there with, the two shifts share.
+        metals that are not there both with and without a Hubbard U: what they are there with, the two shifts share. The base is
+        then an energy relative to atoms, near zero for a noble gas, so one that is absent gets no shift.
         element_counts: (n_crystals, N_ELEMENTS). e_form: (n_crystals,), eV/atom.
         """
         without = cls(np.zeros(N_ELEMENTS), 1.0, config.base, config.transform, config.pure_elements)
@@ -161,7 +163,9 @@ def _shifts_with_u(element_counts: NDArray[np.int64], left: NDArray[np.float64],
     u[~has_both] = u[has_both].mean() if has_both.any() else 0.0
     alone = is_there & ~has_both
     shift[WITH_U[alone]] -= u[alone]
-    shift[~present[:N_ELEMENTS]] = shift[present[:N_ELEMENTS]].mean()
+    absent = ~present[:N_ELEMENTS]
+    shift[absent] = shift[~absent].mean()
+    shift[NOBLE_GASES] = np.where(absent[NOBLE_GASES], 0.0, shift[NOBLE_GASES])
     return fitted
 
 

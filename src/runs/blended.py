@@ -13,6 +13,7 @@ from src.results.folder import OOF_COLUMNS, RunDir
 from src.results.intervals import fold_predictions, member_spread_of_oof, member_spread_of_test
 from src.results.metrics import scores
 from src.results.predictions import Predictions, find_predictions
+from src.results.pure_elements import PURE, is_pure, median_energies
 from src.storage.files import write_json
 
 log = logging.getLogger(__name__)
@@ -28,20 +29,25 @@ def write_ensemble(
     members = [find_predictions(number, data.task, data.outputs) for number in config.members]
     _check(members, data, fold_of_crystal)
     e_form, oof = stack_oof(members)
+    n_folds, takes_median = int(fold_of_crystal.max()) + 1, config.pure_elements == "median"
+    pure, test_pure = (is_pure(table.crystals.element_counts) & takes_median for table in (data.train, data.test))
+    known = median_energies(e_form, pure, fold_of_crystal) if takes_median else np.zeros(n_folds)
+    oof[pure] = known[fold_of_crystal[pure], None]
     blend = fit_blend(config.method, e_form, oof, fold_of_crystal, data.task.metric)
-    n_folds = int(fold_of_crystal.max()) + 1
     weights = np.broadcast_to(blend.fold_weights, (n_folds, len(members)))
     test_ids = list(data.test.ids)
     test_pred = fold_predictions(members, blend, test_ids, n_folds)
     within = member_spread_of_oof(members, blend, fold_of_crystal)
     test_within = member_spread_of_test(members, blend, test_ids, n_folds)
+    test_pred[test_pure] = known
+    within[pure] = test_within[test_pure] = 0.0
     for k in range(n_folds):
         rows = fold_of_crystal == k
         columns = (data.train.ids[rows], k, e_form[rows], blend.nested_pred[rows])
         valid = pd.DataFrame(dict(zip(OOF_COLUMNS, columns, strict=True))).assign(spread=within[rows])
         test = pd.DataFrame({"id": test_ids, "e_form_pred": test_pred[:, k], "spread": test_within[:, k]})
         named = {member.name: float(weight) for member, weight in zip(members, weights[k], strict=True)}
-        write_json(run.weights(k), named)
+        write_json(run.weights(k), named | ({PURE: float(known[k])} if takes_median else {}))
         metrics = {**scores(e_form[rows], blend.nested_pred[rows]), **_costs(members, k), "versions": versions}
         run.write_fold(k, valid, test if data.task.has_test else None, metrics)
     spread = weights.std(axis=0)

@@ -1,0 +1,47 @@
+"""What does a search bring MEGNet? One of six with the same budget, 900 CPU s each
+
+17 trials of 15 epochs, as for exp052: 0.1396 eV/atom on a split inside the training rows of fold 0, and 0.1480 with the settings
+of exp015.
+Parent: exp015. Changed: training.batch_size, training.lr, training.weight_decay, network.n_layers.
+"""
+
+from src.config import (
+    ElementConfig,
+    ExperimentConfig,
+    FoldConfig,
+    GnnConfig,
+    GraphConfig,
+    MegnetConfig,
+    TargetConfig,
+    TrainingConfig,
+)
+
+CONFIG = ExperimentConfig(
+    folds=FoldConfig(scheme="stratified", n_folds=10, n_bins=6, seed=0),
+    target=TargetConfig(kind="residual"),
+    learner=GnnConfig(
+        elements=ElementConfig(tables=("mat2vec",)),
+        graph=GraphConfig(r_max=5.0, l_max=1, symmetry=True, symprec=1e-3),
+        network=MegnetConfig(
+            n_channels=32,
+            n_hidden=64,
+            n_layers=4,
+            n_gaussians=100,
+            gaussian_width=0.5,
+            n_set2set=3,
+            polynomial_cutoff_p=6.0,
+        ),
+        training=TrainingConfig(
+            n_epochs=40,
+            batch_size=16,
+            lr=1.8e-4,
+            weight_decay=0.07,
+            warmup_fraction=0.05,
+            ema_decay=0.99,
+            clip_norm=10.0,
+            loss="l1",
+            optimizer="lion",
+        ),
+    ),
+    seed=0,
+)

@@ -1,0 +1,27 @@
+"""Crystals of one element in a blend: what is known of them is better than what networks predict.
+
+The formation energy of an element in its ground state is zero by definition, and the polymorphs in a database lie a little
+above. Networks see few of them, 60 among 3,938 crystals of FLLA, and miss them by 0.2 eV/atom.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Values = NDArray[np.float64]
+PURE = "pure_elements"  # their energy, among the weights of an ensemble's fold
+
+
+def is_pure(element_counts: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which crystals consist of one element, (n_crystals,). element_counts: (n_crystals, N_ELEMENTS)."""
+    return (element_counts > 0).sum(axis=1) == 1
+
+
+def median_energies(e_form: Values, pure: NDArray[np.bool_], fold: NDArray[np.int64]) -> Values:
+    """Return the median energy of the pure elements in the other folds, (n_folds,), for each fold.
+
+    e_form, pure, fold: (n_crystals,), of the training crystals. Raises ValueError if there are none in the other folds.
+    """
+    others = [e_form[pure & (fold != k)] for k in range(fold.max() + 1)]
+    if not all(map(len, others)):
+        raise ValueError("blend: pure_elements='median' needs crystals of one element in two folds at least; leave it out")
+    return np.array([np.median(known) for known in others])

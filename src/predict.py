@@ -22,7 +22,7 @@ from src.config import BlendConfig, ExperimentConfig, TargetConfig
 from src.data.columns import ColumnNames
 from src.data.structures import Found, checked, crystals_of, read_structures, with_fields
 from src.data.table import Crystals
-from src.data.target import TargetNormalizer
+from src.data.target import TargetNormalizer, is_pure
 from src.data.task import Task, read_task
 from src.features.elements import word2vec_key
 from src.features.potentials import base_energies
@@ -34,7 +34,7 @@ from src.paths import DEFAULT_TASK, MAT2VEC, OUTPUTS, shown
 from src.results.blend import normalized_weights, shared_folds, stack_oof
 from src.results.intervals import Scale, member_spread, merged_bounds
 from src.results.predictions import Predictions, find_predictions
-from src.results.pure_elements import PURE, is_pure
+from src.results.pure_elements import PURE
 from src.results.surroundings import Surroundings, considered
 from src.storage.cache import ALL_CORES
 from src.storage.files import read_json, write_csv

@@ -12,12 +12,13 @@ from conftest import load, small_task
 
 from src.config import BlendConfig, ExperimentConfig, FoldConfig, GbdtConfig
 from src.data.load import TaskData
+from src.data.target import is_pure
 from src.data.task import read_task
 from src.paths import DEFAULT_TASK
 from src.results.blend import fit_blend, fixed_blend, shared_folds, stack_oof, stack_test_folds
 from src.results.intervals import Intervals, calibrate
 from src.results.predictions import Predictions, find_predictions
-from src.results.pure_elements import is_pure, median_energies
+from src.results.pure_elements import median_energies
 from src.results.submission import members_table
 from src.results.surroundings import Points
 from src.results.weights import fit_weights

@@ -10,7 +10,7 @@ from src.config import TargetConfig
 from src.data.crystal import N_ELEMENTS
 from src.data.target import TargetNormalizer
 
-AT_ZERO = TargetConfig(pure_elements="at_zero")
+AT_ZERO, CLIPPED = TargetConfig(pure_elements="at_zero"), "not_below_zero"
 N_COMPOUNDS, PURE = 60, 3  # the element whose atoms the pure crystals have
 
 
@@ -45,6 +45,18 @@ def test_no_element_is_predicted_below_zero_but_compounds_are(rows: tuple) -> No
     predicted = normalizer.denormalize(counts, np.full((2, len(counts)), -5.0))
     assert (predicted[:, N_COMPOUNDS:] == 0).all()
     assert (predicted[:, :N_COMPOUNDS] < -1).all()
+
+
+def test_not_below_zero_changes_predictions_of_elements_alone_and_nothing_that_is_fitted(rows: tuple) -> None:
+    counts, e_form = rows
+    plain, clipped = (TargetNormalizer.fit(counts, e_form, TargetConfig(pure_elements=how)) for how in ("as_compounds", CLIPPED))
+    np.testing.assert_array_equal(plain.shift, clipped.shift)
+    np.testing.assert_array_equal(plain.normalize(counts, e_form), clipped.normalize(counts, e_form))
+    residual = np.linspace(-5, 5, len(counts))[::-1]
+    expected = plain.denormalize(counts, residual)
+    assert (expected[N_COMPOUNDS:] < 0).any() and (expected[:N_COMPOUNDS] < 0).any()
+    expected[N_COMPOUNDS:] = np.maximum(expected[N_COMPOUNDS:], 0)
+    np.testing.assert_array_equal(TargetNormalizer.from_json(clipped.to_json()).denormalize(counts, residual), expected)
 
 
 def test_energies_come_back_and_so_does_the_normaliser(rows: tuple) -> None:

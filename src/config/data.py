@@ -50,18 +50,22 @@ class TargetConfig:
         `none`.
     pure_elements: `at_zero`: the formation energy of an element is zero by definition, but for the polymorph, whatever its
         compounds have. So crystals of one element have no shift and do not take part in the regression, and their predictions
-        are not below zero. For formation energies, with kind `residual`, base and transform `none`.
+        are not below zero. `not_below_zero`: they are learned as compounds are, and only their predictions are clipped: no
+        polymorph is below the ground state. For formation energies, with transform `none`; `at_zero` with kind `residual` and
+        base `none` too.
     """
 
     kind: Literal["residual", "standardise", "raw"] = "residual"
     base: Literal["none", "chgnet", "chgnet_mean", "7net-l3i5", "7net-0", "7net_mean"] = "none"
     transform: Literal["none", "log", "log1p"] = "none"
-    pure_elements: Literal["as_compounds", "at_zero"] = "as_compounds"
+    pure_elements: Literal["as_compounds", "at_zero", "not_below_zero"] = "as_compounds"
     reference: Literal["elements", "elements_and_u"] = "elements"
 
     def __post_init__(self) -> None:
         if self.pure_elements == "at_zero" and (self.kind, self.base, self.transform) != ("residual", "none", "none"):
             raise ValueError("pure_elements='at_zero': requires kind='residual', base='none' and transform='none'")
+        if self.pure_elements == "not_below_zero" and self.transform != "none":
+            raise ValueError("pure_elements='not_below_zero': requires transform='none'")
         if self.reference == "elements_and_u" and self.base == "none":
             raise ValueError("reference='elements_and_u': requires a base; without one there is no Hubbard U to refer to")
         if self.base != "none" and self.kind != "residual":

@@ -21,7 +21,8 @@ DOES_NOTHING = {"transform": "none", "pure_elements": "as_compounds"}
 class TargetNormalizer:
     """Map: residual = (transform(e_form) - base - mean over the crystal's atoms of shift[element]) / scale.
 
-    With `pure_elements` at zero, crystals of one element have no shift, and energies not below zero.
+    With `pure_elements` at zero, crystals of one element have no shift. Then, and with `not_below_zero`, their energies are not
+    below zero.
 
     Without a transform, the MAE in eV/atom is scale x MAE of the residual; with one, shift and scale have the unit of what it
     returns.
@@ -83,7 +84,11 @@ class TargetNormalizer:
 
     def _has_no_shift(self, element_counts: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return which crystals are elements at zero, (n_crystals,)."""
-        return (self.pure_elements == "at_zero") & ((element_counts > 0).sum(axis=1) == 1)
+        return (self.pure_elements == "at_zero") & is_pure(element_counts)
+
+    def _is_clipped(self, element_counts: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which crystals are elements that are never predicted below zero, (n_crystals,)."""
+        return (self.pure_elements != "as_compounds") & is_pure(element_counts)
 
     def normalize(
         self, element_counts: NDArray[np.int64], e_form: NDArray[np.float64], base: NDArray[np.float64] | float = 0.0
@@ -96,7 +101,7 @@ class TargetNormalizer:
     ) -> NDArray[np.float64]:
         """Return the formation energies, eV/atom, of unitless residuals; with a transform, always in its domain."""
         e_form = self.baseline(element_counts, base) + self.scale * residual
-        e_form = np.where(self._has_no_shift(element_counts), np.maximum(e_form, 0.0), e_form)
+        e_form = np.where(self._is_clipped(element_counts), np.maximum(e_form, 0.0), e_form)
         return e_form if self.transform == "none" else TRANSFORMS[self.transform].back(e_form)
 
     def mean_and_spread(
@@ -123,6 +128,11 @@ class TargetNormalizer:
             data.get("base", "none"),
             **{k: data.get(k, v) for k, v in DOES_NOTHING.items()},
         )
+
+
+def is_pure(element_counts: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which crystals consist of one element, (n_crystals,). element_counts: (n_crystals, N_ELEMENTS)."""
+    return (element_counts > 0).sum(axis=1) == 1
 
 
 def check_domain(config: TargetConfig, path: Path, ids: Sequence[str], targets: NDArray[np.float64]) -> None:

@@ -11,11 +11,6 @@ Values = NDArray[np.float64]
 PURE = "pure_elements"  # their energy, among the weights of an ensemble's fold
 
 
-def is_pure(element_counts: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return which crystals consist of one element, (n_crystals,). element_counts: (n_crystals, N_ELEMENTS)."""
-    return (element_counts > 0).sum(axis=1) == 1
-
-
 def median_energies(e_form: Values, pure: NDArray[np.bool_], fold: NDArray[np.int64]) -> Values:
     """Return the median energy of the pure elements in the other folds, (n_folds,), for each fold.
 

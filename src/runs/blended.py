@@ -8,12 +8,13 @@ from numpy.typing import NDArray
 
 from src.config import BlendConfig
 from src.data.load import TaskData
+from src.data.target import is_pure
 from src.results.blend import fit_blend, shared_folds, stack_oof
 from src.results.folder import OOF_COLUMNS, RunDir
 from src.results.intervals import fold_predictions, member_spread_of_oof, member_spread_of_test
 from src.results.metrics import scores
 from src.results.predictions import Predictions, find_predictions
-from src.results.pure_elements import PURE, is_pure, median_energies
+from src.results.pure_elements import PURE, median_energies
 from src.storage.files import write_json
 
 log = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from src.models.compiled import as_numpy, for_each_member, jit
+from src.models.compiled import as_numpy, for_each_member, jit, jit_sums
 
 
 @jit
@@ -20,6 +20,22 @@ def _mix(x, mixing, element, out):  # type: ignore[no-untyped-def]
                 a, weights = x[m, n, c], matrix[c]
                 for f in range(n_out):
                     row[f] += a * weights[f]
+
+
+@jit_sums
+def _mix_input_grad(grad_out, mixing, element, grad_x):  # type: ignore[no-untyped-def]
+    """Write mixing[element[n]] @ grad_out[m, n] to grad_x[m, n]."""
+    n_m, n_nodes, n_in = grad_x.shape
+    n_out = grad_out.shape[2]
+    for n in range(n_nodes):
+        matrix = mixing[element[n]]
+        for m in range(n_m):
+            row = grad_out[m, n]
+            for c in range(n_in):
+                weights, total = matrix[c], np.float32(0)
+                for f in range(n_out):
+                    total += row[f] * weights[f]
+                grad_x[m, n, c] = total
 
 
 @jit
@@ -58,8 +74,8 @@ class _Mixing(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad_out):  # type: ignore[no-untyped-def]
         x, mixing, element = ctx.kept
-        grad, grad_x, grad_mixing = as_numpy(grad_out), np.zeros_like(x), np.zeros_like(mixing)
-        _mix(grad, np.ascontiguousarray(mixing.transpose(0, 2, 1)), element, grad_x)
+        grad, grad_x, grad_mixing = as_numpy(grad_out), np.empty_like(x), np.zeros_like(mixing)
+        _mix_input_grad(grad, mixing, element, grad_x)
         _mix_weights_grad(x, grad, element, grad_mixing)
         return torch.from_numpy(grad_x), torch.from_numpy(grad_mixing), None
 

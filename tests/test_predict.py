@@ -267,8 +267,11 @@ def test_remarks_name_what_is_unusual(task: Path) -> None:
     sparse.scale_lattice(known.volume * 100)
     perturbed = known.copy()
     perturbed.scale_lattice(known.volume * 1.03)
-    remarks = predictor(task, "001").predict([known * (2, 1, 1), squeezed, strange, sparse, perturbed])["remark"]
-    assert remarks[0] == f"duplicate of the training crystal {train.ids[3]}"
+    rounded = known.copy()
+    rounded.scale_lattice(known.volume * 1.001)
+    crystals = [known * (2, 1, 1), squeezed, strange, sparse, perturbed, rounded]
+    remarks = predictor(task, "001").predict(crystals)["remark"]
+    assert remarks[0] == remarks[5] == f"duplicate of the training crystal {train.ids[3]}"
     assert "unrelaxed? its shortest bond is 0.69 of the atomic radii" in remarks[1]
     assert remarks[2] == "never seen in training: U"
     assert remarks[3] == "far from all training crystals"

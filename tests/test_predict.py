@@ -18,7 +18,6 @@ from pymatgen.core import Lattice, Structure
 from pymatgen.io.cif import CifWriter
 from pymatgen.io.vasp.inputs import Poscar
 
-from src import predict as source
 from src.config import BlendConfig, ExperimentConfig, FoldConfig, GbdtConfig, GnnConfig, GraphConfig, NequipConfig, TrainingConfig
 from src.data.crystal import Crystal
 from src.data.structures import read_structures
@@ -26,7 +25,7 @@ from src.data.table import Crystals, read_table
 from src.data.task import read_task
 from src.features.similarity import TrainingSet
 from src.paths import DEFAULT_TASK, EXPERIMENTS, ROOT
-from src.predict import Predictor
+from src.predict import Predictor, members
 from src.results import predictions as results
 from src.results.blend import fixed_blend, stack_oof
 from src.results.folder import RunDir
@@ -352,7 +351,7 @@ def test_another_word2vec_file_than_the_runs_is_refused(task: Path, tmp_path: Pa
     shutil.copytree(task.parent / "outputs", copy)
     path = copy / "small" / "exp001" / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"word2vec": "0" * 64}))
-    monkeypatch.setattr(source, "MAT2VEC", tmp_path / "mine")
+    monkeypatch.setattr(members, "MAT2VEC", tmp_path / "mine")
     for text in (None, "another"):
         if text:
             (tmp_path / "mine").write_text(text)

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 log = logging.getLogger(__name__)
+OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy"}
+FASTMATH = {"contract", "nsz"}
 
 
 def jit(function: Any) -> Any:
@@ -18,12 +20,12 @@ def jit(function: Any) -> Any:
 
     Several threads may be in it at once.
     """
-    return numba.njit(cache=True, nogil=True, fastmath={"contract", "nsz"}, error_model="numpy")(function)
+    return numba.njit(**OPTIONS, fastmath=FASTMATH)(function)
 
 
 def jit_sums(function: Any) -> Any:
     """Return the function as `jit` does, with sums over the innermost loop in any order: they become vector instructions."""
-    return numba.njit(cache=True, nogil=True, fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")(function)
+    return numba.njit(**OPTIONS, fastmath=FASTMATH | {"reassoc"})(function)
 
 
 def as_numpy(tensor: Tensor) -> NDArray:

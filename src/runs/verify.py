@@ -51,7 +51,7 @@ class FoldRows:
 
     @property
     def is_mean(self) -> bool:
-        """Whether the rows are means of several members, which lie near those of each single one."""
+        """True if the rows are means over several members; those lie close to the rows of each member."""
         return "spread" in self.valid
 
 

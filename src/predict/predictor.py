@@ -1,16 +1,10 @@
-"""Saved fold models -> predictions for any crystals, with intervals and remarks. Nothing is trained.
-
-predictor = Predictor.load("020")
-table = predictor.predict([structure])    # prediction, lower, upper, spread in the task's unit, and remarks
-vectors = predictor.features([structure])    # (1, n_features), for a model of your own
-"""
+"""Finished experiments, ready to predict structures and files, with intervals and remarks."""
 
 import tempfile
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,85 +12,24 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from src.config import BlendConfig, ExperimentConfig, TargetConfig
-from src.data.columns import ColumnNames
+from src.config import TargetConfig
 from src.data.structures import Found, checked, crystals_of, read_structures, with_fields
 from src.data.table import Crystals
-from src.data.target import TargetNormalizer, is_pure
 from src.data.task import Task, read_task
-from src.features.elements import word2vec_key
-from src.features.potentials import base_energies
 from src.features.similarity import Likeness, TrainingSet, likeness
 from src.learners.distributed import check_device
-from src.learners.learner import Learner
-from src.learners.make import load_learner
-from src.paths import DEFAULT_TASK, MAT2VEC, OUTPUTS, shown
+from src.paths import DEFAULT_TASK, OUTPUTS, shown
+from src.predict.members import Members, load_members
 from src.results.blend import normalized_weights, shared_folds, stack_oof
-from src.results.intervals import Scale, member_spread, merged_bounds
+from src.results.intervals import Scale, merged_bounds
 from src.results.predictions import Predictions, find_predictions
-from src.results.pure_elements import PURE
 from src.results.surroundings import Surroundings, considered
 from src.storage.cache import ALL_CORES
-from src.storage.files import read_json, write_csv
+from src.storage.files import write_csv
 from src.storage.remedy import remedy
 
 Values = NDArray[np.float64]
 N_SHOWN = 10  # rows of the table for people
-KEY = "structures"  # of the crystals in a cache that lasts for one call
-NORMALIZER: dict[str, type | tuple[type, ...]] = {"shift": list, "scale": (int, float)}
-
-
-@dataclass(frozen=True, eq=False)
-class Members:
-    """Models of the folds of an experiment; of an ensemble, those of its members in `parts`.
-
-    learners, normalizers: one per fold. weights: (n_folds, n_members). pure_energy: (n_folds,), eV/atom, of crystals of one
-    element in an ensemble that does not leave them to its members.
-    """
-
-    name: str
-    target: TargetConfig
-    learners: Sequence[Learner] = ()
-    normalizers: Sequence[TargetNormalizer] = ()
-    parts: "Sequence[Members]" = ()
-    weights: Values | None = None
-    pure_energy: Values | None = None
-
-    @property
-    def transforms(self) -> set[str]:
-        """The transforms of the target that the experiment, or the members of the ensemble, learned."""
-        return set().union(*(part.transforms for part in self.parts)) if self.parts else {self.target.transform}
-
-    @property
-    def columns(self) -> ColumnNames:
-        """Names of the further columns that the models need."""
-        needed = [part.columns for part in self.parts] + [learner.columns for learner in self.learners[:1]]
-        return ColumnNames(*(tuple(dict.fromkeys(chain.from_iterable(kind))) for kind in zip(*needed, strict=True)))
-
-    def predict(self, crystals: Crystals, cache: Path, n_jobs: int) -> tuple[Values, Values]:
-        """Return the predictions of the fold models and the spread over their members, (n_crystals, n_folds), eV/atom."""
-        if self.weights is not None:
-            found = [part.predict(crystals, cache, n_jobs) for part in self.parts]
-            pred, own = (np.stack(values, axis=2) for values in zip(*found, strict=True))
-            blended, spread = (pred * self.weights).sum(axis=2), member_spread(pred, own, self.weights)
-            if self.pure_energy is not None:
-                pure = is_pure(crystals.element_counts)
-                blended[pure], spread[pure] = self.pure_energy, 0.0
-            return blended, spread
-        inputs = self.learners[0].prepare_inputs(crystals, KEY, cache, n_jobs)
-        base, counts = base_energies(self.target, crystals, KEY, cache, n_jobs), crystals.element_counts
-        residuals = self.learners[0].predict_each(self.learners, inputs[np.arange(len(crystals))])
-        pairs = zip(self.normalizers, residuals, strict=True)
-        found = [normalizer.mean_and_spread(counts, of_members, base) for normalizer, of_members in pairs]
-        pred, spread = (np.stack(values, axis=1) for values in zip(*found, strict=True))
-        return pred, spread
-
-    def features(self, crystals: Crystals, cache: Path, n_jobs: int) -> NDArray[np.float32]:
-        """Return the vectors of all fold models side by side, (n_crystals, n_features)."""
-        if self.parts:
-            return np.concatenate([part.features(crystals, cache, n_jobs) for part in self.parts], axis=1)
-        inputs = self.learners[0].prepare_inputs(crystals, KEY, cache, n_jobs)
-        return np.concatenate([learner.features(inputs) for learner in self.learners], axis=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -250,41 +183,6 @@ def predict_files(
     more = [f"... and {len(table) - N_SHOWN} more"] if len(table) > N_SHOWN else []
     summary = f"{shown(out)}: {len(table) - n_failed} predictions in {description.unit}, 90% intervals"
     return "\n".join([shown_rows, *more, summary]), n_failed
-
-
-def load_members(found: Predictions, task: Task, outputs: Path, device: str) -> Members:
-    """Return the fold models of a finished experiment."""
-    run, n_folds = found.models, len(found.metrics["fold_maes"])
-    if not run.config_path.is_file():
-        raise FileNotFoundError(f"{found.name}: its models are not published; train them: python exp/{found.name}/train.py")
-    stored = run.claimed()
-    config: ExperimentConfig = stored["config"]
-    if isinstance(config.learner, BlendConfig):
-        numbers = config.learner.members
-        parts = [load_members(find_predictions(number, task, outputs), task, outputs, device) for number in numbers]
-        pure = [PURE] if config.learner.pure_elements == "median" else []
-        kinds = dict.fromkeys([*(part.name for part in parts), *pure], (int, float))
-        named = [read_json(run.weights(k), kinds, remedy(run.weights(k))) for k in range(n_folds)]
-        weights = np.array([[fold[part.name] for part in parts] for fold in named])
-        pure_energy = np.array([fold[PURE] for fold in named]) if pure else None
-        return Members(found.name, config.target, parts=parts, weights=weights, pure_energy=pure_energy)
-    word2vec = _word2vec(found.name, stored["word2vec"])
-    learners, normalizers = [], []
-    for k in range(n_folds):
-        learners.append(load_learner(run.fold(k), device, word2vec))
-        path = run.fold(k) / "normalizer.json"
-        normalizers.append(TargetNormalizer.from_json(read_json(path, NORMALIZER, remedy(path))))
-    learners[0].limit_threads()  # as in training; several wait for each other on a busy machine
-    return Members(found.name, config.target, learners, normalizers)
-
-
-def _word2vec(name: str, key: str) -> Path | None:
-    """Return the user's word2vec file if the run was made with it. Raises ValueError if that file is not there now."""
-    if key == word2vec_key(None):
-        return None
-    if not MAT2VEC.is_file() or word2vec_key(MAT2VEC) != key:
-        raise ValueError(f"{name} was trained with another word2vec file than {MAT2VEC}: put that file there again")
-    return MAT2VEC
 
 
 def _training_set(found: Predictions, task: Task, outputs: Path, n_jobs: int) -> TrainingSet:

@@ -53,6 +53,8 @@ class TargetConfig:
         are not below zero. `not_below_zero`: they are learned as compounds are, and only their predictions are clipped: no
         polymorph is below the ground state. For formation energies, with transform `none`; `at_zero` with kind `residual` and
         base `none` too.
+    unseen_elements: shift of an element that no training crystal has: `mean`, of all others; `predicted`, from those near it in
+        the periodic table, see src/data/unseen.py. The latter with kind `residual` and reference `elements` only.
     """
 
     kind: Literal["residual", "standardise", "raw"] = "residual"
@@ -60,12 +62,15 @@ class TargetConfig:
     transform: Literal["none", "log", "log1p"] = "none"
     pure_elements: Literal["as_compounds", "at_zero", "not_below_zero"] = "as_compounds"
     reference: Literal["elements", "elements_and_u"] = "elements"
+    unseen_elements: Literal["mean", "predicted"] = "mean"
 
     def __post_init__(self) -> None:
         if self.pure_elements == "at_zero" and (self.kind, self.base, self.transform) != ("residual", "none", "none"):
             raise ValueError("pure_elements='at_zero': requires kind='residual', base='none' and transform='none'")
         if self.pure_elements == "not_below_zero" and self.transform != "none":
             raise ValueError("pure_elements='not_below_zero': requires transform='none'")
+        if self.unseen_elements == "predicted" and (self.kind, self.reference) != ("residual", "elements"):
+            raise ValueError("unseen_elements='predicted': requires kind='residual' and reference='elements'")
         if self.reference == "elements_and_u" and self.base == "none":
             raise ValueError("reference='elements_and_u': requires a base; without one there is no Hubbard U to refer to")
         if self.base != "none" and self.kind != "residual":

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from src.config import TargetConfig
 from src.data.crystal import N_ELEMENTS
 from src.data.domain import TRANSFORMS
+from src.data.unseen import predicted_shifts
 
 OXYGEN, FLUORINE = 8, 9
 NOBLE_GASES = np.array([2, 10, 18, 36, 54, 86])  # whose crystals have nearly the energy of their atoms: a cohesion below 0.2 eV
@@ -52,9 +53,10 @@ class TargetNormalizer:
         Kind `residual` follows the 2nd-place solution of the Nishika 2023 competition (mi-212, Qiita items/694124649d2848a6b559,
         2023): the structure's energy, e_form x n_atoms, is regressed on the atom counts without intercept. With a base the
         shifts minimise the absolute error per atom instead: a potential is far off for a few crystals, and these must not
-        affect the reference of the others. Elements absent from these rows get the mean shift. With `elements_and_u` so do
-        metals that are not there both with and without a Hubbard U: what they are there with, the two shifts share. The base is
-        then an energy relative to atoms, near zero for a noble gas, so one that is absent gets no shift.
+        affect the reference of the others. Elements absent from these rows get the mean shift, or a predicted one. With
+        `elements_and_u`, metals that are not there both with and without a Hubbard U get the mean U: what they are there with,
+        the two shifts share. The base is then an energy relative to atoms, near zero for a noble gas, so one that is absent
+        gets no shift.
         element_counts: (n_crystals, N_ELEMENTS). e_form: (n_crystals,), eV/atom.
         """
         without = cls(np.zeros(N_ELEMENTS), 1.0, config.base, config.transform, config.pure_elements)
@@ -67,6 +69,8 @@ class TargetNormalizer:
         if config.kind == "residual" and rows.any():
             fit_shifts = _shifts_with_u if config.reference == "elements_and_u" else _shifts
             shift = fit_shifts(element_counts[rows], left[rows], config.base != "none")
+            if config.unseen_elements == "predicted":
+                shift = predicted_shifts(shift, element_counts[rows])
         scale = float(np.std(e_form - replace(without, shift=shift).baseline(element_counts, base)))
         return replace(without, shift=shift, scale=scale if scale > 1e-9 else 1.0)
 

@@ -1,4 +1,4 @@
-"""Is an element that is not in the training set predicted better if its shift is that of its neighbours in the periodic table?
+"""Is an element that was never seen predicted better if its shift is that of its neighbours in the periodic table?
 
 A study that leaves out five common elements in turn, as exp036 does. The first variant is exp036's NequIP, trained again.
 Parent: exp036. Changed: target.unseen_elements.

@@ -34,6 +34,7 @@ from src.config import (
     TrainingConfig,
 )
 from src.data.table import Crystals
+from src.graphs.padding import pad, room_for
 from src.learners.gnn import GnnLearner, GraphInputs
 from src.learners.learner import Watched
 from src.learners.make import make_learner
@@ -42,6 +43,7 @@ from src.learners.svr import SvrLearner
 from src.learners.training import Training, energy_loss, make_optimizer, make_schedule, seed_everything
 from src.models.derivatives import energy_and_derivatives
 from src.models.network import make_network
+from src.storage.names import HISTORY
 from src.storage.ragged import RaggedStore
 
 EPOCHS = 4
@@ -235,6 +237,27 @@ def test_tensorfloat32_is_asked_for_in_both_passes_of_training_steps_of_this_pre
         patch.setattr(Training, "train_epoch", seeing)
         trained(inputs, tmp_path / "a", precision=precision, n_epochs=1)
     assert set(seen) == {wanted} and asked_for() == before
+
+
+def test_it_does_not_matter_how_many_losses_are_read_at_once(
+    inputs: GraphInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained(inputs, tmp_path / "all", batch_size=2)
+    monkeypatch.setattr("src.learners.training.N_UNREAD", 3)
+    trained(inputs, tmp_path / "three", batch_size=2)
+    assert (tmp_path / "all" / HISTORY).read_text() == (tmp_path / "three" / HISTORY).read_text()
+
+
+def test_a_padded_batch_trains_as_the_plain_one(inputs: GraphInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU, steps are captured as CUDA graphs of padded batches; here they are padded alone."""
+    plain, make = trained(inputs, tmp_path / "plain").predict(inputs), Training.__init__
+
+    def padding(self: Training, *args: Any, **kwargs: Any) -> None:
+        make(self, *args, **kwargs)
+        self.captured = lambda batch, target: self._gradient_of_padded(pad(batch, room_for(batch, {})), target)
+
+    monkeypatch.setattr(Training, "__init__", padding)
+    np.testing.assert_allclose(trained(inputs, tmp_path / "padded").predict(inputs), plain, atol=1e-5)
 
 
 @pytest.mark.slow

@@ -16,6 +16,11 @@ def sum_at(index: Tensor, values: Tensor, n: int) -> Tensor:
     return values.new_zeros(n, *values.shape[1:]).index_add(0, index, values)
 
 
+def count_at(index: Tensor, n: int) -> Tensor:
+    """Return how often each of 0 ... n - 1 is in `index`, (n,); unlike torch.bincount, without waiting for a GPU."""
+    return sum_at(index, torch.ones_like(index), n)
+
+
 @dataclass(eq=False)
 class GraphBatch(GraphFields[Tensor]):
     """Several graphs as one: their arrays concatenated as tensors, indices offset, and the crystal of each orbit."""
@@ -50,7 +55,7 @@ class GraphBatch(GraphFields[Tensor]):
         """Return the mean of the atoms' features over each orbit, (n_orbits, n_features); None if atoms have none."""
         if self.atom_features is None:
             return None
-        n_atoms = torch.bincount(self.atom_orbit_index, minlength=self.n_orbits)
+        n_atoms = count_at(self.atom_orbit_index, self.n_orbits)
         return sum_at(self.atom_orbit_index, self.atom_features, self.n_orbits) / n_atoms[:, None]
 
     def mean_over_atoms(self, per_orbit: Tensor) -> Tensor:
@@ -68,7 +73,7 @@ class GraphBatch(GraphFields[Tensor]):
     @property
     def n_atoms(self) -> Tensor:
         """Number of atoms of each crystal, (n_crystals,)."""
-        return torch.bincount(self.orbit_batch[self.atom_orbit_index], minlength=self.n_crystals)
+        return count_at(self.orbit_batch[self.atom_orbit_index], self.n_crystals)
 
 
 def batch_from_store(store: RaggedStore, crystals: NDArray[np.integer]) -> GraphBatch:

@@ -179,7 +179,7 @@ class GnnLearner(Learner[GnnConfig]):
         targets = torch.tensor(target, dtype=torch.float32, device=self.device)
 
         def make_batch(rows: NDArray[np.integer]) -> GraphBatch:
-            return inputs.batch(rows, self.device)
+            return inputs.batch(rows, "cpu")  # the training moves it
 
         if c.pretraining and not (folder / CHECKPOINT).is_file():  # otherwise training itself has begun
             networks, n_edges = separate(model), inputs.n_edges  # one by one: torch.vmap has no second derivatives

@@ -5,7 +5,7 @@ import csv
 import io
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +18,9 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, S
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from src.config import TrainingConfig
+from src.graphs.batch import GraphBatch
 from src.learners import distributed
+from src.learners.captured import CapturedGradient
 from src.learners.evaluation import MakeBatch
 from src.learners.flat import FlatParameters
 from src.learners.learner import DivergedError
@@ -30,7 +32,8 @@ from src.storage.names import CHECKPOINT, HISTORY
 COLUMNS = ("epoch", "lr", "train_loss", "valid_mae")
 HUBER_KNEE = 0.1  # in units of the target's scale
 EXPLODED = 1e4  # loss, in the same units: an untrained network has about 1
-Loss = Callable[[nn.Module, Any, Tensor], Tensor]  # network, batch, target -> loss, of several members (n_members,)
+N_UNREAD = 32  # steps whose losses are looked at together: a GPU has to finish them all for that
+Loss = Callable[[Any, Any, Tensor], Tensor]  # network, batch, target -> loss, of several members (n_members,)
 Watch = Callable[[nn.Module], float]  # averaged network -> error of the watched rows
 
 
@@ -60,7 +63,7 @@ class Training:
     """A network, its averaged copy, and all state that a checkpoint contains.
 
     loss: a mean over crystals, by default that of the energies. n_edges: (n_train,), of the graph of each row, for max_edges.
-    The parameters of both networks are views of one buffer each.
+    The parameters of both networks are views of one buffer each. On a GPU, gradients of the default loss are CUDA graphs.
     """
 
     def __init__(
@@ -84,11 +87,15 @@ class Training:
         self.history: list[list[float]] = []
         of_energies = energy_loss(config)
         self.loss = loss or (lambda network, batch, target: of_energies(network(batch), target))
+        self.captured: CapturedGradient | None = None
+        plain = loss is None and not config.compile and config.max_edges is None and distributed.world_size() == 1
+        if plain and self.parameters.values.device.type == "cuda":
+            self.captured = CapturedGradient(self._gradient_of_padded, cast(Tensor, self.parameters.values.grad))
 
     def run(self, make_batch: MakeBatch, target: Tensor, folder: Path, watch: Watch) -> None:
         """Train to the last epoch, from the checkpoint in the folder if there is one.
 
-        make_batch: numbers of training rows -> batch.
+        make_batch: numbers of training rows -> batch, on any device.
         target: (n_train,), on the device.
         watch: called after every epoch, for the history.
         """
@@ -117,20 +124,20 @@ class Training:
         """
         self.model.train()
         total = 0.0
-        for rows in self.epoch_order(epoch):
+        steps: list[tuple[NDArray[np.integer], Tensor, Tensor]] = []  # rows, loss, norm of the gradient
+        for i, rows in enumerate(self.epoch_order(epoch), 1):
             self.optimizer.zero_grad(set_to_none=False)
             parts = [self._add_gradient(part, len(part) / len(rows), make_batch, target) for part in self.parts(rows)]
             loss = distributed.total(torch.stack(parts).sum(dim=0))  # of the whole batch: NaN in one process stops them all
-            if not (loss < EXPLODED).all():
-                raise DivergedError("loss", loss.max().item(), epoch + 1, rows.tolist())
             distributed.sum_gradients(self.parameters.values)
-            norm = self.parameters.clip(self.config.clip_norm).max()
-            if not torch.isfinite(norm):
-                raise DivergedError("norm of the gradient", norm.item(), epoch + 1, rows.tolist())
+            steps.append((rows, loss, self.parameters.clip(self.config.clip_norm).max()))
             self.optimizer.step()
             self.schedule.step()
             self.average.update_parameters(self.parameters)
-            total += loss.mean().item() * len(rows)
+            if len(steps) == N_UNREAD or i == self.n_batches:
+                for mean in read_losses(steps, epoch):
+                    total += mean
+                steps.clear()
         return total / self.n_train
 
     def parts(self, rows: NDArray[np.integer]) -> list[NDArray[np.integer]]:
@@ -151,11 +158,23 @@ class Training:
         share: of the part in the batch's crystals.
         """
         own, weight = distributed.share(rows)
+        batch, wanted = make_batch(own), target[torch.from_numpy(own)]
+        if self.captured:
+            return self.captured(batch, wanted)
+        batch = batch if target.device.type == "cpu" else batch.to(target.device)
+        return self._gradient(self.model, batch, wanted, share * weight)
+
+    def _gradient(self, network: Callable[[GraphBatch], Tensor], batch: GraphBatch, target: Tensor, weight: float) -> Tensor:
+        """Add the gradient of the loss of a batch on the device, times a weight, and return that product."""
         with products(self.config.precision):
             with autocast(self.config.precision, target.device):
-                loss = share * weight * self.loss(self.model, make_batch(own), target[torch.from_numpy(own)])
+                loss = weight * self.loss(network, batch, target)
             loss.sum().backward()
         return loss.detach().clone()
+
+    def _gradient_of_padded(self, batch: GraphBatch, target: Tensor) -> Tensor:
+        """Add the gradient of the loss of all crystals of a batch but the last, and return the loss."""
+        return self._gradient(lambda padded: self.model(padded)[..., :-1], batch, target, 1.0)
 
     def write_history(self, folder: Path) -> None:
         """Write one line for each epoch so far."""
@@ -188,6 +207,20 @@ class Training:
             getattr(self, name).load_state_dict(state[name])
         self.history = state["history"]
         torch.set_rng_state(state["random"])
+
+
+def read_losses(steps: Sequence[tuple[NDArray[np.integer], Tensor, Tensor]], epoch: int) -> Iterator[float]:
+    """Yield the loss of each step times its number of rows. steps: rows, loss of each member, norm of the gradient.
+
+    Raises DivergedError if a loss explodes or a gradient is not finite.
+    """
+    every_row, losses, norms = zip(*steps, strict=True)
+    for rows, loss, norm in zip(every_row, torch.stack(losses).cpu(), torch.stack(norms).cpu(), strict=True):
+        if not (loss < EXPLODED).all():
+            raise DivergedError("loss", loss.max().item(), epoch + 1, rows.tolist())
+        if not torch.isfinite(norm):
+            raise DivergedError("norm of the gradient", norm.item(), epoch + 1, rows.tolist())
+        yield loss.mean().item() * len(rows)
 
 
 def seed_everything(seed: int) -> None:

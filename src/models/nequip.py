@@ -182,8 +182,11 @@ class Nequip(nn.Module):
         vectors = torch.cat([self.element_vectors[batch.orbit_z], *self.atom_features(batch.orbit_features())], dim=-1)
         attributes = None
         if self.attributes is not None:
-            elements, element_index = batch.orbit_z.unique(return_inverse=True)
-            attributes = self.attributes(self.element_vectors[elements]), element_index  # (n_elements, n_element_attributes)
+            vectors_of_elements, element_index = self.element_vectors, batch.orbit_z
+            if element_index.device.type == "cpu":  # a GPU would wait for their number
+                elements, element_index = element_index.unique(return_inverse=True)
+                vectors_of_elements = vectors_of_elements[elements]
+            attributes = self.attributes(vectors_of_elements), element_index  # (n_elements, n_element_attributes)
         lengths, length_index = edge_lengths(batch)
         radial = self.radial_at(lengths)
         edge_sh = edge_harmonics(self.l_max, batch.edge_vec)

@@ -27,6 +27,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 from tqdm import tqdm
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parent)]
@@ -40,9 +41,13 @@ from src.config import GraphConfig, NequipConfig  # noqa: E402
 from src.data.crystal import Crystal  # noqa: E402
 from src.data.load import load_task_data  # noqa: E402
 from src.data.table import Crystals  # noqa: E402
-from src.graphs.batch import batch_from_store  # noqa: E402
+from src.graphs.batch import GraphBatch, batch_from_store  # noqa: E402
 from src.graphs.dataset import build_store  # noqa: E402
+from src.learners.captured import CapturedGradient  # noqa: E402
 from src.learners.distributed import check_device  # noqa: E402
+from src.learners.flat import FlatParameters  # noqa: E402
+from src.models.nequip import Nequip  # noqa: E402
+from src.models.network import compile_network  # noqa: E402
 from src.paths import DEFAULT_TASK, OUTPUTS  # noqa: E402
 
 BATCH_SIZE, OTHER_SIZES = 32, (8, 128)
@@ -60,12 +65,27 @@ class Row(NamedTuple):
     n_channels: int
 
 
+class Variant(NamedTuple):
+    """Of our step: intervals of the radial table, edges that symmetry leaves or all, torch.compile, CUDA graphs."""
+
+    knots: int = 0
+    symmetry: bool = True
+    compiled: bool = False
+    captured: bool = False
+
+
 class Comparison:
     """The implementations that are compared: `ours` in several variants, and nequip in several modes."""
 
     def __init__(self, modes: list[str], with_all_edges: bool, n_rounds: int, device: str) -> None:
         self.modes, self.n_rounds, self.device = modes, n_rounds, device
-        self.variants = {"ours": (0, True), "knots": (KNOTS, True)} | ({"all edges": (0, False)} if with_all_edges else {})
+        self.variants = {"ours": Variant(), "knots": Variant(KNOTS)}
+        if with_all_edges:
+            self.variants["all edges"] = Variant(symmetry=False)
+        if device.startswith("cuda"):
+            self.variants["captured"] = Variant(captured=True)
+            if "compile" in modes:
+                self.variants["compiled"] = Variant(compiled=True)
 
     def header(self) -> list[str]:
         """Return the two lines that open the table."""
@@ -96,11 +116,16 @@ class Comparison:
         for symmetry in (True, False):
             store = build_store(Crystals.from_list(crystals), GraphConfig(r_max=row.r_max, l_max=row.l_max, symmetry=symmetry))
             batches[symmetry] = batch_from_store(store, np.arange(len(crystals))).to(self.device)
-        for name, (knots, symmetry) in self.variants.items():
-            config = replace(network_config(row), radial_knots=knots)
+        for name, variant in self.variants.items():
+            config, batch = replace(network_config(row), radial_knots=variant.knots), batches[variant.symmetry]
             network = our_network(config, GraphConfig(r_max=row.r_max, l_max=row.l_max), AVG_N_NEIGHBORS)
             network = network.float().to(self.device)  # nequip sets double precision as the default
-            steps[name] = make_step(network, lambda network=network, batch=batches[symmetry]: network(batch))
+            if variant.compiled:
+                compile_network(network)
+            if variant.captured:
+                steps[name] = captured_step(network, batch.to("cpu"), self.device)
+            else:
+                steps[name] = make_step(network, lambda network=network, batch=batch: network(batch))
         return steps, (len(batches[False].edge_vec), len(batches[True].edge_vec), len(batches[True].length))
 
     def _their_steps(self, crystals: list[Crystal], row: Row) -> dict[str, Step]:
@@ -112,6 +137,27 @@ class Comparison:
             model = build_official(network_config(row), graph, AVG_N_NEIGHBORS, mode, "float32").to(self.device)
             steps[mode] = make_step(model, lambda model=model: model(dict(full))[ENERGY].flatten() / n_atoms)
         return steps
+
+
+def captured_step(network: Nequip, batch: GraphBatch, device: str) -> Step:
+    """Return a function that does one training step, its gradient a CUDA graph: it pads the batch and copies it to the GPU."""
+    parameters = FlatParameters(network)
+    gradient, target = parameters.values.grad, torch.zeros(batch.n_crystals, device=device)
+    optimizer = torch.optim.AdamW(parameters.parameters(), lr=1e-4, fused=True)
+
+    def add_gradient(padded: GraphBatch, target: Tensor) -> Tensor:
+        loss = nn.functional.l1_loss(network(padded)[:-1], target)
+        loss.backward()
+        return loss.detach()
+
+    captured = CapturedGradient(add_gradient, gradient)
+
+    def step() -> None:
+        gradient.zero_()
+        captured(batch, target)
+        optimizer.step()
+
+    return step
 
 
 def network_config(row: Row) -> NequipConfig:

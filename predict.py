@@ -18,7 +18,7 @@ from src.data.task import read_task
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = command(__doc__, task_options(several=False), out_option("predictions.csv"))
+    parser = command(__doc__, task_options("one"), out_option("predictions.csv"))
     parser.add_argument("paths", nargs="+", type=Path, metavar="FILE_OR_FOLDER", help="structures")
     parser.add_argument("--exps", nargs="+", default=["020"], metavar="NUMBER", help="experiments (default: 020, published)")
     parser.add_argument("--weights", nargs="+", type=float, help="one per experiment (default: equal)")

@@ -17,7 +17,7 @@ from src.config import BlendMethod
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = command(__doc__, task_options())
+    parser = command(__doc__, task_options("none"))
     parser.add_argument("numbers", nargs="+", help="experiments")
     parser.add_argument("--inner", action="store_true", help="train over inner folds within each official one")
     how = parser.add_mutually_exclusive_group()

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from src.paths import DEFAULT_TASK, OUTPUTS
 
@@ -27,16 +28,16 @@ def command(description: str | None, *options: argparse.ArgumentParser) -> argpa
     )
 
 
-def task_options(several: bool = True) -> argparse.ArgumentParser:
-    """Return the options `--data`, `--outputs` and `--target`. several: it takes any number of targets, not just one."""
+def task_options(targets: Literal["any", "one", "none"] = "any") -> argparse.ArgumentParser:
+    """Return the options `--data`, `--outputs` and `--target`. targets: how many it takes; none: there is no such option."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--data", type=Path, default=DEFAULT_TASK, help="folder of the task (default: input/flla)")
     parser.add_argument("--outputs", type=Path, default=OUTPUTS, help="folder of runs and caches (default: outputs/)")
-    if several:
+    if targets == "any":
         parser.add_argument(
             "--target", metavar="NAME", nargs="+", help="of a task with several: these targets only (default: all)"
         )
-    else:
+    elif targets == "one":
         parser.add_argument("--target", metavar="NAME", help="of a task with several: the one to predict")
     return parser
 

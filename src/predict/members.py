@@ -20,7 +20,7 @@ from src.learners.make import load_learner
 from src.paths import MAT2VEC
 from src.results.intervals import member_spread
 from src.results.predictions import Predictions, find_predictions
-from src.results.pure_elements import PURE
+from src.results.pure_elements import PURE, put_energies
 from src.storage.files import read_json
 from src.storage.remedy import remedy
 
@@ -63,8 +63,7 @@ class Members:
             pred, own = (np.stack(values, axis=2) for values in zip(*found, strict=True))
             blended, spread = (pred * self.weights).sum(axis=2), member_spread(pred, own, self.weights)
             if self.pure_energy is not None:
-                pure = is_pure(crystals.element_counts)
-                blended[pure], spread[pure] = self.pure_energy, 0.0
+                put_energies(self.pure_energy, is_pure(crystals.element_counts), blended, spread)
             return blended, spread
         inputs = self.learners[0].prepare_inputs(crystals, KEY, cache, n_jobs)
         base, counts = base_energies(self.target, crystals, KEY, cache, n_jobs), crystals.element_counts

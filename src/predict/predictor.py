@@ -21,7 +21,7 @@ from src.learners.distributed import check_device
 from src.paths import DEFAULT_TASK, OUTPUTS, shown
 from src.predict.members import Members, load_members
 from src.results.blend import normalized_weights, shared_folds, stack_oof
-from src.results.intervals import Scale, merged_bounds
+from src.results.intervals import Scale, merged_bounds, total_spread
 from src.results.predictions import Predictions, find_predictions
 from src.results.surroundings import Surroundings, considered
 from src.storage.cache import ALL_CORES
@@ -152,9 +152,8 @@ class Predictor:
         around, residual = self._around
         own, of_new = around.with_new(self.training.coordinates(alike)).difficulty(residual)
         mean = pd.DataFrame(pred).mean(axis=1).to_numpy()  # as test.csv is averaged, to the last bit
-        spread = np.sqrt((within**2).mean(axis=1) + pred.var(axis=1))
         bounds = merged_bounds(residual, own, around.fold, self.scale.forward(pred), of_new)
-        return np.stack([mean, *map(self.scale.back, bounds), spread], axis=1)
+        return np.stack([mean, *map(self.scale.back, bounds), total_spread(pred, within)], axis=1)
 
 
 def predict_files(

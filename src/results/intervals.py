@@ -116,7 +116,7 @@ def calibrate(
     return Intervals(
         lower=on.back(lower),
         upper=on.back(upper),
-        spread=np.sqrt((within**2).mean(axis=1) + pred.var(axis=1)),
+        spread=total_spread(pred, within),
         oof_half_width=_half_width(on.forward(nested), half_width, on),
         oof_error=np.abs(e_form - nested),
         oof_covered=covered,
@@ -193,6 +193,11 @@ def member_spread(pred: Values, own: Values, weights: Values) -> Values:
     blended = (pred * weights).sum(axis=-1, keepdims=True)
     share = np.abs(weights) / np.abs(weights).sum(axis=-1, keepdims=True)
     return np.sqrt((share * ((pred - blended) ** 2 + own**2)).sum(axis=-1))
+
+
+def total_spread(pred: Values, within: Values) -> Values:
+    """Return the standard deviation over fold models and members, (n_test,). pred, within: (n_test, n_folds), by fold model."""
+    return np.sqrt((within**2).mean(axis=1) + pred.var(axis=1))
 
 
 def _quantiles(ratio: Values, fold: NDArray[np.int64], level: float) -> Values:

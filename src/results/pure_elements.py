@@ -11,6 +11,14 @@ Values = NDArray[np.float64]
 PURE = "pure_elements"  # their energy, among the weights of an ensemble's fold
 
 
+def put_energies(known: Values, pure: NDArray[np.bool_], pred: Values, spread: Values) -> None:
+    """Put the known energies of pure elements in the place of what fold models predict, and a spread of zero.
+
+    known: (n_folds,). pure: (n_crystals,). pred, spread: (n_crystals, n_folds), changed in place.
+    """
+    pred[pure], spread[pure] = known, 0.0
+
+
 def median_energies(e_form: Values, pure: NDArray[np.bool_], fold: NDArray[np.int64]) -> Values:
     """Return the median energy of the pure elements in the other folds, (n_folds,), for each fold.
 

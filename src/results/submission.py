@@ -171,7 +171,6 @@ def write_intervals(out: Path, submission: pd.DataFrame, blended: Sequence[Blend
     texts = []
     for part in blended:
         try:
-            shared_folds(part.members)
             points = points_of(part.task, outputs, part.members[0])
             found = calibrate(part.members, part.blend, list(submission[part.task.id_column]), points, on=scale_of(part.members))
         except ValueError as error:

@@ -14,7 +14,7 @@ from src.results.folder import OOF_COLUMNS, RunDir
 from src.results.intervals import fold_predictions, member_spread_of_oof, member_spread_of_test
 from src.results.metrics import scores
 from src.results.predictions import Predictions, find_predictions
-from src.results.pure_elements import PURE, median_energies
+from src.results.pure_elements import PURE, median_energies, put_energies
 from src.storage.files import write_json
 
 log = logging.getLogger(__name__)
@@ -40,8 +40,8 @@ def write_ensemble(
     test_pred = fold_predictions(members, blend, test_ids, n_folds)
     within = member_spread_of_oof(members, blend, fold_of_crystal)
     test_within = member_spread_of_test(members, blend, test_ids, n_folds)
-    test_pred[test_pure] = known
-    within[pure] = test_within[test_pure] = 0.0
+    put_energies(known, test_pure, test_pred, test_within)
+    within[pure] = 0.0
     for k in range(n_folds):
         rows = fold_of_crystal == k
         columns = (data.train.ids[rows], k, e_form[rows], blend.nested_pred[rows])

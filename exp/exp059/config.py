@@ -1,7 +1,8 @@
 """Does SchNet train to the end with half the learning rate that a search of short trials found?
 
 With exp054's, six of ten folds diverge after epoch 19, which trials of 15 epochs did not see.
-Parent: exp054. Changed: training.lr.
+Parent: exp014. Changed: training.batch_size, training.lr, training.weight_decay, graph.r_max, network.n_layers,
+network.n_channels.
 """
 
 from src.config import (

@@ -4,13 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from conftest import CRYSTALS, make_batch
 
 from src.config import GraphConfig
 from src.data.crystal import Crystal
 from src.data.table import Crystals
 from src.graphs import dataset
-from src.graphs.batch import batch_from_store
+from src.graphs.batch import batch_from_graphs, batch_from_store
 from src.graphs.dataset import cached_graphs, graph_key
 from src.graphs.graph import INDEX_OF, LEVELS, build_graph
 from src.learners import gnn
@@ -47,6 +48,15 @@ def test_a_batch_keeps_every_crystal_apart() -> None:
             start += len(getattr(batch, rows[INDEX_OF[name]])) if name in INDEX_OF else 0
         np.testing.assert_array_equal(getattr(whole, name).numpy(), np.concatenate(parts), err_msg=f"{name} of level {level}")
     assert (np.diff(whole.edge_dst_index.numpy()) >= 0).all()
+
+
+def test_a_strained_batch_is_the_batch_of_the_scaled_crystals() -> None:
+    crystals, factor = list(CRYSTALS.values()), np.linspace(0.98, 1.02, len(CRYSTALS))
+    scaled = [Crystal(c.lattice * f, c.frac_coords, c.atomic_numbers) for c, f in zip(crystals, factor, strict=True)]
+    graphs = [build_graph(crystal, GraphConfig(r_max=4.0 * f)) for crystal, f in zip(scaled, factor, strict=True)]
+    strained, wanted = make_batch(crystals, r_max=4.0).strained(torch.from_numpy(factor)), batch_from_graphs(graphs)
+    for name in LEVELS:
+        torch.testing.assert_close(getattr(strained, name), getattr(wanted, name), rtol=0, atol=1e-9)
 
 
 def test_average_number_of_neighbours_does_not_depend_on_symmetry() -> None:

@@ -78,10 +78,11 @@ def test_the_same_seed_gives_the_same_numbers(inputs: GraphInputs, tmp_path: Pat
     np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("strain", [0.0, 0.02])
 def test_an_interrupted_training_resumes_as_if_it_had_gone_on(
-    inputs: GraphInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    inputs: GraphInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strain: float
 ) -> None:
-    whole = trained(inputs, tmp_path / "whole")
+    whole = trained(inputs, tmp_path / "whole", strain=strain)
     train_epoch = Training.train_epoch
 
     def interrupted(self: Training, epoch: int, *args: object) -> float:
@@ -92,9 +93,9 @@ def test_an_interrupted_training_resumes_as_if_it_had_gone_on(
     with monkeypatch.context() as patch:
         patch.setattr(Training, "train_epoch", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            trained(inputs, tmp_path / "parts")
+            trained(inputs, tmp_path / "parts", strain=strain)
     assert (tmp_path / "parts" / "checkpoint.pt").is_file()
-    parts = trained(inputs, tmp_path / "parts")
+    parts = trained(inputs, tmp_path / "parts", strain=strain)
     np.testing.assert_array_equal(parts.predict(inputs), whole.predict(inputs))
     assert (tmp_path / "parts" / "history.csv").read_text() == (tmp_path / "whole" / "history.csv").read_text()
 
@@ -239,6 +240,39 @@ def test_tensorfloat32_is_asked_for_in_both_passes_of_training_steps_of_this_pre
     assert set(seen) == {wanted} and asked_for() == before
 
 
+def test_a_strain_changes_the_training_and_not_the_crystals_that_are_predicted(inputs: GraphInputs, tmp_path: Path) -> None:
+    strained, plain = (trained(inputs, tmp_path / f"{x}", strain=x).predict(inputs) for x in (0.02, 0.0))
+    again = trained(inputs, tmp_path / "again", strain=0.02)
+    np.testing.assert_array_equal(again.predict(inputs), strained)
+    assert np.abs(strained - plain).max() > 1e-4
+
+
+def test_every_epoch_strains_each_crystal_once_more(inputs: GraphInputs) -> None:
+    learner = GnnLearner(config(strain=0.02))
+    training = Training(torch.nn.Linear(1, 1), learner.config.training, 3, len(inputs))
+    rows = np.arange(len(inputs))
+    plain = inputs.batch(rows, "cpu").length
+
+    def factors(epoch: int) -> set[float]:
+        strained = training.strained(lambda rows: inputs.batch(rows, "cpu"), epoch)(rows).length
+        return {round(x, 4) for x in (strained / plain).tolist()}
+
+    assert len(factors(1)) == len(inputs) and factors(1) == factors(1) and not factors(1) & factors(2)
+
+
+def test_pretraining_has_no_strain(inputs: GraphInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, strained = [], Training.strained
+
+    def seeing(self: Training, make_batch: Any, epoch: int) -> Any:
+        seen.append(self.config.strain)
+        return strained(self, make_batch, epoch)
+
+    monkeypatch.setattr(Training, "strained", seeing)
+    (tmp_path / "a").mkdir()
+    GnnLearner(replace(config(strain=0.02), pretraining=PRETRAINING), seed=3).fit(inputs, TARGET, tmp_path / "a")
+    assert seen == [0.0] * PRETRAINING.n_epochs + [0.02] * EPOCHS
+
+
 def test_it_does_not_matter_how_many_losses_are_read_at_once(
     inputs: GraphInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -306,7 +340,9 @@ def test_a_batch_in_parts_by_edges_trains_as_a_whole_one(inputs: GraphInputs, tm
     assert len(set(inputs.n_edges)) > 1
     limit = int(inputs.n_edges.max()) + 1
     for stages in ({}, {"pretraining": PretrainingConfig(n_epochs=1, force_weight=0.1, virial_weight=0.1)}):
-        whole, parts = (GnnLearner(replace(config(optimizer="adamw", max_edges=most), **stages), 5) for most in (None, limit))
+        whole, parts = (
+            GnnLearner(replace(config(optimizer="adamw", max_edges=most, strain=0.01), **stages), 5) for most in (None, limit)
+        )
         for name, learner in (("whole", whole), ("parts", parts)):
             folder = tmp_path / f"{name}{len(stages)}"
             folder.mkdir()

@@ -27,6 +27,8 @@ class TrainingConfig:
     precision: of matrix products in training steps, for GPUs: `tf32` rounds their inputs, `bf16` runs linear layers in
         bfloat16. Predictions are always made in float32.
     compile: run training steps through torch.compile.
+    strain: standard deviation of a random strain, the same in all directions, of each crystal in each epoch; targets stay. It is
+        left out of pre-training, which learns from crystals that are relaxed.
     max_edges: edges in memory at once; a larger batch is split, and the gradients of its parts are added, so that the training
         is the same to rounding. A crystal with more is a part of its own. None: no limit.
     """
@@ -42,6 +44,7 @@ class TrainingConfig:
     optimizer: Literal["adamw", "lion"] = "adamw"
     precision: Precision = "float32"
     compile: bool = False
+    strain: Annotated[float, Field(ge=0, le=0.1)] = 0.0
     max_edges: Steps | None = None
 
 

@@ -1,6 +1,6 @@
 """Batches of graphs: the tensors that networks take."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -44,6 +44,13 @@ class GraphBatch(GraphFields[Tensor]):
                 value = value.to(device, dtype if value.is_floating_point() else None)
             moved[field.name] = value
         return GraphBatch(**moved)
+
+    def strained(self, factor: Tensor) -> "GraphBatch":
+        """Return the batch with each crystal scaled by a factor, (n_crystals,); the edges stay the same."""
+        of_edge = factor.to(self.edge_vec)[self.orbit_batch[self.edge_dst_index]]
+        of_length = torch.ones_like(self.length)
+        of_length[self.edge_length_index] = of_edge  # edges of one length are in one crystal
+        return replace(self, edge_vec=self.edge_vec * of_edge[:, None], length=self.length * of_length)
 
     def representative_atom(self) -> Tensor:
         """Return the first atom of each orbit, whose features are those of the orbit, (n_orbits,)."""

@@ -123,7 +123,7 @@ class Training:
         Raises DivergedError if the loss explodes or the gradient is not finite.
         """
         self.model.train()
-        total = 0.0
+        make_batch, total = self.strained(make_batch, epoch), 0.0
         steps: list[tuple[NDArray[np.integer], Tensor, Tensor]] = []  # rows, loss, norm of the gradient
         for i, rows in enumerate(self.epoch_order(epoch), 1):
             self.optimizer.zero_grad(set_to_none=False)
@@ -139,6 +139,13 @@ class Training:
                     total += mean
                 steps.clear()
         return total / self.n_train
+
+    def strained(self, make_batch: MakeBatch, epoch: int) -> MakeBatch:
+        """Return what makes batches of crystals under the random strains of an epoch; they depend on seed and epoch only."""
+        if not self.config.strain:
+            return make_batch
+        strain = np.random.default_rng([self.seed, epoch, 1]).normal(0, self.config.strain, self.n_train)
+        return lambda rows: make_batch(rows).strained(torch.from_numpy(1 + strain[rows]))
 
     def parts(self, rows: NDArray[np.integer]) -> list[NDArray[np.integer]]:
         """Return a batch in consecutive parts of at most `max_edges` edges or of one crystal."""

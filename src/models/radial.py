@@ -82,9 +82,9 @@ class Knots(nn.Module):
     def locate(self, length: Tensor) -> tuple[Tensor, Tensor]:
         """Return the first of the four knots, (n_lengths,), and their weights, (n_lengths, 4), which sum to one.
 
-        length: (n_lengths,), Angstrom, from 0 to r_max.
+        length: (n_lengths,), Angstrom; beyond r_max, where the basis is zero, that counts as r_max.
         """
-        position = length / self.spacing
+        position = (length / self.spacing).clamp(max=len(self.distance) - 3)
         first = position.floor().clamp(max=len(self.distance) - 4)
         x = position - first
         square = x * x

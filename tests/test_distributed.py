@@ -18,6 +18,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import CRYSTALS, small_table
+from joblib import cpu_count
 from safetensors.torch import load_file
 
 from src.config import (
@@ -242,3 +243,11 @@ def test_what_torchrun_cannot_spread_is_refused(monkeypatch: pytest.MonkeyPatch)
         check_processes(CONFIG, Launcher("ray", address="auto"))
     with pytest.raises(ValueError, match="--device cuda:1: torchrun takes --device cuda"), distributed.joined("cuda:1"):
         pass
+
+
+@pytest.mark.parametrize(("device", "n"), [("cpu", None), ("cuda", 3), ("cuda:1", 1)])
+def test_as_many_folds_run_at_once_as_there_are_gpus(device: str, n: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    n_gpus = distributed.count_gpus(device)
+    assert n_gpus == n and Launcher(n_gpus=n_gpus).at_once == (n or cpu_count())
+    assert Launcher(n_jobs=5, n_gpus=n_gpus).at_once == 5

@@ -63,6 +63,13 @@ def test_a_trained_network_predicts_the_same_between_knots(tmp_path, n_knots: in
     assert 0 < np.median(difference) < median and difference.max() < most
 
 
+def test_lengths_beyond_the_cutoff_have_a_basis_of_zero_as_without_knots() -> None:
+    basis, knots = RadialBasis(R_MAX, 8, 6.0).double(), Knots(R_MAX, 64).double()
+    length = torch.tensor([1.0, 1.001, 1.02, 1.1], dtype=torch.float64) * R_MAX
+    found = RadialValues(basis(knots.distance), *knots.locate(length)).at_lengths()
+    torch.testing.assert_close(found, basis(length), rtol=0, atol=1e-12)
+
+
 def test_derivatives_are_those_of_the_exact_network() -> None:
     found = []
     for n_knots in (0, 8):

@@ -169,4 +169,4 @@ def test_what_is_compiled_is_announced_once(tmp_path: pathlib.Path) -> None:
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, script]
     said = [subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stderr for _ in range(2)]
-    assert said == ["compiling the convolution for this machine: once, for seconds, with l_max 3 for a minute\n", ""]
+    assert said == ["compiling for this machine: once, for seconds; convolutions of l_max 3 take a minute\n", ""]

@@ -34,7 +34,7 @@ from src.config import (
     TrainingConfig,
 )
 from src.data.table import Crystals
-from src.graphs.padding import pad, room_for
+from src.graphs.padding import pad, padded_sizes
 from src.learners.gnn import GnnLearner, GraphInputs
 from src.learners.learner import Watched
 from src.learners.make import make_learner
@@ -247,7 +247,12 @@ def test_a_strain_changes_the_training_and_not_the_crystals_that_are_predicted(i
     assert np.abs(strained - plain).max() > 1e-4
 
 
-def test_every_epoch_strains_each_crystal_once_more(inputs: GraphInputs) -> None:
+def test_features_of_strained_crystals_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"training\.strain: requires .*no global_features"):
+        replace(config(strain=0.01), global_features=("geometry",))
+
+
+def test_every_epoch_draws_a_new_strain_for_each_crystal(inputs: GraphInputs) -> None:
     learner = GnnLearner(config(strain=0.02))
     training = Training(torch.nn.Linear(1, 1), learner.config.training, 3, len(inputs))
     rows = np.arange(len(inputs))
@@ -288,7 +293,7 @@ def test_a_padded_batch_trains_as_the_plain_one(inputs: GraphInputs, tmp_path: P
 
     def padding(self: Training, *args: Any, **kwargs: Any) -> None:
         make(self, *args, **kwargs)
-        self.captured = lambda batch, target: self._gradient_of_padded(pad(batch, room_for(batch, {})), target)
+        self.captured = lambda batch, target: self._gradient_of_padded(pad(batch, padded_sizes(batch, {})), target)
 
     monkeypatch.setattr(Training, "__init__", padding)
     np.testing.assert_allclose(trained(inputs, tmp_path / "padded").predict(inputs), plain, atol=1e-5)

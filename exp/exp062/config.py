@@ -1,4 +1,4 @@
-"""The 1st place's blend once more, of its three networks with settings that a search found for each
+"""The 1st place's blend with settings that searches found for its three networks, SchNet with half the learning rate
 
 Parent: exp044. Changed: learner.members; nothing is trained.
 """

@@ -1,6 +1,6 @@
-"""Does it help to scale each crystal at random by 0.6% in every epoch? Five members
+"""Does it help to scale each crystal in every epoch by a random factor, with a standard deviation of 0.6%?
 
-A network knows its training crystals by heart (0.014 eV/atom, others 0.083), down to the last digit of their lattice constants.
+Five members. A network of exp027 knows its training crystals to 0.014 eV/atom, others to 0.083.
 Parent: exp028. Changed: training.strain.
 """
 

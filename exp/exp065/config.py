@@ -1,4 +1,4 @@
-"""What is the best network of five members worth with random strains instead of pre-training? At half the cost
+"""What is the best network of five members worth with random strains instead of pre-training?
 
 Parent: exp037. Changed: training.strain, learner.pretraining.
 """

@@ -27,8 +27,8 @@ class TrainingConfig:
     precision: of matrix products in training steps, for GPUs: `tf32` rounds their inputs, `bf16` runs linear layers in
         bfloat16. Predictions are always made in float32.
     compile: run training steps through torch.compile.
-    strain: standard deviation of a random strain, the same in all directions, of each crystal in each epoch; targets stay. It is
-        left out of pre-training, which learns from crystals that are relaxed.
+    strain: standard deviation of a random isotropic strain: in each epoch all lengths in a crystal are multiplied by one plus a
+        normal number, the same for all members; targets stay the same. Pre-training, on relaxed crystals, has none.
     max_edges: edges in memory at once; a larger batch is split, and the gradients of its parts are added, so that the training
         is the same to rounding. A crystal with more is a part of its own. None: no limit.
     """
@@ -98,6 +98,11 @@ class GnnConfig:
             raise ValueError("pretraining: requires readout='mean'; forces are derivatives of energies per atom")
         if self.pretraining and self.training.compile:
             raise ValueError("pretraining: requires training.compile=False; a compiled network has no second derivatives")
+        if self.training.strain and (self.atom_features != "none" or set(self.global_features) - {"columns"}):
+            raise ValueError(
+                "training.strain: requires atom_features='none' and no global_features but 'columns': the features "
+                "of a strained crystal are not computed"
+            )
         if self.members > 1:
             self._check_members()
         if not isinstance(self.network, NequipConfig):

@@ -1,6 +1,6 @@
 """Gradients as CUDA graphs: a GPU repeats what it did for one batch with the numbers of the next, without waiting for Python.
 
-A captured step takes the same tensors each time, so that batches are padded to one size (src/graphs/padding.py).
+A graph takes the same tensors each time, so that batches are padded to one size (src/graphs/padding.py).
 """
 
 from collections.abc import Callable
@@ -10,26 +10,27 @@ import torch
 from torch import Tensor
 
 from src.graphs.batch import GraphBatch
-from src.graphs.padding import pad, room_for
+from src.graphs.padding import pad, padded_sizes
 
 N_WARM_UP = 3  # passes before the capture, in which libraries choose their kernels
 AddGradient = Callable[[GraphBatch, Tensor], Tensor]  # padded batch, targets of its crystals but the last -> loss
 
 
-class Captured:
+class GradientGraph:
     """One CUDA graph and the tensors that it reads and writes."""
 
-    def __init__(self, add_gradient: AddGradient, batch: GraphBatch, target: Tensor, gradient: Tensor, pool: Any) -> None:
-        """gradient: to which `add_gradient` adds; as before when this returns. pool: of memory, that graphs share."""
-        self.batch, self.target = batch.to(target.device), target.clone()
-        before, stream = gradient.clone(), torch.cuda.Stream(target.device)
-        stream.wait_stream(torch.cuda.current_stream(target.device))
+    def __init__(
+        self, add_gradient: AddGradient, batch: GraphBatch, target: Tensor, gradient: Tensor, stream: torch.cuda.Stream, pool: Any
+    ) -> None:
+        """gradient: what `add_gradient` adds to; as before when this returns. stream: to capture on. pool: the graphs' memory."""
+        device = gradient.device
+        self.batch, self.target, before = batch.to(device), target.to(device), gradient.clone()
+        stream.wait_stream(torch.cuda.current_stream(device))
         with torch.cuda.stream(stream):
             for _ in range(N_WARM_UP):
                 add_gradient(self.batch, self.target)
-        torch.cuda.current_stream(target.device).wait_stream(stream)
         self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph, pool=pool):
+        with torch.cuda.graph(self.graph, pool=pool, stream=stream):
             self.loss = add_gradient(self.batch, self.target)
         gradient.copy_(before)
 
@@ -38,26 +39,31 @@ class Captured:
         for name, tensor in vars(self.batch).items():
             if isinstance(tensor, Tensor):
                 tensor.copy_(getattr(batch, name), non_blocking=True)
-        self.target.copy_(target)
+        self.target.copy_(target, non_blocking=True)
         self.graph.replay()
         return self.loss.clone()
 
 
 class CapturedGradient:
-    """Adds the gradient of one batch after another; there is a graph for each number of crystals, captured anew to make room."""
+    """Adds the gradient of one batch after another; there is a graph for each number of crystals.
+
+    A batch that is too large for it is captured again, and all later ones are padded to its size.
+    """
 
     def __init__(self, add_gradient: AddGradient, gradient: Tensor) -> None:
+        """gradient: of all parameters, on a GPU."""
         self.add_gradient, self.gradient = add_gradient, gradient
-        self.pool = torch.cuda.graph_pool_handle()
-        self.captured: dict[int, Captured] = {}
-        self.room: dict[int, dict[str, int]] = {}
+        self.stream, self.pool = torch.cuda.Stream(gradient.device), torch.cuda.graph_pool_handle()
+        self.graphs: dict[int, GradientGraph] = {}
+        self.sizes: dict[int, dict[str, int]] = {}
 
     def __call__(self, batch: GraphBatch, target: Tensor) -> Tensor:
-        """Add the gradient and return the loss. batch: on any device. target: (n_crystals,), on the GPU."""
+        """Add the gradient and return the loss. batch: on any device. target: (n_crystals,), on any device."""
         n = batch.n_crystals
-        room = room_for(batch, self.room.get(n, {}))
-        padded = pad(batch, room)
-        if room != self.room.get(n):
-            self.captured[n] = Captured(self.add_gradient, padded, target, self.gradient, self.pool)
-            self.room[n] = room
-        return self.captured[n].replay(padded, target)
+        sizes = padded_sizes(batch, self.sizes.get(n, {}))
+        padded = pad(batch, sizes)
+        with torch.cuda.device(self.gradient.device):
+            if sizes != self.sizes.get(n):
+                self.graphs[n] = GradientGraph(self.add_gradient, padded, target, self.gradient, self.stream, self.pool)
+                self.sizes[n] = sizes
+            return self.graphs[n].replay(padded, target)

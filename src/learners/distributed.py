@@ -67,6 +67,15 @@ def device_of(device: str, k: int) -> str:
     return f"cuda:{k % n_devices}" if n_devices > 1 else device
 
 
+def count_gpus(device: str) -> int | None:
+    """Return the number of GPUs of this machine that a device means: all for `cuda`, one for `cuda:1`; None for the CPU."""
+    if device == "cpu":
+        return None
+    import torch
+
+    return max(1, torch.cuda.device_count()) if device == "cuda" else 1
+
+
 @contextmanager
 def joined(device: str) -> Iterator[None]:
     """Join the process group while the block runs. Raises ValueError if there are fewer GPUs than processes."""

@@ -176,7 +176,7 @@ class GnnLearner(Learner[GnnConfig]):
             watched.report(error)
             return error
 
-        targets = torch.tensor(target, dtype=torch.float32, device=self.device)
+        targets = torch.tensor(target, dtype=torch.float32)
 
         def make_batch(rows: NDArray[np.integer]) -> GraphBatch:
             return inputs.batch(rows, "cpu")  # the training moves it

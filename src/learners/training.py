@@ -15,7 +15,7 @@ from lion_pytorch import Lion
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from src.config import TrainingConfig
 from src.graphs.batch import GraphBatch
@@ -63,7 +63,8 @@ class Training:
     """A network, its averaged copy, and all state that a checkpoint contains.
 
     loss: a mean over crystals, by default that of the energies. n_edges: (n_train,), of the graph of each row, for max_edges.
-    The parameters of both networks are views of one buffer each. On a GPU, gradients of the default loss are CUDA graphs.
+    The parameters of both networks are views of one buffer each. On a GPU, gradients of the default loss are CUDA graphs, unless
+    the network is compiled, batches are split by `max_edges`, or several processes train together.
     """
 
     def __init__(
@@ -78,8 +79,8 @@ class Training:
         self.model, self.config, self.seed, self.n_train, self.n_edges = model, config, seed, n_train, n_edges
         self.n_batches = math.ceil(n_train / config.batch_size)
         self.averaged, self.parameters = copy.deepcopy(model), FlatParameters(model)
-        self.average = AveragedModel(self.parameters, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
-        cast(FlatParameters, self.average.module).bind(self.averaged)
+        self.average, self.move_average = copy.deepcopy(self.parameters), get_ema_multi_avg_fn(config.ema_decay)
+        self.average.bind(self.averaged)
         if config.compile:  # after the copy, which predicts uncompiled
             compile_network(model)
         self.optimizer = make_optimizer(self.parameters, config)
@@ -96,7 +97,7 @@ class Training:
         """Train to the last epoch, from the checkpoint in the folder if there is one.
 
         make_batch: numbers of training rows -> batch, on any device.
-        target: (n_train,), on the device.
+        target: (n_train,), on a CPU.
         watch: called after every epoch, for the history.
         """
         checkpoint = folder / CHECKPOINT
@@ -111,6 +112,7 @@ class Training:
             if distributed.is_main():
                 write_atomic(checkpoint, to_bytes(lambda file: torch.save(self.state(), file)))
                 self.write_history(folder)
+        self.captured = None  # it refers to this training, whose memory would stay
 
     def epoch_order(self, epoch: int) -> Iterator[NDArray[np.integer]]:
         """Return the batches of an epoch as numbers of training rows; they depend on seed and epoch only."""
@@ -133,10 +135,10 @@ class Training:
             steps.append((rows, loss, self.parameters.clip(self.config.clip_norm).max()))
             self.optimizer.step()
             self.schedule.step()
-            self.average.update_parameters(self.parameters)
+            self._update_average()
             if len(steps) == N_UNREAD or i == self.n_batches:
-                for mean in read_losses(steps, epoch):
-                    total += mean
+                for loss_sum in read_losses(steps, epoch):
+                    total += loss_sum
                 steps.clear()
         return total / self.n_train
 
@@ -146,6 +148,14 @@ class Training:
             return make_batch
         strain = np.random.default_rng([self.seed, epoch, 1]).normal(0, self.config.strain, self.n_train)
         return lambda rows: make_batch(rows).strained(torch.from_numpy(1 + strain[rows]))
+
+    def _update_average(self) -> None:
+        """Move the averaged weights towards the current ones; after the first step they are these."""
+        average, values = self.average.values.detach(), self.parameters.values.detach()
+        if self.schedule.last_epoch == 1:
+            average.copy_(values)
+        else:
+            self.move_average([average], [values], 0)
 
     def parts(self, rows: NDArray[np.integer]) -> list[NDArray[np.integer]]:
         """Return a batch in consecutive parts of at most `max_edges` edges or of one crystal."""
@@ -168,8 +178,9 @@ class Training:
         batch, wanted = make_batch(own), target[torch.from_numpy(own)]
         if self.captured:
             return self.captured(batch, wanted)
-        batch = batch if target.device.type == "cpu" else batch.to(target.device)
-        return self._gradient(self.model, batch, wanted, share * weight)
+        device = self.parameters.values.device
+        batch = batch if device.type == "cpu" else batch.to(device)
+        return self._gradient(self.model, batch, wanted.to(device), share * weight)
 
     def _gradient(self, network: Callable[[GraphBatch], Tensor], batch: GraphBatch, target: Tensor, weight: float) -> Tensor:
         """Add the gradient of the loss of a batch on the device, times a weight, and return that product."""

@@ -54,7 +54,7 @@ class _Announcement(event.Listener):
 
     def on_start(self, event: Any) -> None:
         if not self.told:
-            log.warning("compiling the convolution for this machine: once, for seconds, with l_max 3 for a minute")
+            log.warning("compiling for this machine: once, for seconds; convolutions of l_max 3 take a minute")
         self.told = True
 
     def on_end(self, event: Any) -> None:

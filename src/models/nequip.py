@@ -22,7 +22,7 @@ from src.models.dense import DenseConvolution
 from src.models.radial import Knots, RadialBasis, RadialNetwork, RadialValues, each_row, unit_linear
 from src.models.readout import Readout
 from src.models.standardise import NO_STATISTICS, InputStatistics, Standardise
-from src.models.tensor_product import Features, Path, find_paths, paths_into
+from src.models.tensor_product import Features, find_paths, paths_into
 
 SILU_SCALE = 1.6791767923989418  # gives SiLU of a normal variable a second moment of one, as e3nn's normalize2mom samples it
 
@@ -89,12 +89,12 @@ class Interaction(nn.Module):
         super().__init__()
         n = config.n_channels
         self.irreps_in, self.irreps_out = natural_irreps(n, l_in), natural_irreps(n, l_out)
-        self.paths: tuple[Path, ...] = find_paths(l_in, l_edge, l_out)
-        self.dense = DenseConvolution(self.paths)
+        paths = find_paths(l_in, l_edge, l_out)
+        self.dense = DenseConvolution(paths)
         n_out = [n * (1 + l_out)] + [n] * l_out  # scalars and gates, then the gated features
         self.linear_in = EquivariantLinear([n] * (l_in + 1), [n] * (l_in + 1))
-        self.radial = RadialNetwork(config.n_bessel, config.radial_hidden, len(self.paths) * n)
-        self.linear_out = EquivariantLinear([n * len(paths_into(self.paths, l)) for l in range(l_out + 1)], n_out)
+        self.radial = RadialNetwork(config.n_bessel, config.radial_hidden, len(paths) * n)
+        self.linear_out = EquivariantLinear([n * len(paths_into(paths, l)) for l in range(l_out + 1)], n_out)
         n_shared = min(l_in, l_out) + 1
         self.n_shared = n_shared
         self.self_connection: nn.Module
@@ -123,7 +123,7 @@ class Interaction(nn.Module):
 
             weights = list(self.linear_in.weights), list(self.linear_out.weights)
             own = list(cast(EquivariantLinear, self.self_connection).weights) if kept is None else kept
-            return interact(features, radial(self.radial), edges, self.paths, weights, own, kept is not None, SILU_SCALE)
+            return interact(features, radial(self.radial), edges, self.dense.paths, weights, own, kept is not None, SILU_SCALE)
         messages = convolution(self.linear_in(features), radial(self.radial), self.dense)
         out = self.linear_out(messages)
         kept = self.self_connection(shared) if kept is None else kept

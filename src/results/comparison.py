@@ -66,6 +66,7 @@ def score_rows(
                 found = calibrate([member], single, list(labels.index), points, on=scale_of([member]))
                 row["inside_90"] = float(labels.between(found.lower, found.upper).mean())
         row |= {"cpu_seconds": member.metrics["cpu_seconds"], "n_parameters": member.metrics["n_parameters"]}
+        row["resumed"] = bool(member.metrics.get("resumed_folds"))
         row["difference"] = None if member is members[0] else paired_difference(members[0], member, metric)
         rows.append(row)
     return [row | {"p_holm": p} for row, p in zip(rows, holm_of([row["difference"] for row in rows]), strict=True)]
@@ -81,7 +82,8 @@ def score_cells(row: dict, metric: MetricName = "mae") -> dict[str, str]:
         cells |= {f"test {METRICS[name].text}": f"{row[f'test_{name}']:.4f}" for name in names}
     if "inside_90" in row:
         cells |= {"in 90%": f"{row['inside_90']:.1%}"}
-    return cells | {"CPU s": f"{row['cpu_seconds']:.0f}", "parameters": str(row["n_parameters"])}
+    at_least = "≥ " if row["resumed"] else ""  # what was before an interruption is not counted
+    return cells | {"CPU s": f"{at_least}{row['cpu_seconds']:.0f}", "parameters": str(row["n_parameters"])}
 
 
 def error_correlation(members: Sequence[Predictions]) -> pd.DataFrame:

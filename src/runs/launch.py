@@ -29,13 +29,15 @@ class Launcher:
 
     where: `torchrun`: one after another, each trained by all the processes that torchrun has started.
     n_jobs: folds at once; None: as many as there are cores, here or on the cluster. address: of the cluster, HOST:PORT.
-    gpu: each fold takes a GPU of the cluster.
+    gpu: each fold takes a GPU of the cluster. n_gpus: of this machine, on which as many folds run at once, as several on one take
+    turns; None: the folds run on the cores.
     """
 
     where: Where | Literal["torchrun"] = "local"
     n_jobs: int | None = None
     address: str | None = None
     gpu: bool = False
+    n_gpus: int | None = None
 
     def check(self) -> None:
         """Raise ValueError if the folds cannot run on the cluster that is asked for."""
@@ -46,6 +48,11 @@ class Launcher:
     def lost_worker_error(self) -> type[Exception]:
         """The exception that signals a lost worker."""
         return cluster.lost_worker_error(self.where) if self.where in ("ray", "dask") else BrokenProcessPool
+
+    @property
+    def at_once(self) -> int:
+        """Number of folds at once on this machine."""
+        return int(self.n_jobs or self.n_gpus or cpu_count())
 
     @property
     def n_local(self) -> int:
@@ -75,9 +82,9 @@ def run_all(work: Work[J], launcher: Launcher) -> None:
 
     Raises what a fold raises; ValueError if workers are lost again and again; FloatingPointError for folds that diverged.
     """
-    is_single = launcher.where == "local" and 1 in (launcher.n_jobs, len(work.folds))
+    is_single = launcher.where == "local" and 1 in (launcher.n_jobs or launcher.n_gpus, len(work.folds))
     in_this_process = is_single or launcher.where == "torchrun"
-    at_once = min(launcher.n_jobs or cpu_count(), len(work.folds))
+    at_once = min(launcher.at_once, len(work.folds))
     losses, diverged = 0, dict[int, str]()
     with _FollowHistories(work.histories, work.name) as follower:
         while to_do := [k for k in work.folds if k not in diverged and not work.is_finished(k)]:

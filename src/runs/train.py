@@ -30,8 +30,9 @@ def main(folder: Path, argv: list[str] | None = None) -> None:
     """Train the experiment of a folder exp/expNNN."""
     args = _parse(folder, argv)
     where: Any = "torchrun" if distributed.world_size() > 1 and args.launcher == "local" else args.launcher
-    launcher = Launcher(where, args.jobs, args.address, gpu=args.device.startswith("cuda"))
     with one_message(folder.name):
+        n_gpus = distributed.count_gpus(args.device) if where == "local" else None
+        launcher = Launcher(where, args.jobs, args.address, args.device.startswith("cuda"), n_gpus)
         config = load_config(folder)
         check(config, launcher, args)
         with distributed.team(args.device) as is_main:
@@ -69,7 +70,7 @@ def own_metric(task: Task, metrics: dict) -> str:
 def _parse(folder: Path, argv: list[str] | None) -> argparse.Namespace:
     parser = command(f"Train {folder.name}: its config is {folder / 'config.py'}.", task_options())
     parser.add_argument("--folds", type=int, nargs="+", metavar="K", help="train these folds only (default: all)")
-    parser.add_argument("--jobs", type=int, help="folds at once (default: the number of cores, here or of the cluster)")
+    parser.add_argument("--jobs", type=int, help="folds at once (default: as many as there are GPUs or, on CPUs, cores)")
     parser.add_argument("--launcher", choices=get_args(Where), default="local", help="where folds run (default: local)")
     parser.add_argument("--address", metavar="HOST:PORT", help="of the Ray or Dask cluster")
     parser.add_argument("--device", default="cpu", help="cpu, cuda (folds take the GPUs in turn), cuda:1, ... (default: cpu)")

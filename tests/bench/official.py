@@ -113,10 +113,10 @@ def _copy_linear(flat: Tensor, weights: nn.ParameterList) -> None:
 
 def _sort_radial_outputs(layer: Interaction) -> None:
     """Reorder the paths in the radial network's outputs: nequip sorts by l_in, l_edge, l_out; we sort by l_out first."""
-    theirs = sorted(layer.paths, key=lambda path: (path.l_in, path.l_edge, path.l_out))
+    theirs = sorted(layer.dense.paths, key=lambda path: (path.l_in, path.l_edge, path.l_out))
     last = layer.radial[-1]
     blocks = last.weight.view(len(theirs), -1, last.in_features)
-    last.weight.copy_(blocks[[theirs.index(path) for path in layer.paths]].reshape(last.weight.shape))
+    last.weight.copy_(blocks[[theirs.index(path) for path in layer.dense.paths]].reshape(last.weight.shape))
 
 
 def _copy_dense(theirs: dict[str, Tensor], prefix: str, ours: nn.Sequential) -> None:

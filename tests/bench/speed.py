@@ -66,7 +66,7 @@ class Row(NamedTuple):
 
 
 class Variant(NamedTuple):
-    """Of our step: intervals of the radial table, edges that symmetry leaves or all, torch.compile, CUDA graphs."""
+    """Options of our step: intervals of the radial table, edges that symmetry leaves or all, torch.compile, CUDA graphs."""
 
     knots: int = 0
     symmetry: bool = True
@@ -123,7 +123,7 @@ class Comparison:
             if variant.compiled:
                 compile_network(network)
             if variant.captured:
-                steps[name] = captured_step(network, batch.to("cpu"), self.device)
+                steps[name] = captured_step(network, batch.to("cpu"))
             else:
                 steps[name] = make_step(network, lambda network=network, batch=batch: network(batch))
         return steps, (len(batches[False].edge_vec), len(batches[True].edge_vec), len(batches[True].length))
@@ -139,10 +139,10 @@ class Comparison:
         return steps
 
 
-def captured_step(network: Nequip, batch: GraphBatch, device: str) -> Step:
+def captured_step(network: Nequip, batch: GraphBatch) -> Step:
     """Return a function that does one training step, its gradient a CUDA graph: it pads the batch and copies it to the GPU."""
     parameters = FlatParameters(network)
-    gradient, target = parameters.values.grad, torch.zeros(batch.n_crystals, device=device)
+    gradient, target = parameters.values.grad, torch.zeros(batch.n_crystals)
     optimizer = torch.optim.AdamW(parameters.parameters(), lr=1e-4, fused=True)
 
     def add_gradient(padded: GraphBatch, target: Tensor) -> Tensor:

@@ -2,10 +2,10 @@
 
     python exp/tune.py 012 --trials 20     # 20 more trials; a study continues where it stopped, also from several processes
     python exp/tune.py 012 --seconds 900 --epochs 15     # short trainings, as many as fit in 900 CPU s: a fair budget
+    python exp/tune.py 027 --wide --splits 2 --epochs 20 --trials 150     # more knobs, each trial judged on two splits
 
 Every trial trains on a part of the training rows of fold 0 and is judged on the rest of them; the crystals of fold 0 are never
-used. Poor trials are stopped early. Nothing that exists is changed: the proposal, outputs/<task>/tune/exp012/proposal.py, is
-for the config.py of a new number (python exp/new.py).
+used. Poor trials are stopped early. The proposal, outputs/<task>/tune/exp012/proposal.py, is the config.py of a new number.
 """
 
 import sys
@@ -14,6 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from src.command import command, one_message, task_options
 from src.data.task import read_tasks
+from src.runs.trial import Trials
 from src.runs.tune import Budget, search
 
 
@@ -23,12 +24,16 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--trials", type=int, metavar="N", help="how many more")
     parser.add_argument("--seconds", type=int, metavar="S", help="CPU seconds of training, of all trials of the study")
     parser.add_argument("--epochs", type=int, metavar="N", help="of each trial (default: the experiment's)")
+    parser.add_argument(
+        "--splits", type=int, default=1, metavar="N", help="trainings of each trial, on other crystals (default: 1)"
+    )
+    parser.add_argument("--wide", action="store_true", help="vary element vectors, l_max, loss, readout ... too; NequIP alone")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, ... (default: cpu)")
     args = parser.parse_args(argv)
     with one_message("tune"):
-        budget = Budget(args.trials, args.seconds)
+        budget, trials = Budget(args.trials, args.seconds), Trials(args.epochs, args.splits, args.wide)
         for task in read_tasks(args.data, args.target):
-            print(search(args.number, task, args.outputs, budget, args.epochs, args.device))
+            print(search(args.number, task, args.outputs, trials, budget, args.device))
 
 
 if __name__ == "__main__":

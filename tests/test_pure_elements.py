@@ -11,6 +11,7 @@ from src.data.crystal import N_ELEMENTS
 from src.data.target import TargetNormalizer
 
 AT_ZERO, CLIPPED = TargetConfig(pure_elements="at_zero"), "not_below_zero"
+PLAIN_MEDIAN = ("as_compounds", "median")
 N_COMPOUNDS, PURE = 60, 3  # the element whose atoms the pure crystals have
 
 
@@ -57,6 +58,24 @@ def test_not_below_zero_changes_predictions_of_elements_alone_and_nothing_that_i
     assert (expected[N_COMPOUNDS:] < 0).any() and (expected[:N_COMPOUNDS] < 0).any()
     expected[N_COMPOUNDS:] = np.maximum(expected[N_COMPOUNDS:], 0)
     np.testing.assert_array_equal(TargetNormalizer.from_json(clipped.to_json()).denormalize(counts, residual), expected)
+
+
+@pytest.mark.parametrize("other", [{}, {"kind": "raw"}, {"transform": "log"}], ids=str)
+def test_all_elements_get_their_median_whatever_is_learned_and_compounds_what_is_learned(rows: tuple, other: dict) -> None:
+    counts, e_form = rows[0], rows[1] + 10.0
+    plain, median = (TargetNormalizer.fit(counts, e_form, TargetConfig(pure_elements=how, **other)) for how in PLAIN_MEDIAN)
+    np.testing.assert_array_equal(plain.normalize(counts, e_form), median.normalize(counts, e_form))
+    residuals = np.random.default_rng(1).normal(size=(3, len(counts)))
+    expected = plain.denormalize(counts, residuals)
+    expected[:, N_COMPOUNDS:] = np.median(e_form[N_COMPOUNDS:])
+    again = TargetNormalizer.from_json(json.loads(json.dumps(median.to_json())))
+    np.testing.assert_array_equal(again.denormalize(counts, residuals), expected)
+    assert (again.mean_and_spread(counts, residuals)[1][N_COMPOUNDS:] == 0).all()
+
+
+def test_a_median_needs_elements_among_the_training_crystals(rows: tuple) -> None:
+    with pytest.raises(ValueError, match="no training crystal consists of one element"):
+        TargetNormalizer.fit(*(x[:N_COMPOUNDS] for x in rows), TargetConfig(pure_elements="median"))
 
 
 def test_energies_come_back_and_so_does_the_normaliser(rows: tuple) -> None:

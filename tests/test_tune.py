@@ -24,12 +24,15 @@ from src.data.load import TaskData, load_folds
 from src.data.table import CrystalTable
 from src.data.task import read_task
 from src.learners.gbdt import GbdtLearner
-from src.learners.learner import DivergedError
+from src.learners.learner import DivergedError, Watched
 from src.paths import DEFAULT_TASK, EXPERIMENTS, ROOT
 from src.results.metrics import METRICS
+from src.runs import trial as trial_module
 from src.runs import tune as tuning
-from src.runs.ranges import BY_OPTIMIZER, RANGES, is_bounds, ranges
-from src.runs.tune import Budget, open_study, proposal, search, seconds_used, shortened, source, suggested, tune, with_knobs
+from src.runs.proposal import proposal, source
+from src.runs.ranges import BY_OPTIMIZER, RANGES, is_bounds, label, labelled, ranges, with_knobs
+from src.runs.trial import OUTER_FOLD, Trials, seconds_used, suggested
+from src.runs.tune import Budget, open_study, search, tune
 
 FOLDS = FoldConfig(n_folds=4, n_bins=2)
 TREES = ExperimentConfig(learner=GbdtConfig(features=("fractions",), n_trees=1000, min_child_samples=5), folds=FOLDS)
@@ -46,18 +49,55 @@ def test_a_study_begins_with_the_experiments_own_settings_and_goes_on_where_it_w
     for n_before, n_trials in [(0, 2), (2, 1)]:
         study = open_study("exp900", tmp_path / "tune", "mae")
         assert len(study.trials) == n_before
-        tune(TREES, data, study, tmp_path / "tune", Budget(n_trials), "cpu")
+        tune(TREES, data, study, tmp_path / "tune", Trials(), Budget(n_trials), "cpu")
     assert study.trials[0].params == {"learner.num_leaves": 31, "learner.learning_rate": 0.03}
     assert [path.name for path in (tmp_path / "tune").iterdir()] == ["study.db"]
 
 
+def test_a_search_that_goes_on_or_is_joined_does_not_draw_the_same_settings_again(data: TaskData, tmp_path: Path) -> None:
+    drawn = []
+    for _ in range(3):
+        study = open_study("exp900", tmp_path, "mae")
+        drawn.append(suggested(study.ask(), TREES).learner.learning_rate)
+    assert len(set(drawn)) == 3
+
+
+def test_a_trial_of_several_splits_is_judged_by_the_mean_on_different_crystals(
+    data: TaskData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit, rows, losses = GbdtLearner.fit, [], []
+    mae = METRICS["mae"]
+
+    def recorded_fit(self: GbdtLearner, inputs: object, residual: np.ndarray, folder: Path, watched: Watched) -> None:
+        rows.append((len(residual), len(watched.target)))
+        fit(self, inputs, residual, folder, watched)
+
+    def recorded_loss(e_form: np.ndarray, pred: np.ndarray) -> float:
+        losses.append((set(e_form), mae.loss(e_form, pred)))
+        return losses[-1][1]
+
+    monkeypatch.setattr(GbdtLearner, "fit", recorded_fit)
+    monkeypatch.setitem(METRICS, "mae", SimpleNamespace(loss=recorded_loss))
+    study = open_study("exp900", tmp_path / "tune", "mae")
+    tune(TREES, data, study, tmp_path / "tune", Trials(n_splits=2), Budget(1), "cpu")
+    n_training = len(training_rows(load_folds(data, FOLDS), OUTER_FOLD, data.train.crystals.element_counts, FOLDS))
+    assert [sum(sizes) for sizes in rows] == [n_training, n_training]
+    (first, loss), (second, other_loss) = losses
+    assert not first & second and study.best_value == pytest.approx((loss + other_loss) / 2)
+
+
+def test_each_kind_of_trial_has_a_study_of_its_own() -> None:
+    kinds = [Trials(), Trials(n_epochs=5), Trials(n_splits=2), Trials(wide=True), Trials(5, 2, True)]
+    assert len({kind.suffix for kind in kinds}) == len(kinds) and Trials().suffix == ""
+
+
 def test_the_left_out_fold_is_not_looked_at(data: TaskData, tmp_path: Path) -> None:
     table, fold = data.train, load_folds(data, FOLDS)
-    changed = CrystalTable(table.ids, table.crystals, table.targets + 5.0 * (fold == tuning.OUTER_FOLD))
+    changed = CrystalTable(table.ids, table.crystals, table.targets + 5.0 * (fold == OUTER_FOLD))
     values = []
     for name, train in [("a", table), ("b", changed)]:
         study = open_study("exp900", tmp_path / name, "mae")
-        tune(TREES, replace(data, train=train), study, tmp_path / name, Budget(1), "cpu")
+        tune(TREES, replace(data, train=train), study, tmp_path / name, Trials(), Budget(1), "cpu")
         values.append(study.best_value)
     assert values[0] == values[1]
 
@@ -72,10 +112,10 @@ def test_a_search_sees_the_training_crystals_of_the_outer_fold_only(
         seen.update(e_form=e_form, fold=assign_folds(e_form, counts, config))
         return seen["fold"]
 
-    monkeypatch.setattr(tuning, "assign_folds", inner)
+    monkeypatch.setattr(trial_module, "assign_folds", inner)
     study = SimpleNamespace(trials=[SimpleNamespace(user_attrs={})], optimize=lambda *args, **options: None)
-    tune(replace(TREES, folds=folds), data, study, tmp_path, Budget(1), "cpu")
-    rows = training_rows(load_folds(data, folds), tuning.OUTER_FOLD, data.train.crystals.element_counts, folds)
+    tune(replace(TREES, folds=folds), data, study, tmp_path, Trials(), Budget(1), "cpu")
+    rows = training_rows(load_folds(data, folds), OUTER_FOLD, data.train.crystals.element_counts, folds)
     np.testing.assert_array_equal(seen["e_form"], data.train.targets[rows])
     assert set(seen["fold"]) == set(range(folds.n_folds))
 
@@ -85,7 +125,7 @@ def test_a_poor_trial_is_stopped_early(data: TaskData, tmp_path: Path, monkeypat
 
     monkeypatch.setattr(optuna.trial.Trial, "should_prune", lambda self: True)
     study = open_study("exp900", tmp_path / "tune", "mae")
-    tune(TREES, data, study, tmp_path / "tune", Budget(1), "cpu")
+    tune(TREES, data, study, tmp_path / "tune", Trials(), Budget(1), "cpu")
     assert study.trials[0].state.name == "PRUNED" and list(study.trials[0].intermediate_values) == [1]
 
 
@@ -96,7 +136,7 @@ def test_trials_are_judged_by_the_metric_of_the_task(data: TaskData, tmp_path: P
         judged = replace(data, task=replace(data.task, metric=metric))
         study = open_study("exp900", tmp_path / "tune", metric)
         assert not study.trials
-        tune(TREES, judged, study, tmp_path / "tune", Budget(2), "cpu")
+        tune(TREES, judged, study, tmp_path / "tune", Trials(), Budget(2), "cpu")
         values[metric] = study.best_value
         text = proposal(TREES, "exp900", study, judged.task)
         unit = "" if metric == "spearman" else " eV/atom"
@@ -104,26 +144,27 @@ def test_trials_are_judged_by_the_metric_of_the_task(data: TaskData, tmp_path: P
     assert 0 < values["mae"] < values["rmse"] and -1 <= values["spearman"] < 0
 
 
-@pytest.mark.parametrize("name", ["exp001", "exp012", "exp016"])
-def test_a_proposal_is_formatted_and_checked_by_ruff(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "wide"), [("exp001", False), ("exp012", False), ("exp012", True), ("exp016", False)])
+def test_a_proposal_is_formatted_and_checked_by_ruff(name: str, wide: bool, tmp_path: Path) -> None:
     """The values of the best trial are not those of the experiment, and all knobs have changed."""
     config = load_config(EXPERIMENTS / name)
-    params = {path: choices[-1] for path, choices in ranges(config).items()}
+    values = {path: choices[-1] for path, choices in ranges(config, wide).items()}
+    params = {path: label(value) for path, value in values.items()}
     trial, finished = SimpleNamespace(params=params, value=0.12345), SimpleNamespace(name="COMPLETE")
     study = SimpleNamespace(best_trial=trial, best_value=0.12345, trials=[SimpleNamespace(value=0.5, state=finished)] * 12)
-    (tmp_path / "config.py").write_text(proposal(config, name, study, read_task(DEFAULT_TASK)))
+    (tmp_path / "config.py").write_text(proposal(config, name, study, read_task(DEFAULT_TASK), wide))
     for check in (["format", "--check"], ["check"]):
         done = subprocess.run(
             [sys.executable, "-m", "ruff", *check, "--config", ROOT / "pyproject.toml", tmp_path / "config.py"],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout
-    assert load_config(tmp_path) == with_knobs(config, params)
+    assert load_config(tmp_path) == with_knobs(config, values)
 
 
 def test_the_proposal_is_a_config_of_its_own(data: TaskData, tmp_path: Path) -> None:
     study = open_study("exp900", tmp_path / "tune", "mae")
-    tune(TREES, data, study, tmp_path / "tune", Budget(3), "cpu")
+    tune(TREES, data, study, tmp_path / "tune", Trials(), Budget(3), "cpu")
     (tmp_path / "config.py").write_text(proposal(TREES, "exp900", study, data.task))
     proposed = load_config(tmp_path)
     assert all(attrgetter(path)(proposed) == value for path, value in study.best_params.items())
@@ -150,6 +191,20 @@ def test_every_network_is_searched_over_the_same_kinds_of_knobs_and_its_own_sett
         own = attrgetter(path)(config)
         assert limits[0] <= own <= limits[1] if is_bounds(limits) else own in limits, path
     assert len(found["learner.graph.r_max"]) == 4 and len(set(found["learner.training.optimizer"])) == 2
+
+
+def test_a_wide_search_varies_more_and_every_choice_is_one_that_the_config_accepts() -> None:
+    config = load_config(EXPERIMENTS / "exp027")
+    found = ranges(config, wide=True)
+    assert {"learner.elements.tables", "learner.graph.l_max", "learner.training.loss", "learner.network.readout"} <= set(found)
+    for path, choices in found.items():
+        own = attrgetter(path)(config)
+        assert choices[0] <= own <= choices[1] if is_bounds(choices) else own in choices, path
+        for choice in choices:
+            assert labelled(choices, label(choice)) == choice
+            assert attrgetter(path)(with_knobs(config, {path: choice})) == choice
+    with pytest.raises(ValueError, match="NequIP alone"):
+        ranges(load_config(EXPERIMENTS / "exp014"), wide=True)
 
 
 def test_cgcnn_may_have_its_twelve_nearest_neighbours_within_8_angstrom_as_published() -> None:
@@ -185,14 +240,14 @@ def test_a_search_ends_when_its_seconds_are_used_and_then_adds_no_trial(
 ) -> None:
     """Each look at the clock takes a second: a trial looks when it starts, after each report and when it ends."""
     clock = itertools.count()
-    monkeypatch.setattr(tuning.time, "process_time", lambda: float(next(clock)))
+    monkeypatch.setattr(trial_module.time, "process_time", lambda: float(next(clock)))
     study = open_study("exp900", tmp_path / "tune", "mae")
-    tune(TREES, data, study, tmp_path / "tune", Budget(2), "cpu")
+    tune(TREES, data, study, tmp_path / "tune", Trials(), Budget(2), "cpu")
     whole = [trial.user_attrs["cpu_seconds"] for trial in study.trials]
     assert whole[0] > 5
     limit = seconds_used(study) + 5
     for _ in range(2):
-        tune(TREES, data, study, tmp_path / "tune", Budget(seconds=limit), "cpu")
+        tune(TREES, data, study, tmp_path / "tune", Trials(), Budget(seconds=limit), "cpu")
     assert [trial.state.name for trial in study.trials] == ["COMPLETE", "COMPLETE", "PRUNED"]
     assert limit <= seconds_used(study) <= limit + 1
     assert list((tmp_path / "tune").iterdir()) == [tmp_path / "tune" / "study.db"]
@@ -210,7 +265,7 @@ def test_a_trial_that_diverges_is_dropped_and_the_search_goes_on(
 
     monkeypatch.setattr(GbdtLearner, "fit", first_diverges)
     study = open_study("exp900", tmp_path / "tune", "mae")
-    tune(TREES, data, study, tmp_path / "tune", Budget(2), "cpu")
+    tune(TREES, data, study, tmp_path / "tune", Trials(), Budget(2), "cpu")
     assert [trial.state.name for trial in study.trials] == ["PRUNED", "COMPLETE"]
 
 
@@ -220,8 +275,10 @@ def test_short_trials_have_a_study_of_their_own_and_the_proposal_keeps_the_exper
     shutil.copytree(TinyRun(data.task.folder, "network", tmp_path).folder, tmp_path / "exp" / "exp900")
     monkeypatch.setattr(tuning, "EXPERIMENTS", tmp_path / "exp")
     config = load_config(tmp_path / "exp" / "exp900")
-    assert shortened(config, 1) == replace(config, learner=replace(config.learner, training=TrainingConfig(1, batch_size=8)))
-    text = search("900", data.task, tmp_path / "outputs", Budget(1), 1, "cpu")
+    assert Trials(n_epochs=1).config(config) == replace(
+        config, learner=replace(config.learner, training=TrainingConfig(1, batch_size=8))
+    )
+    text = search("900", data.task, tmp_path / "outputs", Trials(n_epochs=1), Budget(1), "cpu")
     folder = tmp_path / "outputs" / "small" / "tune" / "exp900"
     assert "1 trials" in text and "n_epochs=3" in (folder / "proposal.py").read_text()
     assert len(open_study("exp900-1-epochs", folder, "mae").trials) == 1 and not open_study("exp900", folder, "mae").trials
@@ -233,7 +290,8 @@ def test_short_trials_have_a_study_of_their_own_and_the_proposal_keeps_the_exper
         (Budget, "--trials.*--seconds"),
         (partial(Budget, 0), "must be positive"),
         (partial(Budget, None, -1.0), "must be positive"),
-        (partial(shortened, TREES, 5), "GbdtConfig has no epochs"),
+        (partial(Trials(n_epochs=5).config, TREES), "GbdtConfig has no epochs"),
+        (partial(Trials(n_splits=4).config, TREES), "4 splits: must be 1 to 3"),
     ],
 )
 def test_a_search_that_cannot_be_is_refused(make: Callable[[], object], message: str) -> None:
@@ -244,7 +302,7 @@ def test_a_search_that_cannot_be_is_refused(make: Callable[[], object], message:
 def test_a_search_without_a_finished_trial_says_so(data: TaskData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tuning, "EXPERIMENTS", TinyRun(data.task.folder, "lightgbm", tmp_path).folder.parent)
     with pytest.raises(ValueError, match="none of 1 trials of exp001 was finished; a larger budget"):
-        search("001", data.task, tmp_path / "outputs", Budget(seconds=1e-9), None, "cpu")
+        search("001", data.task, tmp_path / "outputs", Trials(), Budget(seconds=1e-9), "cpu")
 
 
 def test_a_knob_is_set_by_its_path_and_no_other_one_changes() -> None:

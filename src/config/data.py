@@ -52,7 +52,8 @@ class TargetConfig:
         compounds have. So crystals of one element have no shift and do not take part in the regression, and their predictions
         are not below zero. `not_below_zero`: they are learned as compounds are, and only their predictions are clipped: no
         polymorph is below the ground state. For formation energies, with transform `none`; `at_zero` with kind `residual` and
-        base `none` too.
+        base `none` too. `median`: they are learned as compounds are, and all get the median of the training crystals of one
+        element, whatever the learner predicts.
     unseen_elements: shift of an element that no training crystal has: `mean`, of all others; `predicted`, from those near it in
         the periodic table, see src/data/unseen.py. The latter with kind `residual` and reference `elements` only.
     """
@@ -60,7 +61,7 @@ class TargetConfig:
     kind: Literal["residual", "standardise", "raw"] = "residual"
     base: Literal["none", "chgnet", "chgnet_mean", "7net-l3i5", "7net-0", "7net_mean"] = "none"
     transform: Literal["none", "log", "log1p"] = "none"
-    pure_elements: Literal["as_compounds", "at_zero", "not_below_zero"] = "as_compounds"
+    pure_elements: Literal["as_compounds", "at_zero", "not_below_zero", "median"] = "as_compounds"
     reference: Literal["elements", "elements_and_u"] = "elements"
     unseen_elements: Literal["mean", "predicted"] = "mean"
 

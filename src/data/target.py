@@ -15,7 +15,7 @@ from src.data.unseen import predicted_shifts
 OXYGEN, FLUORINE = 8, 9
 NOBLE_GASES = np.array([2, 10, 18, 36, 54, 86])  # whose crystals have nearly the energy of their atoms: a cohesion below 0.2 eV
 WITH_U = np.array([23, 24, 25, 26, 27, 28, 42, 74])  # V, Cr, Mn, Fe, Co, Ni, Mo, W: metals to which MP gives a Hubbard U
-DOES_NOTHING = {"transform": "none", "pure_elements": "as_compounds"}
+DOES_NOTHING = {"transform": "none", "pure_elements": "as_compounds", "pure_energy": 0.0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +23,7 @@ class TargetNormalizer:
     """Map: residual = (transform(e_form) - base - mean over the crystal's atoms of shift[element]) / scale.
 
     With `pure_elements` at zero, crystals of one element have no shift. Then, and with `not_below_zero`, their energies are not
-    below zero.
+    below zero. With `median`, all have the same energy, whatever the residual.
 
     Without a transform, the MAE in eV/atom is scale x MAE of the residual; with one, shift and scale have the unit of what it
     returns.
@@ -32,6 +32,7 @@ class TargetNormalizer:
     base: name of the model whose energies are the `base` argument of every method, (n_crystals,), eV/atom; `none`: zeros.
     transform: a key of TRANSFORMS, or `none`.
     pure_elements: as in TargetConfig.
+    pure_energy: eV/atom, of crystals of one element with `median`.
     """
 
     shift: NDArray[np.float64]
@@ -39,6 +40,7 @@ class TargetNormalizer:
     base: str = "none"
     transform: str = "none"
     pure_elements: str = "as_compounds"
+    pure_energy: float = 0.0
 
     @classmethod
     def fit(
@@ -58,8 +60,10 @@ class TargetNormalizer:
         the two shifts share. The base is then an energy relative to atoms, near zero for a noble gas, so one that is absent
         gets no shift.
         element_counts: (n_crystals, N_ELEMENTS). e_form: (n_crystals,), eV/atom.
+        Raises ValueError if a median of crystals of one element is asked for and there are none.
         """
-        without = cls(np.zeros(N_ELEMENTS), 1.0, config.base, config.transform, config.pure_elements)
+        pure_energy = _median_of_pure(element_counts, e_form) if config.pure_elements == "median" else 0.0
+        without = cls(np.zeros(N_ELEMENTS), 1.0, config.base, config.transform, config.pure_elements, pure_energy)
         if config.kind == "raw":
             return without
         e_form = without.transformed(e_form)
@@ -92,7 +96,7 @@ class TargetNormalizer:
 
     def _is_clipped(self, element_counts: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return which crystals are elements that are never predicted below zero, (n_crystals,)."""
-        return (self.pure_elements != "as_compounds") & is_pure(element_counts)
+        return (self.pure_elements in ("at_zero", "not_below_zero")) & is_pure(element_counts)
 
     def normalize(
         self, element_counts: NDArray[np.int64], e_form: NDArray[np.float64], base: NDArray[np.float64] | float = 0.0
@@ -106,7 +110,8 @@ class TargetNormalizer:
         """Return the formation energies, eV/atom, of unitless residuals; with a transform, always in its domain."""
         e_form = self.baseline(element_counts, base) + self.scale * residual
         e_form = np.where(self._is_clipped(element_counts), np.maximum(e_form, 0.0), e_form)
-        return e_form if self.transform == "none" else TRANSFORMS[self.transform].back(e_form)
+        e_form = e_form if self.transform == "none" else TRANSFORMS[self.transform].back(e_form)
+        return np.where((self.pure_elements == "median") & is_pure(element_counts), self.pure_energy, e_form)
 
     def mean_and_spread(
         self, element_counts: NDArray[np.int64], residuals: NDArray[np.float64], base: NDArray[np.float64] | float = 0.0
@@ -137,6 +142,13 @@ class TargetNormalizer:
 def is_pure(element_counts: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Return which crystals consist of one element, (n_crystals,). element_counts: (n_crystals, N_ELEMENTS)."""
     return (element_counts > 0).sum(axis=1) == 1
+
+
+def _median_of_pure(element_counts: NDArray[np.int64], e_form: NDArray[np.float64]) -> float:
+    """Return the median energy of crystals of one element, eV/atom."""
+    if not (pure := is_pure(element_counts)).any():
+        raise ValueError("target.pure_elements='median': no training crystal consists of one element; leave it out")
+    return float(np.median(e_form[pure]))
 
 
 def check_domain(config: TargetConfig, path: Path, ids: Sequence[str], targets: NDArray[np.float64]) -> None:

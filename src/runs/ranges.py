@@ -1,6 +1,10 @@
-"""What a search varies: the range of every knob, by the class of its config. All networks get the same kinds of knobs."""
+"""What a search varies: the range of every knob, by the class of its config.
 
-from dataclasses import fields, is_dataclass
+All networks get the same kinds of knobs. A wide search, of NequIP alone, has more of them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
 from operator import attrgetter
 from typing import Any
 
@@ -8,6 +12,7 @@ from src.config import (
     AlignnConfig,
     CgcnnConfig,
     EgnnConfig,
+    ElementConfig,
     ExperimentConfig,
     GbdtConfig,
     GnnConfig,
@@ -18,7 +23,8 @@ from src.config import (
     TrainingConfig,
 )
 
-Range = tuple[float, float] | tuple[int | float | str | None, ...]  # bounds on a logarithmic scale, or choices
+Choice = int | float | str | tuple[int | str, ...] | None
+Range = tuple[float, float] | tuple[Choice, ...]  # bounds on a logarithmic scale, or choices
 RANGES: dict[type, dict[str, Range]] = {
     TrainingConfig: {"optimizer": ("lion", "adamw"), "batch_size": (16, 32, 64)},
     GraphConfig: {"r_max": (4.0, 5.0, 6.0, 8.0)},
@@ -52,34 +58,84 @@ GRAPH_OF: dict[type, dict[str, Range]] = {
     CgcnnConfig: {"max_neighbors": (None, 12)},
     AlignnConfig: {"r_angle": (3.0, 3.5, 4.0)},
 }
+# knobs of a wide search instead of those in RANGES and BY_OPTIMIZER; its optimiser is the experiment's
+WIDE: dict[type, dict[str, Range]] = {
+    TrainingConfig: {
+        "lr": (2e-4, 1e-3),
+        "weight_decay": (0.05, 3.0),
+        "batch_size": (16, 32, 64),
+        "ema_decay": (0.98, 0.99, 0.995, 0.998),
+        "loss": ("l1", "huber"),
+    },
+    GraphConfig: {"r_max": (4.0, 5.0, 6.0, 7.0), "l_max": (1, 2)},
+    ElementConfig: {
+        "tables": (
+            ("mat2vec",),
+            ("skipatom",),
+            ("matscholar",),
+            ("mat2vec", "skipatom"),
+            ("mat2vec", "skipatom", "matscholar"),
+            ("mat2vec", "skipatom", "magpie"),
+        )
+    },
+    NequipConfig: {
+        "n_layers": (2, 3, 4, 5),
+        "n_channels": (32, 64, 96, 128),
+        "n_bessel": (4, 8, 16),
+        "radial_hidden": ((32, 32), (64, 64), (128, 128)),
+        "head_hidden": ((32,), (64,), (128,), (64, 64)),
+        "gather_layers": (False, True),
+        "readout": ("mean", "attention"),
+    },
+}
 
 
-def ranges(config: ExperimentConfig) -> dict[str, Range]:
+def ranges(config: ExperimentConfig, wide: bool = False) -> dict[str, Range]:
     """Return the range of every knob by its path, `learner.training.lr` for instance. Raises ValueError if there are none.
 
     Those of lr and weight decay are of the config's optimiser. The config's own value joins choices that lack it.
     """
-    if not (found := _ranges_below(config)):
+    if wide and not isinstance(getattr(config.learner, "network", None), NequipConfig):
+        raise ValueError("tuning: a wide search is declared for NequIP alone; leave out --wide")
+    if not (found := _ranges_below(config, WIDE if wide else RANGES)):
         raise ValueError(f"tuning: no ranges are declared for {type(getattr(config, 'learner', config)).__name__}")
     return found
 
 
-def _ranges_below(config: Any, prefix: str = "") -> dict[str, Range]:
-    declared = dict(RANGES.get(type(config), {}))
+def with_knobs(config: Any, knobs: Mapping[str, Any]) -> Any:
+    """Return the config with other values. knobs: path -> value."""
+    for path, value in knobs.items():
+        head, _, rest = path.partition(".")
+        config = replace(config, **{head: with_knobs(getattr(config, head), {rest: value}) if rest else value})
+    return config
+
+
+def _ranges_below(config: Any, all_declared: dict[type, dict[str, Range]], prefix: str = "") -> dict[str, Range]:
+    declared = dict(all_declared.get(type(config), {}))
     if isinstance(config, TrainingConfig):
-        declared |= BY_OPTIMIZER[config.optimizer]
+        declared = declared | BY_OPTIMIZER[config.optimizer] | declared  # those of a wide search stay
     if isinstance(config, GnnConfig):
         declared |= {f"graph.{name}": limits for name, limits in GRAPH_OF.get(type(config.network), {}).items()}
     found = {f"{prefix}{name}": _with_own(limits, attrgetter(name)(config)) for name, limits in declared.items()}
     for field in fields(config):
         if is_dataclass(value := getattr(config, field.name)):
-            found |= _ranges_below(value, f"{prefix}{field.name}.")
+            found |= _ranges_below(value, all_declared, f"{prefix}{field.name}.")
     return found
 
 
 def is_bounds(limits: Range) -> bool:
     """Return whether a range is one of bounds, not of choices."""
     return len(limits) == 2 and isinstance(limits[0], float)
+
+
+def label(value: Any) -> Any:
+    """Return a value as a study stores it: a tuple as text, `mat2vec skipatom` for instance, others as they are."""
+    return " ".join(map(str, value)) if isinstance(value, tuple) else value
+
+
+def labelled(choices: Range, found: Any) -> Any:
+    """Return the value whose label a study stores."""
+    return found if is_bounds(choices) else next(choice for choice in choices if label(choice) == found)
 
 
 def _with_own(limits: Range, own: Any) -> Range:

@@ -1,5 +1,6 @@
 """The report is one page that needs nothing beside itself."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -73,8 +74,12 @@ def test_the_report_stands_alone(data: TaskData, outputs: Path, where: list[str]
     assert "@import" not in html and "url(" not in html
     assert len(tags.headings) == 10
     assert html.count("data:image/png") == 10  # every picture but the drawings of crystals
-    assert "test MAE" not in html
+    assert "test MAE" not in html and "≥" not in html
     assert "<td>LightGBM on composition alone: how far do chemical formulas go?</td><td>closed</td>" in html
+    metrics = outputs / "small" / "exp003" / "metrics.json"
+    metrics.write_text(json.dumps(json.loads(metrics.read_text()) | {"resumed_folds": [1]}))
+    report.main(["001", "003", *where])
+    assert (outputs / "small" / "report.html").read_text(encoding="utf-8").count("≥") == 1
     report.main(["040", *where])  # an ensemble alone
     assert "nothing to blend" in (outputs / "small" / "report.html").read_text(encoding="utf-8")
 

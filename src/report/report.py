@@ -14,7 +14,7 @@ from src.report.errors import errors_section
 from src.report.page import Section, html_table, note, page, picture
 from src.report.structure import structure_svg
 from src.results.blend import Blend, fit_blend, fixed_blend, shared_folds, stack_oof
-from src.results.comparison import INTERVALS, STAR, error_correlation, leaderboard, score_rows
+from src.results.comparison import INTERVALS, STAR, error_correlation, leaderboard, score_rows, seconds_text
 from src.results.difference import p_text
 from src.results.intervals import calibrate, scale_of
 from src.results.metrics import METRICS, check_targets
@@ -61,18 +61,17 @@ def leaderboard_section(
     columns |= {"oof_mae": "OOF MAE", "oof_rmse": "OOF RMSE"}
     if labels is not None:
         columns |= {f"test_{metric}": f"test {METRICS[metric].text}", "test_mae": "test MAE", "test_rmse": "test RMSE"}
-    columns |= {"cpu_seconds": "CPU s", "n_parameters": "parameters"}
     cells = []
     for row in rows:
         difference, name = row["difference"], row["experiment"]
-        numbers = [
-            (f"{row[key]:.4f}" if key.startswith(("oof", "fold", "test")) else f"{row[key]:.0f}", row[key]) for key in columns
-        ]
+        numbers = [(f"{row[key]:.4f}", row[key]) for key in columns]
+        numbers.append((seconds_text(row["cpu_seconds"], row["resumed"]), row["cpu_seconds"]))
+        numbers.append((str(row["n_parameters"]), row["n_parameters"]))
         gain = (str(difference), difference.value) if difference else ("", float("nan"))
         holm = (p_text(row["p_holm"]), float("nan") if row["p_holm"] is None else row["p_holm"])
         cells.append([name, question_and_parent(name)[0], track_of(name), *numbers, gain, holm])
     delta = f"Δ{METRICS[metric].text} to {members[0].name} ({INTERVALS})"
-    header = ["experiment", "question", "track", *columns.values(), delta, f"Holm p of {len(rows) - 1}"]
+    header = ["experiment", "question", "track", *columns.values(), "CPU s", "parameters", delta, f"Holm p of {len(rows) - 1}"]
     text = f"Errors in {unit}; {STAR}. Click a column to sort."
     ranks = note(leaderboard(rows, metric)) if labels is not None and len(rows) > 2 else ""
     return "Leaderboard", note(text) + html_table(header, cells, sortable=True) + ranks

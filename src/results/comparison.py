@@ -82,8 +82,12 @@ def score_cells(row: dict, metric: MetricName = "mae") -> dict[str, str]:
         cells |= {f"test {METRICS[name].text}": f"{row[f'test_{name}']:.4f}" for name in names}
     if "inside_90" in row:
         cells |= {"in 90%": f"{row['inside_90']:.1%}"}
-    at_least = "≥ " if row["resumed"] else ""  # what was before an interruption is not counted
-    return cells | {"CPU s": f"{at_least}{row['cpu_seconds']:.0f}", "parameters": str(row["n_parameters"])}
+    return cells | {"CPU s": seconds_text(row["cpu_seconds"], row["resumed"]), "parameters": str(row["n_parameters"])}
+
+
+def seconds_text(seconds: float, resumed: bool) -> str:
+    """Return CPU seconds as people read them: at least those if a fold was resumed, for those before are not counted."""
+    return f"≥ {seconds:.0f}" if resumed else f"{seconds:.0f}"
 
 
 def error_correlation(members: Sequence[Predictions]) -> pd.DataFrame:

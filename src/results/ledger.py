@@ -9,7 +9,7 @@ import pandas as pd
 from src.config.load import question_and_parent, track_of
 from src.data.task import read_task
 from src.paths import DEFAULT_TASK, EXPERIMENTS, OUTPUTS, ROOT, experiment_folders
-from src.results.comparison import INTERVALS, p_cells, score_cells, score_rows, to_markdown
+from src.results.comparison import INTERVALS, p_cells, score_cells, score_rows, seconds_text, to_markdown
 from src.results.difference import Difference, holm_of, paired_difference
 from src.results.folder import METRICS, Kinds
 from src.results.labels import read_labels
@@ -109,7 +109,7 @@ def _other_scores(found: dict) -> dict[str, str]:
         ", ".join(f"{SCORES[name].label(found['unit'])} {own[key + name]:.4f}" for name in metrics) if own else ""
         for key, own in (("oof_", found), ("", found.get("test", {})))
     )
-    return {"OOF": oof, "test": test, "CPU s": f"{found['cpu_seconds']:.0f}"}
+    return {"OOF": oof, "test": test, "CPU s": seconds_text(found["cpu_seconds"], bool(found.get("resumed_folds")))}
 
 
 def _question(name: str) -> str:

@@ -94,6 +94,9 @@ OUT_OF_RANGE: dict[str, Callable[[], object]] = {
     "GnnConfig.pretraining: requires readout='mean'; forces are derivatives of energies per atom": partial(
         replace, NETWORK, network=NequipConfig(readout="max"), pretraining=PretrainingConfig(1, 1.0)
     ),
+    "GnnConfig.pretraining: requires graph.radius_exponent=0; forces are derivatives by lengths in Angstrom": partial(
+        replace, NETWORK, graph=GraphConfig(radius_exponent=0.5), pretraining=PretrainingConfig(1, 1.0)
+    ),
     "GnnConfig.atom_features='chgnet': must be 'none'; only NequIP takes such features": partial(
         replace, NETWORK, network=EgnnConfig(), atom_features="chgnet"
     ),

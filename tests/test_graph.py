@@ -89,7 +89,8 @@ def test_the_cache_gives_back_what_was_built_and_is_built_once(tmp_path: Path, m
 
 def test_everything_that_shapes_a_graph_is_in_the_key() -> None:
     keys = [graph_key("a", GraphConfig()), graph_key("b", GraphConfig())]
-    changes = ({"r_max": 4.0}, {"l_max": 2}, {"symmetry": False}, {"symprec": 0.01}, {"r_angle": 3.0}, {"max_neighbors": 12})
+    changes = [{"r_max": 4.0}, {"l_max": 2}, {"symmetry": False}, {"symprec": 0.01}, {"r_angle": 3.0}, {"max_neighbors": 12}]
+    changes.append({"radius_exponent": 0.5})
     keys += [graph_key("a", GraphConfig(**change)) for change in changes]
     assert len(set(keys)) == len(keys)
 

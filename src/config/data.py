@@ -99,6 +99,8 @@ class GraphConfig:
         0: no angles.
     max_neighbors: of an atom, the nearest ones; those as far as the last of them are all kept, see `keep_nearest` in
         src/graphs/neighbors.py (None: all within r_max).
+    radius_exponent: 0: lengths are as they are; up to 1: they are divided by this power of the mean of the covalent radii of both
+        ends over 1.4 Angstrom, see src/graphs/radii.py. All that is said of lengths, such as r_max, then holds for the quotient.
     """
 
     r_max: Annotated[float, Field(ge=0.5, le=20)] = 5.0
@@ -107,6 +109,7 @@ class GraphConfig:
     symprec: Annotated[float, Field(gt=0, le=0.1)] = 1e-3
     r_angle: Annotated[float, Field(ge=0)] = 0.0
     max_neighbors: Annotated[int, Field(ge=1)] | None = None
+    radius_exponent: Annotated[float, Field(ge=0, le=1)] = 0.0
 
     def __post_init__(self) -> None:
         if self.r_angle > self.r_max:

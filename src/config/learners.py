@@ -96,6 +96,8 @@ class GnnConfig:
             raise ValueError("pretraining: requires NequIP or EGNN and graph.l_max of at least 1")
         if self.pretraining and getattr(self.network, "readout", "mean") != "mean":
             raise ValueError("pretraining: requires readout='mean'; forces are derivatives of energies per atom")
+        if self.pretraining and self.graph.radius_exponent:
+            raise ValueError("pretraining: requires graph.radius_exponent=0; forces are derivatives by lengths in Angstrom")
         if self.pretraining and self.training.compile:
             raise ValueError("pretraining: requires training.compile=False; a compiled network has no second derivatives")
         if self.training.strain and (self.atom_features != "none" or set(self.global_features) - {"columns"}):

@@ -8,7 +8,7 @@ import numpy as np
 
 from src.config import GraphConfig, to_dict
 from src.data.table import Crystals
-from src.graphs import graph, harmonics, neighbors, symmetry, triplets
+from src.graphs import graph, harmonics, neighbors, radii, symmetry, triplets
 from src.storage import ragged
 from src.storage.cache import cache_key, in_chunks
 from src.storage.ragged import RaggedStore
@@ -16,7 +16,7 @@ from src.storage.ragged import RaggedStore
 log = logging.getLogger(__name__)
 CHUNK = 64  # crystals
 CODE = (
-    *(__file__, graph.__file__, harmonics.__file__, neighbors.__file__, symmetry.__file__, triplets.__file__),
+    *(__file__, graph.__file__, harmonics.__file__, neighbors.__file__, radii.__file__, symmetry.__file__, triplets.__file__),
     ragged.__file__,
 )
 LIBRARIES = ("moyopy", "pymatgen-core", "numpy")

@@ -26,6 +26,7 @@ from src.config import GraphConfig
 from src.data.crystal import Crystal
 from src.graphs.harmonics import harmonics_of_degree
 from src.graphs.neighbors import find_edges, keep_nearest, merge_equivalent
+from src.graphs.radii import largest_unit, relative_to_radii
 from src.graphs.symmetry import cartesian_rotations, find_symmetry, identity, symmetrize
 from src.graphs.triplets import find_triplets
 
@@ -44,7 +45,7 @@ class GraphFields(Generic[Array]):
         ascending.
     edge_src_index: (n_edges,), atom.
     edge_dst_index: (n_edges,), orbit; ascending.
-    edge_vec: (n_edges, 3), Angstrom, from the centre to its neighbour.
+    edge_vec: (n_edges, 3), Angstrom, from the centre to its neighbour; relative to radii if the config says so, like all lengths.
     edge_multiplicity: (n_edges,), number of edges that it represents.
     edge_length_index: (n_edges,), its entry in `length`.
     length: (n_lengths,), Angstrom, the distinct lengths.
@@ -88,7 +89,10 @@ def build_graph(crystal: Crystal, config: GraphConfig) -> CrystalGraph:
         symmetry = find_symmetry(crystal, config.symprec)
         crystal = symmetrize(crystal, symmetry)
     representatives, atom_orbit = np.unique(symmetry.representative, return_inverse=True)
-    every_edge = find_edges(crystal, representatives, config.r_max)
+    exponent, z = config.radius_exponent, crystal.atomic_numbers
+    every_edge = find_edges(crystal, representatives, config.r_max * largest_unit(z, exponent))
+    if exponent:
+        every_edge = relative_to_radii(every_edge, z, exponent, config.r_max)
     if config.max_neighbors is not None:
         every_edge = keep_nearest(every_edge, config.max_neighbors)
     edges, stand_in = merge_equivalent(every_edge, symmetry)

@@ -67,7 +67,7 @@ WIDE: dict[type, dict[str, Range]] = {
         "ema_decay": (0.98, 0.99, 0.995, 0.998),
         "loss": ("l1", "huber"),
     },
-    GraphConfig: {"r_max": (4.0, 5.0, 6.0, 7.0), "l_max": (1, 2)},
+    GraphConfig: {"r_max": (4.0, 5.0, 6.0, 7.0), "l_max": (1, 2), "radius_exponent": (0.0, 0.5, 1.0)},
     ElementConfig: {
         "tables": (
             ("mat2vec",),

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import load
 from faults import TinyRun
@@ -281,6 +282,9 @@ def test_short_trials_have_a_study_of_their_own_and_the_proposal_keeps_the_exper
     text = search("900", data.task, tmp_path / "outputs", Trials(n_epochs=1), Budget(1), "cpu")
     folder = tmp_path / "outputs" / "small" / "tune" / "exp900"
     assert "1 trials" in text and "n_epochs=3" in (folder / "proposal.py").read_text()
+    trials = pd.read_csv(folder / "trials.csv")
+    assert trials["state"].tolist() == ["complete"] and trials["learner.training.batch_size"].tolist() == [8]
+    assert trials["loss"][0] > 0 and trials["cpu_seconds"][0] > 0
     assert len(open_study("exp900-1-epochs", folder, "mae").trials) == 1 and not open_study("exp900", folder, "mae").trials
 
 

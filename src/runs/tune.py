@@ -6,6 +6,8 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from src.config import ExperimentConfig
 from src.config.load import load_config
 from src.data.load import TaskData, load_task_data
@@ -17,8 +19,8 @@ from src.results.metrics import check_targets
 from src.runs.needs import check_structures
 from src.runs.proposal import proposal, score_text
 from src.runs.ranges import label, ranges
-from src.runs.trial import Trials, is_finished, make_objective, seconds_used
-from src.storage.files import write_atomic
+from src.runs.trial import CPU_SECONDS, Trials, is_finished, make_objective, seconds_used
+from src.storage.files import write_atomic, write_csv
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -63,12 +65,13 @@ def search(number: str, task: Task, outputs: Path, trials: Trials, budget: Budge
     tune(config, data, study, folder, trials, budget, device)
     if not any(is_finished(trial) for trial in study.trials):
         raise ValueError(f"tuning: none of {len(study.trials)} trials of {name} was finished; a larger budget is needed")
+    write_csv(folder / "trials.csv", trials_table(study))
     write_atomic(folder / "proposal.py", proposal(config, name, study, data.task, trials.wide).encode())
     n_finished = sum(map(is_finished, study.trials))
     return (
         f"{len(study.trials)} trials, {n_finished} to the end, {seconds_used(study):.0f} CPU s of training\n"
         f"best {score_text(study.best_value, data.task)}: {study.best_params}\n"
-        f"{shown(folder / 'proposal.py')}: the settings as the config of a new experiment"
+        f"{shown(folder / 'proposal.py')}: the settings as the config of a new experiment; all trials are in trials.csv beside it"
     )
 
 
@@ -92,6 +95,15 @@ def open_study(name: str, folder: Path, metric: MetricName) -> "Study":
     )
     study.sampler = optuna.samplers.TPESampler(seed=len(study.trials), constant_liar=True)
     return study
+
+
+def trials_table(study: "Study") -> pd.DataFrame:
+    """Return a row for each trial: its state, what Optuna minimises (of stopped trials, the last report), CPU seconds, knobs."""
+    rows = []
+    for trial in study.trials:
+        about = {"trial": trial.number, "state": trial.state.name.lower(), "loss": trial.value}
+        rows.append(about | {CPU_SECONDS: trial.user_attrs.get(CPU_SECONDS)} | trial.params)
+    return pd.DataFrame(rows)
 
 
 def tune(

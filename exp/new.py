@@ -1,6 +1,6 @@
 """Make the folder of a new experiment from its parent's.
 
-    python exp/new.py 042 --from 012 --why "Do 128 channels help?"
+    python exp/new.py 099 --from 012 --why "Do 128 channels help?"
 
 The question becomes the first line of the config's docstring, which the ledger shows. Then edit config.py and say what changed.
 """
@@ -16,7 +16,7 @@ from src.paths import shown
 
 def main(argv: list[str] | None = None) -> None:
     parser = command(__doc__)
-    parser.add_argument("number", help="number of the new experiment, 042 for instance")
+    parser.add_argument("number", help="number of the new experiment, 099 for instance")
     parser.add_argument("--from", dest="parent", required=True, metavar="NUMBER", help="its parent")
     parser.add_argument("--why", required=True, help="its question, in one line")
     args = parser.parse_args(argv)

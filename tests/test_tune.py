@@ -1,7 +1,6 @@
 """Laws of src/runs/tune.py."""
 
 import itertools
-import re
 import shutil
 import subprocess
 import sys
@@ -18,7 +17,7 @@ import pytest
 from conftest import load
 from faults import TinyRun
 
-from src.config import BlendConfig, ExperimentConfig, FoldConfig, GbdtConfig, GraphConfig, TrainingConfig
+from src.config import BlendConfig, ExperimentConfig, FoldConfig, GbdtConfig, TrainingConfig
 from src.config.load import load_config
 from src.data.folds import assign_folds, training_rows
 from src.data.load import TaskData, load_folds
@@ -30,8 +29,8 @@ from src.paths import DEFAULT_TASK, EXPERIMENTS, ROOT
 from src.results.metrics import METRICS
 from src.runs import trial as trial_module
 from src.runs import tune as tuning
-from src.runs.proposal import proposal, source
-from src.runs.ranges import BY_OPTIMIZER, RANGES, is_bounds, label, labelled, ranges, with_knobs
+from src.runs.proposal import proposal
+from src.runs.ranges import RANGES, label, ranges, with_knobs
 from src.runs.trial import OUTER_FOLD, Trials, seconds_used, suggested
 from src.runs.tune import Budget, open_study, search, tune
 
@@ -172,70 +171,6 @@ def test_the_proposal_is_a_config_of_its_own(data: TaskData, tmp_path: Path) -> 
     assert with_knobs(proposed, {path: attrgetter(path)(TREES) for path in study.best_params}) == TREES
 
 
-@pytest.mark.parametrize("name", ["exp001", "exp012", "exp016"])
-def test_every_declared_knob_is_one_of_the_config_and_its_source_gives_it_back(name: str) -> None:
-    config = load_config(EXPERIMENTS / name)
-    assert all(attrgetter(path)(config) is not None for path in ranges(config))
-    found: dict = {}
-    exec(source(config), found)
-    assert found["CONFIG"] == config
-
-
-@pytest.mark.parametrize("name", ["exp010", "exp013", "exp014", "exp015", "exp016", "exp017"])
-def test_every_network_is_searched_over_the_same_kinds_of_knobs_and_its_own_settings_are_among_them(name: str) -> None:
-    config = load_config(EXPERIMENTS / name)
-    found = ranges(config)
-    training = {f"learner.training.{knob}" for knob in ("optimizer", "lr", "weight_decay", "batch_size")}
-    assert {*training, "learner.graph.r_max", "learner.network.n_channels"} <= set(found)
-    assert any(re.fullmatch(r"learner\.network\.n_\w*layers", path) for path in found)
-    for path, limits in found.items():
-        own = attrgetter(path)(config)
-        assert limits[0] <= own <= limits[1] if is_bounds(limits) else own in limits, path
-    assert len(found["learner.graph.r_max"]) == 4 and len(set(found["learner.training.optimizer"])) == 2
-
-
-def test_a_wide_search_varies_more_and_every_choice_is_one_that_the_config_accepts() -> None:
-    config = load_config(EXPERIMENTS / "exp027")
-    found = ranges(config, wide=True)
-    assert {"learner.elements.tables", "learner.graph.l_max", "learner.training.loss", "learner.network.readout"} <= set(found)
-    for path, choices in found.items():
-        own = attrgetter(path)(config)
-        assert choices[0] <= own <= choices[1] if is_bounds(choices) else own in choices, path
-        for choice in choices:
-            assert labelled(choices, label(choice)) == choice
-            assert attrgetter(path)(with_knobs(config, {path: choice})) == choice
-    with pytest.raises(ValueError, match="NequIP alone"):
-        ranges(load_config(EXPERIMENTS / "exp014"), wide=True)
-
-
-def test_cgcnn_may_have_its_twelve_nearest_neighbours_within_8_angstrom_as_published() -> None:
-    found = ranges(load_config(EXPERIMENTS / "exp013"))
-    assert 12 in found["learner.graph.max_neighbors"] and 8.0 in found["learner.graph.r_max"]
-    assert "learner.graph.max_neighbors" not in ranges(load_config(EXPERIMENTS / "exp010"))
-
-
-def test_an_experiments_own_value_joins_the_choices_that_lack_it() -> None:
-    config = with_knobs(load_config(EXPERIMENTS / "exp010"), {"learner.graph.r_max": 4.5})
-    assert ranges(config)["learner.graph.r_max"] == (4.5, *RANGES[GraphConfig]["r_max"])
-
-
-@pytest.mark.parametrize("optimizer", BY_OPTIMIZER)
-def test_the_range_of_lr_and_weight_decay_is_that_of_the_trials_optimiser(optimizer: str) -> None:
-    config = load_config(EXPERIMENTS / "exp010")
-    asked = {}
-
-    def categorical(path: str, choices: tuple) -> object:
-        return optimizer if path.endswith("optimizer") else choices[0]
-
-    def number(path: str, low: float, high: float, log: bool) -> float:
-        asked[path] = (low, high)
-        return high
-
-    found = suggested(SimpleNamespace(suggest_categorical=categorical, suggest_float=number), config)
-    assert asked == {f"learner.training.{name}": limits for name, limits in BY_OPTIMIZER[optimizer].items()}
-    assert (found.learner.training.optimizer, found.learner.training.lr) == (optimizer, BY_OPTIMIZER[optimizer]["lr"][1])
-
-
 def test_a_search_ends_when_its_seconds_are_used_and_then_adds_no_trial(
     data: TaskData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -307,11 +242,6 @@ def test_a_search_without_a_finished_trial_says_so(data: TaskData, tmp_path: Pat
     monkeypatch.setattr(tuning, "EXPERIMENTS", TinyRun(data.task.folder, "lightgbm", tmp_path).folder.parent)
     with pytest.raises(ValueError, match="none of 1 trials of exp001 was finished; a larger budget"):
         search("001", data.task, tmp_path / "outputs", Trials(), Budget(seconds=1e-9), "cpu")
-
-
-def test_a_knob_is_set_by_its_path_and_no_other_one_changes() -> None:
-    expected = replace(TREES, seed=3, learner=replace(TREES.learner, num_leaves=7))
-    assert with_knobs(TREES, {"learner.num_leaves": 7, "seed": 3}) == expected
 
 
 def test_without_ranges_or_without_optuna_the_message_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

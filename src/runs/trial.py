@@ -88,6 +88,8 @@ def make_objective(
         import optuna
 
         trained = suggested(trial, config, trials.wide).trained
+        untrained = make_learner(trained, config.seed, device, word2vec)
+        inputs = untrained.prepare_inputs(data.train.crystals, data.train_key, data.cache, 1)
         n_reports = 0
 
         def loss(split: int) -> float:
@@ -95,7 +97,6 @@ def make_objective(
             normalizer = TargetNormalizer.fit(counts[train], e_form[train], config.target, base[train])
             residual = normalizer.normalize(counts, e_form, base)
             learner = make_learner(trained, config.seed, device, word2vec)
-            inputs = learner.prepare_inputs(data.train.crystals, data.train_key, data.cache, 1)
 
             def report(error: float) -> None:
                 nonlocal n_reports

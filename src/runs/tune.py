@@ -114,7 +114,6 @@ def tune(
         own = {path: label(attrgetter(path)(config)) for path in ranges(config, trials.wide)}
         study.enqueue_trial(own, skip_if_exists=True)
     limit = math.inf if budget.seconds is None else budget.seconds
-    objective = make_objective(trials.config(config), trials, data, folder, device, limit)
     if seconds_used(study) >= limit:
         return
 
@@ -122,5 +121,6 @@ def tune(
         if seconds_used(study) >= limit:
             study.stop()
 
+    objective = make_objective(trials.config(config), trials, data, folder, device, limit)
     bar = budget.n_trials is not None
     study.optimize(objective, n_trials=budget.n_trials, callbacks=[stop_if_used], show_progress_bar=bar)

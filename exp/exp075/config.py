@@ -1,0 +1,45 @@
+"""Do lengths relative to the covalent radii of both atoms help MEGNet too?
+
+Parent: exp015. Changed: graph.radius_exponent.
+"""
+
+from src.config import (
+    ElementConfig,
+    ExperimentConfig,
+    FoldConfig,
+    GnnConfig,
+    GraphConfig,
+    MegnetConfig,
+    TargetConfig,
+    TrainingConfig,
+)
+
+CONFIG = ExperimentConfig(
+    folds=FoldConfig(scheme="stratified", n_folds=10, n_bins=6, seed=0),
+    target=TargetConfig(kind="residual"),
+    learner=GnnConfig(
+        elements=ElementConfig(tables=("mat2vec",)),
+        graph=GraphConfig(r_max=5.0, l_max=1, symmetry=True, symprec=1e-3, radius_exponent=0.5),
+        network=MegnetConfig(
+            n_channels=32,
+            n_hidden=64,
+            n_layers=3,
+            n_gaussians=100,
+            gaussian_width=0.5,
+            n_set2set=3,
+            polynomial_cutoff_p=6.0,
+        ),
+        training=TrainingConfig(
+            n_epochs=40,
+            batch_size=32,
+            lr=5e-4,
+            weight_decay=0.1,
+            warmup_fraction=0.05,
+            ema_decay=0.99,
+            clip_norm=10.0,
+            loss="l1",
+            optimizer="lion",
+        ),
+    ),
+    seed=0,
+)

@@ -21,9 +21,10 @@ def main(argv: list[str] | None = None) -> None:
     parser = command(__doc__, task_options())
     parser.add_argument("number", help="a published experiment")
     parser.add_argument("--fold", type=int, default=0, help="the fold to train (default: 0)")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ... (default: cpu)")
     args = parser.parse_args(argv)
     with one_message("verify"):
-        found = [verify(args.number, args.fold, task) for task in read_tasks(args.data, args.target)]
+        found = [verify(args.number, args.fold, task, args.device) for task in read_tasks(args.data, args.target)]
     print("\n".join(text for _, text in found))
     sys.exit(0 if all(agrees for agrees, _ in found) else 1)
 

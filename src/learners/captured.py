@@ -3,7 +3,9 @@
 A graph takes the same tensors each time, so that batches are padded to one size (src/graphs/padding.py).
 """
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -14,6 +16,19 @@ from src.graphs.padding import pad, padded_sizes
 
 N_WARM_UP = 3  # passes before the capture, in which libraries choose their kernels
 AddGradient = Callable[[GraphBatch, Tensor], Tensor]  # padded batch, targets of its crystals but the last -> loss
+
+
+@contextmanager
+def nothing_freed() -> Iterator[None]:
+    """Keep Python's garbage collector away: a graph or tensor that it frees meanwhile would make a capture fail."""
+    gc.collect()
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 class GradientGraph:
@@ -30,7 +45,7 @@ class GradientGraph:
             for _ in range(N_WARM_UP):
                 add_gradient(self.batch, self.target)
         self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph, pool=pool, stream=stream):
+        with nothing_freed(), torch.cuda.graph(self.graph, pool=pool, stream=stream):
             self.loss = add_gradient(self.batch, self.target)
         gradient.copy_(before)
 

@@ -55,7 +55,7 @@ class FoldRows:
         return "spread" in self.valid
 
 
-def verify(number: str, fold: int, task: Task) -> tuple[bool, str]:
+def verify(number: str, fold: int, task: Task, device: str = "cpu") -> tuple[bool, str]:
     """Train a fold of a published experiment in a temporary folder; return whether it supports the published rows, and why.
 
     Raises ValueError if the task's files are not those of the published run.
@@ -73,7 +73,7 @@ def verify(number: str, fold: int, task: Task) -> tuple[bool, str]:
         config: Any = load_config(EXPERIMENTS / name)  # no study is published with out-of-fold rows
         if not same_data(data_key(data.key, config.learner.feature_groups, task), metrics["data"]):
             raise ValueError(f"{shown(folder)} was trained on other data than the tables in {shown(task.folder)}")
-        where = ["--data", str(task.folder), "--target", task.target_column, "--outputs", temporary]
+        where = ["--data", str(task.folder), "--target", task.target_column, "--outputs", temporary, "--device", device]
         train.main(EXPERIMENTS / name, [*where, "--folds", str(fold), *(["--skip-bad-rows"] if skip else [])])
         run = RunDir(data.folder / name)
         test = None if metrics.get(NO_TEST) else read_csv(run.fold(fold) / "test.csv", ["id", "e_form_pred"])

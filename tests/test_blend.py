@@ -14,8 +14,10 @@ from src.config import BlendConfig, ExperimentConfig, FoldConfig, GbdtConfig
 from src.data.load import TaskData
 from src.data.target import is_pure
 from src.data.task import read_task
+from src.learners import distributed
 from src.paths import DEFAULT_TASK
 from src.results.blend import fit_blend, fixed_blend, shared_folds, stack_oof, stack_test_folds
+from src.results.comparison import seconds_text
 from src.results.intervals import Intervals, calibrate
 from src.results.predictions import Predictions, find_predictions
 from src.results.pure_elements import median_energies
@@ -195,6 +197,16 @@ def test_an_ensemble_of_ensembles_is_an_experiment_too(run, task_folder: Path) -
     metrics = run(replace(ENSEMBLE, learner=BlendConfig(("903", "901"), "mean")), "exp904")
     assert np.isfinite(metrics["oof_mae"])
     assert (find_predictions("904", read_task(task_folder), task_folder.parent / "outputs").oof["spread"] > 0).all()
+
+
+def test_an_ensemble_says_that_a_gpu_trained_a_member(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its CPU seconds are then no price."""
+    assert run(ENSEMBLE, "exp903")["gpus"] == []
+    monkeypatch.setattr(distributed, "gpu_name", lambda device: "a GPU")
+    trained = run(replace(GBDT, seed=1), "exp905")
+    ensemble = run(replace(ENSEMBLE, learner=BlendConfig(("901", "905"), "mean")), "exp906")
+    assert trained["gpus"] == ensemble["gpus"] == ["a GPU"]
+    assert seconds_text(ensemble) == f"≥ {ensemble['cpu_seconds']:.0f}"
 
 
 def test_an_ensemble_refuses_other_folds_and_missing_members(run) -> None:

@@ -14,7 +14,7 @@ from src.report.errors import errors_section
 from src.report.page import Section, html_table, note, page, picture
 from src.report.structure import structure_svg
 from src.results.blend import Blend, fit_blend, fixed_blend, shared_folds, stack_oof
-from src.results.comparison import INTERVALS, STAR, error_correlation, leaderboard, score_rows, seconds_text
+from src.results.comparison import INTERVALS, STAR, error_correlation, leaderboard, score_rows
 from src.results.difference import p_text
 from src.results.intervals import calibrate, scale_of
 from src.results.metrics import METRICS, check_targets
@@ -65,7 +65,7 @@ def leaderboard_section(
     for row in rows:
         difference, name = row["difference"], row["experiment"]
         numbers = [(f"{row[key]:.4f}", row[key]) for key in columns]
-        numbers.append((seconds_text(row["cpu_seconds"], row["resumed"]), row["cpu_seconds"]))
+        numbers.append((row["seconds_text"], row["cpu_seconds"]))
         numbers.append((str(row["n_parameters"]), row["n_parameters"]))
         gain = (str(difference), difference.value) if difference else ("", float("nan"))
         holm = (p_text(row["p_holm"]), float("nan") if row["p_holm"] is None else row["p_holm"])

@@ -66,7 +66,7 @@ def score_rows(
                 found = calibrate([member], single, list(labels.index), points, on=scale_of([member]))
                 row["inside_90"] = float(labels.between(found.lower, found.upper).mean())
         row |= {"cpu_seconds": member.metrics["cpu_seconds"], "n_parameters": member.metrics["n_parameters"]}
-        row["resumed"] = bool(member.metrics.get("resumed_folds"))
+        row["seconds_text"] = seconds_text(member.metrics)
         row["difference"] = None if member is members[0] else paired_difference(members[0], member, metric)
         rows.append(row)
     return [row | {"p_holm": p} for row, p in zip(rows, holm_of([row["difference"] for row in rows]), strict=True)]
@@ -82,12 +82,16 @@ def score_cells(row: dict, metric: MetricName = "mae") -> dict[str, str]:
         cells |= {f"test {METRICS[name].text}": f"{row[f'test_{name}']:.4f}" for name in names}
     if "inside_90" in row:
         cells |= {"in 90%": f"{row['inside_90']:.1%}"}
-    return cells | {"CPU s": seconds_text(row["cpu_seconds"], row["resumed"]), "parameters": str(row["n_parameters"])}
+    return cells | {"CPU s": row["seconds_text"], "parameters": str(row["n_parameters"])}
 
 
-def seconds_text(seconds: float, resumed: bool) -> str:
-    """Return CPU seconds as people read them: at least those if a fold was resumed, for those before are not counted."""
-    return f"≥ {seconds:.0f}" if resumed else f"{seconds:.0f}"
+def seconds_text(metrics: dict) -> str:
+    """Return the CPU seconds of a run as people read them.
+
+    They are a lower bound, ≥, if a fold was resumed, for those before are not counted, or if a GPU did the work.
+    """
+    at_least = "≥ " if metrics.get("resumed_folds") or metrics.get("gpus") else ""
+    return f"{at_least}{metrics['cpu_seconds']:.0f}"
 
 
 def error_correlation(members: Sequence[Predictions]) -> pd.DataFrame:

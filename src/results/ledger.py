@@ -109,7 +109,7 @@ def _other_scores(found: dict) -> dict[str, str]:
         ", ".join(f"{SCORES[name].label(found['unit'])} {own[key + name]:.4f}" for name in metrics) if own else ""
         for key, own in (("oof_", found), ("", found.get("test", {})))
     )
-    return {"OOF": oof, "test": test, "CPU s": seconds_text(found["cpu_seconds"], bool(found.get("resumed_folds")))}
+    return {"OOF": oof, "test": test, "CPU s": seconds_text(found)}
 
 
 def _question(name: str) -> str:

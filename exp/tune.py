@@ -5,7 +5,8 @@
     python exp/tune.py 027 --wide --splits 2 --epochs 20 --trials 150     # more knobs, each trial judged on two splits
 
 Every trial trains on a part of the training rows of fold 0 and is judged on the rest of them; the crystals of fold 0 are never
-used. Poor trials are stopped early. The proposal, outputs/<task>/tune/exp012/proposal.py, is the config.py of a new number.
+used. Poor trials are stopped early. outputs/<task>/tune/exp012/ then has the config.py of a new number, all trials and, if ten
+went to the end, the importance of each knob; exp/publish.py publishes the tables.
 """
 
 import sys
@@ -24,9 +25,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--trials", type=int, metavar="N", help="how many more")
     parser.add_argument("--seconds", type=int, metavar="S", help="CPU seconds of training, of all trials of the study")
     parser.add_argument("--epochs", type=int, metavar="N", help="of each trial (default: the experiment's)")
-    parser.add_argument(
-        "--splits", type=int, default=1, metavar="N", help="trainings of each trial, on other crystals (default: 1)"
-    )
+    parser.add_argument("--splits", type=int, default=1, metavar="N", help="trainings of a trial, on other crystals (default: 1)")
     parser.add_argument("--wide", action="store_true", help="vary element vectors, l_max, loss, readout ... too; NequIP alone")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, ... (default: cpu)")
     args = parser.parse_args(argv)

@@ -40,6 +40,7 @@ from src.runs import experiment
 from src.runs.experiment import run_experiment
 from src.runs.launch import Launcher
 from src.runs.train import main as train_main
+from src.storage.files import write_atomic
 
 sys.path.insert(0, str(ROOT))
 import submit
@@ -334,6 +335,16 @@ def test_published_results_are_read_as_the_run_itself_is(task_folder: Path, monk
     assert published.source == task_folder.parent / "exp/exp001/results" and published.metrics == own.metrics
     pd.testing.assert_frame_equal(published.oof, own.oof)
     pd.testing.assert_frame_equal(published.test, own.test)
+
+
+def test_the_tables_of_a_search_are_published_beside_the_experiment(task_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(task_folder, GBDT, "exp001")
+    monkeypatch.setattr(results, "EXPERIMENTS", task_folder.parent / "exp")
+    monkeypatch.setattr(results, "DEFAULT_TASK", task_folder)
+    outputs = task_folder.parent / "outputs"
+    write_atomic(outputs / "small/tune/exp001/trials.csv", b"trial,state,loss\n0,complete,0.1\n")
+    folder = results.publish("001", read_task(task_folder), outputs)
+    assert (folder / "trials.csv").read_text() == "trial,state,loss\n0,complete,0.1\n" and (folder / "oof.csv.gz").is_file()
 
 
 def test_the_same_run_trained_again_leaves_published_results_as_they_are(

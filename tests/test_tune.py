@@ -10,6 +10,7 @@ from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -27,12 +28,17 @@ from src.learners.gbdt import GbdtLearner
 from src.learners.learner import DivergedError, Watched
 from src.paths import DEFAULT_TASK, EXPERIMENTS, ROOT
 from src.results.metrics import METRICS
+from src.results.search import KNOBS, PICTURE, TRIALS
 from src.runs import trial as trial_module
 from src.runs import tune as tuning
+from src.runs.importance import MIN_FINISHED
 from src.runs.proposal import proposal
 from src.runs.ranges import RANGES, label, ranges, with_knobs
 from src.runs.trial import OUTER_FOLD, Trials, seconds_used, suggested
-from src.runs.tune import Budget, open_study, search, tune
+from src.runs.tune import Budget, open_study, search, tune, write_tables
+
+if TYPE_CHECKING:
+    from optuna import Trial
 
 FOLDS = FoldConfig(n_folds=4, n_bins=2)
 TREES = ExperimentConfig(learner=GbdtConfig(features=("fractions",), n_trees=1000, min_child_samples=5), folds=FOLDS)
@@ -221,6 +227,25 @@ def test_short_trials_have_a_study_of_their_own_and_the_proposal_keeps_the_exper
     assert trials["state"].tolist() == ["complete"] and trials["learner.training.batch_size"].tolist() == [8]
     assert trials["loss"][0] > 0 and trials["cpu_seconds"][0] > 0
     assert len(open_study("exp900-1-epochs", folder, "mae").trials) == 1 and not open_study("exp900", folder, "mae").trials
+
+
+def test_a_search_says_which_knobs_mattered_once_enough_trials_ended(data: TaskData, tmp_path: Path) -> None:
+    """The loss is the learning rate's distance from 0.02: nothing else matters."""
+    study = open_study("exp900", tmp_path, "mae")
+
+    def loss(trial: "Trial") -> float:
+        trial.suggest_int("learner.n_trees", 1, 9)
+        return abs(trial.suggest_float("learner.learning_rate", 0.01, 0.1) - 0.02)
+
+    study.optimize(loss, n_trials=MIN_FINISHED - 1)
+    write_tables(study, tmp_path)
+    assert not (tmp_path / KNOBS).exists() and len(pd.read_csv(tmp_path / TRIALS)) == MIN_FINISHED - 1
+    study.optimize(loss, n_trials=31)
+    write_tables(study, tmp_path)
+    table = pd.read_csv(tmp_path / KNOBS)
+    assert table["knob"][0] == "learner.learning_rate" and table["fanova"][0] > 0.8
+    assert table[["fanova", "ped_anova"]].sum().to_numpy() == pytest.approx([1, 1])
+    assert (tmp_path / PICTURE).stat().st_size > 10_000
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from src.paths import DEFAULT_TASK, EXPERIMENTS, OUTPUTS, experiment_name, shown
 from src.results.folder import METRICS, NO_TEST, OOF_COLUMNS, RunDir, check_score, read_csv
 from src.results.metrics import scores
 from src.results.models import MODELS, publish_models
+from src.results.search import publish_search
 from src.results.study import is_finished_study, publish_study
 from src.storage import names
 from src.storage.files import read_json, write_csv, write_json
@@ -95,6 +96,7 @@ def publish(number: str, task: Task, outputs: Path = OUTPUTS, models: bool = Fal
     if not is_default(task) and task.name == MODELS:
         raise ValueError(f"a task cannot be named {MODELS!r}, as the folder of published models is; rename {task.folder}")
     run, folder = task.runs(outputs) / name, published_folder(name, task)
+    publish_search(task.runs(outputs) / "tune" / name, folder)
     if is_finished_study(run):
         publish_study(run, folder)
         return folder

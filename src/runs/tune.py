@@ -16,6 +16,8 @@ from src.data.task import MetricName, Task
 from src.learners.distributed import check_device
 from src.paths import EXPERIMENTS, experiment_name, shown
 from src.results.metrics import check_targets
+from src.results.search import KNOBS, PICTURE, TRIALS
+from src.runs.importance import importances
 from src.runs.needs import check_structures
 from src.runs.proposal import proposal, score_text
 from src.runs.ranges import label, ranges
@@ -65,14 +67,24 @@ def search(number: str, task: Task, outputs: Path, trials: Trials, budget: Budge
     tune(config, data, study, folder, trials, budget, device)
     if not any(is_finished(trial) for trial in study.trials):
         raise ValueError(f"tuning: none of {len(study.trials)} trials of {name} was finished; a larger budget is needed")
-    write_csv(folder / "trials.csv", trials_table(study))
+    write_tables(study, folder)
     write_atomic(folder / "proposal.py", proposal(config, name, study, data.task, trials.wide).encode())
     n_finished = sum(map(is_finished, study.trials))
     return (
         f"{len(study.trials)} trials, {n_finished} to the end, {seconds_used(study):.0f} CPU s of training\n"
         f"best {score_text(study.best_value, data.task)}: {study.best_params}\n"
-        f"{shown(folder / 'proposal.py')}: the settings as the config of a new experiment; all trials are in trials.csv beside it"
+        f"{shown(folder / 'proposal.py')}: the settings as the config of a new experiment; all trials are in {TRIALS} beside it"
     )
+
+
+def write_tables(study: "Study", folder: Path) -> None:
+    """Write all trials and, if enough have ended, the importance of each knob as a table and as a picture."""
+    write_csv(folder / TRIALS, trials_table(study))
+    if (table := importances(study)) is not None:
+        from src.report import figures, knobs  # here, so that nothing else waits for matplotlib
+
+        write_csv(folder / KNOBS, table)
+        figures.save(knobs.importance(table), folder / PICTURE)
 
 
 def open_study(name: str, folder: Path, metric: MetricName) -> "Study":

@@ -1,0 +1,14 @@
+"""Files that a search leaves beside its proposal, and their publication."""
+
+from pathlib import Path
+
+from src.storage.files import write_atomic
+
+TRIALS, KNOBS, PICTURE = "trials.csv", "knobs.csv", "knobs.png"  # every trial; importance of every knob; the same drawn
+
+
+def publish_search(search: Path, folder: Path) -> None:
+    """Copy the tables and the picture of a search, as far as there are any, to `folder`."""
+    for name in (TRIALS, KNOBS, PICTURE):
+        if (search / name).is_file():
+            write_atomic(folder / name, (search / name).read_bytes())

@@ -151,10 +151,14 @@ def test_the_history_is_of_the_mean_prediction_and_the_mean_loss(inputs: GraphIn
 
 @pytest.mark.parametrize("network", NETWORKS, ids=lambda c: type(c).__name__)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["fused", "reference"])
-def test_networks_at_once_are_the_networks_one_by_one(network: NetworkConfig, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("in_turn", [False, True], ids=["at once", "in turn"])
+def test_networks_at_once_are_the_networks_one_by_one(
+    network: NetworkConfig, dtype: torch.dtype, in_turn: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     vectors = torch.randn(119, 5, generator=torch.Generator().manual_seed(0))
     batch = make_batch(list(CRYSTALS.values()), r_max=3.5, r_angle=3.0).to("cpu", dtype)
     model = make_members(lambda: make_network(network, GRAPH, vectors, 10.0), range(N)).to(dtype)
+    monkeypatch.setattr(type(model.network), "members_in_turn", in_turn, raising=False)
     predicted = model(batch)
     (predicted.square().mean(dim=1)).sum().backward()
     tolerance = {"rtol": 1e-4, "atol": 1e-5} if dtype == torch.float32 else {"rtol": 1e-9, "atol": 1e-11}

@@ -57,6 +57,8 @@ class Alignn(nn.Module):
     avg_n_neighbors: unused, because the gates normalise the sums.
     """
 
+    members_in_turn = True  # see members.py
+
     def __init__(self, config: AlignnConfig, graph: GraphConfig, element_vectors: Tensor, avg_n_neighbors: float) -> None:
         super().__init__()
         if graph.r_angle == 0:

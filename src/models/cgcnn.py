@@ -44,6 +44,8 @@ class Cgcnn(nn.Module):
     avg_n_neighbors: of the training fold.
     """
 
+    members_in_turn = True  # see members.py
+
     def __init__(self, config: CgcnnConfig, graph: GraphConfig, element_vectors: Tensor, avg_n_neighbors: float) -> None:
         super().__init__()
         n, step = config.n_channels, config.gaussian_step

@@ -1,4 +1,4 @@
-"""Networks of one form with different weights, evaluated on a batch at once (torch.vmap)."""
+"""Networks of one form with different weights, evaluated on a batch in one pass."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -10,7 +10,11 @@ from torch.func import functional_call
 
 
 class MemberNetworks(nn.Module):
-    """Several networks as one. The parameters of `network` are those of all members, (n_members, ...); buffers are shared."""
+    """Several networks as one. The parameters of `network` are those of all members, (n_members, ...); buffers are shared.
+
+    They are evaluated at once (torch.vmap) or, on a CPU, one after another if the network says `members_in_turn`: operations on
+    all edges of a batch outgrow the cache if they are made for several members at once.
+    """
 
     def __init__(self, networks: Sequence[nn.Module]) -> None:
         super().__init__()
@@ -21,6 +25,11 @@ class MemberNetworks(nn.Module):
     def forward(self, batch: Any) -> Tensor:
         """Return the predictions of the members, (n_members, n_crystals)."""
         parameters = dict(self.network.named_parameters())
+        on_cpu = next(iter(parameters.values())).device.type == "cpu"
+        if on_cpu and getattr(self.network, "members_in_turn", False):
+            each = zip(*(p.unbind() for p in parameters.values()), strict=True)
+            every = [dict(zip(parameters, own, strict=True)) for own in each]
+            return torch.stack([functional_call(self.network, own, (batch,)) for own in every])
         return torch.vmap(lambda own: functional_call(self.network, own, (batch,)))(parameters)
 
 

@@ -46,6 +46,8 @@ class Schnet(nn.Module):
     avg_n_neighbors: of the training fold.
     """
 
+    members_in_turn = True  # see members.py
+
     def __init__(self, config: SchnetConfig, graph: GraphConfig, element_vectors: Tensor, avg_n_neighbors: float) -> None:
         super().__init__()
         n, spacing = config.n_channels, graph.r_max / (config.n_gaussians - 1)

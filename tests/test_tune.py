@@ -144,7 +144,7 @@ def test_trials_are_judged_by_the_metric_of_the_task(data: TaskData, tmp_path: P
         assert not study.trials
         tune(TREES, judged, study, tmp_path / "tune", Trials(), Budget(2), "cpu")
         values[metric] = study.best_value
-        text = proposal(TREES, "exp900", study, judged.task)
+        text = proposal(TREES, "exp900", study, judged.task, Trials())
         unit = "" if metric == "spearman" else " eV/atom"
         assert f"{METRICS[metric].text} {abs(study.best_value):.4f}{unit} on a split" in text
     assert 0 < values["mae"] < values["rmse"] and -1 <= values["spearman"] < 0
@@ -158,7 +158,9 @@ def test_a_proposal_is_formatted_and_checked_by_ruff(name: str, wide: bool, tmp_
     params = {path: label(value) for path, value in values.items()}
     trial, finished = SimpleNamespace(params=params, value=0.12345), SimpleNamespace(name="COMPLETE")
     study = SimpleNamespace(best_trial=trial, best_value=0.12345, trials=[SimpleNamespace(value=0.5, state=finished)] * 12)
-    (tmp_path / "config.py").write_text(proposal(config, name, study, read_task(DEFAULT_TASK), wide))
+    code = proposal(config, name, study, read_task(DEFAULT_TASK), Trials(n_splits=1 + wide, wide=wide))
+    assert f"on {'2 splits' if wide else 'a split'} inside the training folds of fold 0" in " ".join(code.split())
+    (tmp_path / "config.py").write_text(code)
     for check in (["format", "--check"], ["check"]):
         done = subprocess.run(
             [sys.executable, "-m", "ruff", *check, "--config", ROOT / "pyproject.toml", tmp_path / "config.py"],
@@ -171,7 +173,7 @@ def test_a_proposal_is_formatted_and_checked_by_ruff(name: str, wide: bool, tmp_
 def test_the_proposal_is_a_config_of_its_own(data: TaskData, tmp_path: Path) -> None:
     study = open_study("exp900", tmp_path / "tune", "mae")
     tune(TREES, data, study, tmp_path / "tune", Trials(), Budget(3), "cpu")
-    (tmp_path / "config.py").write_text(proposal(TREES, "exp900", study, data.task))
+    (tmp_path / "config.py").write_text(proposal(TREES, "exp900", study, data.task, Trials()))
     proposed = load_config(tmp_path)
     assert all(attrgetter(path)(proposed) == value for path, value in study.best_params.items())
     assert with_knobs(proposed, {path: attrgetter(path)(TREES) for path in study.best_params}) == TREES

@@ -13,7 +13,7 @@ from src.data.task import Task
 from src.paths import ROOT
 from src.results.metrics import METRICS
 from src.runs.ranges import labelled, ranges, with_knobs
-from src.runs.trial import OUTER_FOLD, is_finished
+from src.runs.trial import OUTER_FOLD, Trials, is_finished
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -27,13 +27,14 @@ def score_text(loss: float, task: Task) -> str:
     return f"{metric.text} {-loss if metric.larger_is_better else loss:.4f} {task.unit if metric.has_unit else ''}".rstrip()
 
 
-def proposal(config: ExperimentConfig, name: str, study: "Study", task: Task, wide: bool = False) -> str:
-    """Return the config.py of a new experiment with the settings of the best trial. wide: of a wide search."""
-    choices = ranges(config, wide)
+def proposal(config: ExperimentConfig, name: str, study: "Study", task: Task, trials: Trials) -> str:
+    """Return the config.py of a new experiment with the settings of the best trial. trials: what they were."""
+    choices = ranges(config, trials.wide)
     best = {path: labelled(choices[path], value) for path, value in study.best_trial.params.items()}
     changed = {path: value for path, value in best.items() if value != attrgetter(path)(config)}
     own = study.trials[0].value if is_finished(study.trials[0]) else None
-    found = f"{score_text(study.best_value, task)} on a split inside the training folds of fold {OUTER_FOLD}"
+    where = "a split" if trials.n_splits == 1 else f"{trials.n_splits} splits"
+    found = f"{score_text(study.best_value, task)} on {where} inside the training folds of fold {OUTER_FOLD}"
     before = f", {score_text(own, task)} with the settings of {name}" if own is not None else ""
     what = ", ".join(path.removeprefix("learner.") for path in changed) or "nothing: no trial was better"
     lines = (f"{found}{before}.", f"Parent: {name}. Changed: {what}.")

@@ -68,7 +68,7 @@ def search(number: str, task: Task, outputs: Path, trials: Trials, budget: Budge
     if not any(is_finished(trial) for trial in study.trials):
         raise ValueError(f"tuning: none of {len(study.trials)} trials of {name} was finished; a larger budget is needed")
     write_tables(study, folder)
-    write_atomic(folder / "proposal.py", proposal(config, name, study, data.task, trials.wide).encode())
+    write_atomic(folder / "proposal.py", proposal(config, name, study, data.task, trials).encode())
     n_finished = sum(map(is_finished, study.trials))
     return (
         f"{len(study.trials)} trials, {n_finished} to the end, {seconds_used(study):.0f} CPU s of training\n"

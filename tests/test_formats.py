@@ -16,7 +16,17 @@ from pymatgen.io.cif import CifWriter
 from pymatgen.io.vasp.inputs import Poscar
 
 from exp import check_data, report
-from src.config import ExperimentConfig, FoldConfig, GbdtConfig, SvrConfig, TargetConfig
+from src.config import (
+    ExperimentConfig,
+    FoldConfig,
+    GbdtConfig,
+    GnnConfig,
+    GraphConfig,
+    RoostConfig,
+    SvrConfig,
+    TargetConfig,
+    TrainingConfig,
+)
 from src.data.crystal import Crystal
 from src.data.formula import parse_formula
 from src.data.load import TaskData
@@ -231,12 +241,20 @@ FOLDS = FoldConfig(scheme="grouped", n_folds=3)
 TREES = ExperimentConfig(
     learner=GbdtConfig(features=("fractions", "magpie", "mat2vec"), n_trees=30, min_child_samples=2), folds=FOLDS
 )
+NETWORK = ExperimentConfig(
+    learner=GnnConfig(
+        training=TrainingConfig(n_epochs=2, batch_size=8),
+        graph=GraphConfig(formula=True),
+        network=RoostConfig(n_channels=8, n_layers=1, n_heads=2, n_hidden=8),
+    ),
+    folds=FOLDS,
+)
 VECTORS = replace(TREES, learner=SvrConfig(features=("fractions",)), target=TargetConfig("standardise"))
 
 
 @pytest.fixture(scope="module")
 def tasks(tmp_path_factory: pytest.TempPathFactory) -> tuple[TaskData, TaskData]:
-    """The same compositions as structures and as formulas, with finished runs of trees and of support vectors."""
+    """The same compositions as structures and as formulas, with finished runs of trees, support vectors and a network."""
     root = tmp_path_factory.mktemp("formulas")
     rng = np.random.default_rng(0)
     structures = []
@@ -249,12 +267,12 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> tuple[TaskData, TaskData]
     formulas = write_task(root / "formulas", "formula", [s.formula for s in structures], target)
     loaded = load(cifs), load(formulas)
     for data in loaded:
-        for name, config in (("exp001", TREES), ("exp033", VECTORS)):
+        for name, config in (("exp001", TREES), ("exp033", VECTORS), ("exp081", NETWORK)):
             run_experiment(config, name, data, None, Launcher(n_jobs=1), "cpu")
     return loaded
 
 
-@pytest.mark.parametrize("name", ["exp001", "exp033"])
+@pytest.mark.parametrize("name", ["exp001", "exp033", "exp081"])
 def test_a_formula_scores_as_a_structure_of_the_same_composition(tasks: tuple[TaskData, TaskData], name: str) -> None:
     cifs, formulas = (pd.read_csv(data.folder / name / "oof.csv", float_precision="round_trip") for data in tasks)
     pd.testing.assert_frame_equal(cifs, formulas, check_exact=True)
@@ -302,7 +320,8 @@ def test_formulas_are_audited_and_reported_without_their_structures(
     assert "atoms per formula" in html and "<svg" not in html and "crystal system" not in html
 
 
-def test_new_formulas_are_predicted_and_remarked_upon(tasks: tuple[TaskData, TaskData], tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", ["001", "081"])
+def test_new_formulas_are_predicted_and_remarked_upon(tasks: tuple[TaskData, TaskData], number: str, tmp_path: Path) -> None:
     known = tasks[1].train.crystals[0]
     table = pd.DataFrame({"id": ["old", "new", "bad"], "of": [f"{known.reduced_formula}", "UO2", "Xx"]})
     table.to_csv(tmp_path / "new.csv", index=False)
@@ -313,7 +332,7 @@ def test_new_formulas_are_predicted_and_remarked_upon(tasks: tuple[TaskData, Tas
                 str(tmp_path / "new.csv"),
                 str(tmp_path / "a.cif"),
                 "--exps",
-                "001",
+                number,
                 "--out",
                 str(tmp_path / "p.csv"),
                 *where(tasks[1]),

@@ -18,5 +18,14 @@ from src.config.learners import (
     TrainingConfig,
 )
 from src.config.load import LEARNED_ON_ENERGIES, track
-from src.config.networks import AlignnConfig, CgcnnConfig, EgnnConfig, MegnetConfig, NequipConfig, NetworkConfig, SchnetConfig
+from src.config.networks import (
+    AlignnConfig,
+    CgcnnConfig,
+    EgnnConfig,
+    MegnetConfig,
+    NequipConfig,
+    NetworkConfig,
+    RoostConfig,
+    SchnetConfig,
+)
 from src.config.serialize import from_dict, to_dict

@@ -101,6 +101,7 @@ class GraphConfig:
         src/graphs/neighbors.py (None: all within r_max).
     radius_exponent: 0: lengths are as they are; up to 1: they are divided by this power of the mean of the covalent radii of both
         ends over 1.4 Angstrom, see src/graphs/radii.py. All that is said of lengths, such as r_max, then holds for the quotient.
+    formula: the graph is that of the formula, see src/graphs/formula.py: structures are not read, and no other setting matters.
     """
 
     r_max: Annotated[float, Field(ge=0.5, le=20)] = 5.0
@@ -110,6 +111,7 @@ class GraphConfig:
     r_angle: Annotated[float, Field(ge=0)] = 0.0
     max_neighbors: Annotated[int, Field(ge=1)] | None = None
     radius_exponent: Annotated[float, Field(ge=0, le=1)] = 0.0
+    formula: bool = False
 
     def __post_init__(self) -> None:
         if self.r_angle > self.r_max:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 
 from src.config.data import ElementConfig, GraphConfig
-from src.config.networks import EgnnConfig, MegnetConfig, NequipConfig, NetworkConfig
+from src.config.networks import EgnnConfig, MegnetConfig, NequipConfig, NetworkConfig, RoostConfig
 from src.config.schema import Fraction, Share, Steps, config_class
 
 Precision = Literal["float32", "tf32", "bf16"]
@@ -105,6 +105,8 @@ class GnnConfig:
                 "training.strain: requires atom_features='none' and no global_features but 'columns': the features "
                 "of a strained crystal are not computed"
             )
+        if isinstance(self.network, RoostConfig) != self.graph.formula:
+            raise ValueError(f"graph.formula={self.graph.formula}: must be true for Roost, and false for all other networks")
         if self.members > 1:
             self._check_members()
         if not isinstance(self.network, NequipConfig):
@@ -115,9 +117,7 @@ class GnnConfig:
     def _check_members(self) -> None:
         """Raise ValueError if several networks cannot be trained in one pass."""
         if isinstance(self.network, MegnetConfig):
-            raise ValueError(
-                f"members={self.members}: requires NequIP, EGNN, CGCNN, SchNet or ALIGNN; torch has no LSTM of several"
-            )
+            raise ValueError(f"members={self.members}: must be 1 for MEGNet; torch has no LSTM of several")
         if self.training.compile:
             raise ValueError(f"members={self.members}: requires training.compile=False")
 

@@ -125,4 +125,18 @@ class AlignnConfig:
     zero_head: bool = False
 
 
-NetworkConfig = NequipConfig | EgnnConfig | CgcnnConfig | SchnetConfig | MegnetConfig | AlignnConfig
+@config_class
+class RoostConfig:
+    """Roost (Goodall, Lee 2020), which reads formulas alone; it needs `graph.formula`. Defaults are the authors'.
+
+    n_channels: features of an element, its share in the formula among them. n_heads: of each attention.
+    n_hidden: width of every hidden layer.
+    """
+
+    n_channels: Annotated[int, Field(ge=2, le=MAX_COUNT)] = 64
+    n_layers: Count = 3
+    n_heads: Count = 3
+    n_hidden: Count = 256
+
+
+NetworkConfig = NequipConfig | EgnnConfig | CgcnnConfig | SchnetConfig | MegnetConfig | AlignnConfig | RoostConfig

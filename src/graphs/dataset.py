@@ -8,7 +8,7 @@ import numpy as np
 
 from src.config import GraphConfig, to_dict
 from src.data.table import Crystals
-from src.graphs import graph, harmonics, neighbors, radii, symmetry, triplets
+from src.graphs import formula, graph, harmonics, neighbors, radii, symmetry, triplets
 from src.storage import ragged
 from src.storage.cache import cache_key, in_chunks
 from src.storage.ragged import RaggedStore
@@ -16,8 +16,8 @@ from src.storage.ragged import RaggedStore
 log = logging.getLogger(__name__)
 CHUNK = 64  # crystals
 CODE = (
-    *(__file__, graph.__file__, harmonics.__file__, neighbors.__file__, radii.__file__, symmetry.__file__, triplets.__file__),
-    ragged.__file__,
+    *(__file__, formula.__file__, graph.__file__, harmonics.__file__, neighbors.__file__, radii.__file__, symmetry.__file__),
+    *(triplets.__file__, ragged.__file__),
 )
 LIBRARIES = ("moyopy", "pymatgen-core", "numpy")
 
@@ -38,7 +38,8 @@ def cached_graphs(crystals: Crystals, crystals_key: str, config: GraphConfig, fo
 
 def build_store(crystals: Crystals, config: GraphConfig, n_jobs: int = 1, scratch: Path | None = None) -> RaggedStore:
     """Return the graphs of all crystals in single precision, as `RaggedStore.concatenate` returns them."""
-    crystals.check_structures("graphs")
+    if not config.formula:
+        crystals.check_structures("graphs")
     n = len(crystals)
     build = partial(_build_chunk, crystals, config)
     chunks = in_chunks(build, range(n), n, CHUNK, "crystals to graphs", n_jobs)
@@ -57,7 +58,7 @@ def _build_chunk(crystals: Crystals, config: GraphConfig, chunk: list[int]) -> R
     items = []
     for i in chunk:
         try:
-            items.append(vars(graph.build_graph(crystals[i], config)))
+            items.append(vars(formula.formula_graph(crystals[i]) if config.formula else graph.build_graph(crystals[i], config)))
         except ValueError as error:
             raise ValueError(f"{crystals.name(i)}: {error}") from error
     return RaggedStore.from_items(graph.LEVELS, [{k: _compact(v) for k, v in item.items()} for item in items])

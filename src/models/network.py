@@ -5,7 +5,17 @@ from pkgutil import resolve_name
 import torch
 from torch import Tensor, nn
 
-from src.config import AlignnConfig, CgcnnConfig, EgnnConfig, GraphConfig, MegnetConfig, NequipConfig, NetworkConfig, SchnetConfig
+from src.config import (
+    AlignnConfig,
+    CgcnnConfig,
+    EgnnConfig,
+    GraphConfig,
+    MegnetConfig,
+    NequipConfig,
+    NetworkConfig,
+    RoostConfig,
+    SchnetConfig,
+)
 from src.models.standardise import NO_STATISTICS, InputStatistics
 
 # config -> module and class; imported on demand: torch-geometric takes seconds to import, and NequIP does not need it
@@ -16,6 +26,7 @@ NETWORKS: dict[type, str] = {
     SchnetConfig: "src.models.schnet:Schnet",
     MegnetConfig: "src.models.megnet:Megnet",
     AlignnConfig: "src.models.alignn:Alignn",
+    RoostConfig: "src.models.roost:Roost",
 }
 
 

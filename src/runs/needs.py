@@ -28,7 +28,7 @@ def structure_needs(config: Config) -> list[str]:
         return [need for _, experiment in config.variants for need in structure_needs(experiment)]
     needs = [f"target.base = {config.target.base!r}"] if config.target.base != "none" else []
     match config.learner:
-        case GnnConfig(network=network):
+        case GnnConfig(network=network, graph=graph) if not graph.formula:
             needs.append(f"its learner is a network, {type(network).__name__.removesuffix('Config')}")
         case GbdtEnsembleConfig(members=members):
             needs += _groups([group for member in members for group in member.features])

@@ -1,0 +1,69 @@
+"""Roost: message passing between the elements of a formula (Goodall, Lee, Nat. Commun. 11, 6280 (2020),
+doi:10.1038/s41467-020-19964-7). It needs no structure.
+
+Attention over the other elements, weighted by their shares in the formula, updates the vector of each element; attention over all
+elements then pools them. The differences from the paper: one hidden layer follows the pooling instead of a deep residual network,
+and the learned powers of the shares begin at one.
+"""
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.utils import softmax
+
+from src.config import GraphConfig, RoostConfig
+from src.graphs.batch import GraphBatch, sum_at
+from src.models.radial import unit_linear
+
+
+def hidden_layer(n_in: int, n_hidden: int, n_out: int) -> nn.Sequential:
+    """Return a network with one hidden layer."""
+    return nn.Sequential(nn.Linear(n_in, n_hidden), nn.LeakyReLU(), nn.Linear(n_hidden, n_out))
+
+
+class WeightedAttention(nn.Module):
+    """Attention over the members of sets, which have weights (eqs. 3 to 5); the mean over several heads."""
+
+    def __init__(self, n_in: int, n_out: int, n_heads: int, n_hidden: int) -> None:
+        super().__init__()
+        self.scores = nn.ModuleList(hidden_layer(n_in, n_hidden, 1) for _ in range(n_heads))
+        self.messages = nn.ModuleList(hidden_layer(n_in, n_hidden, n_out) for _ in range(n_heads))
+        self.power = nn.Parameter(torch.ones(n_heads))
+
+    def forward(self, x: Tensor, weight: Tensor, index: Tensor, n: int) -> Tensor:
+        """Return what each of n sets says, (n, n_out). x: (n_members, n_in). weight, index: (n_members,), index: of the set."""
+        score = torch.cat([network(x) for network in self.scores], dim=1)  # (n_members, n_heads)
+        share = softmax(score + self.power * weight.log()[:, None], index, num_nodes=n)
+        message = torch.stack([network(x) for network in self.messages], dim=1)  # (n_members, n_heads, n_out)
+        return sum_at(index, (share[..., None] * message).mean(dim=1), n)
+
+
+class Roost(nn.Module):
+    """Roost: maps a batch of graphs of formulas to one number per crystal.
+
+    element_vectors: (N_ELEMENTS, n_features), by atomic number.
+    avg_n_neighbors: unused, because attention is a mean.
+    """
+
+    members_in_turn = True  # see members.py
+
+    def __init__(self, config: RoostConfig, graph: GraphConfig, element_vectors: Tensor, avg_n_neighbors: float) -> None:
+        super().__init__()
+        n, sizes = config.n_channels, (config.n_heads, config.n_hidden)
+        self.element_vectors: Tensor
+        self.register_buffer("element_vectors", element_vectors)
+        self.embedding = unit_linear(element_vectors.shape[1], n - 1)  # the share in the formula is one more
+        self.layers = nn.ModuleList(WeightedAttention(2 * n, n, *sizes) for _ in range(config.n_layers))
+        self.pooling = WeightedAttention(n, n, *sizes)
+        self.head = hidden_layer(n, config.n_hidden, 1)
+
+    def forward(self, batch: GraphBatch) -> Tensor:
+        """Return one unitless prediction per crystal, (n_crystals,)."""
+        weight, source = batch.orbit_weight, batch.atom_orbit_index[batch.edge_src_index]
+        h = torch.cat([self.embedding(self.element_vectors[batch.orbit_z]), weight[:, None]], dim=1)  # (n_orbits, n_channels)
+        for layer in self.layers:
+            pairs = torch.cat([h[batch.edge_dst_index], h[source]], dim=1)  # (n_edges, 2 n_channels)
+            h = h + layer(pairs, weight[source], batch.edge_dst_index, batch.n_orbits)
+        pooled = self.pooling(h, weight, batch.orbit_batch, batch.n_crystals)
+        return cast(Tensor, self.head(pooled)).squeeze(-1)

@@ -51,6 +51,11 @@ def test_a_wide_search_varies_more_and_every_choice_is_one_that_the_config_accep
         ranges(load_config(EXPERIMENTS / "exp014"), wide=True)
 
 
+def test_of_a_formula_there_is_nothing_in_the_graph_to_vary() -> None:
+    found = ranges(load_config(EXPERIMENTS / "exp081"))
+    assert "learner.network.n_hidden" in found and not any(path.startswith("learner.graph") for path in found)
+
+
 def test_cgcnn_may_have_its_twelve_nearest_neighbours_within_8_angstrom_as_published() -> None:
     found = ranges(load_config(EXPERIMENTS / "exp013"))
     assert 12 in found["learner.graph.max_neighbors"] and 8.0 in found["learner.graph.r_max"]

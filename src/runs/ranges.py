@@ -19,6 +19,7 @@ from src.config import (
     GraphConfig,
     MegnetConfig,
     NequipConfig,
+    RoostConfig,
     SchnetConfig,
     TrainingConfig,
 )
@@ -39,6 +40,7 @@ RANGES: dict[type, dict[str, Range]] = {
         "n_channels": (32, 64, 96),
         "zero_head": (False, True),
     },
+    RoostConfig: {"n_layers": (2, 3, 4), "n_channels": (32, 64, 128), "n_hidden": (64, 128, 256)},
     GbdtConfig: {
         "learning_rate": (0.01, 0.1),
         "n_trees": (1000, 2000, 3000, 4000),
@@ -111,6 +113,8 @@ def with_knobs(config: Any, knobs: Mapping[str, Any]) -> Any:
 
 
 def _ranges_below(config: Any, all_declared: dict[type, dict[str, Range]], prefix: str = "") -> dict[str, Range]:
+    if isinstance(config, GraphConfig) and config.formula:
+        return {}  # no other setting of it matters
     declared = dict(all_declared.get(type(config), {}))
     if isinstance(config, TrainingConfig):
         declared = declared | BY_OPTIMIZER[config.optimizer] | declared  # those of a wide search stay

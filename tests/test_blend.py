@@ -14,7 +14,7 @@ from src.config import BlendConfig, ExperimentConfig, FoldConfig, GbdtConfig
 from src.data.load import TaskData
 from src.data.target import is_pure
 from src.data.task import read_task
-from src.learners import distributed
+from src.learners.gbdt import GbdtLearner
 from src.paths import DEFAULT_TASK
 from src.results.blend import fit_blend, fixed_blend, shared_folds, stack_oof, stack_test_folds
 from src.results.comparison import seconds_text
@@ -202,7 +202,7 @@ def test_an_ensemble_of_ensembles_is_an_experiment_too(run, task_folder: Path) -
 def test_an_ensemble_says_that_a_gpu_trained_a_member(run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its CPU seconds are then no price."""
     assert run(ENSEMBLE, "exp903")["gpus"] == []
-    monkeypatch.setattr(distributed, "gpu_name", lambda device: "a GPU")
+    monkeypatch.setattr(GbdtLearner, "gpu", "a GPU")
     trained = run(replace(GBDT, seed=1), "exp905")
     ensemble = run(replace(ENSEMBLE, learner=BlendConfig(("901", "905"), "mean")), "exp906")
     assert trained["gpus"] == ensemble["gpus"] == ["a GPU"]

@@ -345,6 +345,9 @@ def test_the_tables_of_a_search_are_published_beside_the_experiment(task_folder:
     write_atomic(outputs / "small/tune/exp001/trials.csv", b"trial,state,loss\n0,complete,0.1\n")
     folder = results.publish("001", read_task(task_folder), outputs)
     assert (folder / "trials.csv").read_text() == "trial,state,loss\n0,complete,0.1\n" and (folder / "oof.csv.gz").is_file()
+    write_atomic(outputs / "small/tune/exp001/trials.csv", b"trial,state,loss\n0,complete,0.2\n")
+    results.publish("001", read_task(task_folder), outputs)
+    assert "0.1" in (folder / "trials.csv").read_text()  # what is published stays
 
 
 def test_the_same_run_trained_again_leaves_published_results_as_they_are(

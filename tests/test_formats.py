@@ -294,7 +294,11 @@ def test_what_needs_structures_refuses_formulas_before_it_writes(tmp_path: Path,
     with pytest.raises(SystemExit) as stopped:
         train(EXPERIMENTS / name, ["--data", str(folder), "--outputs", str(tmp_path / "outputs")])
     message = str(stopped.value.code)
-    assert message.startswith(f"{name}: it needs structures ({reason}") and "Formulas suffice for exp001" in message
+    assert (
+        message.startswith(f"{name}: it needs structures ({reason}")
+        and "Formulas suffice for exp001" in message
+        and "exp081" in message
+    )
     assert not (tmp_path / "outputs").exists()
 
 

@@ -97,6 +97,14 @@ def test_it_learns_formulas_by_heart_and_is_saved_and_loaded(members: int, tmp_p
     assert learner.features(inputs).shape == (len(FORMULAS), members * network.n_channels)
 
 
+@pytest.mark.parametrize("knob", [{"r_max": 4.0}, {"radius_exponent": 0.5}, {"max_neighbors": 3}])
+def test_settings_of_structures_are_refused_beside_a_formula(knob: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="no other setting of the graph matters"):
+        GraphConfig(formula=True, **knob)
+    with pytest.raises(ValueError, match="a formula has no lengths"):
+        GnnConfig(training=TrainingConfig(n_epochs=1, strain=0.01), graph=GraphConfig(formula=True), network=CONFIG)
+
+
 @pytest.mark.parametrize(("network", "formula"), [(CONFIG, False), (NequipConfig(), True)])
 def test_roost_reads_formulas_and_others_structures(network: RoostConfig | NequipConfig, formula: bool) -> None:
     with pytest.raises(ValueError, match="must be true for Roost, and false for all other networks"):

@@ -1,5 +1,6 @@
 """Folds, targets, element vectors and graphs."""
 
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -114,5 +115,7 @@ class GraphConfig:
     formula: bool = False
 
     def __post_init__(self) -> None:
+        if self.formula and replace(self, formula=False) != GraphConfig():
+            raise ValueError("formula=True: no other setting of the graph matters; leave them out")
         if self.r_angle > self.r_max:
             raise ValueError(f"r_angle={self.r_angle}: must be at most r_max={self.r_max} Angstrom")

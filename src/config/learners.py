@@ -105,6 +105,8 @@ class GnnConfig:
                 "training.strain: requires atom_features='none' and no global_features but 'columns': the features "
                 "of a strained crystal are not computed"
             )
+        if self.training.strain and self.graph.formula:
+            raise ValueError("training.strain: requires graph.formula=False; a formula has no lengths")
         if isinstance(self.network, RoostConfig) != self.graph.formula:
             raise ValueError(f"graph.formula={self.graph.formula}: must be true for Roost, and false for all other networks")
         if self.members > 1:

@@ -1,4 +1,4 @@
-"""The graph of a formula: its elements, each beside every other; no places, so no lengths and no angles."""
+"""The graph of a formula: its elements, each beside every other; no positions, so no lengths and no angles."""
 
 import numpy as np
 

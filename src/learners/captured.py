@@ -19,8 +19,8 @@ AddGradient = Callable[[GraphBatch, Tensor], Tensor]  # padded batch, targets of
 
 
 @contextmanager
-def nothing_freed() -> Iterator[None]:
-    """Keep Python's garbage collector away: a graph or tensor that it frees meanwhile would make a capture fail."""
+def no_garbage_collection() -> Iterator[None]:
+    """Disable Python's garbage collector: a graph or tensor that it frees meanwhile would invalidate a capture."""
     gc.collect()
     was_on = gc.isenabled()
     gc.disable()
@@ -45,7 +45,7 @@ class GradientGraph:
             for _ in range(N_WARM_UP):
                 add_gradient(self.batch, self.target)
         self.graph = torch.cuda.CUDAGraph()
-        with nothing_freed(), torch.cuda.graph(self.graph, pool=pool, stream=stream):
+        with no_garbage_collection(), torch.cuda.graph(self.graph, pool=pool, stream=stream):
             self.loss = add_gradient(self.batch, self.target)
         gradient.copy_(before)
 

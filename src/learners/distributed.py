@@ -67,15 +67,6 @@ def device_of(device: str, k: int) -> str:
     return f"cuda:{k % n_devices}" if n_devices > 1 else device
 
 
-def gpu_name(device: str) -> str | None:
-    """Return what kind of GPU a device is, "NVIDIA H100 80GB HBM3" for instance; None for a CPU."""
-    if not device.startswith("cuda"):
-        return None
-    import torch
-
-    return torch.cuda.get_device_name(device)
-
-
 def count_gpus(device: str) -> int | None:
     """Return the number of GPUs of this machine that a device means: all for `cuda`, one for `cuda:1`; None for the CPU."""
     if device == "cpu":

@@ -155,6 +155,10 @@ class GnnLearner(Learner[GnnConfig]):
         n = self.config.members
         return [FOLDER] if n == 1 else [f"{FOLDER}/member_{i}" for i in range(n)]
 
+    @property
+    def gpu(self) -> str | None:
+        return torch.cuda.get_device_name(self.device) if self.device.startswith("cuda") else None
+
     def limit_threads(self) -> None:
         if self.device == "cpu":
             torch.set_num_threads(1)

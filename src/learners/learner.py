@@ -163,6 +163,11 @@ class Learner(ABC, Generic[C]):
         """Names of the further columns that a fitted learner needs to predict."""
         return self.encoder.names if self.encoder else ColumnNames((), ())
 
+    @property
+    def gpu(self) -> str | None:
+        """What kind of GPU trains this learner, "NVIDIA H100 80GB HBM3" for instance; None if it trains on a CPU."""
+        return None
+
     def limit_threads(self) -> None:
         """Keep this process to one core: folds run side by side, and one thread gives the same numbers everywhere."""
 

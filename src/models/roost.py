@@ -23,7 +23,7 @@ def hidden_layer(n_in: int, n_hidden: int, n_out: int) -> nn.Sequential:
 
 
 class WeightedAttention(nn.Module):
-    """Attention over the members of sets, which have weights (eqs. 3 to 5); the mean over several heads."""
+    """Attention over the elements of sets, which have weights (eqs. 3 to 5); the mean over several heads."""
 
     def __init__(self, n_in: int, n_out: int, n_heads: int, n_hidden: int) -> None:
         super().__init__()
@@ -32,10 +32,13 @@ class WeightedAttention(nn.Module):
         self.power = nn.Parameter(torch.ones(n_heads))
 
     def forward(self, x: Tensor, weight: Tensor, index: Tensor, n: int) -> Tensor:
-        """Return what each of n sets says, (n, n_out). x: (n_members, n_in). weight, index: (n_members,), index: of the set."""
-        score = torch.cat([network(x) for network in self.scores], dim=1)  # (n_members, n_heads)
+        """Return the attention-weighted mean over each of n sets, (n, n_out).
+
+        x: (n_elements, n_in). weight, index: (n_elements,), index: of the set.
+        """
+        score = torch.cat([network(x) for network in self.scores], dim=1)  # (n_elements, n_heads)
         share = softmax(score + self.power * weight.log()[:, None], index, num_nodes=n)
-        message = torch.stack([network(x) for network in self.messages], dim=1)  # (n_members, n_heads, n_out)
+        message = torch.stack([network(x) for network in self.messages], dim=1)  # (n_elements, n_heads, n_out)
         return sum_at(index, (share[..., None] * message).mean(dim=1), n)
 
 

@@ -4,21 +4,14 @@ import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 
-from src.report.figures import DARK, LIGHT, SIZE
-
-PANELS = {
-    "fanova": ("spread of all finished trials (fANOVA)", DARK),
-    "ped_anova": ("what sets the best apart (PED-ANOVA)", LIGHT),
-}
+from src.report.figures import DARK, SIZE
 
 
 def importance(table: pd.DataFrame) -> plt.Figure:
-    """Draw the importance of each knob by both measures. table: knob, fanova, ped_anova."""
-    figure, axes = plt.subplots(1, 2, figsize=(SIZE[0], 0.22 * len(table) + 1.0), layout="constrained", sharey=True)
+    """Draw the importance of each knob. table: knob, importance."""
+    figure, axis = plt.subplots(figsize=(SIZE[0], 0.22 * len(table) + 0.8), layout="constrained")
     rows = np.arange(len(table))[::-1]  # the first at the top
-    for axis, (column, (title, color)) in zip(axes, PANELS.items(), strict=True):
-        axis.barh(rows, table[column], color=color)
-        axis.set(title=title, xlabel="share", xlim=(0, None))
-        axis.title.set_fontsize(9)
-    axes[0].set_yticks(rows, table["knob"].str.removeprefix("learner."), fontsize=8)
+    axis.barh(rows, table["importance"], color=DARK)
+    axis.set(xlabel="importance: how far the best finished trials differ from all (PED-ANOVA)", xlim=(0, None))
+    axis.set_yticks(rows, table["knob"].str.removeprefix("learner."), fontsize=8)
     return figure

@@ -96,7 +96,6 @@ def publish(number: str, task: Task, outputs: Path = OUTPUTS, models: bool = Fal
     if not is_default(task) and task.name == MODELS:
         raise ValueError(f"a task cannot be named {MODELS!r}, as the folder of published models is; rename {task.folder}")
     run, folder = task.runs(outputs) / name, published_folder(name, task)
-    publish_search(task.runs(outputs) / "tune" / name, folder)
     if is_finished_study(run):
         publish_study(run, folder)
         return folder
@@ -105,6 +104,7 @@ def publish(number: str, task: Task, outputs: Path = OUTPUTS, models: bool = Fal
         _publish(predictions, folder, {} if is_default(task) else _about(predictions, task, labels))
     if models:
         publish_models(RunDir(run), RunDir(folder / MODELS), len(predictions.metrics["fold_maes"]))
+    publish_search(task.runs(outputs) / "tune" / name, folder)
     return folder
 
 

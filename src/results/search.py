@@ -8,7 +8,9 @@ TRIALS, KNOBS, PICTURE = "trials.csv", "knobs.csv", "knobs.png"  # every trial; 
 
 
 def publish_search(search: Path, folder: Path) -> None:
-    """Copy the tables and the picture of a search, as far as there are any, to `folder`."""
+    """Copy the tables and the picture of a search to `folder`, as far as there are any; what is published stays as it is."""
+    if (folder / TRIALS).is_file():
+        return
     for name in (TRIALS, KNOBS, PICTURE):
         if (search / name).is_file():
             write_atomic(folder / name, (search / name).read_bytes())

@@ -73,5 +73,5 @@ def _costs(members: list[Predictions], k: int) -> dict:
         "cpu_seconds": sum(m["cpu_seconds"] / len(m["fold_maes"]) for m in metrics),
         "wall_seconds": sum(m["fold_wall_seconds"][k] for m in metrics),
         "resumed": any(k in m.get("resumed_folds", []) for m in metrics),
-        "gpu": next((gpu for m in metrics for gpu in m.get("gpus", [])), None),
+        "gpus": sorted({gpu for m in metrics for gpu in m.get("gpus", [])}),
     }

@@ -101,7 +101,7 @@ def collect(config: ExperimentConfig, run: RunDir, data: TaskData, n_jobs: int) 
         "n_parameters": per_fold[0]["n_parameters"],
         "cpu_seconds": sum(m["cpu_seconds"] for m in per_fold),
         "resumed_folds": [k for k, m in enumerate(per_fold) if m["resumed"]],
-        "gpus": sorted({m["gpu"] for m in per_fold if m.get("gpu")}),
+        "gpus": sorted({gpu for m in per_fold for gpu in m.get("gpus", [])}),
         "fold_wall_seconds": [m["wall_seconds"] for m in per_fold],
         "data": _key(config, data),
         "versions": [dict(pairs) for pairs in sorted({tuple(m["versions"].items()) for m in per_fold})],

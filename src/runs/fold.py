@@ -72,8 +72,7 @@ def run_fold(job: FoldJob, k: int) -> str | None:
     valid = np.flatnonzero(job.fold_of_crystal == k)
     normalizer = TargetNormalizer.fit(counts[train], e_form[train], job.config.target, base[train])
     residual = normalizer.normalize(counts, e_form, base)
-    device = distributed.device_of(job.device, k)
-    learner = make_learner(job.config.trained, job.config.seed + k, device, job.word2vec)
+    learner = make_learner(job.config.trained, job.config.seed + k, distributed.device_of(job.device, k), job.word2vec)
     learner.limit_threads()
     try:
         learner.fit(inputs[train], residual[train], folder, Watched(inputs[valid], residual[valid]))
@@ -90,7 +89,7 @@ def run_fold(job: FoldJob, k: int) -> str | None:
         "wall_seconds": time.perf_counter() - wall,
         "cpu_seconds": distributed.total_of(time.process_time() - cpu),
         "resumed": resumed,  # the seconds are then those since the interruption
-        "gpu": distributed.gpu_name(device),
+        "gpus": [learner.gpu] if learner.gpu else [],
         "versions": versions(),
     }
     if distributed.is_main():

@@ -1,4 +1,4 @@
-"""How much each knob of a search matters, by Optuna's two measures."""
+"""How much each knob of a search matters."""
 
 from typing import TYPE_CHECKING
 
@@ -13,17 +13,15 @@ MIN_FINISHED = 10  # trials; of fewer, importances are noise
 
 
 def importances(study: "Study") -> pd.DataFrame | None:
-    """Return the importance of each knob among the finished trials, the largest first; None if those are fewer than MIN_FINISHED.
+    """Return the importance of each knob, the largest first; None if fewer than MIN_FINISHED trials ended, or all alike.
 
-    The columns: knob, its path; fanova, the share of the variance of the loss that it explains in a random forest over all
-    settings (Hutter et al., ICML 2014); ped_anova, by how much its distribution among the best trials differs from that among
-    all (Watanabe et al., IJCAI 2023, doi:10.24963/ijcai.2023/488). Each sums to 1.
+    The columns: knob, its path; importance, the sum of which is 1. It is Optuna's default, PED-ANOVA (Watanabe et al., IJCAI
+    2023, doi:10.24963/ijcai.2023/488): by how much the values of a knob among the best finished trials differ from those of all.
     """
-    if sum(map(is_finished, study.trials)) < MIN_FINISHED:
+    losses = {trial.value for trial in study.trials if is_finished(trial)}
+    if sum(map(is_finished, study.trials)) < MIN_FINISHED or len(losses) == 1:
         return None
-    from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator, get_param_importances
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
-    measures = {"fanova": FanovaImportanceEvaluator(seed=0), "ped_anova": PedAnovaImportanceEvaluator()}
-    found = {name: get_param_importances(study, evaluator=evaluator) for name, evaluator in measures.items()}
-    table = pd.DataFrame(found).rename_axis("knob").reset_index()
-    return table.sort_values("fanova", ascending=False, ignore_index=True)
+    found = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
+    return pd.DataFrame({"knob": list(found), "importance": list(found.values())})

@@ -17,8 +17,8 @@ def check_structures(config: Config, task: Task) -> None:
     others = [folder.name for folder in experiment_folders() if not structure_needs(load_config(folder))]
     raise ValueError(
         f"it needs structures ({'; '.join(needs)}), and {task.folder / 'task.toml'} says structure_format = 'formula'. "
-        f"Formulas suffice for {', '.join(others)}, and for LightGBM or support vectors on the groups {', '.join(GROUPS)} in an "
-        "experiment of your own"
+        f"Formulas suffice for {', '.join(others)}, and for LightGBM or support vectors on the groups {', '.join(GROUPS)}, and "
+        "Roost, in an experiment of your own"
     )
 
 

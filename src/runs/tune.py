@@ -67,8 +67,8 @@ def search(number: str, task: Task, outputs: Path, trials: Trials, budget: Budge
     tune(config, data, study, folder, trials, budget, device)
     if not any(is_finished(trial) for trial in study.trials):
         raise ValueError(f"tuning: none of {len(study.trials)} trials of {name} was finished; a larger budget is needed")
-    write_tables(study, folder)
     write_atomic(folder / "proposal.py", proposal(config, name, study, data.task, trials).encode())
+    write_tables(study, folder)
     n_finished = sum(map(is_finished, study.trials))
     return (
         f"{len(study.trials)} trials, {n_finished} to the end, {seconds_used(study):.0f} CPU s of training\n"
@@ -80,6 +80,8 @@ def search(number: str, task: Task, outputs: Path, trials: Trials, budget: Budge
 def write_tables(study: "Study", folder: Path) -> None:
     """Write all trials and, if enough have ended, the importance of each knob as a table and as a picture."""
     write_csv(folder / TRIALS, trials_table(study))
+    for name in (KNOBS, PICTURE):
+        (folder / name).unlink(missing_ok=True)  # it may be of another study of the experiment
     if (table := importances(study)) is not None:
         from src.report import figures, knobs  # here, so that nothing else waits for matplotlib
 

@@ -16,6 +16,7 @@ from src.config import (
     NequipConfig,
     NetworkConfig,
     Precision,
+    RoostConfig,
     SchnetConfig,
 )
 from src.graphs.batch import GraphBatch
@@ -35,6 +36,7 @@ NETWORKS = {
     "cgcnn": CgcnnConfig(n_channels=16, n_hidden=16),
     "schnet": SchnetConfig(n_channels=16, n_layers=2),
     "megnet": MegnetConfig(n_channels=8, n_hidden=16, n_layers=2),
+    "roost": RoostConfig(n_channels=16, n_layers=2, n_hidden=16),
     "alignn": AlignnConfig(n_channels=16, n_alignn_layers=1, n_gcn_layers=1),
 }
 MEMBERS = {name: network for name, network in NETWORKS.items() if not isinstance(network, MegnetConfig)}  # it allows one only

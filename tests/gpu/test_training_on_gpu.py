@@ -118,7 +118,7 @@ def collector_waits() -> Iterator[None]:
     gc.set_threshold(*thresholds)
 
 
-def test_a_collector_at_work_does_not_end_a_capture(detailed: GraphInputs, device: str, collector_waits: None) -> None:
+def test_a_collector_at_work_does_not_invalidate_a_capture(detailed: GraphInputs, device: str, collector_waits: None) -> None:
     """Freeing the graphs of a training that was given up is forbidden during a capture."""
     if device == "cpu":
         pytest.skip("there is no capture on a CPU")

@@ -30,7 +30,7 @@ soak: .venv/installed  ## kill runs at random points and feed them the corpus of
 	$(PY) -m pytest -q tests/test_soak.py tests/test_faults.py tests/hostile
 	cat outputs/soak.md
 
-mutants: .venv/installed  ## put seeded faults into a copy of src, one by one: the tests must find each; ONLY=blend (part of a path) or ONLY=17, JOBS=2
+mutants: .venv/extra  ## put seeded faults into a copy of src, one by one: the tests must find each; ONLY=blend (part of a path) or ONLY=17, JOBS=2
 	$(PY) tests/mutants/run.py $(if $(ONLY),--only $(ONLY)) $(if $(JOBS),--jobs $(JOBS))
 
 faithful: .venv/bench .venv/peers  ## load the weights of an official NequIP, ALIGNN, MEGNet and CGCNN into ours and compare outputs
@@ -82,7 +82,7 @@ audit: .venv/lock  ## ask PyPI for known vulnerabilities of what requirements/al
 	.venv/lock/bin/pip-audit --strict --disable-pip --require-hashes --requirement requirements/all.lock
 
 # the extras that three targets need, each on top of requirements.txt
-.venv/bench .venv/peers .venv/slow: .venv/%: .venv/installed pyproject.toml
+.venv/bench .venv/extra .venv/peers .venv/slow: .venv/%: .venv/installed pyproject.toml
 	$(PY) -m pip install --quiet -e ".[$*]"
 	touch $@
 

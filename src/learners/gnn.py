@@ -19,6 +19,7 @@ from src.features.elements import element_vectors
 from src.features.potentials import cached_potential
 from src.graphs.batch import GraphBatch, batch_from_store
 from src.graphs.dataset import cached_graphs
+from src.learners.allocator import keep_freed_memory
 from src.learners.evaluation import predict, predict_each, read_by_head
 from src.learners.learner import (
     MEMBER_SEEDS,
@@ -165,6 +166,7 @@ class GnnLearner(Learner[GnnConfig]):
 
     def fit(self, inputs: GraphInputs, target: Values, folder: Path, watched: Watched | None = None) -> None:
         """Train all epochs, after the pre-training if there is one; a checkpoint is written after each."""
+        keep_freed_memory()
         seed_everything(self.seed)
         vectors = torch.tensor(element_vectors(self.config.elements, self.word2vec), dtype=torch.float32)
         self.avg_n_neighbors = inputs.avg_n_neighbors

@@ -49,8 +49,6 @@ class Roost(nn.Module):
     avg_n_neighbors: unused, because attention is a mean.
     """
 
-    members_in_turn = True  # see members.py
-
     def __init__(self, config: RoostConfig, graph: GraphConfig, element_vectors: Tensor, avg_n_neighbors: float) -> None:
         super().__init__()
         n, sizes = config.n_channels, (config.n_heads, config.n_hidden)

@@ -7,6 +7,6 @@ from src.config import BlendConfig, ExperimentConfig, FoldConfig
 
 CONFIG = ExperimentConfig(
     folds=FoldConfig(scheme="stratified", n_folds=10, n_bins=6, seed=0),
-    learner=BlendConfig(members=("067", "076"), method="weights", pure_elements="median"),
+    learner=BlendConfig(members=("067", "079"), method="weights", pure_elements="median"),
     seed=0,
 )

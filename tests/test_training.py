@@ -39,8 +39,9 @@ from src.learners.gnn import GnnLearner, GraphInputs
 from src.learners.learner import Watched
 from src.learners.make import make_learner
 from src.learners.pretraining import pretrain
+from src.learners.schedule import make_schedule
 from src.learners.svr import SvrLearner
-from src.learners.training import Training, energy_loss, make_optimizer, make_schedule, seed_everything
+from src.learners.training import Training, energy_loss, make_optimizer, seed_everything
 from src.models.derivatives import energy_and_derivatives
 from src.models.network import make_network
 from src.storage.names import HISTORY
@@ -379,18 +380,6 @@ def test_a_loss_that_is_no_number_stops_with_the_rows_and_a_hint(inputs: GraphIn
     target[2] = np.nan
     with pytest.raises(FloatingPointError, match=r"loss is nan in epoch 1, in the batch of .*row 2.*smaller lr"):
         GnnLearner(config(), 0).fit(inputs, target, tmp_path)
-
-
-def test_the_schedule_warms_up_to_the_peak_and_anneals_to_zero() -> None:
-    c = TrainingConfig(n_epochs=1, lr=1e-2, warmup_fraction=0.1)
-    optimizer = make_optimizer(torch.nn.Linear(1, 1), c)
-    schedule, rates = make_schedule(optimizer, c, 100), []
-    for _ in range(100):
-        rates.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        schedule.step()
-    assert np.argmax(rates) in (9, 10, 11) and max(rates) == pytest.approx(1e-2, rel=1e-6)
-    assert rates[0] < 2e-3 and rates[-1] < 1e-5 and (np.diff(rates[12:]) < 0).all()
 
 
 @pytest.mark.parametrize("optimizer", ["lion", "adamw"])

@@ -21,6 +21,10 @@ class TrainingConfig:
     lr: peak learning rate, reached after warm-up and annealed to zero along a cosine.
     warmup_fraction: of all steps.
     ema_decay: per step, of the averaged weights, which are the ones that predict.
+    n_snapshots: cosines, one after the other and of the same number of epochs; the averaged weights at the end of each predict
+        together, as members do (Huang et al., arXiv:1704.00109).
+    swa_fraction: of all steps, the last ones: at half the peak learning rate, to which the cosine descends before them. The mean
+        of the weights after each of them predicts (Izmailov et al., arXiv:1803.05407). 0: there are none.
     clip_norm: largest norm of the gradient.
     optimizer: `adamw`, or `lion` (Chen et al., arXiv:2302.06675), which needs a smaller lr and a larger weight_decay.
     loss: `l1`, or `huber` with its knee at a tenth of the target's standard deviation.
@@ -39,6 +43,8 @@ class TrainingConfig:
     weight_decay: NonNegativeFloat = 1e-2
     warmup_fraction: Fraction = 0.05
     ema_decay: Fraction = 0.99
+    n_snapshots: Steps = 1
+    swa_fraction: Fraction = 0.0
     clip_norm: PositiveFloat = 10.0
     loss: Literal["l1", "huber"] = "l1"
     optimizer: Literal["adamw", "lion"] = "adamw"
@@ -46,6 +52,12 @@ class TrainingConfig:
     compile: bool = False
     strain: Annotated[float, Field(ge=0, le=0.1)] = 0.0
     max_edges: Steps | None = None
+
+    def __post_init__(self) -> None:
+        if self.n_epochs % self.n_snapshots:
+            raise ValueError(f"n_snapshots={self.n_snapshots}: must divide n_epochs={self.n_epochs}")
+        if self.n_snapshots > 1 and self.swa_fraction:
+            raise ValueError(f"n_snapshots={self.n_snapshots}: must be 1 with swa_fraction={self.swa_fraction}")
 
 
 @config_class
@@ -72,8 +84,8 @@ class GnnConfig:
         (2nd place); `columns`: the task's further columns, imputed and encoded on the training fold as well.
     atom_features: `chgnet`: this potential's features of atoms join the element vectors of NequIP (open track).
     members: networks that are trained in one pass, on the same batches, from initial weights of their own: member i has those of
-        seed 1000 i + that of the fold; pre-trained one after another. The fold's prediction is the mean of theirs; their
-        standard deviation is kept as `spread`.
+        seed 1000 i + that of the fold; pre-trained one after another. The fold's prediction is the mean of theirs, or of all
+        their snapshots; the standard deviation is kept as `spread`.
     """
 
     training: TrainingConfig
@@ -109,18 +121,18 @@ class GnnConfig:
             raise ValueError("training.strain: requires graph.formula=False; a formula has no lengths")
         if isinstance(self.network, RoostConfig) != self.graph.formula:
             raise ValueError(f"graph.formula={self.graph.formula}: must be true for Roost, and false for all other networks")
-        if self.members > 1:
-            self._check_members()
+        self._check_members()
         if not isinstance(self.network, NequipConfig):
             for name, without in {"global_features": (), "atom_features": "none"}.items():
                 if getattr(self, name) != without:
                     raise ValueError(f"{name}={getattr(self, name)!r}: must be {without!r}; only NequIP takes such features")
 
     def _check_members(self) -> None:
-        """Raise ValueError if several networks cannot be trained in one pass."""
-        if isinstance(self.network, MegnetConfig):
-            raise ValueError(f"members={self.members}: must be 1 for MEGNet; torch has no LSTM of several")
-        if self.training.compile:
+        """Raise ValueError if several networks cannot be trained, or evaluated, in one pass."""
+        for name, n in {"members": self.members, "training.n_snapshots": self.training.n_snapshots}.items():
+            if n > 1 and isinstance(self.network, MegnetConfig):
+                raise ValueError(f"{name}={n}: must be 1 for MEGNet; torch has no LSTM of several")
+        if self.members > 1 and self.training.compile:
             raise ValueError(f"members={self.members}: requires training.compile=False")
 
 

@@ -173,7 +173,7 @@ class GnnLearner(Learner[GnnConfig]):
         self.encoder = inputs.fit_encoder()
         inputs, watched = inputs.encoded(self.encoder), self._encoded(watched)
         c = self.config
-        model = self._make_model(vectors, inputs.statistics).to(self.device)
+        model = self._make_model(vectors, inputs.statistics, c.members).to(self.device)
 
         def watch(averaged: torch.nn.Module) -> float:
             if watched is None:
@@ -194,11 +194,11 @@ class GnnLearner(Learner[GnnConfig]):
             model = together(networks)
         training = Training(model, c.training, self.seed, len(inputs), n_edges=inputs.n_edges)
         training.run(make_batch, targets, folder, watch)
-        self.model = training.averaged
+        self.model = training.trained
 
-    def _make_model(self, vectors: Tensor, statistics: InputStatistics) -> torch.nn.Module:
-        """Return the untrained networks of all members as one model."""
-        c, seeds = self.config, [self.seed + MEMBER_SEEDS * i for i in range(self.config.members)]
+    def _make_model(self, vectors: Tensor, statistics: InputStatistics, n: int) -> torch.nn.Module:
+        """Return n untrained networks as one model, each from the seed of a member."""
+        c, seeds = self.config, [self.seed + MEMBER_SEEDS * i for i in range(n)]
         return make_members(lambda: make_network(c.network, c.graph, vectors, self.avg_n_neighbors, statistics), seeds)
 
     def predict(self, inputs: GraphInputs) -> Values:
@@ -251,7 +251,7 @@ class GnnLearner(Learner[GnnConfig]):
                 weights |= load_file(folder.parent / SHARED)
             vectors, names = weights["element_vectors"], (f"{name}.statistics" for name in InputStatistics._fields)
             statistics = InputStatistics(*(weights.get(name) for name in names))
-            model = learner._make_model(vectors, statistics)
+            model = learner._make_model(vectors, statistics, config.members * config.training.n_snapshots)
             holder(model).load_state_dict(weights)
         learner.model = model.to(device)
         return learner

@@ -36,7 +36,8 @@ def pretrain(
         of_virials = virial.square().sum(dim=(1, 2)).mean()
         return of_energies(energy, wanted) + config.force_weight * of_forces + config.virial_weight * of_virials
 
-    stage = Training(model, replace(training, n_epochs=config.n_epochs, strain=0.0), seed, len(target), loss, n_edges)
+    plain = replace(training, n_epochs=config.n_epochs, strain=0.0, n_snapshots=1, swa_fraction=0.0)
+    stage = Training(model, plain, seed, len(target), loss, n_edges)
     folder.mkdir(parents=True, exist_ok=True)
     stage.run(make_batch, target, folder, watch)
     model.load_state_dict(stage.averaged.state_dict())

@@ -14,7 +14,6 @@ import torch
 from lion_pytorch import Lion
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from src.config import TrainingConfig
@@ -25,6 +24,8 @@ from src.learners.evaluation import MakeBatch
 from src.learners.flat import FlatParameters
 from src.learners.learner import DivergedError
 from src.learners.precision import autocast, products
+from src.learners.schedule import make_schedule, n_swa_steps
+from src.models.members import separate, together
 from src.models.network import compile_network
 from src.storage.files import to_bytes, write_atomic
 from src.storage.names import CHECKPOINT, HISTORY
@@ -42,14 +43,6 @@ def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Opti
     if config.optimizer == "lion":
         return Lion(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
     return torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
-
-
-def make_schedule(optimizer: torch.optim.Optimizer, config: TrainingConfig, n_steps: int) -> LRScheduler:
-    """Return the learning-rate schedule, in steps: linear warm-up, then a cosine to zero."""
-    n_warmup = max(1, round(config.warmup_fraction * n_steps))
-    warmup = LinearLR(optimizer, start_factor=1 / (n_warmup + 1), total_iters=n_warmup)
-    cosine = CosineAnnealingLR(optimizer, T_max=max(1, n_steps - n_warmup))
-    return SequentialLR(optimizer, [warmup, cosine], milestones=[n_warmup])
 
 
 def energy_loss(config: TrainingConfig) -> Callable[[Tensor, Tensor], Tensor]:
@@ -84,8 +77,11 @@ class Training:
         if config.compile:  # after the copy, which predicts uncompiled
             compile_network(model)
         self.optimizer = make_optimizer(self.parameters, config)
-        self.schedule = make_schedule(self.optimizer, config, config.n_epochs * self.n_batches)
+        n_steps = config.n_epochs * self.n_batches
+        self.schedule = make_schedule(self.optimizer, config, n_steps)
+        self.swa_start = n_steps - n_swa_steps(config, n_steps)
         self.history: list[list[float]] = []
+        self.snapshots: list[nn.Module] = []  # averaged networks at the end of each cosine
         of_energies = energy_loss(config)
         self.loss = loss or (lambda network, batch, target: of_energies(network(batch), target))
         self.captured: CapturedGradient | None = None
@@ -109,10 +105,17 @@ class Training:
             lr = float(self.schedule.get_last_lr()[0])
             loss = self.train_epoch(epoch, make_batch, target)
             self.history.append([epoch + 1, lr, loss, watch(self.averaged)])
+            if (epoch + 1) % (self.config.n_epochs // self.config.n_snapshots) == 0:
+                self.snapshots.append(copy.deepcopy(self.averaged))
             if distributed.is_main():
                 write_atomic(checkpoint, to_bytes(lambda file: torch.save(self.state(), file)))
                 self.write_history(folder)
         self.captured = None  # it refers to this training, whose memory would stay
+
+    @property
+    def trained(self) -> nn.Module:
+        """The networks that predict: those of all snapshots, as one model."""
+        return together([network for snapshot in self.snapshots for network in separate(snapshot)])
 
     def epoch_order(self, epoch: int) -> Iterator[NDArray[np.integer]]:
         """Return the batches of an epoch as numbers of training rows; they depend on seed and epoch only."""
@@ -150,10 +153,12 @@ class Training:
         return lambda rows: make_batch(rows).strained(torch.from_numpy(1 + strain[rows]))
 
     def _update_average(self) -> None:
-        """Move the averaged weights towards the current ones; after the first step they are these."""
+        """Move the averaged weights towards the current ones; after the first step they are these, and so before SWA's mean."""
         average, values = self.average.values.detach(), self.parameters.values.detach()
         if self.schedule.last_epoch == 1:
             average.copy_(values)
+        elif (n_swa := self.schedule.last_epoch - self.swa_start) > 0:
+            average.lerp_(values, 1 / n_swa)
         else:
             self.move_average([average], [values], 0)
 
@@ -205,6 +210,7 @@ class Training:
         return {
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
+            "snapshots": [snapshot.state_dict() for snapshot in self.snapshots],
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "history": self.history,
@@ -223,6 +229,9 @@ class Training:
         """Restore what `state` returned."""
         for name in ("model", "average", "optimizer", "schedule"):
             getattr(self, name).load_state_dict(state[name])
+        self.snapshots = [copy.deepcopy(self.averaged) for _ in state["snapshots"]]
+        for snapshot, weights in zip(self.snapshots, state["snapshots"], strict=True):
+            snapshot.load_state_dict(weights)
         self.history = state["history"]
         torch.set_rng_state(state["random"])
 

@@ -1,4 +1,7 @@
-"""Imports go one way: config, storage -> data -> features, graphs -> models -> learners -> runs; data -> results -> report."""
+"""Imports go one way.
+
+config, storage -> data -> features, graphs -> models -> learners -> predict -> runs; data -> results -> report.
+"""
 
 import ast
 import subprocess
@@ -24,7 +27,7 @@ ALLOWED = {
     "results": {"config", "storage", "paths", "data", "features"},
     "report": {"config", "storage", "paths", "data", "results"},
     "predict": {"command", "config", "storage", "paths", "data", "features", "learners", "results"},
-    "runs": {"command", "config", "storage", "paths", "data", "features", "learners", "results", "report"},
+    "runs": {"command", "config", "storage", "paths", "data", "features", "learners", "results", "report", "predict"},
 }
 SRC = ROOT / "src"
 PYTHON = [path for path in sorted(ROOT.rglob("*.py")) if not {".venv", "outputs"} & set(path.relative_to(ROOT).parts)]

@@ -4,7 +4,7 @@ A default means "as before": it never changes once an experiment relies on it.
 """
 
 from src.config.data import ElementConfig, FoldConfig, GraphConfig, TargetConfig
-from src.config.experiment import ExperimentConfig, StudyConfig
+from src.config.experiment import DistillationConfig, ExperimentConfig, StudyConfig
 from src.config.learners import (
     BlendConfig,
     BlendMethod,

@@ -11,6 +11,26 @@ from src.config.schema import Seed, config_class
 
 
 @config_class
+class DistillationConfig:
+    """Crystals without labels that join the training rows of every fold, with the energies that a teacher predicts for them.
+
+    teacher: a trained experiment on the same folds, `067` for instance, or a variant of a study, `084/five members`. Its fold
+        model k teaches fold k, so that no teacher has seen a row that its fold scores.
+    test_crystals: those of the task's test table.
+    n_substituted: of each training crystal, so many copies in which one element is replaced by a chemical neighbour, see
+        src/data/substitution.py; copies of the rows that a fold scores are left out there.
+    """
+
+    teacher: Annotated[str, Field(pattern=r"^\d{3}(/.+)?$")]
+    test_crystals: bool = False
+    n_substituted: Annotated[int, Field(ge=0, le=100)] = 0
+
+    def __post_init__(self) -> None:
+        if not self.test_crystals and not self.n_substituted:
+            raise ValueError("n_substituted=0: must be at least 1 without test_crystals; there is nothing to learn")
+
+
+@config_class
 class ExperimentConfig:
     """One experiment. seed: fold k trains with seed + k."""
 
@@ -18,6 +38,11 @@ class ExperimentConfig:
     folds: FoldConfig = FoldConfig()
     target: TargetConfig = TargetConfig()
     seed: Seed = 0
+    distillation: DistillationConfig | None = None
+
+    def __post_init__(self) -> None:
+        if self.distillation and isinstance(self.learner, BlendConfig):
+            raise ValueError("distillation: must be None for an ensemble of finished experiments, which trains nothing")
 
     @property
     def trained(self) -> LearnerConfig:

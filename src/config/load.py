@@ -47,15 +47,24 @@ def track(config: ExperimentConfig) -> Literal["closed", "open"]:
 
 
 def track_of(number: str) -> Literal["closed", "open"]:
-    """Return the track of an experiment in exp/: `open` if the experiment, or any member of an ensemble, is open."""
+    """Return the track of an experiment in exp/: `open` if it, its teacher, or any member of an ensemble is open."""
     config = load_config(EXPERIMENTS / experiment_name(number))
     if isinstance(config, StudyConfig):
-        parts = [track(experiment) for _, experiment in config.variants]
+        parts = [_track_with_teacher(experiment, number) for _, experiment in config.variants]
     elif isinstance(config.learner, BlendConfig):
         parts = [track_of(member) for member in config.learner.members]
     else:
-        parts = [track(config)]
+        parts = [_track_with_teacher(config, number)]
     return "open" if "open" in parts else "closed"
+
+
+def _track_with_teacher(config: ExperimentConfig, number: str) -> Literal["closed", "open"]:
+    """Return the track of an experiment that may learn from another one. number: its own; a study's variant may teach another."""
+    if config.distillation:
+        teacher = experiment_name(config.distillation.teacher[:3])
+        if teacher != experiment_name(number) and track_of(teacher) == "open":
+            return "open"
+    return track(config)
 
 
 def is_ensemble(number: str) -> bool:

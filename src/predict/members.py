@@ -18,6 +18,7 @@ from src.features.potentials import base_energies
 from src.learners.learner import Learner
 from src.learners.make import load_learner
 from src.paths import MAT2VEC
+from src.results.folder import RunDir
 from src.results.intervals import member_spread
 from src.results.predictions import Predictions, find_predictions
 from src.results.pure_elements import PURE, put_energies
@@ -83,28 +84,32 @@ class Members:
 
 def load_members(found: Predictions, task: Task, outputs: Path, device: str) -> Members:
     """Return the fold models of a finished experiment."""
-    run, n_folds = found.models, len(found.metrics["fold_maes"])
+    return load_folds_of(found.models, found.name, range(len(found.metrics["fold_maes"])), task, outputs, device)
+
+
+def load_folds_of(run: RunDir, name: str, folds: Sequence[int], task: Task, outputs: Path, device: str) -> Members:
+    """Return the models of some folds of an experiment. run: the folder with these folds."""
     if not run.config_path.is_file():
-        raise FileNotFoundError(f"{found.name}: its models are not published; train them: python exp/{found.name}/train.py")
+        raise FileNotFoundError(f"{name}: its models are not published; train them: python exp/{name}/train.py")
     stored = run.claimed()
     config: ExperimentConfig = stored["config"]
     if isinstance(config.learner, BlendConfig):
-        numbers = config.learner.members
-        parts = [load_members(find_predictions(number, task, outputs), task, outputs, device) for number in numbers]
+        found = [find_predictions(number, task, outputs) for number in config.learner.members]
+        parts = [load_folds_of(one.models, one.name, folds, task, outputs, device) for one in found]
         pure = [PURE] if config.learner.pure_elements == "median" else []
         kinds = dict.fromkeys([*(part.name for part in parts), *pure], (int, float))
-        named = [read_json(run.weights(k), kinds, remedy(run.weights(k))) for k in range(n_folds)]
+        named = [read_json(run.weights(k), kinds, remedy(run.weights(k))) for k in folds]
         weights = np.array([[fold[part.name] for part in parts] for fold in named])
         pure_energy = np.array([fold[PURE] for fold in named]) if pure else None
-        return Members(found.name, config.target, parts=parts, weights=weights, pure_energy=pure_energy)
-    word2vec = _word2vec(found.name, stored["word2vec"])
+        return Members(name, config.target, parts=parts, weights=weights, pure_energy=pure_energy)
+    word2vec = _word2vec(name, stored["word2vec"])
     learners, normalizers = [], []
-    for k in range(n_folds):
+    for k in folds:
         learners.append(load_learner(run.fold(k), device, word2vec))
         path = run.fold(k) / "normalizer.json"
         normalizers.append(TargetNormalizer.from_json(read_json(path, NORMALIZER, remedy(path))))
     learners[0].limit_threads()  # as in training; several wait for each other on a busy machine
-    return Members(found.name, config.target, learners, normalizers)
+    return Members(name, config.target, learners, normalizers)
 
 
 def _word2vec(name: str, key: str) -> Path | None:

@@ -19,6 +19,7 @@ from src.learners.learner import DivergedError, Inputs, Learner, Watched
 from src.learners.make import make_learner
 from src.results.folder import OOF_COLUMNS, RunDir
 from src.results.metrics import scores
+from src.runs.distillation import Unlabelled
 from src.storage.files import write_json
 
 MEMBERS = "member_maes"  # in the metrics of folds and runs: the MAE of each member of an ensemble of networks
@@ -32,7 +33,7 @@ LIBRARIES = (
 class Rows:
     """A table and what is computed from it once for all folds.
 
-    base: (n_rows,), eV/atom, energies of the target's base. inputs: of the learner.
+    base: (n_rows,), eV/atom, energies of the target's base. inputs: of the learner. Crystals without labels may follow in both.
     """
 
     table: CrystalTable
@@ -44,7 +45,7 @@ class Rows:
 class FoldJob:
     """Everything that a fold needs, in a form that travels to another process; large arrays travel as paths.
 
-    fold_of_crystal: (n_train,). test: None if the task has no test table.
+    fold_of_crystal: (n_train,). test: None if the task has no test table. unlabelled: what follows the rows of `train`.
     """
 
     config: ExperimentConfig
@@ -54,6 +55,7 @@ class FoldJob:
     test: Rows | None
     device: str
     word2vec: Path | None
+    unlabelled: Unlabelled | None = None
 
 
 def run_fold(job: FoldJob, k: int) -> str | None:
@@ -66,18 +68,21 @@ def run_fold(job: FoldJob, k: int) -> str | None:
     folder = job.run.fold(k)
     folder.mkdir(parents=True, exist_ok=True)
     resumed = bool(job.run.checkpoints(k))
-    table, inputs, base = job.train.table, job.train.inputs, job.train.base
+    table, inputs = job.train.table, job.train.inputs
     counts, e_form = table.crystals.element_counts, table.targets
+    base = job.train.base[: len(e_form)]
     train = training_rows(job.fold_of_crystal, k, counts, job.config.folds)
     valid = np.flatnonzero(job.fold_of_crystal == k)
     normalizer = TargetNormalizer.fit(counts[train], e_form[train], job.config.target, base[train])
     residual = normalizer.normalize(counts, e_form, base)
     learner = make_learner(job.config.trained, job.config.seed + k, distributed.device_of(job.device, k), job.word2vec)
     learner.limit_threads()
+    more = job.unlabelled
+    rows, target = more.joined(train, residual, k, normalizer, job.train.base) if more else (train, residual[train])
     try:
-        learner.fit(inputs[train], residual[train], folder, Watched(inputs[valid], residual[valid]))
+        learner.fit(inputs[rows], target, folder, Watched(inputs[valid], residual[valid]))
     except DivergedError as error:
-        return error.describe(table.ids[train][error.rows].tolist())
+        return error.describe([table.ids[row] if row < len(e_form) else f"no. {row} (unlabelled)" for row in rows[error.rows]])
     predicted, each = _predict(job.train, valid, learner, normalizer)
     test = None if job.test is None else _predict(job.test, np.arange(len(job.test.table.ids)), learner, normalizer)[0]
     metrics = {
@@ -85,6 +90,7 @@ def run_fold(job: FoldJob, k: int) -> str | None:
         **({MEMBERS: np.abs(each - e_form[valid]).mean(axis=1).tolist()} if len(each) > 1 else {}),
         "n_train": len(train),
         "n_valid": len(valid),
+        **({"n_unlabelled": len(rows) - len(train)} if more else {}),
         "n_parameters": learner.n_parameters,
         "wall_seconds": time.perf_counter() - wall,
         "cpu_seconds": distributed.total_of(time.process_time() - cpu),

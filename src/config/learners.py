@@ -68,11 +68,15 @@ class PretrainingConfig:
 
     force_weight: times the mean over crystals of the mean over atoms of |F|^2, (target units per Angstrom)^2.
     virial_weight: times the mean over crystals of |W|^2 per atom, squared target units.
+    displacement, strain: standard deviations, Angstrom and unitless, of random displacements of atoms and strains of cells that
+        the symmetry allows; above zero, forces and virials are to drive the crystal back, see src/learners/pretraining.py.
     """
 
     n_epochs: Steps
     force_weight: NonNegativeFloat
     virial_weight: NonNegativeFloat = 0.0
+    displacement: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    strain: Annotated[float, Field(ge=0, le=0.1)] = 0.0
 
 
 @config_class

@@ -52,6 +52,33 @@ class GraphBatch(GraphFields[Tensor]):
         of_length[self.edge_length_index] = of_edge  # edges of one length are in one crystal
         return replace(self, edge_vec=self.edge_vec * of_edge[:, None], length=self.length * of_length)
 
+    def distorted(self, displacement: Tensor, strain: Tensor) -> "GraphBatch":
+        """Return the batch with atoms displaced and cells strained, as the symmetry allows (`symmetric`); edges stay the same.
+
+        displacement: (n_orbits, 3), Angstrom, of the representatives. strain: (n_crystals, 3, 3), symmetric.
+        """
+        of_atom = torch.einsum("aij,aj->ai", self.rotations, displacement[self.atom_orbit_index])
+        vec = self.edge_vec + of_atom[self.edge_src_index] - displacement[self.edge_dst_index]
+        vec = vec + torch.einsum("eij,ej->ei", strain[self.orbit_batch[self.edge_dst_index]], vec)
+        return replace(self, edge_vec=vec, length=vec.norm(dim=-1), edge_length_index=torch.arange(len(vec), device=vec.device))
+
+    def symmetric(self, displacement: Tensor, strain: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the parts of displacements and strains that the symmetry allows and that do not move a crystal as a whole.
+
+        displacement: (n_orbits, 3). strain: (n_crystals, 3, 3).
+        """
+        own = torch.einsum("oij,oj->oi", self.rotations[self.representative_atom()], displacement)
+        of_atom = torch.einsum("aij,aj->ai", self.rotations, own[self.atom_orbit_index])
+        crystal = self.orbit_batch[self.atom_orbit_index]
+        mean = sum_at(crystal, of_atom, self.n_crystals) / self.n_atoms[:, None]
+        allowed = torch.einsum("cij,cj->ci", self.point_group_mean.view(-1, 9, 9), strain.flatten(1)).view(-1, 3, 3)
+        return own - mean[self.orbit_batch], allowed
+
+    @property
+    def rotations(self) -> Tensor:
+        """The mean rotation that takes the representative of an orbit to each atom, (n_atoms, 3, 3); requires l_max of 1."""
+        return self.atom_rotation[:, :9].view(-1, 3, 3)
+
     def representative_atom(self) -> Tensor:
         """Return the first atom of each orbit, whose features are those of the orbit, (n_orbits,)."""
         atoms = torch.arange(len(self.atom_orbit_index), device=self.atom_orbit_index.device)

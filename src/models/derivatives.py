@@ -37,7 +37,7 @@ def energy_and_derivatives(network: nn.Module, batch: GraphBatch) -> Derivatives
     energy = network(batch)
     (h,) = torch.autograd.grad(energy.sum(), batch.edge_vec, create_graph=True)  # of energies per atom: h / n_atoms
     with torch.autocast(h.device.type, enabled=False):
-        rotation = batch.atom_rotation[:, :9].view(-1, 3, 3)
+        rotation = batch.rotations
         zero = h.new_zeros(batch.n_orbits, 3)
         into = torch.einsum("oij,oj->oi", rotation[batch.representative_atom()], zero.index_add(0, batch.edge_dst_index, h))
         back = torch.einsum("eji,ej->ei", rotation[batch.edge_src_index], h)

@@ -1,7 +1,7 @@
 """Which settings of a wide search with radii hold on other crystals? Two folds of another seed (77).
 
-`python exp/tune.py 066 --wide --splits 2 --epochs 20`, 60 trials. The three best have 0.0630 to 0.0633 eV/atom there, the settings
-of exp066 0.0642; learning rates and weight decays are rounded.
+`python exp/tune.py 066 --wide --splits 2 --epochs 20`, 60 trials. The three best have 0.0630 to 0.0633 eV/atom there, the
+settings of exp066 0.0642; learning rates and weight decays are rounded.
 Parent: exp066. Changed: target.pure_elements; graph.l_max, network.n_layers, n_channels, n_bessel and head_hidden, lr and
 weight_decay of the training.
 """

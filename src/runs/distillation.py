@@ -5,26 +5,31 @@ Hinton et al., arXiv:1503.02531, for a regression: what several networks agree o
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from src.config import DistillationConfig, ExperimentConfig
+from src.config import DistillationConfig, ExperimentConfig, to_dict
+from src.data import substitution
 from src.data.load import TaskData
-from src.data.substitution import substituted
 from src.data.table import Crystals
 from src.data.target import TargetNormalizer
 from src.features.columns import COLUMNS
 from src.paths import OUTPUTS, experiment_name
-from src.predict.members import Members, load_folds_of
+from src.predict.members import load_folds_of
 from src.results.folder import RunDir
 from src.results.models import MODELS
 from src.results.predictions import published_folder
+from src.storage.cache import cache_key, cached
+from src.storage.files import to_bytes, write_atomic
 
 Values = NDArray[np.float64]
 OF_TEST = -1  # as the parent of a crystal of the test table
+LEARNER, NORMALIZER = "learner.json", "normalizer.json"  # of a trained fold
+CODE = (__file__, substitution.__file__)
+LIBRARIES = ("ase", "pymatgen-core")
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +59,7 @@ class Unlabelled:
 
 def unlabelled_crystals(config: DistillationConfig, data: TaskData) -> tuple[Crystals, NDArray[np.int64]]:
     """Return the crystals that a teacher labels, and the parent of each (n,)."""
-    copies, parent = substituted(data.train.crystals, config.n_substituted)
+    copies, parent = substitution.substituted(data.train.crystals, config.n_substituted)
     of_test = [data.test.crystals[i] for i in range(len(data.test.ids))] if config.test_crystals else []
     return Crystals.from_list(copies + of_test), np.concatenate([parent, np.full(len(of_test), OF_TEST)])
 
@@ -71,27 +76,45 @@ def teach(
     if COLUMNS in config.learner.feature_groups:
         raise ValueError(f"distillation: requires no group of features {COLUMNS!r}; a new crystal has no further columns")
     crystals, parent = unlabelled_crystals(distillation, data)
-    teacher = _teacher(distillation.teacher, config, data, folds, device)
-    with tempfile.TemporaryDirectory() as cache:
-        energies, _ = teacher.predict(crystals, Path(cache), n_jobs)
+    run = _teacher(distillation.teacher, config, data, folds)
+    with tempfile.TemporaryDirectory() as graphs:
+        energies = {k: _taught(run, k, distillation, crystals, data, Path(graphs), device, n_jobs) for k in folds}
     every = [table[i] for table in (data.train.crystals, crystals) for i in range(len(table))]
-    by_fold = dict(zip(folds, energies.T, strict=True))
-    return Crystals.from_list(every), Unlabelled(crystals.element_counts, parent, by_fold)
+    return Crystals.from_list(every), Unlabelled(crystals.element_counts, parent, energies)
 
 
-def _teacher(name: str, config: ExperimentConfig, data: TaskData, folds: Sequence[int], device: str) -> Members:
-    """Return the fold models of the teacher."""
+def _taught(
+    run: RunDir, k: int, config: DistillationConfig, crystals: Crystals, data: TaskData, graphs: Path, device: str, n_jobs: int
+) -> Values:
+    """Return what the teacher of fold k says of the crystals, (n,), eV/atom, from the cache if they are there.
+
+    A teacher is known by the settings of its learner, among them the SHA-256 of its weights, and by its normaliser.
+    graphs: folder of the teacher's inputs, which all folds share.
+    """
+    teacher = [(run.fold(k) / file).read_text() for file in (LEARNER, NORMALIZER)]
+    what = [to_dict(replace(config, teacher="000")), teacher, data.train_key, data.test_key]
+    path = data.cache / f"taught-{cache_key(run.path.name, what, CODE, LIBRARIES)}.npy"
+
+    def compute() -> None:
+        models = load_folds_of(run, config.teacher, [k], data.task, data.outputs, device)
+        found, _ = models.predict(crystals, graphs, n_jobs)
+        write_atomic(path, to_bytes(lambda file: np.save(file, found[:, 0])))
+
+    return cached(path, lambda file: np.load(file, allow_pickle=False), compute)
+
+
+def _teacher(name: str, config: ExperimentConfig, data: TaskData, folds: Sequence[int]) -> RunDir:
+    """Return the folder of the teacher's fold models."""
     number, _, variant = name.partition("/")
     experiment = experiment_name(number)
     places = [data.task.runs(outputs) / experiment / variant for outputs in (data.outputs, OUTPUTS)]
     places += [] if variant else [published_folder(experiment, data.task) / MODELS]
-    run = next((RunDir(place) for place in places if all((place / f"fold_{k}" / "learner.json").is_file() for k in folds)), None)
+    run = next((RunDir(place) for place in places if all((RunDir(place).fold(k) / LEARNER).is_file() for k in folds)), None)
     if run is None:
         raise FileNotFoundError(
             f"distillation.teacher={name!r}: its models of the folds {', '.join(map(str, folds))} are not in {places[0]}; "
             f"train it first: python exp/{experiment}/train.py"
         )
-    stored = run.claimed()
-    if data.given_folds is None and stored["config"].folds != config.folds:
+    if data.given_folds is None and run.claimed()["config"].folds != config.folds:
         raise ValueError(f"distillation.teacher={name!r}: it was trained on other folds, so it has seen rows that are scored")
-    return load_folds_of(run, experiment, folds, data.task, data.outputs, device)
+    return run

@@ -1,50 +1,12 @@
-"""Are five students better than their five teachers?
+"""What does a third network with five members bring to the blend of NequIP and ALIGNN? Weights fitted out of fold
 
-The teacher is exp089, which is to be trained first.
-Parent: exp089. Changed: distillation.
+Parent: exp082. Changed: learner.members.
 """
 
-from src.config import (
-    DistillationConfig,
-    ElementConfig,
-    ExperimentConfig,
-    FoldConfig,
-    GnnConfig,
-    GraphConfig,
-    NequipConfig,
-    TargetConfig,
-    TrainingConfig,
-)
+from src.config import BlendConfig, ExperimentConfig, FoldConfig
 
 CONFIG = ExperimentConfig(
     folds=FoldConfig(scheme="stratified", n_folds=10, n_bins=6, seed=0),
-    target=TargetConfig(kind="residual", pure_elements="median"),
-    learner=GnnConfig(
-        elements=ElementConfig(tables=("mat2vec", "skipatom", "magpie")),
-        graph=GraphConfig(r_max=5.0, l_max=1, symmetry=True, symprec=1e-3, radius_exponent=0.5),
-        network=NequipConfig(
-            n_channels=128,
-            n_layers=4,
-            n_bessel=8,
-            radial_hidden=(128, 128),
-            polynomial_cutoff_p=6.0,
-            radial_knots=128,
-            n_element_attributes=0,
-            head_hidden=(32,),
-        ),
-        training=TrainingConfig(
-            n_epochs=40,
-            batch_size=32,
-            lr=2.6e-4,
-            weight_decay=0.32,
-            warmup_fraction=0.05,
-            ema_decay=0.98,
-            clip_norm=10.0,
-            loss="huber",
-            optimizer="lion",
-        ),
-        members=5,
-    ),
+    learner=BlendConfig(members=("067", "079", "089"), method="weights", pure_elements="median"),
     seed=0,
-    distillation=DistillationConfig(teacher="089", n_substituted=1),
 )

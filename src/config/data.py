@@ -46,7 +46,8 @@ class TargetConfig:
         the same of SevenNet. With kind `residual` only.
     reference: `elements_and_u`: vanadium, chromium, manganese, iron, cobalt, nickel, molybdenum and tungsten have a second shift
         where oxygen or fluorine is present: there the energies of the Materials Project, and so SevenNet's, contain a Hubbard U.
-        Requires a base.
+        `elements_u_and_oxides`: and the base gets what the Materials Project adds to the energies of peroxides and superoxides,
+        see src/features/oxides.py. Both require a base.
     transform: `log` or `log1p`, log(1 + target): what `kind` then applies to; predictions are transformed back. Requires base
         `none`.
     pure_elements: `at_zero`: the formation energy of an element is zero by definition, but for the polymorph, whatever its
@@ -63,7 +64,7 @@ class TargetConfig:
     base: Literal["none", "chgnet", "chgnet_mean", "7net-l3i5", "7net-0", "7net_mean"] = "none"
     transform: Literal["none", "log", "log1p"] = "none"
     pure_elements: Literal["as_compounds", "at_zero", "not_below_zero", "median"] = "as_compounds"
-    reference: Literal["elements", "elements_and_u"] = "elements"
+    reference: Literal["elements", "elements_and_u", "elements_u_and_oxides"] = "elements"
     unseen_elements: Literal["mean", "predicted"] = "mean"
 
     def __post_init__(self) -> None:
@@ -73,8 +74,8 @@ class TargetConfig:
             raise ValueError("pure_elements='not_below_zero': requires transform='none'")
         if self.unseen_elements == "predicted" and (self.kind, self.reference) != ("residual", "elements"):
             raise ValueError("unseen_elements='predicted': requires kind='residual' and reference='elements'")
-        if self.reference == "elements_and_u" and self.base == "none":
-            raise ValueError("reference='elements_and_u': requires a base; without one there is no Hubbard U to refer to")
+        if self.reference != "elements" and self.base == "none":
+            raise ValueError(f"reference={self.reference!r}: requires a base; without one there is no Hubbard U to refer to")
         if self.base != "none" and self.kind != "residual":
             raise ValueError(f"base={self.base!r}: requires kind='residual', not {self.kind!r}")
         if self.base != "none" and self.transform != "none":

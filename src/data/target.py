@@ -71,7 +71,7 @@ class TargetNormalizer:
         shift = np.full(N_ELEMENTS, left.mean())
         rows = ~without._has_no_shift(element_counts)
         if config.kind == "residual" and rows.any():
-            fit_shifts = _shifts_with_u if config.reference == "elements_and_u" else _shifts
+            fit_shifts = _shifts if config.reference == "elements" else _shifts_with_u
             shift = fit_shifts(element_counts[rows], left[rows], config.base != "none")
             if config.unseen_elements == "predicted":
                 shift = predicted_shifts(shift, element_counts[rows])

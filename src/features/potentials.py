@@ -13,6 +13,7 @@ from src.config import TargetConfig
 from src.data.crystal import Crystal
 from src.data.table import Crystals
 from src.features import chgnet, sevennet
+from src.features.oxides import oxide_corrections
 from src.storage import ragged
 from src.storage.cache import cache_key, in_chunks
 from src.storage.ragged import RaggedStore
@@ -61,10 +62,14 @@ def cached_potential(crystals: Crystals, crystals_key: str, folder: Path, n_jobs
 def base_energies(
     config: TargetConfig, crystals: Crystals, crystals_key: str, folder: Path, n_jobs: int = 1
 ) -> NDArray[np.float64]:
-    """Return (n_crystals,), eV/atom: the mean of the energies that the target's base names, zeros if it names none."""
+    """Return (n_crystals,), eV/atom: the mean of the energies that the target's base names, zeros if it names none.
+
+    With reference `elements_u_and_oxides` those of peroxides and superoxides are corrected.
+    """
     names = BASES[config.base]
     energies = [cached_potential(crystals, crystals_key, folder, n_jobs, name).arrays["energy"] for name in names]
-    return np.mean(energies, axis=0, dtype=np.float64) if names else np.zeros(len(crystals))
+    found: NDArray[np.float64] = np.mean(energies, axis=0, dtype=np.float64) if names else np.zeros(len(crystals))
+    return found + oxide_corrections(crystals) if config.reference == "elements_u_and_oxides" else found
 
 
 def compute_potential(crystals: Crystals, n_jobs: int = 1, name: str = "chgnet") -> RaggedStore:

@@ -1,8 +1,8 @@
 """Which settings suit ALIGNN with lengths relative to covalent radii?
 
-A study on two folds of another seed than that of the experiments, inside the training rows. Trained on a GPU.
-Parent: exp076. Changed: a setting or two at a time; "as exp066" is Magpie and skipatom beside mat2vec, the Huber loss, an average
-over fewer steps and a larger weight decay.
+A study on two folds of another seed than that of the experiments, inside the training rows.
+Parent: exp076. Changed: "as exp066" is Magpie and skipatom beside mat2vec, the Huber loss, an average over fewer steps and a
+larger weight decay.
 """
 
 from dataclasses import replace
@@ -50,13 +50,7 @@ AS_066 = replace(
     elements=ElementConfig(tables=("mat2vec", "skipatom", "magpie")),
     training=replace(ALIGNN.training, lr=4e-4, weight_decay=0.3, ema_decay=0.98, loss="huber"),
 )
-LEARNERS = {
-    "as exp076": ALIGNN,
-    "as exp066": AS_066,
-    "three layers on angles": replace(AS_066, network=replace(AS_066.network, n_alignn_layers=3, n_gcn_layers=1)),
-    "angles to 4.5": replace(AS_066, graph=replace(AS_066.graph, r_angle=4.5)),
-    "AdamW": replace(AS_066, training=replace(AS_066.training, optimizer="adamw", lr=1.5e-3, weight_decay=1e-3)),
-}
+LEARNERS = {"as exp076": ALIGNN, "as exp066": AS_066}
 
 
 def alignn(learner: GnnConfig) -> ExperimentConfig:

@@ -10,6 +10,7 @@ import pytest
 from ase.data import covalent_radii
 from conftest import CRYSTALS, load, small_table, small_task, write_task
 from numpy.typing import NDArray
+from pymatgen.core import Lattice, Structure
 
 from src.config import (
     BlendConfig,
@@ -25,6 +26,7 @@ from src.config import (
     TrainingConfig,
 )
 from src.config import load as configs
+from src.data.crystal import Crystal
 from src.data.load import TaskData, load_folds
 from src.data.substitution import N_NEIGHBORS, chemical_neighbors, replaced, substituted
 from src.data.table import Crystals
@@ -84,6 +86,18 @@ def test_a_copy_has_one_element_replaced_and_lengths_in_proportion_to_the_radii(
     again, _ = substituted(crystals, 3)
     assert all(np.array_equal(a.atomic_numbers, b.atomic_numbers) for a, b in zip(copies, again, strict=True))
     assert len({(i, *copy.atomic_numbers) for i, copy in zip(parent, copies, strict=True)}) > len(several)
+
+
+def test_no_copy_gets_a_noble_gas() -> None:
+    """Caesium fluoride and xenon: xenon is a neighbour of both, and stays alone."""
+    cell = Lattice.cubic(4)
+    salts = [Structure(cell, [a, b], [[0, 0, 0], [0.5, 0.5, 0.5]]) for a in ("Cs", "Rb") for b in ("F", "Cl")]
+    xenon = Structure(cell, ["Xe", "F", "F"], [[0, 0, 0], [0, 0, 0.5], [0.5, 0.5, 0.5]])
+    crystals = Crystals.from_list([Crystal.from_structure(one) for one in [*salts, xenon]])
+    assert 54 in chemical_neighbors([9, 17, 37, 54, 55])[55]
+    copies, parent = substituted(crystals, 20)
+    assert not any(54 in copy.atomic_numbers for copy, i in zip(copies, parent, strict=True) if i < len(salts))
+    assert len(salts) * 10 < (parent < len(salts)).sum() < len(salts) * 20
 
 
 def test_a_larger_element_makes_the_cell_larger() -> None:

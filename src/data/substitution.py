@@ -2,7 +2,8 @@
 
 Neighbours are the elements that are nearest on Pettifor's scale of chemical similarity (Pettifor, Solid State Commun. 51, 31
 (1984), doi:10.1016/0038-1098(84)90765-8), among those that occur in the table. All lengths are multiplied by the ratio of the
-summed covalent radii, so that bonds keep their lengths relative to them; the positions stay.
+summed covalent radii, so that bonds keep their lengths relative to them; the positions stay. A noble gas takes no other element's
+place: a crystal such as Xe3As instead of Cs3As is too far from all others, and trainings diverged on it.
 """
 
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from pymatgen.core import Element
 
 from src.data.crystal import Crystal
 from src.data.table import Crystals
+from src.data.target import NOBLE_GASES
 
 N_NEIGHBORS = 4  # of an element, the nearest on the scale
 
@@ -21,18 +23,21 @@ N_NEIGHBORS = 4  # of an element, the nearest on the scale
 def substituted(crystals: Crystals, n_copies: int, seed: int = 0) -> tuple[list[Crystal], NDArray[np.int64]]:
     """Return copies of the crystals of several elements in which one is replaced, and the row of the crystal behind each.
 
-    Element and neighbour are random; the copies of a row depend on its number and the seed, and on the elements of the table.
+    n_copies: of each crystal at most; one that would get a noble gas is left out. Element and neighbour are random; the copies of
+    a row depend on its number and the seed, and on the elements of the table.
     """
     counts = crystals.element_counts
     neighbors = chemical_neighbors(np.flatnonzero(counts.any(axis=0)).tolist())
-    rows = np.repeat(np.flatnonzero((counts > 0).sum(axis=1) > 1), n_copies)
-    copies = []
-    for i, row in enumerate(rows.tolist()):
-        rng = np.random.default_rng([seed, row, i % n_copies])
-        old = rng.choice(np.flatnonzero(counts[row]))
-        others = [z for z in neighbors[int(old)] if not counts[row, z]] or neighbors[int(old)]
-        copies.append(replaced(crystals[row], int(old), int(rng.choice(others))))
-    return copies, rows
+    copies, rows = [], []
+    for row in np.flatnonzero((counts > 0).sum(axis=1) > 1).tolist():
+        for i in range(n_copies):
+            rng = np.random.default_rng([seed, row, i])
+            old = int(rng.choice(np.flatnonzero(counts[row])))
+            new = int(rng.choice([z for z in neighbors[old] if not counts[row, z]] or neighbors[old]))
+            if new not in NOBLE_GASES:
+                copies.append(replaced(crystals[row], old, new))
+                rows.append(row)
+    return copies, np.array(rows, dtype=np.int64)
 
 
 def chemical_neighbors(numbers: Sequence[int]) -> dict[int, list[int]]:

@@ -92,4 +92,4 @@ def test_a_knob_is_set_by_its_path_and_no_other_one_changes() -> None:
 
 def test_an_experiment_with_a_teacher_is_not_searched() -> None:
     with pytest.raises(ValueError, match="tuning: requires distillation=None"):
-        ranges(load_config(EXPERIMENTS / "exp090"))
+        ranges(load_config(EXPERIMENTS / "exp093"))

@@ -1,7 +1,8 @@
-"""How good is a small student: two layers of 96 channels at l_max 2, taught by the five wide members of exp089?
+"""How much of what five members know does one small network learn, from copies of crystals with a replaced element?
 
-Its settings are the best of `python exp/tune.py 066 --wide --splits 2 --epochs 20`, see exp087.
-Parent: exp090. Changed: graph.l_max, network.n_layers, n_channels and head_hidden; lr and weight_decay of the training.
+The five members of exp089 are the teacher and are to be trained first. On two folds of another seed copies help more than the
+test table's crystals, and three of each no more than one, see exp085.
+Parent: exp094. Changed: distillation.
 """
 
 from src.config import (

@@ -1,8 +1,6 @@
-"""How much of what five members know does one network learn from copies with a replaced element?
+"""What do five members bring, each a student of the same teacher?
 
-The five members of exp089 are the teacher and are to be trained first. On two folds of another seed copies help more than the
-test table's crystals, and three of each no more than one, see exp085.
-Parent: exp088. Changed: distillation, target.pure_elements.
+Parent: exp093. Changed: learner.members.
 """
 
 from src.config import (
@@ -22,28 +20,29 @@ CONFIG = ExperimentConfig(
     target=TargetConfig(kind="residual", pure_elements="median"),
     learner=GnnConfig(
         elements=ElementConfig(tables=("mat2vec", "skipatom", "magpie")),
-        graph=GraphConfig(r_max=5.0, l_max=1, symmetry=True, symprec=1e-3, radius_exponent=0.5),
+        graph=GraphConfig(r_max=5.0, l_max=2, symmetry=True, symprec=1e-3, radius_exponent=0.5),
         network=NequipConfig(
-            n_channels=128,
-            n_layers=4,
+            n_channels=96,
+            n_layers=2,
             n_bessel=8,
             radial_hidden=(128, 128),
             polynomial_cutoff_p=6.0,
             radial_knots=128,
             n_element_attributes=0,
-            head_hidden=(32,),
+            head_hidden=(64,),
         ),
         training=TrainingConfig(
             n_epochs=40,
             batch_size=32,
-            lr=2.6e-4,
-            weight_decay=0.32,
+            lr=3.4e-4,
+            weight_decay=1.1,
             warmup_fraction=0.05,
             ema_decay=0.98,
             clip_norm=10.0,
             loss="huber",
             optimizer="lion",
         ),
+        members=5,
     ),
     seed=0,
     distillation=DistillationConfig(teacher="089", n_substituted=1),

@@ -1,4 +1,4 @@
-"""Trains exp090; --help shows what can be asked of it."""
+"""Trains exp094; --help shows what can be asked of it."""
 
 import sys
 from pathlib import Path

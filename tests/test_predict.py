@@ -402,12 +402,12 @@ def test_models_that_are_not_there_are_asked_for(task: Path, tmp_path: Path, pub
         results.publish("001", read_task(task), task.parent / "outputs", models=True)
 
 
-def test_the_published_models_of_exp066_give_its_published_predictions(tmp_path: Path) -> None:
+def test_the_published_models_of_exp093_give_its_published_predictions(tmp_path: Path) -> None:
     structures = read_structures([DEFAULT_TASK / "test.csv.gz"], read_task(DEFAULT_TASK))[:60]
-    table = Predictor.load("066", outputs=tmp_path).predict_found(structures)
-    expected = pd.read_csv(EXPERIMENTS / "exp066/results/test.csv.gz")[:60]
+    table = Predictor.load("093", outputs=tmp_path).predict_found(structures)
+    expected = pd.read_csv(EXPERIMENTS / "exp093/results/test.csv.gz")[:60]
     np.testing.assert_allclose(table["prediction"], expected["e_form_pred"], atol=1e-5)
-    folder = EXPERIMENTS / "exp066/results/models"
+    folder = EXPERIMENTS / "exp093/results/models"
     assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= 16_000_000
 
 

@@ -17,7 +17,7 @@ from src.models.radial import Knots, RadialBasis, RadialValues
 from src.paths import DEFAULT_TASK, EXPERIMENTS
 
 R_MAX = 5.0
-PUBLISHED = EXPERIMENTS / "exp066/results/models/fold_0"
+PUBLISHED = EXPERIMENTS / "exp093/results/models/fold_0"
 LENGTHS = torch.linspace(0, R_MAX, 1001, dtype=torch.float64)
 
 

@@ -1,6 +1,6 @@
 """What do the settings of exp066, three members and the median for pure elements bring ALIGNN with radii?
 
-The settings were chosen on two folds of another seed, see exp078.
+The settings were chosen on two folds of another seed, see the end of exp/README.md.
 Parent: exp076. Changed: elements.tables, training.lr, training.weight_decay, training.ema_decay, training.loss,
 learner.members, target.pure_elements.
 """

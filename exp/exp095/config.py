@@ -1,10 +1,9 @@
-"""What do five members bring, each a student of the same teacher?
+"""What do five members of the small network bring?
 
-Parent: exp093. Changed: learner.members.
+Parent: exp094. Changed: learner.members.
 """
 
 from src.config import (
-    DistillationConfig,
     ElementConfig,
     ExperimentConfig,
     FoldConfig,
@@ -45,5 +44,4 @@ CONFIG = ExperimentConfig(
         members=5,
     ),
     seed=0,
-    distillation=DistillationConfig(teacher="089", n_substituted=1),
 )

@@ -22,7 +22,7 @@ from src.storage.remedy import RESULTS, remedy
 
 VERDICTS = EXPERIMENTS / "verdicts.toml"
 START, END = "<!-- ledger: written by python exp/ledger.py -->", "<!-- /ledger -->"
-SHORT_ROWS, SHORT_COLUMNS = ["001", "081", "022", "010", "067", "082"], ["exp", "question", "OOF MAE", "test MAE", "CPU s"]
+SHORT_ROWS, SHORT_COLUMNS = ["001", "081", "022", "010", "095", "082"], ["exp", "question", "OOF MAE", "test MAE", "CPU s"]
 PUBLISHED_ONLY = Path("/nonexistent")  # as the outputs folder
 PARENT = f"ΔMAE to parent, OOF ({INTERVALS})"
 OTHERS = "Other tasks"

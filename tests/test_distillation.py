@@ -171,6 +171,12 @@ def test_a_teacher_that_is_not_trained_or_saw_other_folds_is_refused(data: TaskD
         train(STUDENT, "exp069", data)
 
 
+def test_a_task_without_crystals_to_learn_from_is_refused(data: TaskData) -> None:
+    nothing = replace(data, test=replace(data.test, ids=np.array([], dtype=np.str_)))
+    with pytest.raises(ValueError, match="distillation: small has no test crystals, and none of several elements"):
+        unlabelled_crystals(DistillationConfig(teacher="067", test_crystals=True), nothing)
+
+
 def test_what_cannot_be_distilled_is_refused() -> None:
     with pytest.raises(ValueError, match="n_substituted=0: must be at least 1 without test_crystals"):
         DistillationConfig(teacher="067")

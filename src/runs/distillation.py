@@ -58,9 +58,11 @@ class Unlabelled:
 
 
 def unlabelled_crystals(config: DistillationConfig, data: TaskData) -> tuple[Crystals, NDArray[np.int64]]:
-    """Return the crystals that a teacher labels, and the parent of each (n,)."""
+    """Return the crystals that a teacher labels, and the parent of each (n,). Raises ValueError if there are none."""
     copies, parent = substitution.substituted(data.train.crystals, config.n_substituted)
     of_test = [data.test.crystals[i] for i in range(len(data.test.ids))] if config.test_crystals else []
+    if not copies and not of_test:
+        raise ValueError(f"distillation: {data.task.label} has no test crystals, and none of several elements to make copies of")
     return Crystals.from_list(copies + of_test), np.concatenate([parent, np.full(len(of_test), OF_TEST)])
 
 

@@ -31,6 +31,7 @@ from src.data.load import TaskData, load_folds
 from src.data.substitution import N_NEIGHBORS, chemical_neighbors, replaced, substituted
 from src.data.table import Crystals
 from src.learners.gbdt import GbdtLearner
+from src.runs import distillation
 from src.runs.distillation import unlabelled_crystals
 from src.runs.experiment import run_experiment
 from src.runs.launch import Launcher
@@ -47,7 +48,7 @@ def train(config: ExperimentConfig, name: str, data: TaskData) -> dict | None:
     return run_experiment(config, name, data, None, Launcher(n_jobs=1), "cpu")
 
 
-def lessons(data: TaskData, monkeypatch: pytest.MonkeyPatch, student: ExperimentConfig = STUDENT) -> list[tuple[Any, NDArray]]:
+def lessons(data: TaskData, monkeypatch: pytest.MonkeyPatch, name: str = "exp068") -> list[tuple[Any, NDArray]]:
     """Train a student; return the inputs and targets that it learns from in each fold."""
     seen: list[tuple[Any, NDArray]] = []
     fit = GbdtLearner.fit
@@ -58,7 +59,7 @@ def lessons(data: TaskData, monkeypatch: pytest.MonkeyPatch, student: Experiment
 
     with monkeypatch.context() as patch:
         patch.setattr(GbdtLearner, "fit", recorded)
-        train(student, "exp068", data)
+        train(STUDENT, name, data)
     return seen
 
 
@@ -169,6 +170,32 @@ def test_a_teacher_that_is_not_trained_or_saw_other_folds_is_refused(data: TaskD
     train(replace(TEACHER, folds=replace(FOLDS, seed=5)), "exp067", data)
     with pytest.raises(ValueError, match=r"teacher='067': it was trained on other folds, so it has seen rows that are scored"):
         train(STUDENT, "exp069", data)
+
+
+def test_graphs_and_energies_are_kept_for_these_crystals_alone(data: TaskData, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other settings or another way to make copies give another key, another teacher of the same crystals does not."""
+    keys = {
+        distillation.crystals_key(config, data) for config in (BOTH, replace(BOTH, n_substituted=1), replace(BOTH, teacher="001"))
+    }
+    monkeypatch.setattr(distillation, "CODE", (*distillation.CODE, __file__))
+    assert len(keys) == 2 and distillation.crystals_key(BOTH, data) not in keys
+    assert any(Path(file).name == "substitution.py" for file in distillation.CODE)
+
+
+def test_the_inputs_are_those_of_the_crystals_that_are_taught_also_after_the_code_has_changed(
+    data: TaskData, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    train(TEACHER, "exp067", data)
+    made, changed = substituted, tmp_path / "substitution.py"
+    changed.write_text("# another way to make copies")
+    for name in ("exp068", "exp069"):
+        inputs, _ = lessons(data, monkeypatch, name=name)[0]
+        crystals, parent = unlabelled_crystals(BOTH, data)
+        kept = ~np.isin(parent, np.flatnonzero(load_folds(data, FOLDS) == 0))
+        own = GbdtLearner(TREES).prepare_inputs(crystals, name, tmp_path / "cache", 1).tables["fractions"][kept]
+        np.testing.assert_array_equal(inputs.tables["fractions"][-kept.sum() :], own)
+        monkeypatch.setattr(distillation, "CODE", (distillation.__file__, str(changed)))
+        monkeypatch.setattr(distillation.substitution, "substituted", lambda table, n: tuple(x[5:] for x in made(table, n)))
 
 
 def test_a_task_without_crystals_to_learn_from_is_refused(data: TaskData) -> None:

@@ -66,10 +66,15 @@ def unlabelled_crystals(config: DistillationConfig, data: TaskData) -> tuple[Cry
     return Crystals.from_list(copies + of_test), np.concatenate([parent, np.full(len(of_test), OF_TEST)])
 
 
+def crystals_key(config: DistillationConfig, data: TaskData) -> str:
+    """Return the hash of everything that shapes the crystals without labels; the teacher does not."""
+    return cache_key(data.train_key, [data.test_key, to_dict(replace(config, teacher="000"))], CODE, LIBRARIES)
+
+
 def teach(
     config: ExperimentConfig, data: TaskData, folds: Sequence[int], device: str, n_jobs: int
-) -> tuple[Crystals, Unlabelled]:
-    """Return the training crystals with those without labels behind them, and what the teachers of these folds say of the latter.
+) -> tuple[Crystals, str, Unlabelled]:
+    """Return the training crystals with those without labels behind them, their key, and what the teachers of these folds say.
 
     Raises FileNotFoundError if the teacher is not trained, ValueError if it was trained on other folds or other data.
     """
@@ -82,7 +87,7 @@ def teach(
     with tempfile.TemporaryDirectory() as graphs:
         energies = {k: _taught(run, k, distillation, crystals, data, Path(graphs), device, n_jobs) for k in folds}
     every = [table[i] for table in (data.train.crystals, crystals) for i in range(len(table))]
-    return Crystals.from_list(every), Unlabelled(crystals.element_counts, parent, energies)
+    return Crystals.from_list(every), crystals_key(distillation, data), Unlabelled(crystals.element_counts, parent, energies)
 
 
 def _taught(
@@ -94,8 +99,7 @@ def _taught(
     graphs: folder of the teacher's inputs, which all folds share.
     """
     teacher = [(run.fold(k) / file).read_text() for file in (LEARNER, NORMALIZER)]
-    what = [to_dict(replace(config, teacher="000")), teacher, data.train_key, data.test_key]
-    path = data.cache / f"taught-{cache_key(run.path.name, what, CODE, LIBRARIES)}.npy"
+    path = data.cache / f"taught-{cache_key(crystals_key(config, data), teacher, (), ())}.npy"
 
     def compute() -> None:
         models = load_folds_of(run, config.teacher, [k], data.task, data.outputs, device)

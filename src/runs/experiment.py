@@ -1,6 +1,5 @@
 """Folds x learner -> out-of-fold predictions, test predictions, metrics."""
 
-import hashlib
 import logging
 from pathlib import Path
 
@@ -77,8 +76,7 @@ def _training_rows(
     """Return the training table with its inputs, behind which come those of crystals without labels if there are any."""
     crystals, key, unlabelled = data.train.crystals, data.train_key, None
     if config.distillation:
-        crystals, unlabelled = teach(config, data, folds, device, n_jobs)
-        key = hashlib.sha256(f"{key}-{data.test_key}-{config.distillation}".encode()).hexdigest()[:16]
+        crystals, key, unlabelled = teach(config, data, folds, device, n_jobs)
     return _prepare(config, learner, data.train, crystals, key, data.cache, n_jobs), unlabelled
 
 

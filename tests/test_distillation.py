@@ -18,9 +18,11 @@ from src.config import (
     ExperimentConfig,
     FoldConfig,
     GbdtConfig,
+    GbdtEnsembleConfig,
     GnnConfig,
     GraphConfig,
     NequipConfig,
+    PretrainingConfig,
     StudyConfig,
     TargetConfig,
     TrainingConfig,
@@ -36,6 +38,7 @@ from src.runs.distillation import unlabelled_crystals
 from src.runs.experiment import run_experiment
 from src.runs.launch import Launcher
 from src.runs.study import run_study
+from src.runs.train import check_processes
 
 FOLDS = FoldConfig(scheme="shuffled", n_folds=4)
 TREES = GbdtConfig(features=("fractions",), n_trees=20, min_child_samples=2)
@@ -202,6 +205,58 @@ def test_a_task_without_crystals_to_learn_from_is_refused(data: TaskData) -> Non
     nothing = replace(data, test=replace(data.test, ids=np.array([], dtype=np.str_)))
     with pytest.raises(ValueError, match="distillation: small has no test crystals, and none of several elements"):
         unlabelled_crystals(DistillationConfig(teacher="067", test_crystals=True), nothing)
+
+
+def test_a_teacher_of_other_data_is_refused(tmp_path: Path) -> None:
+    """With the rows in another order the same folds have other crystals."""
+    rows = small_table(46)
+    write_task(tmp_path / "small", rows[:40], rows[40:])
+    train(TEACHER, "exp067", load(tmp_path / "small"))
+    write_task(tmp_path / "small", rows[:40][::-1], rows[40:])
+    with pytest.raises(ValueError, match="teacher='067': it was trained on other data, so it may have seen rows that are scored"):
+        train(STUDENT, "exp068", load(tmp_path / "small"))
+
+
+def test_a_student_may_have_fewer_training_crystals_than_its_teacher(data: TaskData, monkeypatch: pytest.MonkeyPatch) -> None:
+    train(TEACHER, "exp067", data)
+    config = replace(STUDENT, folds=replace(FOLDS, n_train=20))
+    assert train(config, "exp068", data)
+
+
+def test_an_energy_without_a_transform_is_named_with_its_crystal(data: TaskData) -> None:
+    train(TEACHER, "exp067", data)
+    positive = replace(data.train, e_form=np.abs(data.train.targets) + 0.1)
+    student = replace(STUDENT, target=TargetConfig(kind="residual", transform="log"))
+    with pytest.raises(ValueError, match=r"transform='log' is not defined for -0\..*the teacher predicts for .* \(made from x-"):
+        train(student, "exp068", replace(data, train=positive))
+
+
+def test_two_teachers_of_the_same_settings_are_told_apart(data: TaskData) -> None:
+    """By their files: the settings of an ensemble of trees do not name its weights."""
+    ensemble = replace(TEACHER, learner=GbdtEnsembleConfig(members=(TREES, replace(TREES, num_leaves=4))))
+    energies = []
+    for number, change in (("067", 0.0), ("066", 3.0)):
+        other = replace(data, train=replace(data.train, e_form=data.train.targets + change * np.arange(40) / 40))
+        train(ensemble, f"exp{number}", other)
+        config = replace(STUDENT, distillation=replace(BOTH, teacher=number))
+        energies.append(distillation.teach(config.distillation, config, data, [0], "cpu", 1)[2].energies[0])
+    assert np.abs(energies[0] - energies[1]).max() > 0.1
+
+
+@pytest.mark.parametrize("scheme", ["grouped", "systems"])
+def test_folds_that_are_not_to_see_a_formula_have_no_teacher(scheme: str) -> None:
+    with pytest.raises(ValueError, match=r"distillation: requires folds\.scheme='stratified' or 'shuffled'"):
+        replace(STUDENT, folds=FoldConfig(scheme=scheme, n_folds=4))
+
+
+def test_torchrun_refuses_a_teacher_and_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("src.runs.train.distributed.world_size", lambda: 2)
+    network = GnnConfig(training=TrainingConfig(n_epochs=1))
+    noisy = replace(network, pretraining=PretrainingConfig(n_epochs=1, force_weight=0.1, displacement=0.1))
+    check_processes(replace(TEACHER, learner=network), Launcher(where="torchrun"))
+    for config, message in [(replace(STUDENT, learner=network), "a teacher"), (replace(TEACHER, learner=noisy), "noise")]:
+        with pytest.raises(ValueError, match=f"torchrun cannot spread .*{message}"):
+            check_processes(config, Launcher(where="torchrun"))
 
 
 def test_what_cannot_be_distilled_is_refused() -> None:

@@ -85,7 +85,7 @@ def test_denoising_teaches_forces_that_drive_the_crystal_back(tmp_path: Path) ->
     assert after[0] < 0.9 * before[0] and after[1] < before[1]
 
 
-def test_noise_is_drawn_anew_for_each_batch_and_goes_on_from_the_seed() -> None:
+def test_each_batch_gets_new_noise_that_follows_from_the_seed() -> None:
     batch = make_batch([CRYSTALS["quartz"]], **GRAPH)
     torch.manual_seed(0)
     first, second = noise(batch, STAGE), noise(batch, STAGE)

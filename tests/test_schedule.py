@@ -145,6 +145,7 @@ def test_pretraining_hands_over_one_network(inputs: GraphInputs, tmp_path: Path)
     [
         ({"n_snapshots": 4}, "n_snapshots=4: must divide n_epochs=6"),
         ({"n_snapshots": 2, "swa_fraction": 0.2}, "n_snapshots=2: must be 1 with swa_fraction=0.2"),
+        ({"warmup_fraction": 0.6, "swa_fraction": 0.5}, "swa_fraction=0.5: must be below 1 less warmup_fraction=0.6"),
     ],
 )
 def test_what_does_not_go_together_is_refused(training: dict, message: str) -> None:

@@ -1,7 +1,6 @@
 """How much of what five members know does one small network learn, from copies of crystals with a replaced element?
 
-The five members of exp089 are the teacher and are to be trained first. On two folds of another seed copies help more than the
-test table's crystals, and three of each no more than one, see exp085.
+The five members of exp089 are the teacher and are to be trained first. Which crystals: see exp085, on two folds of another seed.
 Parent: exp094. Changed: distillation.
 """
 

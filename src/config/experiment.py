@@ -43,6 +43,11 @@ class ExperimentConfig:
     def __post_init__(self) -> None:
         if self.distillation and isinstance(self.learner, BlendConfig):
             raise ValueError("distillation: must be None for an ensemble of finished experiments, which trains nothing")
+        if self.distillation and self.folds.scheme not in ("stratified", "shuffled"):
+            raise ValueError(
+                "distillation: requires folds.scheme='stratified' or 'shuffled'; a crystal without a label could have the "
+                "formula or the element that a fold is not to see"
+            )
 
     @property
     def trained(self) -> LearnerConfig:

@@ -58,6 +58,8 @@ class TrainingConfig:
             raise ValueError(f"n_snapshots={self.n_snapshots}: must divide n_epochs={self.n_epochs}")
         if self.n_snapshots > 1 and self.swa_fraction:
             raise ValueError(f"n_snapshots={self.n_snapshots}: must be 1 with swa_fraction={self.swa_fraction}")
+        if self.warmup_fraction + self.swa_fraction >= 1:
+            raise ValueError(f"swa_fraction={self.swa_fraction}: must be below 1 less warmup_fraction={self.warmup_fraction}")
 
 
 @config_class

@@ -1,8 +1,11 @@
 """What the Materials Project adds to the energies of peroxides and superoxides, and not to those of oxides.
 
 DFT binds O2 too strongly, and the Materials Project corrects for it by the charge of oxygen: by -0.70 eV per atom of oxygen in
-oxides, -0.47 in peroxides, -0.15 in superoxides (Wang, Maxisch, Ceder, Phys. Rev. B 73, 195107 (2006),
-doi:10.1103/PhysRevB.73.195107; the table is pymatgen's). The shift of oxygen in a target's reference is that of oxides.
+oxides, -0.47 in peroxides, -0.15 in superoxides (after Wang, Maxisch, Ceder, Phys. Rev. B 73, 195107 (2006),
+doi:10.1103/PhysRevB.73.195107, for oxides; all three figures are those of pymatgen's table MPCompatibility.yaml). The shift of
+oxygen in a target's reference is that of oxides. Kinds are pymatgen's at its default cutoff (1.1 times the bonds of O2 ions), and
+every atom of oxygen of a crystal counts, bonded or not. Crystals with hydrogen are left as they are: among FLLA's training
+crystals three of them have bonds between atoms of oxygen, and the energies of oxides. That was seen in scored rows.
 """
 
 from functools import lru_cache
@@ -26,7 +29,7 @@ def oxide_corrections(crystals: Crystals) -> NDArray[np.float64]:
 
 
 def _correction(crystal: Crystal) -> float:
-    """Return the correction of a crystal with oxygen. One with hydrogen counts as a hydroxide, which has that of an oxide."""
+    """Return the correction of a crystal with oxygen minus that of an oxide; 0 with hydrogen, and for oxygen itself."""
     from pymatgen.analysis.structure_analyzer import oxide_type  # takes a second to import
 
     counts, per_oxygen = crystal.element_counts, _table()

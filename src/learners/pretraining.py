@@ -42,9 +42,11 @@ def pretrain(
         if not (config.displacement or config.strain):
             energy, force, virial = energy_and_derivatives(network, batch)
         else:
-            displacement, strain = noise(batch, config)
+            with torch.autocast(batch.edge_vec.device.type, enabled=False):  # lengths stay exact
+                displacement, strain = noise(batch, config)
+                distorted = batch.distorted(displacement, strain)
             energy = network(batch)
-            _, force, virial = energy_and_derivatives(network, batch.distorted(displacement, strain))
+            _, force, virial = energy_and_derivatives(network, distorted)
             force, virial = force + SPRING * displacement, virial - ELASTIC * strain
         of_forces = batch.mean_over_atoms(force.square().sum(dim=-1)).mean()
         of_virials = virial.square().sum(dim=(1, 2)).mean()

@@ -153,7 +153,7 @@ class Training:
         return lambda rows: make_batch(rows).strained(torch.from_numpy(1 + strain[rows]))
 
     def _update_average(self) -> None:
-        """Move the averaged weights towards the current ones; after the first step they are these, and so before SWA's mean."""
+        """Move the averaged weights towards the current ones, or let these join SWA's mean; the first are the average."""
         average, values = self.average.values.detach(), self.parameters.values.detach()
         if self.schedule.last_epoch == 1:
             average.copy_(values)

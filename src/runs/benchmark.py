@@ -111,6 +111,11 @@ def _check(benchmark: Benchmark) -> None:
         raise ValueError(
             "--blend fits weights to out-of-fold rows, which would be the official test rows; add --inner or give --weights"
         )
+    for name, config in benchmark.configs.items():
+        if (distillation := getattr(config, "distillation", None)) and distillation.test_crystals:
+            raise ValueError(
+                f"{name}: distillation.test_crystals must be False; matbench's models do not see the official test parts"
+            )
     task = read_task(benchmark.data)
     target_of(task.name)
     if "folds" not in task.files:

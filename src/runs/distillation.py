@@ -3,6 +3,7 @@
 Hinton et al., arXiv:1503.02531, for a regression: what several networks agree on beyond the labels is learned by one.
 """
 
+import hashlib
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.config import DistillationConfig, ExperimentConfig, to_dict
-from src.data import substitution
+from src.data import substitution, target
 from src.data.load import TaskData
 from src.data.table import Crystals
 from src.data.target import TargetNormalizer
-from src.features.columns import COLUMNS
-from src.paths import OUTPUTS, experiment_name
+from src.features.columns import COLUMNS, data_key
+from src.paths import OUTPUTS, experiment_name, shown
 from src.predict.members import load_folds_of
 from src.results.folder import RunDir
 from src.results.models import MODELS
@@ -27,8 +28,8 @@ from src.storage.files import to_bytes, write_atomic
 
 Values = NDArray[np.float64]
 OF_TEST = -1  # as the parent of a crystal of the test table
-LEARNER, NORMALIZER = "learner.json", "normalizer.json"  # of a trained fold
-CODE = (__file__, substitution.__file__)
+LEARNER = "learner.json"  # of a trained fold
+CODE = (__file__, substitution.__file__, target.__file__)
 LIBRARIES = ("ase", "pymatgen-core")
 
 
@@ -36,10 +37,12 @@ LIBRARIES = ("ase", "pymatgen-core")
 class Unlabelled:
     """Crystals that follow the training rows in the learner's inputs.
 
-    element_counts: (n, N_ELEMENTS). parent: (n,), the training row that each was made from, or OF_TEST.
+    names: of each, in messages. element_counts: (n, N_ELEMENTS).
+    parent: (n,), the training row that each was made from, or OF_TEST.
     energies: fold -> (n,), eV/atom, what its teacher predicts.
     """
 
+    names: list[str]
     element_counts: NDArray[np.int64]
     parent: NDArray[np.int64]
     energies: dict[int, Values]
@@ -53,7 +56,13 @@ class Unlabelled:
         """
         chosen = np.flatnonzero(np.isin(self.parent, train) | (self.parent == OF_TEST))
         rows = len(residual) + chosen
-        taught = normalizer.normalize(self.element_counts[chosen], self.energies[k][chosen], base[rows])
+        with np.errstate(invalid="ignore", divide="ignore"):
+            taught = normalizer.normalize(self.element_counts[chosen], self.energies[k][chosen], base[rows])
+        if len(wrong := chosen[~np.isfinite(taught)]):
+            raise ValueError(
+                f"distillation: target.transform={normalizer.transform!r} is not defined for {self.energies[k][wrong[0]]:.4g}, "
+                f"which the teacher predicts for {self.names[wrong[0]]}; give the teacher the same transform"
+            )
         return np.concatenate([train, rows]), np.concatenate([residual[train], taught])
 
 
@@ -72,14 +81,13 @@ def crystals_key(config: DistillationConfig, data: TaskData) -> str:
 
 
 def teach(
-    config: ExperimentConfig, data: TaskData, folds: Sequence[int], device: str, n_jobs: int
+    distillation: DistillationConfig, config: ExperimentConfig, data: TaskData, folds: Sequence[int], device: str, n_jobs: int
 ) -> tuple[Crystals, str, Unlabelled]:
-    """Return the training crystals with those without labels behind them, their key, and what the teachers of these folds say.
+    """Return the training crystals followed by those without labels, the key of both, and what the teachers of these folds say.
 
-    Raises FileNotFoundError if the teacher is not trained, ValueError if it was trained on other folds or other data.
+    config: of the student. Raises FileNotFoundError if the teacher is not trained, ValueError if it was trained on other folds or
+    other data.
     """
-    distillation = config.distillation
-    assert distillation is not None
     if COLUMNS in config.learner.feature_groups:
         raise ValueError(f"distillation: requires no group of features {COLUMNS!r}; a new crystal has no further columns")
     crystals, parent = unlabelled_crystals(distillation, data)
@@ -87,7 +95,10 @@ def teach(
     with tempfile.TemporaryDirectory() as graphs:
         energies = {k: _taught(run, k, distillation, crystals, data, Path(graphs), device, n_jobs) for k in folds}
     every = [table[i] for table in (data.train.crystals, crystals) for i in range(len(table))]
-    return Crystals.from_list(every), crystals_key(distillation, data), Unlabelled(crystals.element_counts, parent, energies)
+    sources = ["of the test table" if i == OF_TEST else f"made from {data.train.ids[i]}" for i in parent.tolist()]
+    names = [f"{crystals[i].reduced_formula} ({source})" for i, source in enumerate(sources)]
+    unlabelled = Unlabelled(names, crystals.element_counts, parent, energies)
+    return Crystals.from_list(every), crystals_key(distillation, data), unlabelled
 
 
 def _taught(
@@ -95,15 +106,14 @@ def _taught(
 ) -> Values:
     """Return what the teacher of fold k says of the crystals, (n,), eV/atom, from the cache if they are there.
 
-    A teacher is known by the settings of its learner, among them the SHA-256 of its weights, and by its normaliser.
-    graphs: folder of the teacher's inputs, which all folds share.
+    A teacher is known by its config and by the files of its fold. graphs: folder of the teacher's inputs, which all folds share.
     """
-    teacher = [(run.fold(k) / file).read_text() for file in (LEARNER, NORMALIZER)]
+    models = [path for path in sorted(run.fold(k).rglob("*")) if path.is_file() and path.suffix not in (".csv", ".lock")]
+    teacher = [to_dict(run.claimed()["config"]), *(hashlib.sha256(path.read_bytes()).hexdigest() for path in models)]
     path = data.cache / f"taught-{cache_key(crystals_key(config, data), teacher, (), ())}.npy"
 
     def compute() -> None:
-        models = load_folds_of(run, config.teacher, [k], data.task, data.outputs, device)
-        found, _ = models.predict(crystals, graphs, n_jobs)
+        found, _ = load_folds_of(run, config.teacher, [k], data.task, data.outputs, device).predict(crystals, graphs, n_jobs)
         write_atomic(path, to_bytes(lambda file: np.save(file, found[:, 0])))
 
     return cached(path, lambda file: np.load(file, allow_pickle=False), compute)
@@ -118,9 +128,14 @@ def _teacher(name: str, config: ExperimentConfig, data: TaskData, folds: Sequenc
     run = next((RunDir(place) for place in places if all((RunDir(place).fold(k) / LEARNER).is_file() for k in folds)), None)
     if run is None:
         raise FileNotFoundError(
-            f"distillation.teacher={name!r}: its models of the folds {', '.join(map(str, folds))} are not in {places[0]}; "
-            f"train it first: python exp/{experiment}/train.py"
+            f"distillation.teacher={name!r}: its models of the folds {', '.join(map(str, folds))} are neither in "
+            f"{shown(data.folder)} nor in {shown(data.task.runs(OUTPUTS))}; train it first: python exp/{experiment}/train.py "
+            "(an ensemble cannot teach)"
         )
-    if data.given_folds is None and run.claimed()["config"].folds != config.folds:
+    stored = run.claimed()
+    teacher: ExperimentConfig = stored["config"]
+    if stored["data"] != data_key(data.key, teacher.learner.feature_groups, data.task):
+        raise ValueError(f"distillation.teacher={name!r}: it was trained on other data, so it may have seen rows that are scored")
+    if data.given_folds is None and replace(teacher.folds, n_train=None) != replace(config.folds, n_train=None):
         raise ValueError(f"distillation.teacher={name!r}: it was trained on other folds, so it has seen rows that are scored")
     return run

@@ -73,10 +73,10 @@ def _key(config: ExperimentConfig, data: TaskData) -> str:
 def _training_rows(
     config: ExperimentConfig, learner: Learner, data: TaskData, folds: list[int], device: str, n_jobs: int
 ) -> tuple[Rows, Unlabelled | None]:
-    """Return the training table with its inputs, behind which come those of crystals without labels if there are any."""
+    """Return the training table with its inputs, followed by those of crystals without labels if there are any."""
     crystals, key, unlabelled = data.train.crystals, data.train_key, None
     if config.distillation:
-        crystals, key, unlabelled = teach(config, data, folds, device, n_jobs)
+        crystals, key, unlabelled = teach(config.distillation, config, data, folds, device, n_jobs)
     return _prepare(config, learner, data.train, crystals, key, data.cache, n_jobs), unlabelled
 
 

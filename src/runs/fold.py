@@ -82,7 +82,8 @@ def run_fold(job: FoldJob, k: int) -> str | None:
     try:
         learner.fit(inputs[rows], target, folder, Watched(inputs[valid], residual[valid]))
     except DivergedError as error:
-        return error.describe([table.ids[row] if row < len(e_form) else f"no. {row} (unlabelled)" for row in rows[error.rows]])
+        names = [*table.ids.tolist(), *(more.names if more else ())]
+        return error.describe([names[row] for row in rows[error.rows]])
     predicted, each = _predict(job.train, valid, learner, normalizer)
     test = None if job.test is None else _predict(job.test, np.arange(len(job.test.table.ids)), learner, normalizer)[0]
     metrics = {

@@ -94,12 +94,16 @@ def check(config: Config, launcher: Launcher, args: argparse.Namespace) -> None:
 
 
 def check_processes(config: Config, launcher: Launcher) -> None:
-    """Raise ValueError if torchrun has started several processes for anything but the training of one network."""
+    """Raise ValueError if torchrun has started several processes for what they cannot share."""
     if distributed.world_size() == 1:
         return
     learner: Any = getattr(config, "learner", None)  # a study has none
     if launcher.where != "torchrun" or type(learner) not in LEARNERS or not make_learner(learner).is_distributable:
         raise ValueError("torchrun can only spread the training of one network on this machine; start this one with python")
+    if getattr(config, "distillation", None):
+        raise ValueError("torchrun cannot spread a training with a teacher (distillation); start this one with python")
+    if (stage := getattr(learner, "pretraining", None)) and (stage.displacement or stage.strain):
+        raise ValueError("torchrun cannot spread pre-training with noise; start this one with python")
 
 
 def start_log(run: Path) -> None:

@@ -114,7 +114,7 @@ def _taught(
 
     def compute() -> None:
         found, _ = load_folds_of(run, config.teacher, [k], data.task, data.outputs, device).predict(crystals, graphs, n_jobs)
-        write_atomic(path, to_bytes(lambda file: np.save(file, found[:, 0])))
+        write_atomic(path, to_bytes(lambda file: np.save(file, found[:, 0], allow_pickle=False)))
 
     return cached(path, lambda file: np.load(file, allow_pickle=False), compute)
 

@@ -15,7 +15,7 @@ from pymatgen.core import Element
 
 from src.data.crystal import Crystal
 from src.data.table import Crystals
-from src.data.target import NOBLE_GASES
+from src.data.target import NOBLE_GASES, is_pure
 
 N_NEIGHBORS = 4  # of an element, the nearest on the scale
 
@@ -29,7 +29,7 @@ def substituted(crystals: Crystals, n_copies: int, seed: int = 0) -> tuple[list[
     counts = crystals.element_counts
     neighbors = chemical_neighbors(np.flatnonzero(counts.any(axis=0)).tolist())
     copies, rows = [], []
-    for row in np.flatnonzero((counts > 0).sum(axis=1) > 1).tolist():
+    for row in np.flatnonzero(~is_pure(counts)).tolist():
         for i in range(n_copies):
             rng = np.random.default_rng([seed, row, i])
             old = int(rng.choice(np.flatnonzero(counts[row])))

@@ -57,8 +57,7 @@ class GraphBatch(GraphFields[Tensor]):
 
         displacement: (n_orbits, 3), Angstrom, of the representatives. strain: (n_crystals, 3, 3), symmetric.
         """
-        of_atom = torch.einsum("aij,aj->ai", self.rotations, displacement[self.atom_orbit_index])
-        vec = self.edge_vec + of_atom[self.edge_src_index] - displacement[self.edge_dst_index]
+        vec = self.edge_vec + self.at_atoms(displacement)[self.edge_src_index] - displacement[self.edge_dst_index]
         vec = vec + torch.einsum("eij,ej->ei", strain[self.orbit_batch[self.edge_dst_index]], vec)
         return replace(self, edge_vec=vec, length=vec.norm(dim=-1), edge_length_index=torch.arange(len(vec), device=vec.device))
 
@@ -68,11 +67,17 @@ class GraphBatch(GraphFields[Tensor]):
         displacement: (n_orbits, 3). strain: (n_crystals, 3, 3).
         """
         own = torch.einsum("oij,oj->oi", self.rotations[self.representative_atom()], displacement)
-        of_atom = torch.einsum("aij,aj->ai", self.rotations, own[self.atom_orbit_index])
         crystal = self.orbit_batch[self.atom_orbit_index]
-        mean = sum_at(crystal, of_atom, self.n_crystals) / self.n_atoms[:, None]
-        allowed = torch.einsum("cij,cj->ci", self.point_group_mean.view(-1, 9, 9), strain.flatten(1)).view(-1, 3, 3)
-        return own - mean[self.orbit_batch], allowed
+        mean = sum_at(crystal, self.at_atoms(own), self.n_crystals) / self.n_atoms[:, None]
+        return own - mean[self.orbit_batch], self.mean_over_point_group(strain)
+
+    def at_atoms(self, vectors: Tensor) -> Tensor:
+        """Return the vectors of the representatives, (n_orbits, 3), as they are at each atom, (n_atoms, 3)."""
+        return torch.einsum("aij,aj->ai", self.rotations, vectors[self.atom_orbit_index])
+
+    def mean_over_point_group(self, tensors: Tensor) -> Tensor:
+        """Return the part of the tensors of two indices that the symmetry allows, (n_crystals, 3, 3)."""
+        return torch.einsum("cij,cj->ci", self.point_group_mean.view(-1, 9, 9), tensors.flatten(1)).view(-1, 3, 3)
 
     @property
     def rotations(self) -> Tensor:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from src.graphs.batch import GraphBatch
+from src.graphs.batch import GraphBatch, sum_at
 
 
 class Derivatives(NamedTuple):
@@ -44,7 +44,6 @@ def energy_and_derivatives(network: nn.Module, batch: GraphBatch) -> Derivatives
         out = zero.index_add(0, batch.atom_orbit_index[batch.edge_src_index], back)
         force = (into - out) / batch.orbit_weight[:, None]
         crystal = batch.orbit_batch[batch.edge_dst_index]
-        tensor = torch.einsum("ei,ej->eij", batch.edge_vec, h).flatten(1)
-        total = h.new_zeros(batch.n_crystals, 9).index_add(0, crystal, tensor)
-        virial = torch.einsum("cij,cj->ci", batch.point_group_mean.view(-1, 9, 9), total).view(-1, 3, 3)
+        tensor = torch.einsum("ei,ej->eij", batch.edge_vec, h)
+        virial = batch.mean_over_point_group(sum_at(crystal, tensor, batch.n_crystals))
     return Derivatives(energy, force, virial)

@@ -34,28 +34,28 @@ mutants: .venv/extra  ## put seeded faults into a copy of src, one by one: the t
 	$(PY) tests/mutants/run.py $(if $(ONLY),--only $(ONLY)) $(if $(JOBS),--jobs $(JOBS))
 
 faithful: .venv/bench .venv/peers  ## load the weights of an official NequIP, ALIGNN, MEGNet and CGCNN into ours and compare outputs
-	$(PY) tests/bench/faithful.py
-	$(PY) tests/bench/faithful_peers.py
+	$(PY) bench/faithful.py
+	$(PY) bench/faithful_peers.py
 
 BENCH = $(if $(COMPILED),--compiled) $(if $(FULL),--full) $(if $(BATCHES),--batches) $(if $(CRYSTALS),--crystals $(CRYSTALS))
-bench: .venv/bench  ## time training steps against the official nequip package; COMPILED=1, FULL=1, BATCHES=1, QUICK=1, WHOLE=1: see tests/bench/speed.py and whole.py
-	$(PY) $(if $(WHOLE),tests/bench/whole.py --ten-folds $(TEN_FOLDS),tests/bench/speed.py $(BENCH) $(if $(QUICK),--quick))
+bench: .venv/bench  ## time training steps against the official nequip package; COMPILED=1, FULL=1, BATCHES=1, QUICK=1, WHOLE=1: see bench/speed.py and whole.py
+	$(PY) $(if $(WHOLE),bench/whole.py --ten-folds $(TEN_FOLDS),bench/speed.py $(BENCH) $(if $(QUICK),--quick))
 
 gpu: .venv/bench  ## check the laws on a GPU (tests/gpu), then time steps there against nequip eager and compiled
 	$(PY) -m pytest -q -rs -m gpu tests/gpu
-	$(PY) tests/bench/speed.py --device cuda --compiled --quick --batches
+	$(PY) bench/speed.py --device cuda --compiled --quick --batches
 
 accuracy: .venv/installed  ## train two folds of exp005 with the fused convolution and with the reference
-	$(PY) tests/bench/accuracy.py
+	$(PY) bench/accuracy.py
 
 memory: .venv/installed  ## measure the memory of training on 3,000 and on 132,000 crystals
-	$(PY) tests/bench/memory.py
+	$(PY) bench/memory.py
 
 large: .venv/installed  ## measure memory, seconds and disk of one epoch of one fold; N="4000 16000 64000 130000" crystals
-	$(PY) tests/bench/large.py $(N)
+	$(PY) bench/large.py $(N)
 
 peers: .venv/peers  ## train one fold with the reference MEGNet and ALIGNN and with ours; BUDGET=600 CPU seconds each
-	$(PY) tests/bench/peers.py $(if $(BUDGET),--budget $(BUDGET))
+	$(PY) bench/peers.py $(if $(BUDGET),--budget $(BUDGET))
 
 .venv/installed: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'

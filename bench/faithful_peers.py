@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parent)]
+sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
 import peers  # noqa: E402
 from faithful_cgcnn import PublishedCgcnn, copy_cgcnn  # noqa: E402
 from jarvis.core.specie import get_node_attributes  # noqa: E402

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from pymatgen.core import Lattice
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from src.data.rows import read_rows
 from src.data.task import Task, read_task
 from src.paths import DEFAULT_TASK, ROOT

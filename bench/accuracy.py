@@ -14,7 +14,7 @@ from unittest.mock import patch
 import numpy as np
 from joblib import Parallel, delayed
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from src.config.load import load_config
 from src.data.load import load_task_data
 from src.models import convolution

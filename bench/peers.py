@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Batch
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from src.config import TrainingConfig
 from src.config.load import load_config
 from src.data.crystal import Crystal

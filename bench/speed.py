@@ -30,7 +30,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parent)]
+sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
 from graph_cost import graph_cost  # noqa: E402
 from kernel_rate import fma_gflops, gflops  # noqa: E402
 from official import ENERGY, build_official, official_batch, our_network  # noqa: E402

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parent)]
+sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
 from official import ENERGY, build_official, copy_weights, official_batch, our_network  # noqa: E402
 
 from src.config import GraphConfig, NequipConfig  # noqa: E402

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parent)]
+sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
 from graph_cost import opening, repeated_graphs  # noqa: E402
 
 from src.data.load import load_task_data  # noqa: E402

@@ -22,7 +22,7 @@ test: .venv/installed  ## set up, check format, lint and types, run the tests
 report: .venv/installed  ## write one HTML page on all finished experiments: outputs/flla/report.html
 	$(PY) exp/report.py
 
-slow: .venv/slow  ## run the tests over the whole data set, and those of the optional packages (CHGNet, Optuna, trackers, Ray, Dask)
+slow: .venv/slow  ## run the tests over the whole data set, and those of the optional packages (CHGNet, Optuna, trackers, Ray)
 	$(PY) -m pytest -q -rs -m "slow and not soak"
 	$(PY) -m pytest -q -rs tests/test_chgnet.py tests/test_sevennet.py tests/test_tune.py tests/test_tracker.py
 

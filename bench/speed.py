@@ -44,7 +44,7 @@ from src.data.table import Crystals  # noqa: E402
 from src.graphs.batch import GraphBatch, batch_from_store  # noqa: E402
 from src.graphs.dataset import build_store  # noqa: E402
 from src.learners.captured import CapturedGradient  # noqa: E402
-from src.learners.distributed import check_device  # noqa: E402
+from src.learners.device import check_device  # noqa: E402
 from src.learners.flat import FlatParameters  # noqa: E402
 from src.models.nequip import Nequip  # noqa: E402
 from src.models.network import compile_network  # noqa: E402

@@ -1,5 +1,4 @@
-"""Folds on a Ray cluster of two nodes and on a Dask scheduler with two workers, all on this machine: make slow, with
-the extra `cluster` installed."""
+"""Folds on a Ray cluster of two nodes, both on this machine: make slow, with the extra `cluster` installed."""
 
 import os
 import signal
@@ -30,32 +29,15 @@ def ray_cluster() -> Iterator[str]:
     subprocess.run([BIN / "ray", "stop", "--force"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-@pytest.fixture(scope="module")
-def dask_cluster() -> Iterator[str]:
-    pytest.importorskip("distributed", reason="dask is an optional extra: pip install -e .[cluster]")
-    address = f"127.0.0.1:{free_port()}"
-    host, port = address.split(":")
-    worker = ["worker", address, "--nworkers", "1", "--nthreads", "1", "--no-dashboard", "--no-nanny"]
-    commands = [["scheduler", "--host", host, "--port", port, "--no-dashboard"], worker, worker]
-    # elsewhere than in the repository: nodes find it by the path that the driver tells them
-    running = [subprocess.Popen([BIN / "dask", *command], cwd="/", env=ENV, stderr=subprocess.DEVNULL) for command in commands]
-    yield address
-    for process in running:
-        process.kill()
-        process.wait()
-
-
-@pytest.fixture(params=["ray", "dask"])
-def cluster(request: pytest.FixtureRequest) -> list[str]:
-    """The options that send folds to a cluster of one kind."""
-    return ["--launcher", request.param, "--address", request.getfixturevalue(f"{request.param}_cluster"), "--jobs", "2"]
+@pytest.fixture
+def cluster(ray_cluster: str) -> list[str]:
+    """The options that send folds to the cluster."""
+    return ["--launcher", "ray", "--address", ray_cluster, "--jobs", "2"]
 
 
 def workers(cluster: list[str]) -> list[int]:
     """Return the process ids of the cluster's workers, and of no other cluster's on this machine."""
     port = cluster[3].split(":")[1]
-    if "dask" in cluster:
-        return [process.pid for process in processes_of("dask worker", f":{port} ")]
     nodes = {process.pid for process in processes_of("raylet", f":{port}")}
     return [process.pid for process in processes_of("ray::PoolActor.run_batch") if process.parent in nodes]
 
@@ -70,7 +52,6 @@ def test_a_cluster_gives_the_numbers_of_this_process(task_folder: Path, tmp_path
 
 
 def test_the_fold_of_a_killed_worker_is_run_again(task_folder: Path, tmp_path: Path, cluster: list[str]) -> None:
-    """Last on its cluster: Dask has one worker less from here on."""
     here, there = (TinyRun(task_folder, "network", tmp_path / name, n_epochs=80) for name in ("here", "there"))
     assert here.train().returncode == 0
     run = there.start(*cluster)
@@ -95,13 +76,12 @@ def test_ray_gives_each_fold_a_gpu_where_one_is_asked_for(tmp_path: Path, ray_cl
     assert (tmp_path / "1").read_text() == "0" and (tmp_path / "0").read_text() != "0"
 
 
-@pytest.mark.parametrize("engine", ["ray", "dask"])
-def test_a_cluster_that_does_not_answer_is_named(task_folder: Path, tmp_path: Path, engine: str) -> None:
-    pytest.importorskip("ray" if engine == "ray" else "distributed")
+def test_a_cluster_that_does_not_answer_is_named(task_folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
     run = TinyRun(task_folder, "lightgbm", tmp_path / "outputs")
-    said = run.complete("--launcher", engine, "--address", f"127.0.0.1:{free_port()}", "--jobs", "2")
+    said = run.complete("--launcher", "ray", "--address", f"127.0.0.1:{free_port()}", "--jobs", "2")
     assert said.returncode == 1 and "answers there" in said.stdout and "Traceback" not in said.stdout
-    said = run.complete("--launcher", engine, "--jobs", "2")
+    said = run.complete("--launcher", "ray", "--jobs", "2")
     assert "needs the --address of a running cluster" in said.stdout
-    said = run.complete("--launcher", engine, "--address", "127.0.0.1:1", "--jobs", "1")
+    said = run.complete("--launcher", "ray", "--address", "127.0.0.1:1", "--jobs", "1")
     assert "take at least 2" in said.stdout

@@ -88,8 +88,3 @@ def test_a_knob_is_set_by_its_path_and_no_other_one_changes() -> None:
     trees = ExperimentConfig(learner=GbdtConfig(features=("fractions",)))
     expected = replace(trees, seed=3, learner=replace(trees.learner, num_leaves=7))
     assert with_knobs(trees, {"learner.num_leaves": 7, "seed": 3}) == expected
-
-
-def test_an_experiment_with_a_teacher_is_not_searched() -> None:
-    with pytest.raises(ValueError, match="tuning: requires distillation=None"):
-        ranges(load_config(EXPERIMENTS / "exp093"))

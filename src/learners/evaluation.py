@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from src.graphs.batch import GraphBatch
-from src.learners import distributed
 from src.learners.learner import Values
 from src.learners.precision import products
 from src.models.members import count_members
@@ -44,14 +43,14 @@ def predict_each(models: Sequence[nn.Module], make_batch: MakeBatch, n_rows: int
     several = len(models) > 1
     evaluate = _in_double_precision if several and n_rows <= FEW else _evaluate
     found = torch.zeros(len(models), count_members(models[0]), n_rows, dtype=torch.float64)
-    batches = distributed.mine(list(eval_batches(n_rows)))
+    batches = list(eval_batches(n_rows))
     bar = tqdm(batches, desc="predicting", unit="batch", mininterval=1, disable=not several or n_rows < WORTH_A_BAR)
     with ThreadPoolExecutor(os.cpu_count(), initializer=torch.set_num_threads, initargs=(1,)) as pool:  # of each of its threads
         at_once = pool.map if several else map
         for rows in bar:
             for one, values in zip(found, at_once(partial(evaluate, make_batch(rows)), models), strict=True):
                 one[:, torch.from_numpy(rows)] = values.to(found)
-    return distributed.total(found).numpy()
+    return found.numpy()
 
 
 @torch.no_grad()

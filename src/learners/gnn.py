@@ -125,7 +125,6 @@ class GraphInputs:
 class GnnLearner(Learner[GnnConfig]):
     """One network and its training, or several members in one."""
 
-    is_distributable = True
     model: torch.nn.Module | None = None
     avg_n_neighbors = float("nan")
 

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, Generic, NamedTuple, Protocol, Self, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -136,11 +136,9 @@ def fitted(state: S | None) -> S:
 class Learner(ABC, Generic[C]):
     """Fits a target of unit scale. A network resumes from the checkpoint in its folder; other learners start over.
 
-    is_distributable: whether torchrun may spread the training over several processes.
     encoder: of the further columns, fitted to the training rows; None if they are not used.
     """
 
-    is_distributable: ClassVar[bool] = False
     encoder: ColumnEncoder | None = None
 
     def __init__(self, config: C, seed: int = 0, device: str = "cpu", word2vec: Path | None = None) -> None:

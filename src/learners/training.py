@@ -18,7 +18,6 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from src.config import TrainingConfig
 from src.graphs.batch import GraphBatch
-from src.learners import distributed
 from src.learners.captured import CapturedGradient
 from src.learners.evaluation import MakeBatch
 from src.learners.flat import FlatParameters
@@ -57,7 +56,7 @@ class Training:
 
     loss: a mean over crystals, by default that of the energies. n_edges: (n_train,), of the graph of each row, for max_edges.
     The parameters of both networks are views of one buffer each. On a GPU, gradients of the default loss are CUDA graphs, unless
-    the network is compiled, batches are split by `max_edges`, or several processes train together.
+    the network is compiled or batches are split by `max_edges`.
     """
 
     def __init__(
@@ -85,7 +84,7 @@ class Training:
         of_energies = energy_loss(config)
         self.loss = loss or (lambda network, batch, target: of_energies(network(batch), target))
         self.captured: CapturedGradient | None = None
-        plain = loss is None and not config.compile and config.max_edges is None and distributed.world_size() == 1
+        plain = loss is None and not config.compile and config.max_edges is None
         if plain and self.parameters.values.device.type == "cuda":
             self.captured = CapturedGradient(self._gradient_of_padded, cast(Tensor, self.parameters.values.grad))
 
@@ -99,17 +98,15 @@ class Training:
         checkpoint = folder / CHECKPOINT
         if checkpoint.is_file():
             self.resume(checkpoint)
-            if distributed.is_main():
-                self.write_history(folder)  # the process may have ended between the two writes
+            self.write_history(folder)  # the process may have ended between the two writes
         for epoch in range(len(self.history), self.config.n_epochs):
             lr = float(self.schedule.get_last_lr()[0])
             loss = self.train_epoch(epoch, make_batch, target)
             self.history.append([epoch + 1, lr, loss, watch(self.averaged)])
             if (epoch + 1) % (self.config.n_epochs // self.config.n_snapshots) == 0:
                 self.snapshots.append(copy.deepcopy(self.averaged))
-            if distributed.is_main():
-                write_atomic(checkpoint, to_bytes(lambda file: torch.save(self.state(), file)))
-                self.write_history(folder)
+            write_atomic(checkpoint, to_bytes(lambda file: torch.save(self.state(), file)))
+            self.write_history(folder)
         self.captured = None  # it refers to this training, whose memory would stay
 
     @property
@@ -133,8 +130,7 @@ class Training:
         for i, rows in enumerate(self.epoch_order(epoch), 1):
             self.optimizer.zero_grad(set_to_none=False)
             parts = [self._add_gradient(part, len(part) / len(rows), make_batch, target) for part in self.parts(rows)]
-            loss = distributed.total(torch.stack(parts).sum(dim=0))  # of the whole batch: NaN in one process stops them all
-            distributed.sum_gradients(self.parameters.values)
+            loss = torch.stack(parts).sum(dim=0)
             steps.append((rows, loss, self.parameters.clip(self.config.clip_norm).max()))
             self.optimizer.step()
             self.schedule.step()
@@ -175,17 +171,16 @@ class Training:
         return np.split(rows, bounds[1:])
 
     def _add_gradient(self, rows: NDArray[np.integer], share: float, make_batch: MakeBatch, target: Tensor) -> Tensor:
-        """Add the gradient of this process's rows of a part of a batch; return what they add to the loss, (n_members,) or ().
+        """Add the gradient of a part of a batch; return what it adds to the loss, (n_members,) or ().
 
         share: of the part in the batch's crystals.
         """
-        own, weight = distributed.share(rows)
-        batch, wanted = make_batch(own), target[torch.from_numpy(own)]
+        batch, wanted = make_batch(rows), target[torch.from_numpy(rows)]
         if self.captured:
             return self.captured(batch, wanted)
         device = self.parameters.values.device
         batch = batch if device.type == "cpu" else batch.to(device)
-        return self._gradient(self.model, batch, wanted.to(device), share * weight)
+        return self._gradient(self.model, batch, wanted.to(device), share)
 
     def _gradient(self, network: Callable[[GraphBatch], Tensor], batch: GraphBatch, target: Tensor, weight: float) -> Tensor:
         """Add the gradient of the loss of a batch on the device, times a weight, and return that product."""

@@ -17,7 +17,7 @@ from src.data.structures import Found, checked, crystals_of, read_structures, wi
 from src.data.table import Crystals
 from src.data.task import Task, read_task
 from src.features.similarity import Likeness, TrainingSet, likeness
-from src.learners.distributed import check_device
+from src.learners.device import check_device
 from src.paths import DEFAULT_TASK, OUTPUTS, shown
 from src.predict.members import Members, load_members
 from src.results.blend import normalized_weights, shared_folds, stack_oof

@@ -8,7 +8,7 @@ import pandas as pd
 
 from src.config import BlendConfig, ExperimentConfig
 from src.data.load import TaskData, load_folds
-from src.data.table import Crystals, CrystalTable
+from src.data.table import CrystalTable
 from src.data.target import check_domain
 from src.features.columns import check_columns, data_key
 from src.features.elements import word2vec_key
@@ -20,7 +20,6 @@ from src.paths import MAT2VEC
 from src.results.folder import NO_TEST, RunDir, read_csv
 from src.results.metrics import check_targets, scores
 from src.runs.blended import write_ensemble
-from src.runs.distillation import Unlabelled, teach
 from src.runs.fold import MEMBERS, FoldJob, Rows, run_fold, versions
 from src.runs.launch import Launcher, Work, run_all
 from src.storage import names
@@ -52,11 +51,11 @@ def run_experiment(
     if to_do:
         learner = make_learner(config.trained, word2vec=word2vec)
         with run.training(to_do):
-            train, unlabelled = _training_rows(config, learner, data, to_do, device, launcher.n_local)
+            train = _prepare(config, learner, data.train, data.train_key, data.cache, launcher.n_local)
             test = None
             if data.task.has_test:
-                test = _prepare(config, learner, data.test, data.test.crystals, data.test_key, data.cache, launcher.n_local)
-            job = FoldJob(config, run, load_folds(data, config.folds), train, test, device, word2vec, unlabelled)
+                test = _prepare(config, learner, data.test, data.test_key, data.cache, launcher.n_local)
+            job = FoldJob(config, run, load_folds(data, config.folds), train, test, device, word2vec)
             growing = {run.fold(k) / file: n for k in to_do for file, n in learner.histories().items()}
             run_all(Work(name, run_fold, job, run.is_finished, growing, to_do), launcher)
     missing = [k for k in range(n_folds) if not run.is_finished(k)]
@@ -70,22 +69,10 @@ def _key(config: ExperimentConfig, data: TaskData) -> str:
     return data_key(data.key, config.learner.feature_groups, data.task)
 
 
-def _training_rows(
-    config: ExperimentConfig, learner: Learner, data: TaskData, folds: list[int], device: str, n_jobs: int
-) -> tuple[Rows, Unlabelled | None]:
-    """Return the training table with its inputs, followed by those of crystals without labels if there are any."""
-    crystals, key, unlabelled = data.train.crystals, data.train_key, None
-    if config.distillation:
-        crystals, key, unlabelled = teach(config.distillation, config, data, folds, device, n_jobs)
-    return _prepare(config, learner, data.train, crystals, key, data.cache, n_jobs), unlabelled
-
-
-def _prepare(
-    config: ExperimentConfig, learner: Learner, table: CrystalTable, crystals: Crystals, key: str, cache: Path, n_jobs: int
-) -> Rows:
-    """Return a table with the base energies and the learner's inputs of its crystals and of those that follow them."""
-    inputs = learner.prepare_inputs(crystals, key, cache, n_jobs)
-    return Rows(table, base_energies(config.target, crystals, key, cache, n_jobs), inputs)
+def _prepare(config: ExperimentConfig, learner: Learner, table: CrystalTable, key: str, cache: Path, n_jobs: int) -> Rows:
+    """Return a table with the base energies and the learner's inputs of its crystals."""
+    inputs = learner.prepare_inputs(table.crystals, key, cache, n_jobs)
+    return Rows(table, base_energies(config.target, table.crystals, key, cache, n_jobs), inputs)
 
 
 def collect(config: ExperimentConfig, run: RunDir, data: TaskData, n_jobs: int) -> dict:

@@ -14,12 +14,11 @@ from src.config import ExperimentConfig
 from src.data.folds import training_rows
 from src.data.table import CrystalTable
 from src.data.target import TargetNormalizer
-from src.learners import distributed
+from src.learners.device import device_of
 from src.learners.learner import DivergedError, Inputs, Learner, Watched
 from src.learners.make import make_learner
 from src.results.folder import OOF_COLUMNS, RunDir
 from src.results.metrics import scores
-from src.runs.distillation import Unlabelled
 from src.storage.files import write_json
 
 MEMBERS = "member_maes"  # in the metrics of folds and runs: the MAE of each member of an ensemble of networks
@@ -33,7 +32,7 @@ LIBRARIES = (
 class Rows:
     """A table and what is computed from it once for all folds.
 
-    base: (n_rows,), eV/atom, energies of the target's base. inputs: of the learner. Crystals without labels may follow in both.
+    base: (n_rows,), eV/atom, energies of the target's base. inputs: of the learner.
     """
 
     table: CrystalTable
@@ -41,11 +40,11 @@ class Rows:
     inputs: Inputs
 
 
-@dataclass(frozen=True, eq=False)  # hashed by identity: Dask looks it up by its hash
+@dataclass(frozen=True, eq=False)
 class FoldJob:
     """Everything that a fold needs, in a form that travels to another process; large arrays travel as paths.
 
-    fold_of_crystal: (n_train,). test: None if the task has no test table. unlabelled: what follows the rows of `train`.
+    fold_of_crystal: (n_train,). test: None if the task has no test table.
     """
 
     config: ExperimentConfig
@@ -55,35 +54,27 @@ class FoldJob:
     test: Rows | None
     device: str
     word2vec: Path | None
-    unlabelled: Unlabelled | None = None
 
 
 def run_fold(job: FoldJob, k: int) -> str | None:
-    """Train fold k and write its files, the metrics last. Return None, or how it diverged and on which crystals.
-
-    If several processes train together, all of them run this, and the main one writes.
-    """
-    distributed.tell(run_fold, job, k)
+    """Train fold k and write its files, the metrics last. Return None, or how it diverged and on which crystals."""
     wall, cpu = time.perf_counter(), time.process_time()
     folder = job.run.fold(k)
     folder.mkdir(parents=True, exist_ok=True)
     resumed = bool(job.run.checkpoints(k))
     table, inputs = job.train.table, job.train.inputs
     counts, e_form = table.crystals.element_counts, table.targets
-    base = job.train.base[: len(e_form)]
+    base = job.train.base
     train = training_rows(job.fold_of_crystal, k, counts, job.config.folds)
     valid = np.flatnonzero(job.fold_of_crystal == k)
     normalizer = TargetNormalizer.fit(counts[train], e_form[train], job.config.target, base[train])
     residual = normalizer.normalize(counts, e_form, base)
-    learner = make_learner(job.config.trained, job.config.seed + k, distributed.device_of(job.device, k), job.word2vec)
+    learner = make_learner(job.config.trained, job.config.seed + k, device_of(job.device, k), job.word2vec)
     learner.limit_threads()
-    more = job.unlabelled
-    rows, target = more.joined(train, residual, k, normalizer, job.train.base) if more else (train, residual[train])
     try:
-        learner.fit(inputs[rows], target, folder, Watched(inputs[valid], residual[valid]))
+        learner.fit(inputs[train], residual[train], folder, Watched(inputs[valid], residual[valid]))
     except DivergedError as error:
-        names = [*table.ids.tolist(), *(more.names if more else ())]
-        return error.describe([names[row] for row in rows[error.rows]])
+        return error.describe(table.ids[train[error.rows]].tolist())
     predicted, each = _predict(job.train, valid, learner, normalizer)
     test = None if job.test is None else _predict(job.test, np.arange(len(job.test.table.ids)), learner, normalizer)[0]
     metrics = {
@@ -91,19 +82,17 @@ def run_fold(job: FoldJob, k: int) -> str | None:
         **({MEMBERS: np.abs(each - e_form[valid]).mean(axis=1).tolist()} if len(each) > 1 else {}),
         "n_train": len(train),
         "n_valid": len(valid),
-        **({"n_unlabelled": len(rows) - len(train)} if more else {}),
         "n_parameters": learner.n_parameters,
         "wall_seconds": time.perf_counter() - wall,
-        "cpu_seconds": distributed.total_of(time.process_time() - cpu),
+        "cpu_seconds": time.process_time() - cpu,
         "resumed": resumed,  # the seconds are then those since the interruption
         "gpus": [learner.gpu] if learner.gpu else [],
         "versions": versions(),
     }
-    if distributed.is_main():
-        write_json(folder / "normalizer.json", normalizer.to_json())
-        learner.save(folder)
-        oof = predicted.assign(fold=k, e_form=e_form[valid])
-        job.run.write_fold(k, oof[[*OOF_COLUMNS, *predicted.columns.difference(OOF_COLUMNS)]], test, metrics)
+    write_json(folder / "normalizer.json", normalizer.to_json())
+    learner.save(folder)
+    oof = predicted.assign(fold=k, e_form=e_form[valid])
+    job.run.write_fold(k, oof[[*OOF_COLUMNS, *predicted.columns.difference(OOF_COLUMNS)]], test, metrics)
     return None
 
 

@@ -1,4 +1,4 @@
-"""Run folds in this process, in local workers, or on a Ray or Dask cluster. A bar follows what they write."""
+"""Run folds in this process, in local workers, or on a Ray cluster. A bar follows what they write."""
 
 import logging
 import os
@@ -17,7 +17,7 @@ from src.runs import cluster
 from src.storage.cache import end_with
 
 log = logging.getLogger(__name__)
-Where = Literal["local", "ray", "dask"]  # what --launcher takes
+Where = Literal["local", "ray"]  # what --launcher takes
 MAX_LOSSES = 3  # in a row, with no step of progress between them
 OWN_ERRORS = (ValueError, OSError, MemoryError)  # a fold's own, not those of a lost worker
 J = TypeVar("J")
@@ -27,13 +27,12 @@ J = TypeVar("J")
 class Launcher:
     """The place where folds run, and the number that run at once.
 
-    where: `torchrun`: one after another, each trained by all the processes that torchrun has started.
     n_jobs: folds at once; None: as many as there are cores, here or on the cluster. address: of the cluster, HOST:PORT.
     gpu: each fold takes a GPU of the cluster. n_gpus: of this machine, on which as many folds run at once, as several on one take
     turns; None: the folds run on the cores.
     """
 
-    where: Where | Literal["torchrun"] = "local"
+    where: Where = "local"
     n_jobs: int | None = None
     address: str | None = None
     gpu: bool = False
@@ -41,13 +40,13 @@ class Launcher:
 
     def check(self) -> None:
         """Raise ValueError if the folds cannot run on the cluster that is asked for."""
-        if self.where in ("ray", "dask"):
-            cluster.check(self.where, self.address, self.n_jobs)
+        if self.where == "ray":
+            cluster.check(self.address, self.n_jobs)
 
     @property
     def lost_worker_error(self) -> type[Exception]:
         """The exception that signals a lost worker."""
-        return cluster.lost_worker_error(self.where) if self.where in ("ray", "dask") else BrokenProcessPool
+        return cluster.lost_worker_error() if self.where == "ray" else BrokenProcessPool
 
     @property
     def at_once(self) -> int:
@@ -57,7 +56,7 @@ class Launcher:
     @property
     def n_local(self) -> int:
         """Number of processes for the work on this machine before the folds."""
-        return cpu_count() if self.n_jobs is None or self.where in ("ray", "dask") else self.n_jobs
+        return cpu_count() if self.n_jobs is None or self.where == "ray" else self.n_jobs
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,8 +81,7 @@ def run_all(work: Work[J], launcher: Launcher) -> None:
 
     Raises what a fold raises; ValueError if workers are lost again and again; FloatingPointError for folds that diverged.
     """
-    is_single = launcher.where == "local" and 1 in (launcher.n_jobs or launcher.n_gpus, len(work.folds))
-    in_this_process = is_single or launcher.where == "torchrun"
+    in_this_process = launcher.where == "local" and 1 in (launcher.n_jobs or launcher.n_gpus, len(work.folds))
     at_once = min(launcher.at_once, len(work.folds))
     losses, diverged = 0, dict[int, str]()
     with _FollowHistories(work.histories, work.name) as follower:
@@ -111,8 +109,8 @@ def run_all(work: Work[J], launcher: Launcher) -> None:
 
 def _in_workers(work: Work[J], folds: list[int], launcher: Launcher, at_once: int) -> list[str | None]:
     """Return what `work.run` returns for each fold, in workers on a cluster or on this machine."""
-    if launcher.where in ("ray", "dask"):
-        return cluster.run(work.run, work.job, folds, launcher.where, launcher.address, launcher.n_jobs, launcher.gpu)
+    if launcher.where == "ray":
+        return cluster.run(work.run, work.job, folds, str(launcher.address), launcher.n_jobs, launcher.gpu)
     n_workers = max(2, at_once)  # joblib would run a single one in this process, which has to survive it
     loky = {"inner_max_num_threads": 1, "initializer": end_with, "initargs": (os.getpid(),)}
     with warnings.catch_warnings(), parallel_config(backend="loky", n_jobs=n_workers, **loky):

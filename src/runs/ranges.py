@@ -97,8 +97,6 @@ def ranges(config: ExperimentConfig, wide: bool = False) -> dict[str, Range]:
 
     Those of lr and weight decay are of the config's optimiser. The config's own value joins choices that lack it.
     """
-    if getattr(config, "distillation", None):
-        raise ValueError("tuning: requires distillation=None; the trials of a search have no teacher")
     if wide and not isinstance(getattr(config.learner, "network", None), NequipConfig):
         raise ValueError("tuning: a wide search is declared for NequIP alone; leave out --wide")
     if not (found := _ranges_below(config, WIDE if wide else RANGES)):

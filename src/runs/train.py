@@ -4,15 +4,14 @@ import argparse
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from src.command import command, one_message, task_options
 from src.config import ExperimentConfig, StudyConfig
 from src.config.load import load_config
 from src.data.load import load_task_data
 from src.data.task import Task, read_tasks
-from src.learners import distributed
-from src.learners.make import LEARNERS, make_learner
+from src.learners.device import check_device, count_gpus
 from src.results.folder import RunDir
 from src.results.metrics import METRICS
 from src.runs.experiment import run_experiment
@@ -29,19 +28,15 @@ RUN: dict[type, Callable[..., dict | None]] = {ExperimentConfig: run_experiment,
 def main(folder: Path, argv: list[str] | None = None) -> None:
     """Train the experiment of a folder exp/expNNN."""
     args = _parse(folder, argv)
-    where: Any = "torchrun" if distributed.world_size() > 1 and args.launcher == "local" else args.launcher
     with one_message(folder.name):
-        n_gpus = distributed.count_gpus(args.device) if where == "local" else None
-        launcher = Launcher(where, args.jobs, args.address, args.device.startswith("cuda"), n_gpus)
+        n_gpus = count_gpus(args.device) if args.launcher == "local" else None
+        launcher = Launcher(args.launcher, args.jobs, args.address, args.device.startswith("cuda"), n_gpus)
         config = load_config(folder)
         check(config, launcher, args)
-        with distributed.team(args.device) as is_main:
-            if not is_main:
-                return
-            for task in read_tasks(args.data, args.target):
-                several = len(task.targets) > 1
-                with one_message(f"{folder.name}, target {task.target_column}" if several else folder.name):
-                    train_target(config, folder.name, task, launcher, args)
+        for task in read_tasks(args.data, args.target):
+            several = len(task.targets) > 1
+            with one_message(f"{folder.name}, target {task.target_column}" if several else folder.name):
+                train_target(config, folder.name, task, launcher, args)
 
 
 def train_target(config: Config, name: str, task: Task, launcher: Launcher, args: argparse.Namespace) -> None:
@@ -72,7 +67,7 @@ def _parse(folder: Path, argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--folds", type=int, nargs="+", metavar="K", help="train these folds only (default: all)")
     parser.add_argument("--jobs", type=int, help="folds at once (default: as many as there are GPUs or, on CPUs, cores)")
     parser.add_argument("--launcher", choices=get_args(Where), default="local", help="where folds run (default: local)")
-    parser.add_argument("--address", metavar="HOST:PORT", help="of the Ray or Dask cluster")
+    parser.add_argument("--address", metavar="HOST:PORT", help="of the Ray cluster")
     parser.add_argument("--device", default="cpu", help="cpu, cuda (folds take the GPUs in turn), cuda:1, ... (default: cpu)")
     parser.add_argument("--skip-bad-rows", action="store_true", help="leave bad training rows out instead of stopping")
     parser.add_argument("--tracker", choices=get_args(Tracker), help="send finished folds to outputs/tracker/ as well")
@@ -86,24 +81,10 @@ def check(config: Config, launcher: Launcher, args: argparse.Namespace) -> None:
     """Raise ValueError now, before anything is written, for whatever would fail later."""
     launcher.check()
     if args.launcher == "local":
-        distributed.check_device(args.device)
+        check_device(args.device)
     check_structures(config, read_tasks(args.data, args.target)[0])
-    check_processes(config, launcher)
     if args.tracker:
         check_tracker(args.tracker, config)
-
-
-def check_processes(config: Config, launcher: Launcher) -> None:
-    """Raise ValueError if torchrun has started several processes for what they cannot share."""
-    if distributed.world_size() == 1:
-        return
-    learner: Any = getattr(config, "learner", None)  # a study has none
-    if launcher.where != "torchrun" or type(learner) not in LEARNERS or not make_learner(learner).is_distributable:
-        raise ValueError("torchrun can only spread the training of one network on this machine; start this one with python")
-    if getattr(config, "distillation", None):
-        raise ValueError("torchrun cannot spread a training with a teacher (distillation); start this one with python")
-    if (stage := getattr(learner, "pretraining", None)) and (stage.displacement or stage.strain):
-        raise ValueError("torchrun cannot spread pre-training with noise; start this one with python")
 
 
 def start_log(run: Path) -> None:

@@ -13,7 +13,7 @@ from src.config.load import load_config
 from src.data.load import TaskData, load_task_data
 from src.data.target import check_domain
 from src.data.task import MetricName, Task
-from src.learners.distributed import check_device
+from src.learners.device import check_device
 from src.paths import EXPERIMENTS, experiment_name, shown
 from src.results.metrics import check_targets
 from src.results.search import KNOBS, PICTURE, TRIALS

@@ -1,10 +1,11 @@
-"""Write the tables of published results into exp/README.md and README.md, between their markers.
+"""Write the figures of README and docs between their markers: tables of published results, and single figures in the text.
 
 python exp/ledger.py            # write
 python exp/ledger.py --check    # only say whether the committed tables are up to date
 
 An experiment's question is the first line of its config's docstring, its parent follows `Parent:`, and its verdict is in
-exp/verdicts.toml. Run it after publishing a new experiment; the test scores come from the task's test labels.
+exp/verdicts.toml. `<!-- oof 094 -->0.0648<!-- / -->` in a page is one figure: see src/results/marked.py. Run this after publishing a
+new experiment; the test scores come from the task's test labels.
 """
 
 import sys
@@ -14,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from src.command import command, one_message
 from src.paths import shown
 from src.results.ledger import updated_readmes
+from src.results.marked import updated_pages
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -21,7 +23,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a table is out of date")
     args = parser.parse_args(argv)
     with one_message("ledger"):
-        wanted = updated_readmes()
+        wanted = updated_pages() | updated_readmes()
     for path, text in wanted.items():
         same = path.read_text(encoding="utf-8") == text
         if args.check and not same:

@@ -1,0 +1,155 @@
+"""The figures in README and docs. Each stands between markers, so that a command writes it and a test compares it.
+
+    one network: <!-- oof 094 -->0.0648<!-- / --> eV/atom      its key is `oof 094`: what is said of exp094 in the ledger
+    <!-- table best -->                                        a table of docs/figures.toml, with keys in braces
+    ...
+    <!-- / -->
+
+What is measured rather than published (seconds, memory) is in docs/figures.toml too, with the command that measured it.
+"""
+
+import re
+import tomllib
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+from src.paths import EXPERIMENTS, ROOT
+from src.results import matbench
+from src.results.comparison import to_markdown
+from src.results.ledger import PARENT, ledger_tables, other_rows
+
+DATA = ROOT / "docs" / "figures.toml"
+END = "<!-- / -->"
+MARKED = re.compile(rf"<!-- ([a-z]+ [^>\n]+) -->(.*?){END}", re.DOTALL)
+IN_BRACES = re.compile(r"\{([a-z]+ [^}\n]+)\}")
+FIGURE = re.compile(r"(?<![\w.])(?:\d+(?:[.,]\d+)+%?|\d+%|\d+ ?(?:x|times)\b|\d+ (?:CPU )?(?:s|ms|min|GB|MB|seconds|minutes)\b)")
+NO_FIGURES = re.compile(
+    r"^```.*?^```|`[^`\n]*`|\]\([^)\s]*\)|https?://\S+|doi:\S+|arXiv:\S+|^.*\bdoi:.*$|^#.*$", re.DOTALL | re.MULTILINE
+)
+
+
+def marked_pages() -> list[Path]:
+    """Return the pages whose figures stand between markers: README and docs, docs/log/ aside."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def updated_pages() -> dict[Path, str]:
+    """Return each page and the text that it should have."""
+    return {path: updated(path.read_text(encoding="utf-8"), path) for path in marked_pages()}
+
+
+def updated(text: str, path: Path) -> str:
+    """Return the text of a page with what belongs between its markers."""
+
+    def written(match: re.Match[str]) -> str:
+        key, old = match.groups()
+        is_block = "\n" in old
+        if not is_block and text[: match.start()].endswith("\n"):
+            raise ValueError(f"{path}: <!-- {key} --> begins a line, which Markdown would show as it is: put a word before it")
+        new = figure(key, path)
+        return f"<!-- {key} -->\n\n{new}\n\n{END}" if is_block else f"<!-- {key} -->{new}{END}"
+
+    return MARKED.sub(written, text)
+
+
+def figures_outside(text: str) -> list[str]:
+    """Return the figures of a page that stand outside markers, code, links and citations.
+
+    Figures are decimals, percentages, ratios, seconds and sizes; a setting such as ten folds or 5 Å is none.
+    """
+    return FIGURE.findall(NO_FIGURES.sub("", MARKED.sub("", text)))
+
+
+def figure(key: str, path: Path) -> str:
+    """Return what belongs between the markers of a key; path: the page or file that names it."""
+    kind, *words = key.split()
+    try:
+        return KINDS[kind](*words)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: nothing is known of <!-- {key} --> ({error}); kinds: {', '.join(KINDS)}") from error
+
+
+def _table(name: str) -> str:
+    """Return a table of docs/figures.toml, with the command that measured it if there is one."""
+    about = _data()["tables"][name]
+    text = IN_BRACES.sub(lambda match: figure(match[1], DATA), about["text"].strip())
+    return f"{text}\n\n{about['measured']}" if "measured" in about else text
+
+
+def _measured(name: str) -> str:
+    return _data()["figures"][name]["value"]
+
+
+@cache
+def _data() -> dict:
+    return tomllib.loads(DATA.read_text(encoding="utf-8"))
+
+
+@cache
+def _rows() -> dict[tuple[str, ...], dict[str, str]]:
+    """Return what docs tell of each published experiment, by its number and, of other tasks, its target."""
+    rows = {}
+    for table in ledger_tables().values():
+        for row in table.to_dict("records"):
+            about = {"oof": row["OOF MAE"].split()[0], "test": row["test MAE"], "difference": row[PARENT]}
+            rows[row["exp"],] = about | {"cpu": _with_commas(row["CPU s"])}
+    for row in other_rows(()):
+        scores = {key: row[column].split()[1].strip(",") for key, column in (("oof", "OOF"), ("test", "test"))}
+        rows[row["exp"], row["target"]] = scores | {"cpu": _with_commas(row["CPU s"])}
+    return rows
+
+
+def _with_commas(seconds: str) -> str:
+    return re.sub(r"\d+", lambda digits: f"{int(digits[0]):,}", seconds)
+
+
+def _cell(column: str) -> Callable[..., str]:
+    """Return the function that finds a cell of the ledger by number and, of other tasks, target."""
+    return lambda *words: _rows()[words][column]
+
+
+def _gain(number: str, parent: str) -> str:
+    """Return by how much less the out-of-fold error of an experiment is than that of another, in percent."""
+    return f"{1 - float(_rows()[number,]['oof']) / float(_rows()[parent,]['oof']):.0%}"
+
+
+def _contest(energy: str, gap: str) -> str:
+    """Return the score of NOMAD 2018: the mean of both columns' RMSLE on its test rows."""
+    targets = (energy, "formation_energy_ev_natom"), (gap, "bandgap_energy_ev")
+    return f"{sum(float(_rows()[key]['test']) for key in targets) / 2:.4f}"
+
+
+def _record(name: str) -> dict:
+    """Return a published record of matbench_phonons; name: such as 026/inner."""
+    number, _, protocol = name.partition("/")
+    return matbench.read_record(EXPERIMENTS / f"exp{number}" / "results" / "matbench_phonons" / f"{protocol}.json.gz")
+
+
+def _fold(name: str, fold: str) -> str:
+    """Return the MAE of an official fold of matbench_phonons."""
+    (task,) = _record(name)["tasks"].values()
+    return f"{task['results'][f'fold_{fold}']['scores']['mae']:.2f}"
+
+
+def _board(most: str) -> str:
+    """Return the rows of matbench_phonons whose MAE is at most this."""
+    contents = [matbench.read_record(path) for path in matbench.published_records("matbench_phonons")]
+    table = matbench.board("matbench_phonons", contents, "1/cm")
+    kept = table[table["MAE (1/cm)"].str.strip("*").astype(float) <= float(most)]
+    return to_markdown(kept)
+
+
+KINDS: dict[str, Callable[..., str]] = {
+    "oof": _cell("oof"),
+    "test": _cell("test"),
+    "cpu": _cell("cpu"),
+    "difference": _cell("difference"),
+    "gain": _gain,
+    "contest": _contest,
+    "phonons": lambda name: f"{matbench.own_row(_record(name)).mae:.2f}",
+    "fold": _fold,
+    "board": _board,
+    "measured": _measured,
+    "table": _table,
+}

@@ -9,11 +9,9 @@ from pymatgen.core import Composition, Element, Structure
 from pymatgen.core.ewald import EwaldSummation
 from test_tessellation import KINDS
 
-from src.features import oxidation
-from src.features.charges import BOND_RADIUS, CHARGES, GGA_SCALE, charges
-from src.features.ewald import DIGITS, ewald_energy
+from src.features import charges as module
+from src.features.charges import BOND_RADIUS, CHARGES, DIGITS, GGA_SCALE, charges, ewald_energy, guess_charges
 from src.features.geometry import PrimitiveCrystal
-from src.features.oxidation import guess_charges
 
 COMPOSITIONS = (  # many states of an element; peroxides, whose formula pymatgen does not reduce; no balance; no states; metals
     *("Fe3O4", "LiFePO4", "Mn3Fe2O9", "C6H12N2O4S", "Cr7N3S5Cl2", "Al13Ga11In8O48", "Fe10Mn6Co4O30", "Li2O2", "H4O4", "Na4Cl"),
@@ -60,7 +58,7 @@ def test_guesses_of_random_compositions_are_those_of_pymatgen() -> None:
 def test_a_composition_with_too_many_combinations_has_no_guess(monkeypatch: pytest.MonkeyPatch) -> None:
     numbers = in_order("Fe3O4")[1]
     guess_charges.cache_clear()
-    monkeypatch.setattr(oxidation, "MAX_COMBINATIONS", 4)  # four of Fe2+ and Fe3+ and one of O2-
+    monkeypatch.setattr(module, "MAX_COMBINATIONS", 4)  # four of Fe2+ and Fe3+ and one of O2-
     assert guess_charges(numbers) == (None, 0)
     guess_charges.cache_clear()
 

@@ -7,11 +7,9 @@ from pymatgen.core import IStructure, Lattice, Structure
 from scipy.spatial import Voronoi
 from test_structure_features import STRUCTURES
 
-from src.features import tessellation
-from src.features.geometry import PrimitiveCrystal
-from src.features.neighbors import find_pairs
-from src.features.tessellation import tessellate
-from src.features.voronoi import voronoi
+from src.features import voronoi as module
+from src.features.geometry import PrimitiveCrystal, find_pairs
+from src.features.voronoi import tessellate, voronoi
 
 SMALL = 1e-6  # Angstrom^2: faces that qhull's rounding makes of an edge or a vertex are smaller
 
@@ -89,7 +87,7 @@ def test_known_numbers_of_faces(name: str, n_faces: int) -> None:
 @pytest.mark.parametrize("name", ["slab", "a chain", "one atom in a skewed cell", "30 random atoms"])
 def test_the_first_cutoff_does_not_matter(name: str, first: float, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = faces(tessellate(KINDS[name]))
-    monkeypatch.setattr(tessellation, "FIRST_CUTOFF", first)
+    monkeypatch.setattr(module, "FIRST_CUTOFF", first)
     np.testing.assert_allclose(faces(tessellate(KINDS[name])), expected, atol=2e-6)
 
 

@@ -7,6 +7,7 @@ import moyopy
 import numpy as np
 from numpy.typing import NDArray
 from pymatgen.core import Composition, DummySpecies, Lattice, Structure
+from pymatgen.optimization.neighbors import find_points_in_spheres
 
 from src.data.formula import parse_formula
 from src.data.plain_cif import read_plain
@@ -17,6 +18,8 @@ MIN_DISTANCE = 0.2  # Angstrom, between atoms; below half the thickness, so that
 CHUNK = 256  # atoms whose distances to all others are held in memory at once
 MAX_LENGTH = 1_000.0  # Angstrom, of a lattice vector
 MAX_VOLUME = 20_000.0  # Angstrom^3 per atom: one atom in a cube with a side of 27 Angstrom
+SELF_DISTANCE = 1e-8  # Angstrom; a point closer than this is the centre itself, as in pymatgen
+Pairs = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,3 +145,14 @@ def _check_distances(crystal: Crystal) -> None:
         if distance.min() < MIN_DISTANCE:
             i, j = np.unravel_index(distance.argmin(), distance.shape)
             raise ValueError(f"coincident atoms: {start + i + 1} and {j + 1} are {distance.min():.2g} Angstrom apart")
+
+
+def points_within(
+    coords: NDArray[np.float64], centers: NDArray[np.float64], lattice: NDArray[np.float64], radius: float
+) -> Pairs:
+    """Return centre, point, cell of the point (n_pairs, 3) and distance of each pair within a radius; a centre finds itself too.
+
+    coords, centers: (n_points, 3), (n_centers, 3), Cartesian. lattice: (3, 3), vectors as rows. All lengths in Angstrom.
+    """
+    coords, centers, lattice = (np.ascontiguousarray(array) for array in (coords, centers, lattice))
+    return find_points_in_spheres(coords, centers, float(radius), np.ones(3, dtype=np.int64), lattice, SELF_DISTANCE)

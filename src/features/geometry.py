@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pymatgen.core import IStructure
 
-from src.data.crystal import Crystal
+from src.data.crystal import SELF_DISTANCE, Crystal, Pairs, points_within
 from src.data.describe import SYSTEMS, crystal_system
 
 SYMPREC = 1e-3  # Angstrom, as in GraphConfig
@@ -66,6 +66,18 @@ def primitive_cell(crystal: Crystal, symprec: float = SYMPREC) -> tuple[Crystal,
 def _inside(lattice: ArrayLike, frac_coords: ArrayLike, numbers: ArrayLike) -> Crystal:
     inside = np.round(np.asarray(frac_coords), 10) % 1.0  # pymatgen's Voronoi cells want [0, 1), and -1e-17 % 1 is 1
     return Crystal(np.array(lattice), inside, np.array(numbers, dtype=np.int64))
+
+
+def find_pairs(structure: IStructure, radius: float) -> Pairs:
+    """Return centre and neighbour (indices of atoms), cell of the neighbour (n_pairs, 3) and distance (Angstrom) of each pair.
+
+    These are the pairs that IStructure.get_neighbor_list finds within a radius (Angstrom), without its loops.
+    """
+    centre, neighbor, cell, distance = points_within(
+        structure.cart_coords, structure.cart_coords, structure.lattice.matrix, radius
+    )
+    keep = np.flatnonzero(distance > SELF_DISTANCE)  # an atom is no neighbour of itself
+    return centre[keep], neighbor[keep], cell[keep], distance[keep]
 
 
 def geometry(crystal: PrimitiveCrystal) -> list[float]:

@@ -12,13 +12,9 @@ from src.features import (
     charges,
     composition,
     elements,
-    ewald,
     geometry,
-    neighbors,
-    oxidation,
     potentials,
     structure,
-    tessellation,
     voronoi,
 )
 from src.features.columns import COLUMNS
@@ -30,12 +26,12 @@ from src.storage.cache import cache_key
 from src.storage.ragged import RaggedStore
 
 OF_STRUCTURE = (crystal.__file__, describe.__file__, geometry.__file__, structure.__file__)
-POLYGONS = str(Path(tessellation.__file__).with_name("polygons.py"))  # not imported: numba takes a while
+POLYGONS = str(Path(voronoi.__file__).with_name("polygons.py"))  # not imported: numba takes a while
 CODE = {  # group -> the source that computes it
     **dict.fromkeys(composition.GROUPS, (composition.__file__, elements.__file__)),
     **dict.fromkeys(structure.GROUPS, OF_STRUCTURE),
-    "charges": (*OF_STRUCTURE, charges.__file__, oxidation.__file__, ewald.__file__, neighbors.__file__),
-    "voronoi": (*OF_STRUCTURE, voronoi.__file__, tessellation.__file__, POLYGONS, neighbors.__file__),
+    "charges": (*OF_STRUCTURE, charges.__file__),
+    "voronoi": (*OF_STRUCTURE, voronoi.__file__, POLYGONS),
 }
 GROUPS = (*CODE, *potentials.POTENTIALS)
 NEED_STRUCTURES = (*structure.GROUPS, *potentials.POTENTIALS)  # the other groups are made from formulas too

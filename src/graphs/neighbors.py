@@ -9,12 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from pymatgen.optimization.neighbors import find_points_in_spheres
 
-from src.data.crystal import Crystal
+from src.data.crystal import Crystal, points_within
 from src.graphs.symmetry import Symmetry
 
-SELF_DISTANCE = 1e-8  # Angstrom; a point closer than this is the centre itself
 SHELL_WIDTH = 0.01  # Angstrom; ten times symprec, so that it holds whatever a search for symmetry takes as equally far
 MAX_EDGES = 300_000  # of a crystal into its centres; each takes 5 kB while a graph is reduced by 48 operations
 MAX_BOXES = 20_000_000  # of the search grid, which fills the cell and its surroundings with cubes of side r_max
@@ -44,15 +42,8 @@ def find_edges(crystal: Crystal, centers: NDArray[np.int64], r_max: float) -> Ed
     Raises ValueError if the density of atoms or the size of the cell exceeds the limits above, which bound the memory.
     """
     _check_size(crystal, len(centers), r_max)
-    coords = np.ascontiguousarray(crystal.cart_coords)
-    center, src, offset, length = find_points_in_spheres(
-        coords,
-        np.ascontiguousarray(coords[centers]),
-        r=float(r_max),
-        pbc=np.ones(3, dtype=np.int64),
-        lattice=np.ascontiguousarray(crystal.lattice),
-        tol=SELF_DISTANCE,
-    )
+    coords = crystal.cart_coords
+    center, src, offset, length = points_within(coords, coords[centers], crystal.lattice, r_max)
     dst = centers[center]
     cell = offset.round().astype(np.int64)
     is_edge = ~((src == dst) & (cell == 0).all(axis=1)) & (length <= r_max)

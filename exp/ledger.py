@@ -4,8 +4,8 @@ python exp/ledger.py            # write
 python exp/ledger.py --check    # only say whether the committed tables are up to date
 
 An experiment's question is the first line of its config's docstring, its parent follows `Parent:`, and its verdict is in
-exp/verdicts.toml. `<!-- oof 094 -->0.0648<!-- / -->` in a page is one figure: see src/results/marked.py. Run this after publishing a
-new experiment; the test scores come from the task's test labels.
+exp/verdicts.toml. `<!-- oof 094 -->0.0648<!-- / -->` in a page is one figure: see src/results/marked.py. Run this after
+publishing a new experiment; the test scores come from the task's test labels.
 """
 
 import sys

@@ -23,7 +23,9 @@ DATA = ROOT / "docs" / "figures.toml"
 END = "<!-- / -->"
 MARKED = re.compile(rf"<!-- ([a-z]+ [^>\n]+) -->(.*?){END}", re.DOTALL)
 IN_BRACES = re.compile(r"\{([a-z]+ [^}\n]+)\}")
-FIGURE = re.compile(r"(?<![\w.])(?:\d+(?:[.,]\d+)+%?|\d+%|\d+ ?(?:x|times)\b|\d+ (?:CPU )?(?:s|ms|min|GB|MB|seconds|minutes)\b)")
+FIGURE = re.compile(
+    r"(?<![\w.])(?:\d+(?:[.,]\d+)+(?:%|x\b)?|\d+%|\d+ ?(?:x|times)\b|\d+ (?:CPU )?(?:s|ms|min|GB|MB|seconds|minutes)\b)"
+)
 NO_FIGURES = re.compile(
     r"^```.*?^```|`[^`\n]*`|\]\([^)\s]*\)|https?://\S+|doi:\S+|arXiv:\S+|^.*\bdoi:.*$|^#.*$", re.DOTALL | re.MULTILINE
 )
@@ -89,7 +91,7 @@ def _data() -> dict:
 @cache
 def _rows() -> dict[tuple[str, ...], dict[str, str]]:
     """Return what docs tell of each published experiment, by its number and, of other tasks, its target."""
-    rows = {}
+    rows: dict[tuple[str, ...], dict[str, str]] = {}
     for table in ledger_tables().values():
         for row in table.to_dict("records"):
             about = {"oof": row["OOF MAE"].split()[0], "test": row["test MAE"], "difference": row[PARENT]}

@@ -17,7 +17,6 @@ from conftest import small_table
 from src.data.export import write_task
 from src.learners.gbdt import GbdtLearner
 from src.learners.gnn import GnnLearner
-from src.learners.svr import SvrLearner
 from src.paths import ROOT
 from src.runs.train import main as train_main
 
@@ -27,16 +26,15 @@ from exp import compare
 
 SECONDS = 10.0  # of CPU time, within which a bad file is refused
 BYTES = 1_000_000_000  # of address space that refusing it may take
-TREES, NETWORK, SUPPORT = "exp001", "exp003", "exp004"
+TREES, NETWORK = "exp001", "exp003"
 CONFIGS = {
     TREES: 'ExperimentConfig(learner=GbdtConfig(features=("fractions",), n_trees=5, min_child_samples=1), folds=FOLDS)',
     NETWORK: (
         "ExperimentConfig(learner=GnnConfig(training=TrainingConfig(n_epochs=1, batch_size=8), graph=GraphConfig(r_max=3.5), "
-        'network=SchnetConfig(n_channels=4, n_layers=1, n_gaussians=4), elements=ElementConfig(("one_hot",))), folds=FOLDS)'
+        'network=SchnetConfig(n_channels=4, n_layers=1), elements=ElementConfig(("one_hot",))), folds=FOLDS)'
     ),
-    SUPPORT: 'ExperimentConfig(learner=SvrConfig(features=("fractions",)), target=TargetConfig("raw"), folds=FOLDS)',
 }
-HEAD = "from src.config import *\n\nFOLDS = FoldConfig(n_folds=2, n_bins=1)\nCONFIG = "
+HEAD = "from src.config import *\n\nFOLDS = FoldConfig(n_folds=2)\nCONFIG = "
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,7 @@ class Place:
 
     def load(self, name: str) -> None:
         """Load a learner; exit with one message if that fails, as commands do."""
-        learner = {TREES: GbdtLearner, NETWORK: GnnLearner, SUPPORT: SvrLearner}[name]
+        learner = {TREES: GbdtLearner, NETWORK: GnnLearner}[name]
         try:
             learner.load(self.run(name) / "fold_1")
         except (ValueError, FileNotFoundError) as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from entry import Bad
-from place import HEAD, NETWORK, SUPPORT, TREES, Place
+from place import HEAD, NETWORK, TREES, Place
 
 FOLD = "remove the folder"
 AGAIN = "remove it, and train.py will write it again"
@@ -117,7 +117,7 @@ def folds(name: str, change: Change, *words: str) -> Bad:
         path.write_bytes(change(path.read_bytes()))
         shutil.rmtree(place.run() / "fold_1")
 
-    return Bad("folds", name, damage, ("folds/stratified-2-1-0", *words))
+    return Bad("folds", name, damage, ("folds/stratified-2-", *words))
 
 
 def checkpoint(name: str, write: Callable[[Path, Place], object]) -> Bad:
@@ -165,10 +165,6 @@ def pickled(path: Path, place: Place) -> None:
     path.write_bytes(pickle.dumps(Malice(place.root)))
 
 
-def pickled_archive(path: Path, place: Place) -> None:
-    np.savez(path, values=np.array([Malice(place.root)], dtype=object))
-
-
 def without_checksum(path: str, name: str, write: Callable[[Path, Place], object], run: str) -> Bad:
     """Bad weights of a run whose learner.json has no checksum."""
 
@@ -194,7 +190,7 @@ CONFIGS = [
     config(
         "an infinite learning rate", trees("learning_rate=float('inf')"), "GbdtConfig.learning_rate=inf: must be a finite number"
     ),
-    config("a share above one", trees("subsample=1.5"), "GbdtConfig.subsample=1.5: must be above 0 and at most 1"),
+    config("a share above one", trees("colsample_bytree=1.5"), "GbdtConfig.colsample_bytree=1.5: must be above 0 and at most 1"),
     config("features in a list", trees("features=['fractions']"), "GbdtConfig.features=['fractions']: must be a valid tuple"),
     config(
         "a negative seed",
@@ -233,9 +229,9 @@ CONFIGS = [
     ),
     config("a bool for a number", network("n_epochs=True"), "TrainingConfig.n_epochs=True: must be a valid integer"),
     config(
-        "an ensemble of one",
-        "ExperimentConfig(learner=BlendConfig(members=('001',)))",
-        "BlendConfig.members=('001',): must have at least 2 items",
+        "no element vectors",
+        network(rest="elements=ElementConfig(())"),
+        "ElementConfig.tables=(): must have at least 1 item",
     ),
     Bad(
         "config",
@@ -308,11 +304,11 @@ CHECKPOINTS = [
 CHANGED = "is damaged or was changed"
 WEIGHTS = [
     file("weights", f"fold_1/{path}", name, change, CHANGED, FOLD, "fold_1", command=partial(Place.load, name=run), run=run)
-    for run, path in ((TREES, "model.txt"), (NETWORK, "model.safetensors"), (SUPPORT, "model.npz"))
+    for run, path in ((TREES, "model.txt"), (NETWORK, "model.safetensors"))
     for name, change in (("cut off", half), ("with a bit changed", flipped))
 ] + [
     file("weights", "fold_1/learner.json", f"{name}, {run}", change, words, FOLD, command=partial(Place.load, name=run), run=run)
-    for run in (TREES, NETWORK, SUPPORT)
+    for run in (TREES, NETWORK)
     for name, change, words in (
         ("cut off", half, "is damaged"),
         ("without a config", edited(config=None), "config missing"),
@@ -321,7 +317,6 @@ WEIGHTS = [
 ] + [
     without_checksum("model.safetensors", "garbage", lambda path, place: path.write_bytes(garbage(b"")), NETWORK),
     without_checksum("model.safetensors", "a pickle that runs code", pickled, NETWORK),
-    without_checksum("model.npz", "with a pickled array", pickled_archive, SUPPORT),
     without_checksum("model.txt", "garbage", lambda path, place: path.write_bytes(garbage(b"")), TREES),
     Bad("weights", "model.txt missing", lambda place: (place.run() / "fold_1" / "model.txt").unlink(),
         ("model.txt is missing", FOLD), partial(Place.load, name=TREES)),
@@ -336,7 +331,7 @@ CACHES = [
     cache("crystals-*/ids.npy", "a pickle that runs code", pickled_array),
     cache("features-fractions-*/values.npy", "cut off", rewritten(half)),
     cache("features-fractions-*/values.npy", "with a bit changed", rewritten(flipped)),
-    cache("features-fractions-*/columns.npy", "a pickle that runs code", pickled_array, SUPPORT),
+    cache("features-fractions-*/columns.npy", "a pickle that runs code", pickled_array),
     cache("graphs-*/edge_vec.npy", "with a bit changed", rewritten(flipped), NETWORK),
     cache("graphs-*/edge_src_index.npy", "cut off", rewritten(half), NETWORK),
     cache("graphs-*/edge_dst_index.npy", "empty", rewritten(lambda _: b""), NETWORK),

@@ -1,7 +1,7 @@
 """Every bad file gives one clear error, in bounded time and memory, and leaves outputs as they were."""
 
-import logging
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
@@ -9,6 +9,7 @@ import cifs
 import formats
 import pytest
 import tables
+from conftest import reset_log
 from entry import Bad, Outcome
 from place import CONFIGS, TREES, Place, bounded, make_place
 
@@ -29,12 +30,41 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def place(finished: Path, tmp_path: Path) -> Place:
-    shutil.copytree(finished, tmp_path / "copy")
-    return Place(tmp_path / "copy")
+    return copy_of(finished, tmp_path / "copy")
 
 
-@pytest.mark.parametrize("entry", [entry for entry in CORPUS if entry.outcome == "refused"], ids=str)
-def test_a_bad_file_gives_one_clear_error_and_leaves_outputs_as_they_were(entry: Bad, place: Place) -> None:
+def copy_of(finished: Path, folder: Path) -> Place:
+    """Return a place of its own with the same files."""
+    shutil.copytree(finished, folder)
+    return Place(folder)
+
+
+def kinds(outcome: Outcome) -> pytest.MarkDecorator:
+    """Parametrise a test by the kinds of bad files that have this outcome: their entries."""
+    found: dict[str, list[Bad]] = {}
+    for entry in CORPUS:
+        if entry.outcome == outcome:
+            found.setdefault(entry.kind, []).append(entry)
+    return pytest.mark.parametrize("entries", [pytest.param(entries, id=kind) for kind, entries in found.items()])
+
+
+def offenders(entries: list[Bad], finished: Path, folder: Path, check: Callable[[Bad, Place], None]) -> dict[str, str]:
+    """Return the entries that fail a check, each in a place of its own, with the reason."""
+    found = {}
+    for i, entry in enumerate(entries):
+        place = copy_of(finished, folder / f"{i}")
+        try:
+            check(entry, place)
+        except AssertionError as error:
+            found[str(entry)] = str(error)
+        except (Exception, SystemExit, pytest.fail.Exception) as error:
+            found[str(entry)] = repr(error)
+        shutil.rmtree(place.root)
+        reset_log()
+    return found
+
+
+def refused(entry: Bad, place: Place) -> None:
     entry.damage(place)
     before = place.contents()
     with bounded(), pytest.raises(SystemExit) as stopped:
@@ -46,26 +76,31 @@ def test_a_bad_file_gives_one_clear_error_and_leaves_outputs_as_they_were(entry:
     assert not (place.root / "executed").exists()
 
 
-@pytest.mark.parametrize("entry", [entry for entry in CORPUS if entry.outcome == "accepted"], ids=str)
-def test_an_odd_file_that_is_right_is_accepted(entry: Bad, place: Place) -> None:
+@kinds("refused")
+def test_a_bad_file_gives_one_clear_error_and_leaves_outputs_as_they_were(
+    entries: list[Bad], finished: Path, tmp_path: Path
+) -> None:
+    assert offenders(entries, finished, tmp_path, refused) == {}
+
+
+def accepted(entry: Bad, place: Place) -> None:
     shutil.rmtree(place.outputs / "task")
-    place.train()
     entry.damage(place)
-    shutil.rmtree(place.run())
     with bounded():
-        entry.command(place) if entry.command is not Place.submit else place.train()
+        place.train()
     place.submit()
 
 
-@pytest.mark.parametrize("entry", [entry for entry in CORPUS if entry.outcome == "rebuilt"], ids=str)
-def test_a_damaged_cache_is_rebuilt_with_a_warning_and_the_same_numbers(
-    entry: Bad, place: Place, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_odd_file_that_is_right_is_accepted(finished: Path, tmp_path: Path) -> None:
+    assert offenders([entry for entry in CORPUS if entry.outcome == "accepted"], finished, tmp_path, accepted) == {}
+
+
+def rebuilt(entry: Bad, place: Place) -> None:
     name = runs.reader_of(entry)
     before = {path: digest for path, digest in place.contents().items() if path.startswith(f"task/{name}/")}
     shutil.rmtree(place.run(name))
     entry.damage(place)
-    with bounded(), caplog.at_level(logging.WARNING):
+    with bounded():
         entry.command(place)
     log = (place.run(name) / "log.txt").read_text()
     assert "WARNING" in log and [word for word in entry.words if word not in log] == [], log
@@ -75,11 +110,17 @@ def test_a_damaged_cache_is_rebuilt_with_a_warning_and_the_same_numbers(
     assert all(after[path] == digest for path, digest in before.items() if path.endswith(kept))
 
 
+@kinds("rebuilt")
+def test_a_damaged_cache_is_rebuilt_with_a_warning_and_the_same_numbers(
+    entries: list[Bad], finished: Path, tmp_path: Path
+) -> None:
+    assert offenders(entries, finished, tmp_path, rebuilt) == {}
+
+
 def test_the_documented_counts_are_those_of_the_corpus() -> None:
-    assert len({str(entry) for entry in CORPUS}) == len(CORPUS) == 294
-    refused, accepted, rebuilt = (sum(entry.outcome == outcome for entry in CORPUS) for outcome in get_args(Outcome))
-    assert (refused, accepted, rebuilt) == (266, 17, 11)
-    said = f"`tests/hostile` holds {len(CORPUS)} files: {refused} refused, {accepted} right, {rebuilt} caches rebuilt."
+    assert len({str(entry) for entry in CORPUS}) == len(CORPUS)
+    n_refused, n_accepted, n_rebuilt = (sum(entry.outcome == outcome for entry in CORPUS) for outcome in get_args(Outcome))
+    said = f"`tests/hostile` holds {len(CORPUS)} files: {n_refused} refused, {n_accepted} right, {n_rebuilt} caches rebuilt."
     assert said in (ROOT / "docs/reliability.md").read_text()
 
 

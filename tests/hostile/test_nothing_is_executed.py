@@ -2,9 +2,6 @@
 
 import ast
 from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
 
 from src.paths import ROOT
 
@@ -52,27 +49,26 @@ def breaches(source: str, path: str) -> Iterator[str]:
             yield f"calls {name} with a shell"
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_nothing_that_is_loaded_is_executed(path: Path) -> None:
-    assert list(breaches(path.read_text(), path.relative_to(ROOT).as_posix())) == []
+def test_nothing_that_is_loaded_is_executed() -> None:
+    names = {path.relative_to(ROOT).as_posix(): path for path in FILES}
+    assert {name: found for name, path in names.items() if (found := list(breaches(path.read_text(), name)))} == {}
 
 
-@pytest.mark.parametrize(
-    "source",
-    [
-        "import pickle",
-        "from yaml import load",
-        "eval(text)",
-        "torch.load(path)",
-        "torch.load(path, weights_only=False)",
-        "np.load(path)",
-        "np.load(path, allow_pickle=True)",
-        "pd.read_pickle(path)",
-        "gensim.models.Word2Vec.load(path)",
-        "joblib.load(path)",
-        "os.system(text)",
-        "subprocess.run(text, shell=True)",
-    ],
-)
-def test_the_law_can_fail(source: str) -> None:
-    assert list(breaches(source, "src/data/table.py"))
+CAUGHT = [
+    "import pickle",
+    "from yaml import load",
+    "eval(text)",
+    "torch.load(path)",
+    "torch.load(path, weights_only=False)",
+    "np.load(path)",
+    "np.load(path, allow_pickle=True)",
+    "pd.read_pickle(path)",
+    "gensim.models.Word2Vec.load(path)",
+    "joblib.load(path)",
+    "os.system(text)",
+    "subprocess.run(text, shell=True)",
+]
+
+
+def test_the_law_can_fail() -> None:
+    assert [source for source in CAUGHT if not list(breaches(source, "src/data/table.py"))] == []

@@ -1,5 +1,6 @@
 """Laws of src/data: parsing, folds, target, stores."""
 
+import shutil
 import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -14,11 +15,14 @@ from sklearn.linear_model import LinearRegression
 
 from src.config import FoldConfig, TargetConfig
 from src.data.crystal import N_ELEMENTS, Crystal
+from src.data.export import write_task
 from src.data.folds import assign_folds, training_rows
+from src.data.load import load_task_data
 from src.data.rows import read_rows
 from src.data.table import CrystalTable, read_table
 from src.data.target import TargetNormalizer
 from src.data.task import Target, read_task
+from src.storage import cache
 from src.storage.files import write_csv
 from src.storage.ragged import RaggedStore
 
@@ -405,3 +409,18 @@ def test_the_competitions_columns_are_89_elements_in_order() -> None:
     columns = list(small_table(1))
     assert columns[0] == "id" and columns[1] == "Ac" and columns[89] == "Zr"
     assert columns[90:] == ["nelements", "nsites", "formula_pretty", "cif", TARGET]
+
+
+def test_crystals_are_read_again_after_the_parser_has_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = small_table(12)
+    write_task(tmp_path / "small", rows[:10], rows[10:])
+    load = lambda: load_task_data(tmp_path / "small", tmp_path / "outputs", skip_bad_rows=False, n_jobs=1)
+    shutil.copytree(cache.ROOT / "src", tmp_path / "src")
+    monkeypatch.setattr(cache, "ROOT", tmp_path)
+    before, again = load(), load()
+    parser = tmp_path / "src" / "data" / "plain_cif.py"
+    parser.write_text(parser.read_text() + "CHANGED = True")
+    after = load()
+    assert before.train_key == again.train_key != after.train_key
+    assert before.test_key != after.test_key
+    assert before.key == after.key, "the data themselves, by which published results are known, are the same"

@@ -1,9 +1,14 @@
 """Laws of src/storage."""
 
+import ast
 import logging
 import os
+import re
+import shutil
 import subprocess
 import sys
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +17,16 @@ import pytest
 from faults import ENV, processes_of_group, wait_for
 
 from src.storage import cache
-from src.storage.cache import cache_key, cached, file_key, in_chunks
+from src.storage.cache import cache_key, cached, file_key, import_closure, in_chunks, module_file
 from src.storage.files import locked, write_atomic
 from src.storage.id_table import read_id_table
 from src.storage.ragged import RaggedStore
+
+BUILDERS = (  # of all caches
+    *("src.data.table", "src.graphs.dataset", "src.features.composition", "src.features.structure", "src.features.similarity"),
+    *("src.features.sevennet", "src.storage.ragged"),
+)
+N_CACHES = 5  # crystals, graphs, groups of features, potentials, training sets
 
 
 def read_whole(path: Path) -> str:
@@ -25,18 +36,76 @@ def read_whole(path: Path) -> str:
     return text
 
 
+def keep_copy_of_src(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let keys be made from a copy of `src` in the folder."""
+    shutil.copytree(cache.ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(cache, "ROOT", folder)
+
+
 def test_everything_that_shapes_a_content_is_in_its_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    code = tmp_path / "code.py"
-    code.write_text("1")
-    parts = {"data": "d", "settings": {"a": 1}, "code": [code], "libraries": ["numpy"]}
-    changes = ({"data": "e"}, {"settings": {"a": 2}}, {"code": [code, code]}, {"libraries": ["numpy", "scipy"]})
-    keys = [cache_key(**parts), *(cache_key(**parts | change) for change in changes)]
-    code.write_text("2")
-    keys.append(cache_key(**parts))
-    monkeypatch.setattr(cache, "version", lambda name: "0.0")
-    keys.append(cache_key(**parts))
+    keep_copy_of_src(tmp_path, monkeypatch)
+    keys = [cache_key("d", {"a": 1}, "src.paths"), cache_key("e", {"a": 1}, "src.paths"), cache_key("d", {"a": 2}, "src.paths")]
+    keys.append(cache_key("d", {"a": 1}, "src.paths", "src.storage.names"))
+    (tmp_path / "src" / "paths.py").write_text("import numpy")
+    cache._imported_names.cache_clear()
+    keys.append(cache_key("d", {"a": 1}, "src.paths"))
+    monkeypatch.setattr(cache, "_version", lambda name: "0.0")
+    keys.append(cache_key("d", {"a": 1}, "src.paths"))
     assert len(set(keys)) == len(keys)
-    assert cache_key(**parts) == keys[-1]
+    assert cache_key("d", {"a": 1}, "src.paths") == keys[-1]
+
+
+def imported(module: str) -> set[str]:
+    """Return the modules of `src` that a module imports, in functions too, by its whole syntax tree and Python's own rules."""
+    found = set()
+    for node in ast.walk(ast.parse(module_file(module).read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("src."):
+            is_package = find_spec(node.module).submodule_search_locations
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                if is_package and not find_spec_or_none(name):
+                    name = f"{getattr(import_module(node.module), alias.name).__module__}.{alias.name}"
+                found.add(name if find_spec_or_none(name) else name.rpartition(".")[0])
+    return found
+
+
+def find_spec_or_none(name: str) -> object:
+    try:
+        return find_spec(name)
+    except ModuleNotFoundError:  # its parent is no package
+        return None
+
+
+@pytest.mark.parametrize("builder", BUILDERS)
+def test_a_change_in_any_module_that_a_builder_imports_changes_its_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, builder: str
+) -> None:
+    modules, left = set(), {builder}
+    while left:
+        modules |= left
+        left = set().union(*map(imported, left)) - modules
+    keep_copy_of_src(tmp_path, monkeypatch)
+    key = cache_key("data", None, builder)
+    for module in sorted(modules):
+        source = module_file(module).read_bytes()
+        module_file(module).write_bytes(source + b"\nCHANGED = True\n")
+        assert cache_key("data", None, builder) != key, f"a change of {module} leaves the key as it is"
+        module_file(module).write_bytes(source)
+    assert cache_key("data", None, builder) == key
+    assert {name.split(".")[1] for name in modules} <= {"paths", "config", "storage", "data", "features", "graphs"}
+
+
+def test_every_cache_names_the_modules_that_fill_it() -> None:
+    """A new cache belongs into BUILDERS above."""
+    sources = [path.read_text() for path in cache.ROOT.glob("src/**/*.py")]
+    assert sum(len(re.findall(r"(?<!def )\bcache_key\(", source)) for source in sources) == N_CACHES
+
+
+def test_libraries_are_known_by_the_names_that_they_are_installed_by() -> None:
+    _, libraries = import_closure(*BUILDERS)
+    missing = {name for name in libraries if cache._version(name) is None}
+    assert missing <= {"sevenn", "chgnet", "torch_geometric"}, "an import and its package differ in name: see DISTRIBUTIONS"
+    assert {"numpy", "pymatgen-core", "moyopy", "ase", "matminer", "torch"} <= set(libraries)
 
 
 def test_side_files_are_part_of_a_users_file_and_others_are_not(tmp_path: Path) -> None:

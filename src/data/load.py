@@ -11,14 +11,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from src.config import FoldConfig
-from src.data import cif, columns, crystal, formats, formula, rows, table
 from src.data.columns import ColumnNames
 from src.data.folds import assign_folds, read_folds
 from src.data.rows import read_rows
 from src.data.structure_files import structures_key
-from src.data.table import CrystalTable, check_header, read_table
+from src.data.table import LEVELS, Crystals, CrystalTable, check_header, read_table
 from src.data.task import Task, read_task
-from src.storage import ragged
 from src.storage.cache import cache_key
 from src.storage.files import write_csv
 from src.storage.id_table import read_id_table
@@ -26,10 +24,6 @@ from src.storage.ragged import RaggedStore
 
 log = logging.getLogger(__name__)
 REMEDY = "remove it, and train.py will write it again"
-CODE = (  # what parses and stores a table
-    *(table.__file__, columns.__file__, rows.__file__, formats.__file__, formula.__file__, crystal.__file__, cif.__file__),
-    ragged.__file__,
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,8 +98,8 @@ def _no_rows() -> CrystalTable:
     """Return a test table without rows."""
     arrays = {"lattice": np.zeros((0, 3)), "frac_coords": np.zeros((0, 3)), "atomic_numbers": np.zeros(0, dtype=np.int64)}
     none = np.zeros(1, dtype=np.int64)
-    store = RaggedStore(arrays, {"lattice": none, "atom": none}, table.LEVELS)
-    return CrystalTable(np.array([], dtype=np.str_), table.Crystals(store), None)
+    store = RaggedStore(arrays, {"lattice": none, "atom": none}, LEVELS)
+    return CrystalTable(np.array([], dtype=np.str_), Crystals(store), None)
 
 
 def _left_out(task: Task, train: CrystalTable) -> list[str]:
@@ -122,7 +116,7 @@ def _load(
     named = task.id_column, task.structure_column, *(target.column for target in task.targets)
     further = tuple(ColumnNames.of(task))  # their names: none of them counts an element
     settings = [named, has_target, skip and has_target, structures, further]
-    key = cache_key(content, settings, CODE, ["pymatgen-core", "numpy"])
+    key = cache_key(content, settings, "src.data.table")
     stored = RaggedStore.cached(cache / f"crystals-{key}", lambda: read_table(path, task, has_target, skip, n_jobs).to_store())
     return CrystalTable.from_store(stored, task.target_idx), key
 

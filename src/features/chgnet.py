@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from src.data.crystal import Crystal
 
 PACKAGE = "chgnet"
-LIBRARIES = (PACKAGE, "pymatgen-core", "numpy", "torch")
 PRETRAINED = {  # name here -> file in the package's folder `pretrained`
     "chgnet": "0.3.0/chgnet_0.3.0_e29f68s314m37.pth.tar",
     "chgnet_0.2.0": "0.2.0/chgnet_0.2.0_e30f77s348m32.pth.tar",  # an earlier training, whose errors differ in part

@@ -14,7 +14,6 @@ from src.data.crystal import Crystal
 from src.data.table import Crystals
 from src.features import chgnet, sevennet
 from src.features.oxides import oxide_corrections
-from src.storage import ragged
 from src.storage.cache import cache_key, in_chunks
 from src.storage.ragged import RaggedStore
 
@@ -23,13 +22,12 @@ class Potential(Protocol):
     """What the module of a potential has. It imports its package inside functions only, since that is optional.
 
     PRETRAINED: its trainings, by name. ELEMENTS: the atomic numbers that it knows. CHUNK: crystals that are predicted together,
-    so that numbers do not depend on the number of processes. LIBRARIES: packages that shape its numbers.
+    so that numbers do not depend on the number of processes.
     LEVELS: fields of its stores and their level; there are `energy`, `crystal_features` and `site_energies` at least.
     """
 
-    __file__: str | None
+    __name__: str
     PACKAGE: str
-    LIBRARIES: tuple[str, ...]
     PRETRAINED: dict[str, str]
     ELEMENTS: frozenset[int]
     CHUNK: int
@@ -55,7 +53,7 @@ def cached_potential(crystals: Crystals, crystals_key: str, folder: Path, n_jobs
     Raises ValueError if the potential's package is not installed or does not know an element.
     """
     potential = _installed(name)
-    key = cache_key(crystals_key, name, (str(potential.__file__), ragged.__file__), potential.LIBRARIES)
+    key = cache_key(crystals_key, name, potential.__name__, "src.storage.ragged")
     return RaggedStore.cached(folder / f"{name}-{key}", lambda: compute_potential(crystals, n_jobs, name))
 
 

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from src.data.crystal import Crystal
 
 PACKAGE = "sevenn"
-LIBRARIES = (PACKAGE, "e3nn", "ase", "numpy", "torch")
 PRETRAINED = {  # name here and there -> file in the package's folder `pretrained_potentials`
     "7net-l3i5": "SevenNet_l3i5/checkpoint_l3i5.pth",
     "7net-0": "SevenNet_0__11Jul2024/checkpoint_sevennet_0.pth",

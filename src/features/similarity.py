@@ -12,10 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pymatgen.core import Element, Lattice
 
-from src.data import crystal
 from src.data.crystal import N_ELEMENTS
 from src.data.table import Crystals, CrystalTable
-from src.features import geometry
 from src.features.geometry import lattice_lengths, primitive_cell
 from src.storage.cache import cache_key, cached, in_chunks
 from src.storage.files import to_bytes, write_atomic
@@ -28,8 +26,6 @@ SAME = 2e-3
 FAR_QUANTILE = 0.99  # of the distances between training crystals: one crystal in a hundred of their kind is called far
 N_JUDGED = 2000  # training crystals whose nearest neighbours give that quantile: its error is then a fraction of a percent
 SHORT = 0.6  # of the sum of two atomic radii; the shortest bond in FLLA has 0.64. It holds if training has odd crystals itself
-CODE = (__file__, crystal.__file__, geometry.__file__)
-LIBRARIES = ("moyopy", "pymatgen-core", "numpy")
 FIELDS = ("ids", "fractions", "shape", "bond", "far")
 
 
@@ -120,7 +116,7 @@ class TrainingSet:
     @classmethod
     def cached(cls, table: CrystalTable, key: str, cache: Path, n_jobs: int = 1) -> "TrainingSet":
         """Return the description of a training table, from `cache` if it is there. key: identifies the table."""
-        path = cache / f"training-{cache_key(key, None, CODE, LIBRARIES)}.npz"
+        path = cache / f"training-{cache_key(key, None, __name__)}.npz"
         return cached(
             path,
             lambda file: cls.load(file, "remove it, and it will be rebuilt"),

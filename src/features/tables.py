@@ -6,36 +6,21 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from src.data import crystal, describe
 from src.data.table import Crystals
-from src.features import (
-    charges,
-    composition,
-    elements,
-    geometry,
-    potentials,
-    structure,
-    voronoi,
-)
+from src.features import composition, potentials, structure
 from src.features.columns import COLUMNS
 from src.features.composition import composition_features
 from src.features.elements import word2vec_key
 from src.features.structure import structure_features
-from src.storage import ragged
 from src.storage.cache import cache_key
 from src.storage.ragged import RaggedStore
 
-OF_STRUCTURE = (crystal.__file__, describe.__file__, geometry.__file__, structure.__file__)
-POLYGONS = str(Path(voronoi.__file__).with_name("polygons.py"))  # not imported: numba takes a while
-CODE = {  # group -> the source that computes it
-    **dict.fromkeys(composition.GROUPS, (composition.__file__, elements.__file__)),
-    **dict.fromkeys(structure.GROUPS, OF_STRUCTURE),
-    "charges": (*OF_STRUCTURE, charges.__file__),
-    "voronoi": (*OF_STRUCTURE, voronoi.__file__, POLYGONS),
+BUILDERS = {  # group -> the module that computes it
+    **dict.fromkeys(composition.GROUPS, composition.__name__),
+    **dict.fromkeys(structure.GROUPS, structure.__name__),
 }
-GROUPS = (*CODE, *potentials.POTENTIALS)
+GROUPS = (*BUILDERS, *potentials.POTENTIALS)
 NEED_STRUCTURES = (*structure.GROUPS, *potentials.POTENTIALS)  # the other groups are made from formulas too
-LIBRARIES = ("matminer", "pymatgen-core", "ElementEmbeddings", "gensim", "moyopy", "numpy", "scipy")
 
 
 def cached_features(
@@ -74,7 +59,7 @@ def _cached_group(crystals: Crystals, key: str, group: str, cache: Path, n_jobs:
         store = potentials.cached_potential(crystals, key, cache, n_jobs, group)
         return potentials.potential_features(store, group).astype(np.float32)
     settings = [group, word2vec_key(word2vec) if group == "mat2vec" else None]
-    path = cache / f"features-{group}-{cache_key(key, settings, (__file__, ragged.__file__, *CODE[group]), LIBRARIES)}"
+    path = cache / f"features-{group}-{cache_key(key, settings, BUILDERS[group], RaggedStore.__module__)}"
     store = RaggedStore.cached(path, lambda: _computed_group(crystals, group, n_jobs, word2vec))
     return pd.DataFrame(np.array(store.arrays["values"]), columns=np.array(store.arrays["columns"]))
 

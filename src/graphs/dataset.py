@@ -8,23 +8,17 @@ import numpy as np
 
 from src.config import GraphConfig, to_dict
 from src.data.table import Crystals
-from src.graphs import formula, graph, harmonics, neighbors, radii, symmetry, triplets
-from src.storage import ragged
+from src.graphs import formula, graph
 from src.storage.cache import cache_key, in_chunks
 from src.storage.ragged import RaggedStore
 
 log = logging.getLogger(__name__)
 CHUNK = 64  # crystals
-CODE = (
-    *(__file__, formula.__file__, graph.__file__, harmonics.__file__, neighbors.__file__, radii.__file__, symmetry.__file__),
-    *(triplets.__file__, ragged.__file__),
-)
-LIBRARIES = ("moyopy", "pymatgen-core", "numpy")
 
 
 def graph_key(crystals_key: str, config: GraphConfig) -> str:
     """Return the name of a store: the hash of crystals, settings, code and libraries."""
-    return cache_key(crystals_key, to_dict(config), CODE, LIBRARIES)
+    return cache_key(crystals_key, to_dict(config), __name__)
 
 
 def cached_graphs(crystals: Crystals, crystals_key: str, config: GraphConfig, folder: Path, n_jobs: int = 1) -> RaggedStore:

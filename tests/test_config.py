@@ -11,8 +11,6 @@ from pathlib import Path
 import pytest
 
 from src.config import (
-    BlendConfig,
-    EgnnConfig,
     ElementConfig,
     ExperimentConfig,
     FoldConfig,
@@ -21,7 +19,6 @@ from src.config import (
     GraphConfig,
     NequipConfig,
     PretrainingConfig,
-    SvrConfig,
     TargetConfig,
     TrainingConfig,
     from_dict,
@@ -36,27 +33,29 @@ PUBLISHED = sorted(path.parent for path in EXPERIMENTS.glob("exp[0-9]*/config.py
 GBDT = ExperimentConfig(learner=GbdtConfig())
 NETWORK = GnnConfig(training=TrainingConfig(n_epochs=1))
 OPEN = [
-    replace(GBDT, target=TargetConfig(base="chgnet")),
-    ExperimentConfig(learner=GbdtConfig(features=("fractions", "chgnet"))),
+    replace(GBDT, target=TargetConfig(base="7net-l3i5")),
+    ExperimentConfig(learner=GbdtConfig(features=("fractions", "7net-l3i5"))),
     ExperimentConfig(learner=replace(NETWORK, elements=ElementConfig(("mat2vec", "megnet16")))),
 ]
 
 
-@pytest.mark.parametrize("config", OPEN, ids=["base", "features", "elements"])
-def test_a_config_that_uses_what_was_learned_on_energies_is_of_the_open_track(config: ExperimentConfig) -> None:
-    assert track(config) == "open"
+def test_a_config_that_uses_what_was_learned_on_energies_is_of_the_open_track() -> None:
+    assert [track(config) for config in OPEN] == ["open"] * 3
 
 
-@pytest.mark.parametrize("config", [GBDT, ExperimentConfig(learner=NETWORK)], ids=["lightgbm", "nequip"])
-def test_a_config_of_the_tasks_data_and_published_tables_is_of_the_closed_track(config: ExperimentConfig) -> None:
-    assert track(config) == "closed"
+def test_a_config_of_the_tasks_data_and_published_tables_is_of_the_closed_track() -> None:
+    assert track(GBDT) == track(ExperimentConfig(learner=NETWORK)) == "closed"
 
 
-@pytest.mark.parametrize("folder", PUBLISHED, ids=lambda folder: folder.name)
-def test_a_published_config_comes_back_from_json_and_from_a_pickle(folder: Path) -> None:
-    config = load_config(folder)
-    for again in (from_dict(json.loads(json.dumps(to_dict(config)))), pickle.loads(pickle.dumps(config)), load_config(folder)):
-        assert again == config and hash(again) == hash(config) and to_dict(again) == to_dict(config)
+def test_published_configs_come_back_from_json_and_from_a_pickle() -> None:
+    for folder in PUBLISHED:
+        config = load_config(folder)
+        for again in (
+            from_dict(json.loads(json.dumps(to_dict(config)))),
+            pickle.loads(pickle.dumps(config)),
+            load_config(folder),
+        ):
+            assert again == config and hash(again) == hash(config) and to_dict(again) == to_dict(config), folder
 
 
 def test_the_published_configs_use_every_class() -> None:
@@ -65,29 +64,22 @@ def test_the_published_configs_use_every_class() -> None:
     assert [name for name in TYPES if f'"type": "{name}"' not in stored] == []
 
 
-OUT_OF_RANGE: dict[str, Callable[[], object]] = {
+OUT_OF_RANGE: dict[str, Callable[[], object]] = {  # one of each kind of fault, and one of each rule between knobs
     "TrainingConfig.n_epochs=0: must be at least 1 and at most 1000000": partial(TrainingConfig, 0),
     "TrainingConfig.lr=-1.0: must be above 0": partial(TrainingConfig, 1, lr=-1.0),
     "TrainingConfig.lr=nan: must be a finite number above 0": partial(TrainingConfig, 1, lr=float("nan")),
-    "TrainingConfig.clip_norm=inf: must be a finite number above 0": partial(TrainingConfig, 1, clip_norm=float("inf")),
-    "TrainingConfig.ema_decay=1.0: must be at least 0 and below 1": partial(TrainingConfig, 1, ema_decay=1.0),
     "TrainingConfig.lr=True: must be a valid number": partial(TrainingConfig, 1, lr=True),
-    "TrainingConfig.n_epochs=True: must be a valid integer": partial(TrainingConfig, True),
-    "TrainingConfig.compile=1: must be a valid boolean": partial(TrainingConfig, 1, compile=1),
     "TrainingConfig.loss='l2': must be 'l1' or 'huber'": partial(TrainingConfig, 1, loss="l2"),
     "TrainingConfig.n_epochs: field required": TrainingConfig,
     "NequipConfig.head_hidden[1]=4097: must be at least 1 and at most 4096": partial(NequipConfig, head_hidden=(8, 4097)),
-    "GbdtConfig.subsample=0: must be above 0 and at most 1": partial(GbdtConfig, subsample=0),
     "GbdtConfig.features=['fractions']: must be a valid tuple": partial(GbdtConfig, ["fractions"]),
     "GbdtConfig.n_tree=5: unexpected keyword argument": partial(GbdtConfig, n_tree=5),
-    "SvrConfig.epsilon=-0.1: must be at least 0": partial(SvrConfig, ("fractions",), epsilon=-0.1),
     "FoldConfig.n_folds=1: must be at least 2; FoldConfig.seed=-1: must be at least 0 and at most 2146483647": partial(
         FoldConfig, n_folds=1, seed=-1
     ),
     "ElementConfig.tables=(): must have at least 1 item, not 0": partial(ElementConfig, ()),
-    "TargetConfig.base='chgnet': requires kind='residual', not 'raw'": partial(TargetConfig, "raw", "chgnet"),
+    "TargetConfig.base='7net-l3i5': requires kind='residual', not 'raw'": partial(TargetConfig, "raw", "7net-l3i5"),
     "GraphConfig.r_angle=6.0: must be at most r_max=5.0 Angstrom": partial(GraphConfig, r_angle=6.0),
-    "BlendConfig.members=('001', '001'): a number is duplicated": partial(BlendConfig, ("001", "001")),
     "GnnConfig.pretraining: requires NequIP or EGNN and graph.l_max of at least 1": partial(
         replace, NETWORK, graph=GraphConfig(l_max=0), pretraining=PretrainingConfig(1, 1.0)
     ),
@@ -97,18 +89,13 @@ OUT_OF_RANGE: dict[str, Callable[[], object]] = {
     "GnnConfig.pretraining: requires graph.radius_exponent=0; forces are derivatives by lengths in Angstrom": partial(
         replace, NETWORK, graph=GraphConfig(radius_exponent=0.5), pretraining=PretrainingConfig(1, 1.0)
     ),
-    "GnnConfig.atom_features='chgnet': must be 'none'; only NequIP takes such features": partial(
-        replace, NETWORK, network=EgnnConfig(), atom_features="chgnet"
-    ),
-    "ExperimentConfig.learner=None: must be an instance of GnnConfig or GbdtConfig or GbdtEnsembleConfig or SvrConfig or "
-    "BlendConfig": partial(ExperimentConfig, None),
 }
 
 
-@pytest.mark.parametrize("message", OUT_OF_RANGE)
-def test_an_error_names_the_knob_its_value_and_its_range_in_one_line(message: str) -> None:
-    with pytest.raises(ValueError, match=f"^config: {re.escape(message)}$"):
-        OUT_OF_RANGE[message]()
+def test_an_error_names_the_knob_its_value_and_its_range_in_one_line() -> None:
+    for message, construct in OUT_OF_RANGE.items():
+        with pytest.raises(ValueError, match=f"^config: {re.escape(message)}$"):
+            construct()
 
 
 def test_configs_are_frozen() -> None:
@@ -128,20 +115,16 @@ def test_whole_numbers_and_lists_of_json_stand_for_floats_and_tuples() -> None:
     assert from_dict({"type": "ElementConfig", "tables": ["one_hot"]}) == ElementConfig(("one_hot",))
 
 
-@pytest.mark.parametrize(
-    ("stored", "message"),
-    [
+def test_a_stored_config_that_this_version_does_not_know_is_refused() -> None:
+    for stored, message in [
         ({"type": "TreeConfig"}, "unknown type 'TreeConfig'"),
         ({"n_trees": 5}, "unknown type None"),
         ({"type": "GbdtConfig", "n_tree": 5}, "GbdtConfig.n_tree=5: unexpected keyword argument"),
-        ({"type": "GbdtConfig", "n_trees": True}, "GbdtConfig.n_trees=True: must be a valid integer"),
         ({"type": "GbdtConfig", "learning_rate": float("nan")}, "GbdtConfig.learning_rate=nan: must be a finite number above 0"),
         ({"type": "ExperimentConfig", "learner": {"type": "FoldConfig"}}, "ExperimentConfig.learner=FoldConfig(scheme="),
-    ],
-)
-def test_a_stored_config_that_this_version_does_not_know_is_refused(stored: dict, message: str) -> None:
-    with pytest.raises(ValueError, match=f"^config: {re.escape(message)}"):
-        from_dict(stored)
+    ]:
+        with pytest.raises(ValueError, match=f"^config: {re.escape(message)}"):
+            from_dict(stored)
 
 
 def test_a_fault_in_a_config_file_is_one_line_that_names_the_file(tmp_path: Path) -> None:

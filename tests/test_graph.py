@@ -14,8 +14,8 @@ from src.graphs import dataset
 from src.graphs.batch import batch_from_graphs, batch_from_store
 from src.graphs.dataset import cached_graphs, graph_key
 from src.graphs.graph import INDEX_OF, LEVELS, build_graph
-from src.learners import gnn
-from src.learners.gnn import GraphInputs
+from src.learners import graph_inputs
+from src.learners.graph_inputs import GraphInputs
 
 
 def test_weights_of_the_orbits_sum_to_one(crystal: Crystal) -> None:
@@ -72,7 +72,7 @@ def test_neighbours_counted_some_crystals_at_a_time_are_the_same_to_the_bit(monk
     store = dataset.build_store(Crystals.from_list(list(CRYSTALS.values())), GraphConfig())
     inputs = GraphInputs(store, np.array([5, 2, 7, 0, 1]))
     at_once = inputs.avg_n_neighbors
-    monkeypatch.setattr(gnn, "EDGES_AT_ONCE", 2)
+    monkeypatch.setattr(graph_inputs, "EDGES_AT_ONCE", 2)
     assert inputs.avg_n_neighbors == at_once
 
 

@@ -34,7 +34,8 @@ from src.data.target import TargetNormalizer
 from src.data.task import read_task
 from src.features.elements import element_vectors
 from src.learners.flat import FlatParameters
-from src.learners.gnn import GnnLearner, GraphInputs
+from src.learners.gnn import GnnLearner
+from src.learners.graph_inputs import GraphInputs
 from src.learners.learner import DivergedError, Watched
 from src.learners.make import load_learner
 from src.learners.pretraining import pretrain

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from src.config import GnnConfig, GraphConfig, MegnetConfig, NequipConfig, PretrainingConfig, TrainingConfig
 from src.data.table import Crystals
-from src.learners.gnn import GnnLearner, GraphInputs
+from src.learners.gnn import GnnLearner
+from src.learners.graph_inputs import GraphInputs
 from src.learners.learner import Watched
-from src.learners.make import load_learner
 from src.learners.schedule import make_schedule
 from src.learners.training import Training, make_optimizer
 
@@ -106,12 +106,6 @@ def test_the_networks_of_all_snapshots_predict(inputs: GraphInputs, tmp_path: Pa
         np.testing.assert_allclose(found, np.concatenate(after[1::2]), atol=1e-6)
         assert len(found) == members * SNAPSHOTS and np.ptp(found, axis=0).min() > 1e-4
         np.testing.assert_allclose(learner.predict(inputs), found.mean(axis=0))
-
-
-def test_saved_snapshots_predict_the_same(inputs: GraphInputs, tmp_path: Path) -> None:
-    learner = fitted(inputs, tmp_path, config(n_snapshots=SNAPSHOTS))
-    learner.save(tmp_path)
-    np.testing.assert_array_equal(load_learner(tmp_path).predict_members(inputs), learner.predict_members(inputs))
 
 
 @pytest.mark.parametrize("training", [{"n_snapshots": SNAPSHOTS}, {"swa_fraction": 0.5}])

@@ -35,7 +35,8 @@ from src.config import (
 )
 from src.data.table import Crystals
 from src.graphs.padding import pad, padded_sizes
-from src.learners.gnn import GnnLearner, GraphInputs
+from src.learners.gnn import GnnLearner
+from src.learners.graph_inputs import GraphInputs
 from src.learners.learner import Watched
 from src.learners.make import make_learner
 from src.learners.pretraining import pretrain

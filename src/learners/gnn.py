@@ -1,12 +1,10 @@
-"""Networks on graphs of crystals."""
+"""Networks on graphs of crystals. What trains them is imported by `fit` alone: a prediction does without."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save
@@ -14,13 +12,12 @@ from torch import Tensor
 
 from src.config import GnnConfig
 from src.data.table import Crystals
-from src.features.columns import COLUMNS, ColumnEncoder, further_columns
+from src.features.columns import COLUMNS, further_columns
 from src.features.elements import element_vectors
-from src.features.potentials import cached_potential
-from src.graphs.batch import GraphBatch, batch_from_store
+from src.graphs.batch import GraphBatch
 from src.graphs.dataset import cached_graphs
-from src.learners.allocator import keep_freed_memory
 from src.learners.evaluation import predict, predict_each, read_by_head
+from src.learners.graph_inputs import GraphInputs
 from src.learners.learner import (
     MEMBER_SEEDS,
     Learner,
@@ -33,93 +30,12 @@ from src.learners.learner import (
     read_settings,
     write_learner,
 )
-from src.learners.pretraining import FOLDER, pretrain
-from src.learners.training import Training, seed_everything
 from src.models.members import holder, make_members, separate, together
 from src.models.network import make_network
-from src.models.standardise import InputStatistics, statistics_of
+from src.models.standardise import InputStatistics
 from src.storage.names import CHECKPOINT, HISTORY, SHARED, WEIGHTS
-from src.storage.ragged import RaggedStore
 
-EDGES_AT_ONCE = 4096  # crystals whose edges are read at once
-
-
-@dataclass(frozen=True, eq=False)
-class GraphInputs:
-    """Graphs of a store, selected by row numbers; nothing is read until a batch is made.
-
-    global_features: (len(store), n_features). atom_features: a store whose field of that name holds (n_atoms, n_features).
-    columns: (len(store), n_columns), further columns that a learner encodes.
-    """
-
-    store: RaggedStore
-    crystals: NDArray[np.integer]
-    global_features: NDArray[np.float32] | None = None
-    atom_features: RaggedStore | None = None
-    columns: pd.DataFrame | None = None
-
-    def __len__(self) -> int:
-        return len(self.crystals)
-
-    def __getitem__(self, rows: NDArray[np.integer]) -> "GraphInputs":
-        return replace(self, crystals=self.crystals[rows])
-
-    def batch(self, rows: NDArray[np.integer], device: str) -> GraphBatch:
-        """Return the batch of these rows, with the features of crystals and atoms, on a device."""
-        chosen = self[rows]
-        batch = batch_from_store(self.store, chosen.crystals)
-        batch.global_features, batch.atom_features = chosen.extra_features()
-        return batch if device == "cpu" else batch.to(device)
-
-    @property
-    def n_edges(self) -> NDArray[np.int64]:
-        """Number of edges of each graph, (n_crystals,); those into the representative of each orbit of atoms."""
-        return self.store.counts("edge", self.crystals)
-
-    @property
-    def avg_n_neighbors(self) -> float:
-        """Mean number of neighbours over all atoms of these crystals; 1 if no atom has any."""
-        n_orbits, n_atoms = (self.store.counts(level, self.crystals) for level in ("orbit", "atom"))
-        weight = self.store.arrays["orbit_weight"][self.store.rows("orbit", self.crystals)]
-        parts = np.array_split(self.crystals, -(-len(self) // EDGES_AT_ONCE))
-        neighbors = np.concatenate([self._n_neighbors(part) for part in parts])
-        total = float((neighbors * weight * np.repeat(n_atoms, n_orbits)).sum() / n_atoms.sum())
-        return total or 1.0
-
-    def _n_neighbors(self, crystals: NDArray[np.integer]) -> NDArray:
-        """Return the number of edges into the representative of each orbit of these crystals, (n_orbits,)."""
-        rows, n_orbits = self.store.rows("edge", crystals), self.store.counts("orbit", crystals)
-        start = np.repeat(np.cumsum(n_orbits) - n_orbits, self.store.counts("edge", crystals))
-        destination = self.store.arrays["edge_dst_index"][rows] + start
-        return np.bincount(destination, self.store.arrays["edge_multiplicity"][rows], minlength=n_orbits.sum())
-
-    def extra_features(self) -> tuple[Tensor | None, Tensor | None]:
-        """Return the features of these crystals, (n_crystals, n), and of their atoms, (n_atoms, n); None for those not used."""
-        of_crystals = of_atoms = None
-        if self.global_features is not None:
-            of_crystals = torch.from_numpy(self.global_features[self.crystals])
-        if self.atom_features is not None:
-            rows = self.atom_features.rows("atom", self.crystals)
-            of_atoms = torch.from_numpy(self.atom_features.arrays["atom_features"][rows])
-        return of_crystals, of_atoms
-
-    def fit_encoder(self) -> ColumnEncoder | None:
-        """Return the encoder that the further columns of these crystals give; None if they have none."""
-        return None if self.columns is None else ColumnEncoder.fit(self.columns.iloc[self.crystals])
-
-    def encoded(self, encoder: ColumnEncoder | None) -> "GraphInputs":
-        """Return the same graphs, whose global features end with the encoded columns, if any of them varied in training."""
-        if encoder is None or self.columns is None:
-            return self
-        own, values = self.global_features, encoder.scaled(self.columns)
-        if values.shape[1]:
-            own = values if own is None else np.concatenate([own, values], axis=1)
-        return replace(self, global_features=own, columns=None)
-
-    @property
-    def statistics(self) -> InputStatistics:
-        """Mean and spread of the features of crystals and atoms over these crystals."""
-        return InputStatistics(*(None if x is None else statistics_of(x) for x in self.extra_features()))
+PRETRAINING = "pretraining"  # folder of that stage in the folder of a fold
 
 
 class GnnLearner(Learner[GnnConfig]):
@@ -129,20 +45,18 @@ class GnnLearner(Learner[GnnConfig]):
     avg_n_neighbors = float("nan")
 
     def prepare_inputs(self, crystals: Crystals, key: str, cache: Path, n_jobs: int) -> GraphInputs:
-        """Return the graphs, and features of crystals and atoms if the network takes them."""
+        """Return the graphs, and features of crystals if the network takes them."""
         c, word2vec = self.config, self.word2vec
         if self.model is None:  # a saved network has its own; here, where the log is seen: folds may run in other processes
             element_vectors(c.elements, word2vec)
         store = cached_graphs(crystals, key, c.graph, cache, n_jobs)
-        of_crystals = of_atoms = None
+        of_crystals = None
         if computed := tuple(group for group in c.global_features if group != COLUMNS):
             from src.features.tables import finite_features  # takes half a second to import
 
             of_crystals = finite_features(crystals, key, computed, cache, n_jobs, word2vec)
-        if c.atom_features == "chgnet":
-            of_atoms = cached_potential(crystals, key, cache, n_jobs)
         columns = further_columns(crystals) if COLUMNS in c.global_features else None
-        return GraphInputs(store, np.arange(len(store)), of_crystals, of_atoms, columns)
+        return GraphInputs(store, np.arange(len(store)), of_crystals, columns)
 
     def histories(self) -> dict[str, int]:
         pretraining = self.config.pretraining
@@ -153,7 +67,7 @@ class GnnLearner(Learner[GnnConfig]):
     def _pretraining_folders(self) -> list[str]:
         """The folder of each member's pre-training, below that of the fold."""
         n = self.config.members
-        return [FOLDER] if n == 1 else [f"{FOLDER}/member_{i}" for i in range(n)]
+        return [PRETRAINING] if n == 1 else [f"{PRETRAINING}/member_{i}" for i in range(n)]
 
     @property
     def gpu(self) -> str | None:
@@ -165,6 +79,10 @@ class GnnLearner(Learner[GnnConfig]):
 
     def fit(self, inputs: GraphInputs, target: Values, folder: Path, watched: Watched | None = None) -> None:
         """Train all epochs, after the pre-training if there is one; a checkpoint is written after each."""
+        from src.learners.allocator import keep_freed_memory
+        from src.learners.pretraining import pretrain
+        from src.learners.training import Training, seed_everything
+
         keep_freed_memory()
         seed_everything(self.seed)
         vectors = torch.tensor(element_vectors(self.config.elements, self.word2vec), dtype=torch.float32)
@@ -248,9 +166,8 @@ class GnnLearner(Learner[GnnConfig]):
             if "shared_sha256" in settings:  # published models have one file for what all folds have in common
                 check_sha256(folder.parent / SHARED, settings["shared_sha256"])
                 weights |= load_file(folder.parent / SHARED)
-            vectors, names = weights["element_vectors"], (f"{name}.statistics" for name in InputStatistics._fields)
-            statistics = InputStatistics(*(weights.get(name) for name in names))
-            model = learner._make_model(vectors, statistics, config.members * config.training.n_snapshots)
+            statistics = InputStatistics(weights.get("global_features.statistics"))
+            model = learner._make_model(weights["element_vectors"], statistics, config.members)
             holder(model).load_state_dict(weights)
         learner.model = model.to(device)
         return learner

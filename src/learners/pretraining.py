@@ -19,7 +19,6 @@ from src.learners.evaluation import MakeBatch
 from src.learners.training import Training, Watch, energy_loss
 from src.models.derivatives import energy_and_derivatives
 
-FOLDER = "pretraining"  # in that of the fold
 SPRING = 10.0  # target units per square Angstrom; a unit is about 0.5 eV/atom, and bonds have 5 eV per square Angstrom and more
 ELASTIC = 20.0  # target units; 100 GPa and 15 cubic Angstrom an atom are 9 eV
 

@@ -20,7 +20,8 @@ from src.data.table import Crystals
 from src.data.task import read_task
 from src.graphs.batch import GraphBatch
 from src.learners.captured import AddGradient, CapturedGradient
-from src.learners.gnn import GnnLearner, GraphInputs
+from src.learners.gnn import GnnLearner
+from src.learners.graph_inputs import GraphInputs
 from src.learners.training import Training
 from src.models.network import make_network
 from src.paths import DEFAULT_TASK

@@ -12,9 +12,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from src.command import command, one_message, task_options
 from src.config import FoldConfig
-from src.data.audit import audit
 from src.data.load import load_folds, load_task_data
 from src.data.task import read_tasks
+from src.report.audit import audit
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -9,10 +9,10 @@ from conftest import CRYSTALS, small_table
 from pymatgen.core import Lattice, Structure
 
 from exp import check_data
-from src.data.audit import adversarial_auc, duplicate_groups, missing_elements, target_by_fold
 from src.data.crystal import Crystal
 from src.data.export import write_task
 from src.data.table import Crystals, CrystalTable
+from src.report.audit import adversarial_auc, duplicate_groups, missing_elements, target_by_fold
 
 
 def table_of(crystals: list[Crystal], prefix: str) -> CrystalTable:

@@ -30,11 +30,11 @@ from src.config import (
 from src.data.crystal import Crystal
 from src.data.formula import parse_formula
 from src.data.load import TaskData
-from src.data.structures import read_structures
 from src.data.table import CrystalTable, read_table
 from src.data.task import read_task
 from src.learners.make import make_learner
 from src.paths import EXPERIMENTS, ROOT
+from src.predict.read import read_structures
 from src.runs.experiment import run_experiment
 from src.runs.launch import Launcher
 from src.runs.train import main as train

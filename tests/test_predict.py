@@ -20,12 +20,12 @@ from pymatgen.io.vasp.inputs import Poscar
 
 from src.config import BlendConfig, ExperimentConfig, FoldConfig, GbdtConfig, GnnConfig, GraphConfig, NequipConfig, TrainingConfig
 from src.data.crystal import Crystal
-from src.data.structures import read_structures
 from src.data.table import Crystals, read_table
 from src.data.task import read_task
 from src.features.similarity import TrainingSet
 from src.paths import DEFAULT_TASK, EXPERIMENTS, ROOT
 from src.predict import Predictor, members
+from src.predict.read import read_structures
 from src.results import predictions as results
 from src.results.blend import fixed_blend, stack_oof
 from src.results.folder import RunDir

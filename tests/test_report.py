@@ -16,8 +16,9 @@ from conftest import CRYSTALS
 from exp import report
 from src.config import BlendConfig, ExperimentConfig, FoldConfig, GbdtConfig
 from src.data.crystal import Crystal
-from src.data.describe import SYSTEMS, describe, space_group_number
 from src.data.load import TaskData
+from src.features.geometry import SYSTEMS
+from src.report.audit import describe, space_group_number
 from src.report.errors import errors_on_test, errors_section
 from src.report.page import html_table, page
 from src.report.report import worst_section

@@ -9,9 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 from pymatgen.core import IStructure
 
 from src.data.crystal import SELF_DISTANCE, Crystal, Pairs, points_within
-from src.data.describe import SYSTEMS, crystal_system
 
 SYMPREC = 1e-3  # Angstrom, as in GraphConfig
+SYSTEMS = ("triclinic", "monoclinic", "orthorhombic", "tetragonal", "trigonal", "hexagonal", "cubic")
 GEOMETRY = (
     *("log_n_atoms", "volume_per_atom", "log_volume_per_atom", "density", "packing_fraction", "min_distance"),
     *(f"lattice_length_{i}" for i in range(7)),
@@ -20,7 +20,6 @@ SYMMETRY = (
     *(f"is_{name}" for name in SYSTEMS),
     *("is_centrosymmetric", "log_point_group_order", "orbits_per_atom", "space_group"),
 )
-
 
 STEPS = np.array(list(itertools.product(range(-2, 3), repeat=3)))  # lattice vectors, in multiples of those of a reduced cell
 COSETS = (STEPS % 2) @ [4, 2, 1]  # of lattice vectors that agree modulo 2
@@ -38,6 +37,11 @@ class PrimitiveCrystal:
     space_group: int
     n_orbits: int
     symmetry_found: bool = True
+
+
+def crystal_system(space_group: int) -> str:
+    """Return the crystal system, one of SYSTEMS, of a space group given by its number."""
+    return str(moyopy.SpaceGroupType(space_group).crystal_system).lower()
 
 
 def primitive_crystal(crystal: Crystal, symprec: float = SYMPREC) -> PrimitiveCrystal:

@@ -5,6 +5,18 @@ table = predictor.predict([structure])    # prediction, lower, upper, spread in 
 vectors = predictor.features([structure])    # (1, n_features), for a model of your own
 """
 
-from src.predict.predictor import Predictor, predict_files
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from src.predict.predictor import Predictor, predict_files
 
 __all__ = ["Predictor", "predict_files"]
+
+
+def __getattr__(name: str) -> object:
+    """Return Predictor or predict_files; the processes that read structures do without what these import."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from src.predict import predictor
+
+    return getattr(predictor, name)

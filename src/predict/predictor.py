@@ -13,13 +13,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from src.config import TargetConfig
-from src.data.structures import Found, checked, crystals_of, read_structures, with_fields
 from src.data.table import Crystals
 from src.data.task import Task, read_task
 from src.features.similarity import Likeness, TrainingSet, likeness
 from src.learners.device import check_device
 from src.paths import DEFAULT_TASK, OUTPUTS, shown
 from src.predict.members import Members, load_members
+from src.predict.read import Found, checked, crystals_of, read_structures, with_fields
 from src.results.blend import normalized_weights, shared_folds, stack_oof
 from src.results.intervals import Scale, merged_bounds, total_spread
 from src.results.predictions import Predictions, find_predictions

@@ -6,10 +6,11 @@ from numpy.typing import NDArray
 
 from src.config.load import is_ensemble, question_and_parent, track_of
 from src.data.crystal import N_ELEMENTS
-from src.data.describe import SYSTEMS, describe
 from src.data.load import TaskData
 from src.data.task import MetricName
+from src.features.geometry import SYSTEMS
 from src.report import crystals, curves, figures
+from src.report.audit import describe
 from src.report.errors import errors_section
 from src.report.page import Section, html_table, note, page, picture
 from src.report.structure import structure_svg

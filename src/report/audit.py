@@ -1,7 +1,9 @@
-"""Faults of a task's tables that no single row shows."""
+"""Faults of a task's tables that no single row shows, and what its crystals are."""
 
+import logging
 import warnings
 
+import moyopy
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -9,13 +11,16 @@ from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Element, Structure
 from tqdm import tqdm
 
-from src.data.describe import describe
+from src.data.crystal import Crystal
 from src.data.load import TaskData
 from src.data.table import CrystalTable
+from src.features.geometry import crystal_system
 
 Values = NDArray[np.float64]
 N_TELLING = 5
 MAX_SHOWN = 10
+SAME_SITES = 1e-2  # Angstrom; looser than the graphs' tolerance: the aim is to recognise a symmetry, not to impose it
+SYMMETRY = ("space_group", "crystal_system")
 
 
 def audit(data: TaskData, fold: NDArray[np.int64]) -> str:
@@ -143,3 +148,25 @@ def _matching(structures: list[Structure]) -> list[list[int]]:
         matched = StructureMatcher().group_structures(structures)
     groups = [[next(i for i, own in enumerate(structures) if own is structure) for structure in equal] for equal in matched]
     return [group for group in groups if len(group) > 1]
+
+
+def space_group_number(crystal: Crystal) -> int:
+    """Return the number of the space group in the International Tables."""
+    return int(moyopy.MoyoDataset(crystal.to_moyo(), symprec=SAME_SITES).number)
+
+
+def describe(table: CrystalTable) -> pd.DataFrame:
+    """Return one row for each crystal: id, formula, n_elements, n_atoms, space_group, crystal_system.
+
+    The last two columns are left out if there are formulas among them.
+    """
+    logging.getLogger("moyo").setLevel(logging.ERROR)  # it warns about cells that are not primitive
+    rows, has_structure = [], table.crystals.has_structure
+    for i in tqdm(range(len(table.ids)), desc="space groups", disable=len(table.ids) < 500, mininterval=1):
+        crystal = table.crystals[i]
+        row = [table.ids[i], crystal.reduced_formula, len(np.unique(crystal.atomic_numbers)), crystal.n_atoms]
+        if has_structure:
+            number = space_group_number(crystal)
+            row += [number, crystal_system(number)]
+        rows.append(row)
+    return pd.DataFrame(rows, columns=["id", "formula", "n_elements", "n_atoms", *(SYMMETRY if has_structure else ())])

@@ -20,7 +20,7 @@ from src.data.task import read_task
 def main(argv: list[str] | None = None) -> None:
     parser = command(__doc__, task_options("one"), out_option("predictions.csv"))
     parser.add_argument("paths", nargs="+", type=Path, metavar="FILE_OR_FOLDER", help="structures")
-    parser.add_argument("--exps", nargs="+", default=["093"], metavar="NUMBER", help="experiments (default: 093, published)")
+    parser.add_argument("--exps", nargs="+", default=["094"], metavar="NUMBER", help="experiments (default: 094, published)")
     parser.add_argument("--weights", nargs="+", type=float, help="one per experiment (default: equal)")
     parser.add_argument("--device", default="cpu", help="of networks: cpu, cuda, cuda:1, ... (default: cpu)")
     args = parser.parse_args(argv)

@@ -2,7 +2,7 @@
 
     python exp/tune.py 012 --trials 20     # 20 more trials; a study continues where it stopped, also from several processes
     python exp/tune.py 012 --seconds 900 --epochs 15     # short trainings, as many as fit in 900 CPU s: a fair budget
-    python exp/tune.py 027 --wide --splits 2 --epochs 20 --trials 150     # more knobs, each trial judged on two splits
+    python exp/tune.py 094 --wide --splits 2 --epochs 20 --trials 150     # more knobs, each trial judged on two splits
 
 Every trial trains on a part of the training rows of fold 0 and is judged on the rest of them; the crystals of fold 0 are never
 used. Poor trials are stopped early. outputs/<task>/tune/exp012/ then has proposal.py, the config of a new number, all trials

@@ -4,6 +4,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 INPUT, OUTPUTS, EXPERIMENTS = ROOT / "input", ROOT / "outputs", ROOT / "exp"
+SEALED = EXPERIMENTS / "sealed"  # what is kept of experiments whose code has left
 DEFAULT_TASK = INPUT / "flla"
 MAT2VEC = INPUT / "mat2vec" / "pretrained_embeddings"
 

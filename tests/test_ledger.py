@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from exp import compare
 from src.config import load
-from src.config.load import load_config, question_and_parent
+from src.config.load import experiment_names, load_config, question_and_parent
 from src.config.new import new_experiment
 from src.data.task import read_task
 from src.paths import DEFAULT_TASK, EXPERIMENTS, ROOT
@@ -19,10 +20,15 @@ from src.results import ledger
 from src.results.comparison import error_correlation
 from src.results.difference import Difference, holm_of, p_text, paired_difference
 from src.results.predictions import Predictions, find_predictions
+from src.results.sealed import sealed_metrics
 
 
 def with_error(member: Predictions, error: np.ndarray | float) -> Predictions:
     return replace(member, oof=member.oof.assign(e_form_pred=member.oof["e_form"] + error))
+
+
+def published_names() -> list[str]:
+    return [*(path.parents[1].name for path in EXPERIMENTS.glob("exp*/results/metrics.json")), *sealed_metrics()]
 
 
 @pytest.fixture
@@ -39,7 +45,7 @@ def test_the_committed_ledger_is_what_the_command_writes() -> None:
 
 def test_the_ledger_has_a_row_per_published_experiment_and_readme_some_of_them() -> None:
     rows = [table["exp"].tolist() for table in ledger.ledger_tables().values()]
-    published = [path.parents[1].name for path in EXPERIMENTS.glob("exp*/results/metrics.json")]
+    published = published_names()
     assert sorted(f"exp{number}" for numbers in rows for number in numbers) == sorted(published)
     short = ledger.updated_readmes()[ROOT / "README.md"].split(ledger.START)[1].split(ledger.END)[0]
     assert [line[2:5] for line in short.splitlines() if line.startswith("| 0")] == ["001", "081", "022", "010", "095", "082"]
@@ -49,7 +55,7 @@ def test_the_ledger_has_a_row_per_published_experiment_and_readme_some_of_them()
 def gains() -> dict[str, Difference]:
     """The difference of each published experiment to its parent, by number."""
     task = read_task(DEFAULT_TASK)
-    published = [path.parents[1].name for path in EXPERIMENTS.glob("exp*/results/metrics.json")]
+    published = published_names()
     members = {name: find_predictions(name, task, Path("/nonexistent")) for name in published}
     found = {name.removeprefix("exp"): ledger.gain_to_parent(name, members) for name in published}
     return {number: gain for number, gain in found.items() if gain is not None}
@@ -74,9 +80,9 @@ def test_the_table_of_ideas_has_the_figures_of_the_published_predictions(gains: 
 
 
 def test_every_experiment_names_a_question_and_a_parent_that_is_there() -> None:
-    for path in sorted(EXPERIMENTS.glob("exp[0-9][0-9][0-9]")):
-        question, parent = question_and_parent(path.name)
-        assert question and (parent is None or (EXPERIMENTS / parent).is_dir()), path.name
+    for name in experiment_names():
+        question, parent = question_and_parent(name)
+        assert question and (parent is None or parent in experiment_names()), name
 
 
 def test_a_ledger_without_its_marks_is_refused(tmp_path: Path) -> None:
@@ -86,10 +92,43 @@ def test_a_ledger_without_its_marks_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_ensemble_is_of_the_closed_track_where_its_members_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert load.track_of("exp040") == "closed"
-    open_member = load_config(EXPERIMENTS / "exp010")
+    assert load.track_of("exp046") == "closed"
+    open_member = load_config(EXPERIMENTS / "exp012")
     monkeypatch.setattr(load, "track", lambda config: "open" if config == open_member else "closed")
-    assert load.track_of("exp040") == "open"
+    assert load.track_of("exp046") == "open"
+
+
+@pytest.fixture(scope="module")
+def ledger_rows() -> pd.DataFrame:
+    return pd.read_csv(EXPERIMENTS / "ledger.csv", dtype={"number": str, "parent": str}, float_precision="round_trip")
+
+
+def test_every_sealed_experiment_is_found_with_the_score_of_its_row(ledger_rows: pd.DataFrame) -> None:
+    task, sealed = read_task(DEFAULT_TASK), ledger_rows[ledger_rows["commit"].notna()]
+    assert set(sealed["number"].radd("exp")) == set(load.sealed_experiments())
+    scored = sealed[sealed["oof"].notna()]
+    assert set(scored["number"].radd("exp")) == set(sealed_metrics())
+    for _, row in scored.iterrows():
+        found = find_predictions(row["number"], task, Path("/nonexistent"))
+        assert found.metrics["oof_mae"] == pytest.approx(row["oof"], abs=1e-12), row["number"]
+        assert list(found.test)[:2] == ["id", "fold_0"] and len(found.oof) == 3000 and len(found.test) == 938
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: load_config(EXPERIMENTS / "exp027"),
+        lambda: find_predictions("027", read_task(DEFAULT_TASK), Path("/nonexistent")).models,
+        lambda: find_predictions("034", read_task(DEFAULT_TASK), Path("/nonexistent")),
+    ],
+)
+def test_what_a_sealed_experiment_no_longer_has_is_named_with_the_commit_that_has_it(call: Callable[[], object]) -> None:
+    with pytest.raises((FileNotFoundError, ValueError), match=r"is sealed.* commit 330aafe\w{33} trains it.*exp/verify.py 0"):
+        call()
+
+
+def test_at_most_40_experiments_live() -> None:
+    assert len(load.experiment_folders()) <= 40
 
 
 def test_the_difference_is_paired_and_has_its_sign_from_the_interval(baseline: Predictions) -> None:

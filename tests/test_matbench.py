@@ -190,7 +190,7 @@ def test_fitted_weights_without_inner_folds_are_refused_before_anything_is_writt
     assert not (task.folder.parent / "outputs").exists()
 
 
-def test_other_tasks_and_studies_are_refused(task: Task, capsys: pytest.CaptureFixture) -> None:
+def test_other_tasks_and_sealed_experiments_are_refused(task: Task, capsys: pytest.CaptureFixture) -> None:
     path = task.folder / "task.toml"
     path.write_text(path.read_text().replace('folds = "folds.csv"', ""))
     with pytest.raises(ValueError, match=r"task.toml: \[files\] names no folds; write it with input/prepare_matminer.py"):
@@ -198,8 +198,8 @@ def test_other_tasks_and_studies_are_refused(task: Task, capsys: pytest.CaptureF
     task.folder.rename(task.folder.with_name("small"))
     with pytest.raises(SystemExit, match=r"^matbench: small is not among matbench's"):
         command.main(["001", "--data", str(task.folder.with_name("small")), "--outputs", str(task.folder.parent)])
-    with pytest.raises(ValueError, match="exp019 is a study"):
-        experiment_configs(["001", "019"])
+    with pytest.raises(FileNotFoundError, match="exp027 is sealed"):
+        experiment_configs(["001", "027"])
 
 
 def result(n: int, first: int = 1, seed: int = 0) -> FoldResult:

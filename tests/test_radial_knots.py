@@ -17,7 +17,7 @@ from src.models.radial import Knots, RadialBasis, RadialValues
 from src.paths import DEFAULT_TASK, EXPERIMENTS
 
 R_MAX = 5.0
-PUBLISHED = EXPERIMENTS / "exp093/results/models/fold_0"
+PUBLISHED = EXPERIMENTS / "exp094/results/models/fold_0"
 LENGTHS = torch.linspace(0, R_MAX, 1001, dtype=torch.float64)
 
 
@@ -55,6 +55,7 @@ def published(n_knots: int, crystals: Crystals, inputs) -> tuple[np.ndarray, np.
     return predictions[0], predictions[1]
 
 
+@pytest.mark.skipif(not PUBLISHED.is_dir(), reason="not published yet")
 @pytest.mark.parametrize(("n_knots", "median", "most"), [(128, 3e-6, 5e-5), (256, 1e-6, 1e-5)])
 def test_a_trained_network_predicts_the_same_between_knots(tmp_path, n_knots: int, median: float, most: float) -> None:
     task = read_task(DEFAULT_TASK)

@@ -38,7 +38,7 @@ def test_every_network_is_searched_over_the_same_kinds_of_knobs_and_its_own_sett
 
 
 def test_a_wide_search_varies_more_and_every_choice_is_one_that_the_config_accepts() -> None:
-    config = load_config(EXPERIMENTS / "exp027")
+    config = load_config(EXPERIMENTS / "exp094")
     found = ranges(config, wide=True)
     assert {"learner.elements.tables", "learner.graph.l_max", "learner.training.loss", "learner.network.readout"} <= set(found)
     for path, choices in found.items():

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src.config import ExperimentConfig, FoldConfig, GbdtConfig, StudyConfig
+from src.config import ExperimentConfig, FoldConfig, GbdtConfig
 from src.data.load import TaskData
 from src.paths import EXPERIMENTS
 from src.results.folder import RunDir
@@ -69,11 +69,3 @@ def test_a_tracker_that_is_not_installed_is_named_before_anything_is_trained(
     with pytest.raises(SystemExit, match=r"mlflow is not installed; pip install -e .*\[extra\]"):
         train_main(EXPERIMENTS / "exp001", [*where, "--tracker", "mlflow"])
     assert not (tmp_path / "outputs").exists()
-
-
-def test_a_study_has_nothing_for_a_tracker_and_is_refused_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracker, "find_spec", lambda name: object())
-    study = StudyConfig(variants=(("a", GBDT), ("b", replace(GBDT, seed=1))), folds=(0,))
-    tracker.check_tracker("mlflow", GBDT)
-    with pytest.raises(ValueError, match="a study writes only a table"):
-        tracker.check_tracker("mlflow", study)

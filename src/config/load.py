@@ -1,28 +1,67 @@
-"""Configs of the folders in exp/: their settings, tracks, questions and parents."""
+"""Configs of the folders in exp/, and what is kept of those that are sealed: tracks, questions, parents."""
 
 import ast
+import functools
 import importlib.util
 import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypedDict
 
-from src.config.experiment import ExperimentConfig, StudyConfig
+from src.config.experiment import ExperimentConfig
 from src.config.learners import BlendConfig
 from src.config.serialize import to_dict
-from src.paths import EXPERIMENTS, experiment_name
+from src.paths import EXPERIMENTS, SEALED, experiment_folders, experiment_name
 
+Track = Literal["closed", "open"]
 # bases, groups of features and element tables that were learned on energies of the Materials Project
 LEARNED_ON_ENERGIES = ("chgnet", "chgnet_0.2.0", "chgnet_mean", "7net-l3i5", "7net-0", "7net_mean", "megnet16")
 
 
-def load_config(folder: Path) -> ExperimentConfig | StudyConfig:
+class Sealed(TypedDict):
+    """What is kept of an experiment whose code has left. commit: whose code trains it. config: as JSON, never read again."""
+
+    question: str
+    parent: str | None
+    track: Track
+    commit: str
+    transforms: list[str]
+    is_ensemble: bool
+    config: dict[str, Any]
+
+
+@functools.cache
+def sealed_experiments() -> dict[str, Sealed]:
+    """Return what is kept of the sealed experiments, by name."""
+    return json.loads((SEALED / "configs.json").read_text(encoding="utf-8"))
+
+
+def sealed(name: str) -> Sealed | None:
+    """Return what is kept of an experiment if it is sealed; one that has a folder lives."""
+    return None if (EXPERIMENTS / name).is_dir() else sealed_experiments().get(name)
+
+
+def experiment_names() -> list[str]:
+    """Return the names of all experiments, living and sealed, in order."""
+    return sorted({*(folder.name for folder in experiment_folders()), *sealed_experiments()})
+
+
+def sealed_remedy(name: str, commit: str) -> str:
+    """Return what to do about an experiment that is asked for more than its predictions."""
+    return (
+        f"{name} is sealed: it can be compared, blended and submitted, but its code has left; commit {commit} trains it, and "
+        f"this prints how: python exp/verify.py {name.removeprefix('exp')}"
+    )
+
+
+def load_config(folder: Path) -> ExperimentConfig:
     """Return CONFIG of exp/expNNN/config.py."""
     path = folder / "config.py"
     spec = importlib.util.spec_from_file_location(f"{folder.name}_config", path)
     if spec is None or spec.loader is None or not path.is_file():
-        raise FileNotFoundError(f"{path} is missing")
+        kept = sealed(folder.name)
+        raise FileNotFoundError(sealed_remedy(folder.name, kept["commit"]) if kept else f"{path} is missing")
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
@@ -31,12 +70,12 @@ def load_config(folder: Path) -> ExperimentConfig | StudyConfig:
     except Exception as error:  # a config is Python, and its author has to see whatever is wrong with it
         raise ValueError(f"{path}: {type(error).__name__}: {error}") from error
     config = getattr(module, "CONFIG", None)
-    if not isinstance(config, ExperimentConfig | StudyConfig):
-        raise ValueError(f"{path}: CONFIG is neither an ExperimentConfig nor a StudyConfig")
+    if not isinstance(config, ExperimentConfig):
+        raise ValueError(f"{path}: CONFIG is not an ExperimentConfig")
     return config
 
 
-def track(config: ExperimentConfig) -> Literal["closed", "open"]:
+def track(config: ExperimentConfig) -> Track:
     """Return `open` if any setting names something in LEARNED_ON_ENERGIES, else `closed`.
 
     The closed track is the task's data and published tables that contain no energy of a crystal. What the open track adds was
@@ -46,41 +85,34 @@ def track(config: ExperimentConfig) -> Literal["closed", "open"]:
     return "open" if any(json.dumps(name) in settings for name in LEARNED_ON_ENERGIES) else "closed"
 
 
-def track_of(number: str) -> Literal["closed", "open"]:
-    """Return the track of an experiment in exp/: `open` if it, its teacher, or any member of an ensemble is open."""
-    config = load_config(EXPERIMENTS / experiment_name(number))
-    if isinstance(config, StudyConfig):
-        parts = [_track_with_teacher(experiment, number) for _, experiment in config.variants]
-    elif isinstance(config.learner, BlendConfig):
-        parts = [track_of(member) for member in config.learner.members]
-    else:
-        parts = [_track_with_teacher(config, number)]
-    return "open" if "open" in parts else "closed"
-
-
-def _track_with_teacher(config: ExperimentConfig, number: str) -> Literal["closed", "open"]:
-    """Return the track of an experiment that may learn from another one. number: its own; a study's variant may teach another."""
-    if config.distillation:
-        teacher = experiment_name(config.distillation.teacher[:3])
-        if teacher != experiment_name(number) and track_of(teacher) == "open":
-            return "open"
+def track_of(number: str) -> Track:
+    """Return the track of an experiment: `open` if it, or any experiment that it blends, is open."""
+    name = experiment_name(number)
+    if kept := sealed(name):
+        return kept["track"]
+    config = load_config(EXPERIMENTS / name)
+    if isinstance(config.learner, BlendConfig):
+        return "open" if "open" in map(track_of, config.learner.members) else "closed"
     return track(config)
 
 
 def is_ensemble(number: str) -> bool:
-    """Return whether an experiment in exp/ blends finished ones."""
-    config = load_config(EXPERIMENTS / experiment_name(number))
-    return isinstance(config, ExperimentConfig) and isinstance(config.learner, BlendConfig)
+    """Return whether an experiment blends finished ones."""
+    name = experiment_name(number)
+    if kept := sealed(name):
+        return kept["is_ensemble"]
+    return isinstance(load_config(EXPERIMENTS / name).learner, BlendConfig)
 
 
 def transforms_of(numbers: Iterable[str]) -> set[str]:
-    """Return the transforms of the target that experiments in exp/, or the members of ensembles among them, learn."""
+    """Return the transforms of the target that experiments, or those that they blend, learn."""
     found: set[str] = set()
-    for number in numbers:
-        config = load_config(EXPERIMENTS / experiment_name(number))
-        if isinstance(config, StudyConfig):
-            found |= {experiment.target.transform for _, experiment in config.variants}
-        elif isinstance(config.learner, BlendConfig):
+    for name in map(experiment_name, numbers):
+        if kept := sealed(name):
+            found |= set(kept["transforms"])
+            continue
+        config = load_config(EXPERIMENTS / name)
+        if isinstance(config.learner, BlendConfig):
             found |= transforms_of(config.learner.members)
         else:
             found.add(config.target.transform)
@@ -89,6 +121,8 @@ def transforms_of(numbers: Iterable[str]) -> set[str]:
 
 def question_and_parent(name: str) -> tuple[str, str | None]:
     """Return the first line of a config's docstring and the experiment after `Parent:` (None: none)."""
+    if kept := sealed(name):
+        return kept["question"], kept["parent"]
     path = EXPERIMENTS / name / "config.py"
     docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     parent = re.search(r"^Parent: (exp\d{3}|none)\b", docstring, re.MULTILINE)

@@ -61,7 +61,7 @@ class Predictor:
     ) -> "Predictor":
         """Return the predictor of finished experiments, or of the models published in exp/expNNN/results/models.
 
-        numbers: such as "093". weights: one per experiment (default: equal). task: the folder of its task.toml.
+        numbers: such as "094". weights: one per experiment (default: equal). task: the folder of its task.toml.
         target: which of its targets, if it has several.
         Raises FileNotFoundError if models are missing, and ValueError if files are damaged, experiments do not fit together, or
         torch cannot use the device.

@@ -56,26 +56,6 @@ def error_distribution(members: Sequence[Predictions], unit: str) -> plt.Figure:
     return figure
 
 
-def study(table: pd.DataFrame, metric: str, label: str, larger_is_better: bool) -> plt.Figure:
-    """Draw the score of each variant, best at the top, and its difference to the first with the 95% interval.
-
-    metric: the column of scores. label: its name with its unit.
-    """
-    rows = table.sort_values(metric, ascending=larger_is_better)
-    figure, (left, right) = plt.subplots(
-        1, 2, figsize=(SIZE[0], 1.2 + 0.35 * len(rows)), layout="constrained", sharey=True, width_ratios=(1, 1)
-    )
-    left.barh(rows["variant"], rows[metric], color=DARK, height=0.6)
-    for i, score in enumerate(rows[metric]):
-        left.text(score, i, f" {score:.4f}", va="center", fontsize=8)
-    left.set(xlabel=label, xlim=(min(0, rows[metric].min() * 1.25), max(0, rows[metric].max() * 1.25)))
-    right.axvline(0, color="0.6", linewidth=1)
-    reach = np.abs(rows[["low", "high"]].to_numpy().T - rows["delta"].to_numpy())
-    right.errorbar(rows["delta"], np.arange(len(rows)), xerr=reach, fmt="o", color=DARK, ecolor=LIGHT, capsize=3)
-    right.set_xlabel(f"difference of {label} to {table['variant'][0]}, 95%")
-    return figure
-
-
 def error_by_group(error: Values, groups: dict[str, pd.Series], unit: str) -> plt.Figure:
     """Draw the MAE and its standard error for each value of each grouping. groups: title -> categories of the crystals."""
     widths = [max(4, group.nunique()) for group in groups.values()]

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from src.config.load import track_of
+from src.config.load import experiment_names, track_of
 from src.data.task import MetricName, Task
-from src.paths import experiment_folders, shown
+from src.paths import shown
 from src.results.blend import fixed_blend, stack_oof, stack_test
 from src.results.difference import Difference, fold_scores, holm_of, p_text, paired_difference
 from src.results.intervals import calibrate, scale_of
@@ -27,10 +27,10 @@ def chosen(numbers: Sequence[str], track: str, task: Task, outputs: Path) -> lis
     if numbers:
         return [find_predictions(number, task, outputs) for number in numbers]
     found = []
-    for folder in experiment_folders():
+    for name in experiment_names():
         try:
-            if track_of(folder.name) == track:
-                found.append(find_predictions(folder.name, task, outputs))
+            if track_of(name) == track:
+                found.append(find_predictions(name, task, outputs))
         except FileNotFoundError:
             continue
     if not found:

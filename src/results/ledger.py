@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from src.config.load import question_and_parent, track_of
+from src.config.load import experiment_names, question_and_parent, track_of
 from src.data.task import read_task
 from src.paths import DEFAULT_TASK, EXPERIMENTS, OUTPUTS, ROOT, experiment_folders
 from src.results.comparison import INTERVALS, p_cells, score_cells, score_rows, seconds_text, to_markdown
@@ -15,6 +15,7 @@ from src.results.folder import METRICS, Kinds
 from src.results.labels import read_labels
 from src.results.metrics import METRICS as SCORES
 from src.results.predictions import Predictions, find_predictions, published_folder
+from src.results.sealed import sealed_metrics
 from src.results.surroundings import Points, points_of
 from src.storage import names
 from src.storage.files import read_json
@@ -64,7 +65,11 @@ def ledger_tables() -> dict[str, pd.DataFrame]:
     task = read_task(DEFAULT_TASK)
     labels = read_labels(task)
     verdicts = read_verdicts()
-    published = [path.name for path in experiment_folders() if (published_folder(path.name, task) / names.METRICS).is_file()]
+    published = [
+        name
+        for name in experiment_names()
+        if name in sealed_metrics() or (published_folder(name, task) / names.METRICS).is_file()
+    ]
     members = {name: find_predictions(name, task, PUBLISHED_ONLY) for name in published}
     anywhere = {*published, *(path.name for path in experiment_folders() if _other_metrics(path))}
     if foreign := set(verdicts) - {name.removeprefix("exp") for name in anywhere}:

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from src.config.load import sealed, sealed_remedy
 from src.data.task import Task
-from src.paths import DEFAULT_TASK, EXPERIMENTS, OUTPUTS, experiment_name, shown
+from src.paths import DEFAULT_TASK, EXPERIMENTS, OUTPUTS, SEALED, experiment_name, shown
 from src.results.folder import METRICS, NO_TEST, OOF_COLUMNS, RunDir, check_score, read_csv
 from src.results.metrics import scores
 from src.results.models import MODELS, publish_models
+from src.results.sealed import OOF, sealed_metrics, sealed_predictions
 from src.results.search import publish_search
-from src.results.study import is_finished_study, publish_study
 from src.storage import names
 from src.storage.files import read_json, write_csv, write_json
 from src.storage.remedy import RESULTS, published_in, remedy
@@ -34,7 +35,9 @@ class Predictions:
 
     @property
     def models(self) -> RunDir:
-        """The folder of the fold models: that of the run, or the published one."""
+        """The folder of the fold models: that of the run, or the published one. Raises ValueError if the experiment is sealed."""
+        if self.source == SEALED:
+            raise ValueError(_sealed(self.name))
         return RunDir(self.source / MODELS if published_in(self.source) else self.source)
 
 
@@ -50,13 +53,18 @@ def published_folder(name: str, task: Task) -> Path:
 
 
 def find_predictions(number: str, task: Task, outputs: Path = OUTPUTS) -> Predictions:
-    """Return the predictions of a finished experiment: from outputs/ if it is finished there, else the published ones."""
+    """Return the predictions of a finished experiment: from outputs/ if it is finished there, else the published ones.
+
+    Raises FileNotFoundError if it has none, ValueError if they were damaged.
+    """
     name = experiment_name(number)
     run, published = task.runs(outputs) / name, published_folder(name, task)
     if (run / names.METRICS).is_file():
         source, ending = run, ".csv"
     elif (published / names.METRICS).is_file():
         source, ending = published, ".csv.gz"
+    elif sealed(name):
+        return _find_sealed(name, task)
     elif (EXPERIMENTS / name).is_dir():
         done = len(list(run.glob(f"fold_*/{names.METRICS}")))
         raise FileNotFoundError(
@@ -74,6 +82,20 @@ def find_predictions(number: str, task: Task, outputs: Path = OUTPUTS) -> Predic
     return Predictions(name, source, oof, test, metrics)
 
 
+def _find_sealed(name: str, task: Task) -> Predictions:
+    metrics = sealed_metrics().get(name) if is_default(task) else None
+    if metrics is None:
+        raise FileNotFoundError(f"{name} has no predictions on task {task.label}; {_sealed(name)}")
+    oof, test = sealed_predictions(name)
+    check_score(SEALED / OOF, oof, metrics["oof_mae"])
+    return Predictions(name, SEALED, oof, test, metrics)
+
+
+def _sealed(name: str) -> str:
+    kept = sealed(name)
+    return sealed_remedy(name, kept["commit"]) if kept else f"{name} is sealed"
+
+
 def same_data(key: str, other: str) -> bool:
     """Return whether two runs may be of the same data; keys of the first experiments, which have a hyphen, tell nothing."""
     return key == other or "-" in key + other
@@ -86,7 +108,7 @@ def _options(task: Task) -> str:
 
 
 def publish(number: str, task: Task, outputs: Path = OUTPUTS, models: bool = False, labels: pd.Series | None = None) -> Path:
-    """Copy a finished run or study to exp/expNNN/results or, if its task is not the default one, a folder in it; return it.
+    """Copy a finished run to exp/expNNN/results or, if its task is not the default one, a folder in it; return it.
 
     Published results stay as they are, seconds included, if the run has the same out-of-fold predictions. Raises ValueError if
     those of other data are published. models: publish the fold models of a network too. labels: id -> target of the test rows;
@@ -96,9 +118,6 @@ def publish(number: str, task: Task, outputs: Path = OUTPUTS, models: bool = Fal
     if not is_default(task) and task.name == MODELS:
         raise ValueError(f"a task cannot be named {MODELS!r}, as the folder of published models is; rename {task.folder}")
     run, folder = task.runs(outputs) / name, published_folder(name, task)
-    if is_finished_study(run):
-        publish_study(run, folder)
-        return folder
     predictions = find_predictions(number, task, outputs)
     if predictions.source != folder:
         _publish(predictions, folder, {} if is_default(task) else _about(predictions, task, labels))

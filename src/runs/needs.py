@@ -1,14 +1,12 @@
 """What an experiment needs of a task's structures, checked before anything is computed or written."""
 
-from src.config import BlendConfig, ExperimentConfig, GbdtConfig, GbdtEnsembleConfig, GnnConfig, StudyConfig, SvrConfig
-from src.config.load import load_config
+from src.config import BlendConfig, ExperimentConfig, GbdtConfig, GbdtEnsembleConfig, GnnConfig, SvrConfig
+from src.config.load import load_config, sealed
 from src.data.task import Task
 from src.paths import EXPERIMENTS, experiment_folders, experiment_name
 
-Config = ExperimentConfig | StudyConfig
 
-
-def check_structures(config: Config, task: Task) -> None:
+def check_structures(config: ExperimentConfig, task: Task) -> None:
     """Raise ValueError if the task has only formulas and the experiment needs structures; it says which ones do not."""
     if task.structure_format != "formula" or not (needs := structure_needs(config)):
         return
@@ -22,10 +20,8 @@ def check_structures(config: Config, task: Task) -> None:
     )
 
 
-def structure_needs(config: Config) -> list[str]:
+def structure_needs(config: ExperimentConfig) -> list[str]:
     """Return the settings of an experiment that need structures."""
-    if isinstance(config, StudyConfig):
-        return [need for _, experiment in config.variants for need in structure_needs(experiment)]
     needs = [f"target.base = {config.target.base!r}"] if config.target.base != "none" else []
     match config.learner:
         case GnnConfig(network=network, graph=graph) if not graph.formula:
@@ -35,7 +31,7 @@ def structure_needs(config: Config) -> list[str]:
         case GbdtConfig(features=features) | SvrConfig(features=features):
             needs += _groups(features)
         case BlendConfig(members=numbers):
-            names = [experiment_name(number) for number in numbers]
+            names = [name for name in map(experiment_name, numbers) if not sealed(name)]
             needs += [f"its member {name} does" for name in names if structure_needs(load_config(EXPERIMENTS / name))]
     return needs
 

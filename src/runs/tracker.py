@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from src.config import ExperimentConfig, StudyConfig
+from src.config import ExperimentConfig
 from src.results.folder import RunDir
 from src.storage import names
 
@@ -16,12 +16,10 @@ Tracker = Literal["tensorboard", "mlflow"]
 FILES = (names.METRICS, "oof.csv", "test.csv", "config.json")
 
 
-def check_tracker(tracker: Tracker, config: ExperimentConfig | StudyConfig) -> None:
-    """Raise ValueError if the tracker is not installed, or if there is nothing that it could show."""
+def check_tracker(tracker: Tracker) -> None:
+    """Raise ValueError if the tracker is not installed."""
     if find_spec(tracker) is None:
         raise ValueError(f'--tracker {tracker}: {tracker} is not installed; pip install -e ".[extra]"')
-    if isinstance(config, StudyConfig):
-        raise ValueError(f"--tracker {tracker}: a study writes only a table; trackers take experiments")
 
 
 def track_run(tracker: Tracker, config: ExperimentConfig, run: RunDir, metrics: dict | None, folder: Path) -> None:

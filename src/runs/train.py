@@ -2,12 +2,11 @@
 
 import argparse
 import logging
-from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
 from src.command import command, one_message, task_options
-from src.config import ExperimentConfig, StudyConfig
+from src.config import ExperimentConfig
 from src.config.load import load_config
 from src.data.load import load_task_data
 from src.data.task import Task, read_tasks
@@ -17,12 +16,9 @@ from src.results.metrics import METRICS
 from src.runs.experiment import run_experiment
 from src.runs.launch import Launcher, Where
 from src.runs.needs import check_structures
-from src.runs.study import run_study
 from src.runs.tracker import Tracker, check_tracker, track_run
 
 log = logging.getLogger(__name__)
-Config = ExperimentConfig | StudyConfig
-RUN: dict[type, Callable[..., dict | None]] = {ExperimentConfig: run_experiment, StudyConfig: run_study}
 
 
 def main(folder: Path, argv: list[str] | None = None) -> None:
@@ -39,12 +35,12 @@ def main(folder: Path, argv: list[str] | None = None) -> None:
                 train_target(config, folder.name, task, launcher, args)
 
 
-def train_target(config: Config, name: str, task: Task, launcher: Launcher, args: argparse.Namespace) -> None:
+def train_target(config: ExperimentConfig, name: str, task: Task, launcher: Launcher, args: argparse.Namespace) -> None:
     """Train an experiment on one target of a task."""
     start_log(task.runs(args.outputs) / name)
     data = load_task_data(args.data, args.outputs, args.skip_bad_rows, launcher.n_local, task.target_column)
-    metrics = RUN[type(config)](config, name, data, args.folds, launcher, args.device)
-    if args.tracker and isinstance(config, ExperimentConfig):
+    metrics = run_experiment(config, name, data, args.folds, launcher, args.device)
+    if args.tracker:
         store = args.outputs / "tracker" / args.tracker
         track_run(
             args.tracker, config, RunDir(data.folder / name), metrics, store / task.label if len(task.targets) > 1 else store
@@ -77,14 +73,14 @@ def _parse(folder: Path, argv: list[str] | None) -> argparse.Namespace:
     return args
 
 
-def check(config: Config, launcher: Launcher, args: argparse.Namespace) -> None:
+def check(config: ExperimentConfig, launcher: Launcher, args: argparse.Namespace) -> None:
     """Raise ValueError now, before anything is written, for whatever would fail later."""
     launcher.check()
     if args.launcher == "local":
         check_device(args.device)
     check_structures(config, read_tasks(args.data, args.target)[0])
     if args.tracker:
-        check_tracker(args.tracker, config)
+        check_tracker(args.tracker)
 
 
 def start_log(run: Path) -> None:

@@ -13,19 +13,20 @@ of other networks' folds.
 """
 
 import os
+import shlex
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from src.config.load import load_config
+from src.config.load import load_config, sealed
 from src.data.load import load_task_data
 from src.data.task import Task
 from src.features.columns import data_key
-from src.paths import EXPERIMENTS, experiment_name, shown
+from src.paths import EXPERIMENTS, ROOT, experiment_name, shown
 from src.results.folder import NO_TEST, OOF_COLUMNS, RunDir, read_csv
 from src.results.predictions import published_folder, same_data
 from src.runs import train
@@ -36,6 +37,20 @@ from src.storage.remedy import remedy
 SAME_MACHINE = 1e-5  # largest difference of a row, in units of the spread of targets (about 1 eV/atom)
 NEARER = 0.85  # largest distance on the test rows, in units of the mean distance of the other folds' models
 OF_MAE = 0.7  # largest distance on the fold's rows, in units of their MAE; for tasks without a test table
+
+
+def command_elsewhere(number: str, fold: int, device: str = "cpu") -> str | None:
+    """Return the command that verifies a fold of a sealed experiment with the code that trains it; None if the experiment lives.
+
+    It makes a working tree of that commit beside the repository, once, and trains there with this Python.
+    """
+    name = experiment_name(number)
+    if not (kept := sealed(name)):
+        return None
+    tree = ROOT.with_name(f"{ROOT.name}-{kept['commit'][:7]}")
+    add = [] if tree.is_dir() else [["git", "-C", str(ROOT), "worktree", "add", "--detach", str(tree), kept["commit"]]]
+    verify = [sys.executable, "exp/verify.py", name.removeprefix("exp"), "--fold", str(fold), "--device", device]
+    return " && ".join(map(shlex.join, [*add, ["cd", str(tree)], verify]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +85,7 @@ def verify(number: str, fold: int, task: Task, device: str = "cpu") -> tuple[boo
     with tempfile.TemporaryDirectory() as temporary:
         outputs = Path(temporary)
         data = load_task_data(task.folder, outputs, skip, os.cpu_count() or 1, task.target_column)
-        config: Any = load_config(EXPERIMENTS / name)  # no study is published with out-of-fold rows
+        config = load_config(EXPERIMENTS / name)
         if not same_data(data_key(data.key, config.learner.feature_groups, task), metrics["data"]):
             raise ValueError(f"{shown(folder)} was trained on other data than the tables in {shown(task.folder)}")
         where = ["--data", str(task.folder), "--target", task.target_column, "--outputs", temporary, "--device", device]

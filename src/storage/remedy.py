@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from src.paths import shown
+from src.paths import SEALED, shown
 
 RESULTS = "results"  # folder of what is published of an experiment
 N_MEMBER = 2  # levels of a fold's deepest file: fold_0/member_1/learner.json
@@ -18,6 +18,8 @@ def published_in(path: Path) -> Path | None:
 
 def remedy(path: Path) -> str:
     """Return what to do about a damaged file of a run or of published results, as the second half of a message."""
+    if path.is_relative_to(SEALED):
+        return f"restore it: git checkout {shown(SEALED)}"
     if (folder := published_in(path)) is not None:
         return f"restore it: git checkout {shown(folder)}"
     fold = next((f for f in path.parents[:N_MEMBER] if f.name.startswith("fold_")), None)

@@ -4,15 +4,24 @@ config, storage -> data -> features, graphs -> models -> learners -> predict -> 
 """
 
 import ast
+import dataclasses
 import subprocess
 import sys
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from functools import cache
+from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from src.paths import ROOT
+from src.config.load import load_config
+from src.config.schema import TYPES
+from src.paths import EXPERIMENTS, ROOT
+from src.runs.ranges import ranges
 
 ALLOWED = {
     "paths": set(),
@@ -30,7 +39,39 @@ ALLOWED = {
     "runs": {"command", "config", "storage", "paths", "data", "features", "learners", "results", "report", "predict"},
 }
 SRC = ROOT / "src"
+MODULES = [path for path in sorted(SRC.rglob("*.py")) if path.name != "__init__.py"]
 PYTHON = [path for path in sorted(ROOT.rglob("*.py")) if not {".venv", "outputs"} & set(path.relative_to(ROOT).parts)]
+
+COMMANDS = [ROOT / "submit.py", ROOT / "predict.py", *sorted(EXPERIMENTS.glob("*.py"))]
+TRAIN_OR_COMPUTE = ("check_data.py", "pictures.py", "report.py", "tune.py", "verify.py")
+REGISTRIES = ("src.learners.make", "src.models.make", "src.models.network")  # they exist to be the one place that names all
+LINES = {  # of each package: a budget that falls. Whoever raises one says in the commit what needs it.
+    "paths": 30,
+    "command": 90,
+    "config": 860,
+    "storage": 520,
+    "data": 3_060,
+    "features": 1_550,
+    "graphs": 860,
+    "models": 2_090,
+    "learners": 1_480,
+    "results": 2_300,
+    "report": 750,
+    "runs": 1_680,
+    "predict": 330,
+    "input": 430,
+    "commands": 430,
+}
+MAX_LIVING = 40
+KEPT = {  # knobs that no living experiment sets and no search varies, and why they stay
+    "ExperimentConfig.seed": "whoever runs an experiment again",
+    "FoldConfig.scheme": "tables whose crystals come in groups",
+    "FoldConfig.n_folds": "small tables",
+    "FoldConfig.seed": "whoever wants other folds",
+    "NequipConfig.n_element_attributes": "official weights, make faithful",
+}
+
+SOON = pytest.mark.xfail(reason="the ledger is being sealed", strict=False)
 
 
 def imports(path: Path) -> list[str]:
@@ -68,10 +109,9 @@ def breaches(path: Path, source_part: str) -> list[str]:
     return sorted(parts - ALLOWED[source_part] - {source_part})
 
 
-@pytest.mark.parametrize("path", [p for p in PYTHON if p.is_relative_to(SRC) and p.name != "__init__.py"], ids=str)
-def test_imports_go_one_way(path: Path) -> None:
-    part = path.relative_to(SRC).parts[0].removesuffix(".py")
-    assert breaches(path, part) == []
+def test_imports_go_one_way() -> None:
+    parts = {path: path.relative_to(SRC).parts[0].removesuffix(".py") for path in MODULES}
+    assert {str(path): found for path, part in parts.items() if (found := breaches(path, part))} == {}
 
 
 def test_the_import_rule_can_fail(tmp_path: Path) -> None:
@@ -122,34 +162,149 @@ def test_test_labels_are_read_by_four_commands_alone() -> None:
 
 def test_commands_are_thin_and_nothing_imports_them() -> None:
     """They parse, call and print in 40 lines or fewer; their logic is in src, where it is typed and tested."""
-    commands = [ROOT / "submit.py", ROOT / "predict.py", *(ROOT / "exp").glob("*.py")]
-    assert {path.name: n for path in commands if (n := len(path.read_text().splitlines())) > 40} == {}
-    for path in [*commands, *SRC.rglob("*.py")]:
+    assert {path.name: n for path in COMMANDS if (n := len(path.read_text().splitlines())) > 40} == {}
+    for path in [*COMMANDS, *SRC.rglob("*.py")]:
         assert not [name for name in imports(path) if name.split(".")[0] in ("exp", "submit", "predict")], path
 
 
-@pytest.mark.parametrize(
-    "command", ["submit.py", "predict.py", "exp/compare.py", "exp/publish.py", "exp/ledger.py", "exp/new.py", "exp/matbench.py"]
-)
-def test_looking_at_results_needs_no_torch_and_no_learner(command: str) -> None:
+def slow_imports(code: str, slow: tuple[str, ...]) -> str:
+    """Return what a Python process says that runs some code and then names the slow libraries it has loaded."""
+    tell = f"\nimport sys; sys.exit(str([name for name in {slow} if name in sys.modules]).strip('[]'))"
+    return subprocess.run(
+        [sys.executable, "-c", code + tell], capture_output=True, text=True, check=False, cwd=ROOT
+    ).stderr.strip()
+
+
+def test_looking_at_results_needs_no_torch_and_no_learner() -> None:
     """What takes long to import is imported where it is needed: these commands start in less than a second."""
     slow = ("torch", "lightgbm", "sklearn", "scipy.stats", "matplotlib", "pymatgen", "src.learners", "src.models", "src.graphs")
-    code = (
-        f"import runpy, sys; sys.argv = ['{command}', '--help']\n"
-        f"try: runpy.run_path(r'{ROOT / command}', run_name='__main__')\n"
-        "except SystemExit: pass\n"
-        f"sys.exit(str([name for name in {slow} if name in sys.modules]).strip('[]'))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.stderr.strip() == ""
+    code = "import runpy, sys\nsys.argv = ['', '--help']\n"
+    for path in (path for path in COMMANDS if path.name not in TRAIN_OR_COMPUTE):
+        code += f"try: runpy.run_path(r'{path}', run_name='__main__')\nexcept SystemExit: pass\n"
+    assert slow_imports(code, slow) == ""
 
 
 def test_processes_that_prepare_crystals_load_no_slow_library() -> None:
     """Each of them imports what it needs: to read structures, compare them with training and build graphs."""
     slow = ("torch", "pandas", "scipy", "sklearn", "lightgbm", "numba")
-    code = (
-        "import sys; import src.predict.read, src.features.similarity, src.graphs.dataset\n"
-        f"sys.exit(str([name for name in {slow} if name in sys.modules]).strip('[]'))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
-    assert done.stderr.strip() == ""
+    assert slow_imports("import src.predict.read, src.features.similarity, src.graphs.dataset", slow) == ""
+
+
+@cache
+def living() -> list[Any]:
+    """Return the configs of the experiments that can be trained."""
+    return [load_config(path.parent) for path in sorted(EXPERIMENTS.glob("exp[0-9]*/config.py"))]
+
+
+def knobs_set(config: Any) -> Iterator[str]:
+    """Yield `Class.knob` for each knob of a config, and of those inside it, whose value is not its default."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if field.default is not dataclasses.MISSING and value != field.default:
+            yield f"{type(config).__name__}.{field.name}"
+        if dataclasses.is_dataclass(value):
+            yield from knobs_set(value)
+
+
+def knobs_varied(config: Any) -> Iterator[str]:
+    """Yield `Class.knob` for each knob that a search from this config varies, a wide one too."""
+    for wide in (False, True):
+        try:
+            found = ranges(config, wide)
+        except ValueError:  # no search from here
+            continue
+        for head, _, name in (path.rpartition(".") for path in found):
+            yield f"{type(attrgetter(head)(config) if head else config).__name__}.{name}"
+
+
+def without_use(configs: Iterable[Any]) -> list[str]:
+    """Return the knobs with a default that no config sets to another value and no search from one of them varies."""
+    used = {knob for config in configs for find in (knobs_set, knobs_varied) for knob in find(config)}
+    all_fields = ((name, field) for name, cls in TYPES.items() for field in dataclasses.fields(cls))
+    knobs = {f"{name}.{field.name}" for name, field in all_fields if field.default is not dataclasses.MISSING}
+    return sorted(knobs - used)
+
+
+@SOON
+def test_a_knob_lives_while_a_living_experiment_sets_it_or_a_search_varies_it() -> None:
+    """Any other is a constant beside its formula."""
+    assert [knob for knob in without_use(living()) if knob not in KEPT] == []
+
+
+@SOON
+def test_the_rule_of_knobs_can_fail() -> None:
+    assert "GbdtConfig.objective" in without_use([]) and "GbdtConfig.objective" not in without_use(living())
+    assert set(without_use([])) >= set(KEPT)
+
+
+@SOON
+def test_at_most_forty_experiments_live() -> None:
+    """The next one seals another: `exp/README.md` says how."""
+    assert len(living()) <= MAX_LIVING
+
+
+def n_lines(paths: Iterable[Path]) -> int:
+    return sum(len(path.read_text(encoding="utf-8").splitlines()) for path in paths)
+
+
+@SOON
+def test_every_package_keeps_its_budget_of_lines() -> None:
+    packages = {path.stem: [path, *path.glob("**/*.py")] for path in SRC.iterdir() if path.suffix == ".py" or path.is_dir()}
+    counted = {name: n_lines(path for path in paths if path.is_file()) for name, paths in packages.items()}
+    counted = {name: n for name, n in counted.items() if n}
+    counted |= {"input": n_lines((ROOT / "input").glob("*.py")), "commands": n_lines(COMMANDS)}
+    assert {name: n for name, n in counted.items() if n > LINES.get(name, 0)} == {}
+    assert set(LINES) == set(counted)
+    assert {name: n for name, n in counted.items() if n <= LINES[name] - 100} == {}, "lower these budgets"
+
+
+def importers() -> dict[str, set[str]]:
+    """Return the files that import each module of src: modules, commands and experiments."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for path in PYTHON:
+        if not path.is_relative_to(ROOT / "tests") and not path.is_relative_to(ROOT / "bench"):
+            for name in imports(path):
+                found[name].add(str(path))
+    return found
+
+
+@SOON
+def test_no_module_below_forty_lines_has_a_single_importer() -> None:
+    """It is part of the one that imports it; registries aside."""
+    found = importers()
+    short = {module_of(path, ROOT): path for path in MODULES if n_lines([path]) < 40}
+    assert [name for name in short if len(found[name]) <= 1 and name not in REGISTRIES] == []
+
+
+def twice(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Return the names that occur in several files. pairs: (name, file)."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for name, file in pairs:
+        found[name].append(file)
+    return {name: files for name, files in found.items() if len(files) > 1}
+
+
+def constants(path: Path) -> set[str]:
+    """Return the names in capitals that a module assigns."""
+    nodes = ast.parse(path.read_text()).body
+    targets = [target for node in nodes if isinstance(node, ast.Assign) for target in node.targets]
+    targets += [node.target for node in nodes if isinstance(node, ast.AnnAssign)]
+    names = (inner.id for target in targets for inner in ast.walk(target) if isinstance(inner, ast.Name))
+    return {name for name in names if name.isupper() and len(name) > 1}
+
+
+@SOON
+def test_no_two_modules_have_one_name() -> None:
+    """Nor the plural of another's: who searches for a file by its name finds one."""
+    assert twice((path.stem.removesuffix("s"), str(path)) for path in MODULES) == {}
+
+
+@SOON
+def test_no_constant_has_the_name_of_another() -> None:
+    assert twice((name, str(path)) for path in MODULES for name in constants(path)) == {}
+
+
+def test_the_search_for_names_that_occur_twice_can_fail(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("LIMIT, OTHER = 5, 6\nLINE: int = 7\n")
+    assert constants(tmp_path / "a.py") == {"LIMIT", "OTHER", "LINE"}
+    assert twice([("LIMIT", "a"), ("LIMIT", "b"), ("LINE", "a")]) == {"LIMIT": ["a", "b"]}

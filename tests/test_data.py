@@ -418,7 +418,7 @@ def test_crystals_are_read_again_after_the_parser_has_changed(tmp_path: Path, mo
     shutil.copytree(cache.ROOT / "src", tmp_path / "src")
     monkeypatch.setattr(cache, "ROOT", tmp_path)
     before, again = load(), load()
-    parser = tmp_path / "src" / "data" / "plain_cif.py"
+    parser = tmp_path / "src" / "data" / "cif.py"
     parser.write_text(parser.read_text() + "CHANGED = True")
     after = load()
     assert before.train_key == again.train_key != after.train_key

@@ -1,19 +1,48 @@
-"""CIF text -> pymatgen Structure: one ordered crystal, or the reason why there is none.
+"""CIF text -> one ordered crystal, or the reason why there is none.
 
-Input that pymatgen would misread, or spend hours on, is rejected before symmetry is applied: pymatgen drops sites with unknown
-elements or zero occupancy, reads a dot as zero, falls back to P1, and takes time proportional to sites times operations.
+`read_plain` reads the layout that pymatgen writes for a cell without symmetry, and most tables of structures, FLLA's among them,
+hold nothing else: that takes a tenth of the time of pymatgen's parser, which takes half a second to import. Its numbers are the
+parser's to the last bit; any text of which that is not certain is left to `parse_cif`.
+
+`parse_cif` rejects input that pymatgen would misread, or spend hours on, before symmetry is applied: pymatgen drops sites with
+unknown elements or zero occupancy, reads a dot as zero, falls back to P1, and takes time proportional to sites times operations.
 """
 
 import re
 import warnings
-from typing import Any
+from functools import cache
+from math import floor, isclose
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pymatgen.core import Element, Structure, SymmOp
-from pymatgen.io.cif import CifParser, str2float
+from numpy.typing import NDArray
+from pymatgen.core import Element, Lattice, Structure, SymmOp
 
-from src.data.plain_cif import MAX_ATOMS, PARAMETERS
+if TYPE_CHECKING:
+    from pymatgen.io.cif import CifParser
 
+MAX_ATOMS = 2_000  # of a cell, after symmetry is applied
+THIRDS = (1 / 3, 2 / 3)
+TOLERANCE = 1e-4  # within which the ratio of a coordinate to a third is taken for one, as pymatgen does
+PARAMETERS = ("length_a", "length_b", "length_c", "angle_alpha", "angle_beta", "angle_gamma")
+DECIMAL = r"\d{1,9}\.\d{1,16}"
+PLACE = r"  (-?\d{1,3}\.\d{1,16})"
+CELL_LINE = re.compile(rf"^_cell_({'|'.join(PARAMETERS)}) +({DECIMAL})\n", re.MULTILINE | re.ASCII)
+SITE = re.compile(rf"^  ([A-Z][a-z]?)  \w+  1{PLACE * 3}  1(?:\.0)?\n", re.MULTILINE | re.ASCII)
+LAYOUT = re.compile(
+    rf"""(?:\#[ -~]*\n)*
+    data_[\w()]{{1,200}}\n
+    (?P<head>(?:
+        _symmetry_space_group_name_H-M[ ]+'P[ ]1'\n | _symmetry_Int_Tables_number[ ]+1\n
+        | _cell_(?:{"|".join(PARAMETERS)}|volume)[ ]+{DECIMAL}\n | _cell_formula_units_Z[ ]+\d+\n
+        | _chemical_formula_(?:structural|sum)[ ]+(?:'[\w ()]{{1,500}}'|[\w()]{{1,500}})\n
+    )+)
+    loop_\n [ ]_symmetry_equiv_pos_site_id\n [ ]_symmetry_equiv_pos_as_xyz\n [ ][ ]1[ ][ ]'x,[ ]y,[ ]z'\n
+    loop_\n [ ]_atom_site_type_symbol\n [ ]_atom_site_label\n [ ]_atom_site_symmetry_multiplicity\n
+    [ ]_atom_site_fract_x\n [ ]_atom_site_fract_y\n [ ]_atom_site_fract_z\n [ ]_atom_site_occupancy\n
+    (?P<sites>(?:[ ][ ][A-Z][^\n]*\n)+) \n*""",
+    re.VERBOSE | re.ASCII,
+)
 MAX_CHARACTERS = 500_000  # of a CIF; 2,000 atoms take 150,000
 MAX_LINE = 2048  # characters; CIF 1.1 (International Tables G, 2006, ch. 2.2) allows no more
 MAX_BLOCKS = 50
@@ -24,6 +53,55 @@ FRACTIONS = tuple(f"_atom_site_fract_{axis}" for axis in "xyz")
 CELL = tuple(f"_cell_{parameter}" for parameter in PARAMETERS)
 OPERATIONS = re.compile(r"_(symmetry_equiv_pos_as_xyz|space_group_symop_operation_xyz)_?")
 Block = dict[str, Any]
+
+
+def read_plain(text: str) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]] | None:
+    """Return lattice (3, 3), Angstrom, fractional coordinates (n_atoms, 3) and atomic numbers (n_atoms,), or None.
+
+    Atoms are in pymatgen's order. Whether the crystal is a sound one is not checked.
+    """
+    layout = LAYOUT.fullmatch(text)
+    if layout is None:
+        return None
+    cell, sites = CELL_LINE.findall(layout["head"]), SITE.findall(layout["sites"])
+    numbers = [_atomic_number(symbol) for symbol, *_ in sites]
+    if len(sites) != layout["sites"].count("\n") or len(sites) > MAX_ATOMS or None in numbers:
+        return None
+    lattice = _lattice(dict(cell)) if len(cell) == len(PARAMETERS) else None
+    if lattice is None:
+        return None
+    order = sorted(range(len(sites)), key=lambda i: _place(sites[i][0]))
+    frac = [[_in_cell(float(x)) for x in sites[i][1:]] for i in order]
+    return lattice, np.array(frac), np.array([numbers[i] for i in order], dtype=np.int64)
+
+
+def _lattice(cell: dict[str, str]) -> NDArray[np.float64] | None:
+    """Return the lattice vectors; None if a parameter is missing or no cell has them all."""
+    parameters = [float(cell.get(name, 0)) for name in PARAMETERS]
+    if min(parameters) == 0 or max(parameters[3:]) >= 180:
+        return None
+    lattice = Lattice.from_parameters(*parameters)
+    return lattice.matrix if np.allclose(lattice.parameters, parameters, rtol=1e-3, atol=0) else None
+
+
+@cache
+def _atomic_number(symbol: str) -> int | None:
+    """Return the atomic number; None for what is no element, or for one without electronegativity, whose place is uncertain."""
+    element = Element(symbol) if Element.is_valid_symbol(symbol) else None
+    return None if element is None or _place(symbol)[0] == 0 else element.Z
+
+
+@cache
+def _place(symbol: str) -> tuple[float, str]:
+    """Return the key by which pymatgen sorts sites; the electronegativity is 0 if it does not know any."""
+    electronegativity = Element(symbol).data.get("X")
+    return electronegativity or 0.0, symbol
+
+
+def _in_cell(x: float) -> float:
+    """Return a fractional coordinate as pymatgen's parser does: thirds exactly, and from 0 to 1."""
+    x = next((third for third in THIRDS if isclose(x / third, 1, rel_tol=0, abs_tol=TOLERANCE)), x + 0.0)
+    return x - floor(x)
 
 
 def parse_cif(text: str) -> Structure:
@@ -56,14 +134,16 @@ def _lines(text: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _read(text: str) -> CifParser:
+def _read(text: str) -> "CifParser":
+    from pymatgen.io.cif import CifParser  # takes half a second to import
+
     try:
         return CifParser.from_str(text)
     except Exception as error:  # pymatgen raises exceptions of nearly any type
         raise ValueError(f"not a CIF: {type(error).__name__}: {error}") from error
 
 
-def _only_block(parser: CifParser) -> Block:
+def _only_block(parser: "CifParser") -> Block:
     """Return the only data block that has atoms."""
     blocks = [block for block in parser.as_dict().values() if "_atom_site_label" in block]
     if len(blocks) != 1:
@@ -104,6 +184,8 @@ def _check_sites(block: Block) -> int:
 
 def _number(text: str) -> float:
     """Return a CIF number without its uncertainty in parentheses; NaN for anything else, including a dot."""
+    from pymatgen.io.cif import str2float  # see `_read`
+
     try:
         return float("nan") if text.strip() == "." or "_" in text else float(str2float(text))
     except ValueError:
@@ -152,7 +234,7 @@ def _n_rows(values: str | list[str]) -> int:
     return 1 if isinstance(values, str) else len(values)
 
 
-def _expand(parser: CifParser) -> Structure:
+def _expand(parser: "CifParser") -> Structure:
     """Return the structure after applying its symmetry."""
     try:
         structures = parser.parse_structures(primitive=False, check_occu=True, on_error="ignore")

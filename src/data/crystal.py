@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from pymatgen.core import Composition, DummySpecies, Lattice, Structure
 from pymatgen.optimization.neighbors import find_points_in_spheres
 
+from src.data.cif import parse_cif, read_plain
 from src.data.formula import parse_formula
-from src.data.plain_cif import read_plain
 
 N_ELEMENTS = 119  # every per-element table is indexed by atomic number; index 0 is unused
 MIN_THICKNESS = 0.5  # Angstrom, between opposite faces of a cell; the thinnest primitive cells of elements have 2
@@ -91,8 +91,6 @@ class Crystal:
         if (plain := read_plain(cif)) is not None:
             with suppress(ValueError):  # what is wrong is for the parser to say
                 return _checked(cls(*plain))
-        from src.data.cif import parse_cif  # takes half a second to import
-
         return cls.from_structure(parse_cif(cif))
 
     @classmethod

@@ -8,8 +8,8 @@ from typing import Any
 
 from pymatgen.core import Lattice, Structure
 
+from src.data.cif import MAX_ATOMS
 from src.data.crystal import Crystal
-from src.data.plain_cif import MAX_ATOMS
 from src.data.task import StructureFormat, is_inside
 
 MAX_BYTES = 50_000_000  # of a structure file; 2,000 atoms take a few hundred thousand

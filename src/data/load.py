@@ -3,19 +3,21 @@
 import hashlib
 import logging
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from src.config import FoldConfig
 from src.data.columns import ColumnNames
 from src.data.folds import assign_folds, read_folds
+from src.data.formats import file_in
 from src.data.rows import read_rows
-from src.data.structure_files import structures_key
-from src.data.table import LEVELS, Crystals, CrystalTable, check_header, read_table
+from src.data.table import LEVELS, Crystals, CrystalTable, check_header, read_table, structures_folder
 from src.data.task import Task, read_task
 from src.storage.cache import cache_key
 from src.storage.files import write_csv
@@ -23,6 +25,7 @@ from src.storage.id_table import read_id_table
 from src.storage.ragged import RaggedStore
 
 log = logging.getLogger(__name__)
+WORTH_A_BAR = 2000  # structure files
 REMEDY = "remove it, and train.py will write it again"
 
 
@@ -119,6 +122,41 @@ def _load(
     key = cache_key(content, settings, "src.data.table")
     stored = RaggedStore.cached(cache / f"crystals-{key}", lambda: read_table(path, task, has_target, skip, n_jobs).to_store())
     return CrystalTable.from_store(stored, task.target_idx), key
+
+
+def structures_key(task: Task, table: Path) -> list[str]:
+    """Return what shapes the crystals of a table besides its own content: the format and, of files, a hash of all of them.
+
+    It is empty for CIF, so that the keys of tasks that know no other format stay as they are.
+    """
+    if task.structure_format == "cif":
+        return []
+    folder = structures_folder(task, table)
+    return [
+        task.structure_format,
+        *([] if folder is None else [_hash_of_files(folder, names_of_files(table, task.structure_column))]),
+    ]
+
+
+def names_of_files(table: Path, column: str) -> list[str]:
+    """Return the names in the structure column of a table, one for each row; none if it lacks the column."""
+    return [row[column] for row in read_rows(table) if column in row]
+
+
+def _hash_of_files(folder: Path, names: list[str]) -> str:
+    digest = hashlib.sha256()
+    for part in tqdm(_contents(folder, names), "hashing structure files", len(names), disable=len(names) < WORTH_A_BAR):
+        digest.update(hashlib.sha256(part).digest())
+    return digest.hexdigest()
+
+
+def _contents(folder: Path, names: list[str]) -> Iterator[bytes]:
+    """Yield the name and the content of each file; nothing for one that cannot be read, which the table's reader refuses."""
+    for name in names:
+        try:
+            yield name.encode() + b"\0" + file_in(folder, name).read_bytes()
+        except (ValueError, OSError):
+            yield name.encode()
 
 
 def load_folds(data: TaskData, config: FoldConfig) -> NDArray[np.int64]:

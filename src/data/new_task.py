@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from src.data.load import names_of_files
 from src.data.propose import Proposal, Role, Wishes, propose
 from src.data.rows import number, read_rows
-from src.data.structure_files import names_of_files
 from src.data.table import parse_table
 from src.data.task import MetricName, Task, is_inside, read_tasks
 from src.paths import shown

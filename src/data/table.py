@@ -16,7 +16,6 @@ from src.data.columns import ColumnNames, Field, columns_of, frame_of, parse_fie
 from src.data.crystal import N_ELEMENTS, Crystal
 from src.data.formats import crystal_in_file, crystal_in_text
 from src.data.rows import MAX_NAMED, Row, number, read_rows
-from src.data.structure_files import structures_folder
 from src.data.task import Task
 from src.storage.cache import in_chunks
 from src.storage.ragged import RaggedStore
@@ -181,6 +180,17 @@ def check_header(path: Path, task: Task, has_target: bool) -> None:
     needed = [task.id_column, task.structure_column, *targets, *ColumnNames.of(task).all]
     if missing := [column for column in needed if column not in first]:
         raise ValueError(f"{path}: no column {', '.join(map(repr, missing))}, named in task.toml; the header has {list(first)}")
+
+
+def structures_folder(task: Task, table: Path) -> Path | None:
+    """Return the folder that the names in a table are relative to; None if the table names no files.
+
+    For tables inside the task's folder it is the one that task.toml names, for others their own folder.
+    """
+    if task.structure_format != "file":
+        return None
+    inside = table.resolve().is_relative_to(task.folder.resolve())
+    return task.path("structures") if inside else table.parent
 
 
 def _refuse(path: Path, messages: list[str], skippable: bool, skip: bool) -> None:

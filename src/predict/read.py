@@ -10,8 +10,7 @@ from src.data.columns import ColumnNames, frame_of, parse_fields, texts_of
 from src.data.crystal import Crystal
 from src.data.formats import READERS, is_structure_file, reason, structures_in, to_crystal
 from src.data.rows import Row, read_rows
-from src.data.structure_files import structures_folder
-from src.data.table import Crystals, parse_rows
+from src.data.table import Crystals, parse_rows, structures_folder
 from src.data.task import Task
 from src.storage.cache import in_chunks
 

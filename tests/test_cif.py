@@ -10,9 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymatgen.core import Element, Lattice, Structure
 
-from src.data.cif import parse_cif
+from src.data.cif import parse_cif, read_plain
 from src.data.crystal import Crystal
-from src.data.plain_cif import read_plain
 from src.paths import DEFAULT_TASK
 
 N_COMPARED = 150

@@ -5,19 +5,23 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 MetricName = Literal["mae", "rmse", "rmsle", "mape", "r2", "spearman"]
 StructureFormat = Literal["cif", "poscar", "json", "file", "formula"]
 FILES = ("train", "test", "sample_submission", "test_labels", "folds", "structures")
 OF_A_TEST = FILES[1:4]  # a task without a test table names none of these
-TEXTS = ("id_column", "structure_column", "metric")
-LISTS = ("numeric_columns", "categorical_columns")
-KEYS = (*TEXTS, *LISTS, "structure_format", "target_column", "targets", "unit", "files")
 MAX_BYTES = 100_000  # of a description
 MAX_TEXT = 200  # characters of a name in it
 MAX_LISTED = 1000  # names in a list of it
 WAY_OUT = "compare it with input/flla/task.toml"
+
+
+Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
+Texts = Annotated[list[Text], Field(max_length=MAX_LISTED)]
+OneOrMore = Annotated[Texts, Field(min_length=1), BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
 
 
 class Target(NamedTuple):
@@ -106,8 +110,7 @@ def read_task(folder: Path, target: str | None = None) -> Task:
 def read_tasks(folder: Path, targets: Sequence[str] | None = None, only_one: bool = False) -> list[Task]:
     """Return the task of a folder once for each of its targets, or for those named; raises as `read_task`."""
     path = folder / "task.toml"
-    fields = _read(path)
-    task = _task(path, fields)
+    task = _task(path, _read(path))
     columns = [target.column for target in task.targets]
     if unknown := [name for name in targets or () if name not in columns]:
         raise ValueError(f"--target {unknown[0]}: {path} has the targets {', '.join(columns)}")
@@ -147,107 +150,109 @@ def _line(key: str, value: object) -> str:
     return f"{key} = {json.dumps(value, ensure_ascii=False)}"  # of texts and lists of them, JSON is TOML
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """Return the fields of a description, of which only the size, the form, texts and lists have been checked."""
+class Description(BaseModel):
+    """The fields of a task.toml."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    id_column: Text
+    structure_column: Text
+    structure_format: StructureFormat = "cif"
+    target_column: Text | None = None
+    targets: Annotated[Texts, Field(min_length=1)] | None = None
+    metric: MetricName
+    unit: OneOrMore
+    numeric_columns: Texts = []
+    categorical_columns: Texts = []
+    files: dict[str, Any]
+
+    @model_validator(mode="after")
+    def check(self) -> "Description":
+        """Raise ValueError if fields contradict each other."""
+        if (self.target_column is None) == (self.targets is None):
+            raise ValueError('expected target_column = "..." or, for several, targets = ["...", "..."]')
+        columns = self.target_columns
+        named = [self.id_column, self.structure_column, *columns, *self.numeric_columns, *self.categorical_columns]
+        if twice := [name for name in named if named.count(name) > 1]:
+            raise ValueError(
+                f"{twice[0]!r} is named as two columns, expected different columns for ids, structures, targets, ..."
+            )
+        if len(self.unit) not in (1, len(columns)):
+            raise ValueError(f"unit is {self.unit}, expected one text, or a list with one for each target")
+        bad = [name for name in columns if "/" in name or name in (".", "..")]
+        if bad and len(columns) > 1:  # their names become folders
+            raise ValueError(f"the target {bad[0]!r} has a slash or is a dot; rename the column, its runs get a folder")
+        self._check_files()
+        return self
+
+    def _check_files(self) -> None:
+        if set(self.files) - set(FILES) or "train" not in self.files:
+            raise ValueError(f"[files] must name train (and may name {', '.join(FILES[1:])})")
+        if set(self.files) & set(OF_A_TEST) and not {"test", "sample_submission"} <= set(self.files):
+            raise ValueError(f"[files] must name both test and sample_submission, or none of {', '.join(OF_A_TEST)}")
+        if outside := [which for which, name in self.files.items() if not is_inside(name)]:
+            name = repr(self.files[outside[0]])[:MAX_TEXT]
+            raise ValueError(f"[files] {outside[0]} = {name} is not a file inside the task's folder")
+        if (self.structure_format == "file") != ("structures" in self.files):
+            raise ValueError(
+                f"structure_format = {self.structure_format!r}; [files] must name the folder `structures` for 'file', and only "
+                "for it"
+            )
+
+    @property
+    def target_columns(self) -> list[str]:
+        """Names of the columns to predict."""
+        return self.targets or [self.target_column or ""]
+
+
+def _read(path: Path) -> Description:
+    """Return the fields of a description; raise ValueError, which names the file and the key, if they are not as they should."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: input/new_task.py writes it from your tables")
     if path.stat().st_size > MAX_BYTES:
         raise ValueError(f"{path}: {path.stat().st_size} bytes, at most {MAX_BYTES} are read; {WAY_OUT}")
     try:
-        fields = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+        return Description.model_validate(tomllib.loads(path.read_bytes().decode("utf-8-sig")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{path}: {error}; {WAY_OUT}") from error
-    for name in TEXTS:
-        if not _is_text(fields.get(name)):
-            raise ValueError(f"{path}: {name} is {_shown(fields.get(name))}, expected a text of 1 to {MAX_TEXT} characters")
-    for name in LISTS:
-        if not _is_list(fields.get(name, [])):
-            raise ValueError(f"{path}: {name} is {_shown(fields[name])}, expected a list of names of columns")
-    return fields
+    except ValidationError as error:
+        raise ValueError(f"{path}: {_fault(error)}; {WAY_OUT}") from error
 
 
-def _task(path: Path, fields: dict[str, Any]) -> Task:
-    """Return the task that the fields of a description stand for, with its first target; raise ValueError if they contradict."""
-    targets = _targets(path, fields)
-    numeric, categorical = (tuple(fields.get(name, ())) for name in LISTS)
-    columns = [fields["id_column"], fields["structure_column"], *(t.column for t in targets), *numeric, *categorical]
-    if len(set(columns)) < len(columns):
-        twice = next(name for name in columns if columns.count(name) > 1)
-        raise ValueError(
-            f"{path}: {twice!r} is named as two columns, expected different columns for ids, structures, targets, ..."
-        )
-    if fields["metric"] not in get_args(MetricName):
-        raise ValueError(f"{path}: metric = {_shown(fields['metric'])}, expected one of {', '.join(get_args(MetricName))}")
-    form = fields.get("structure_format", "cif")
-    if form not in get_args(StructureFormat):
-        raise ValueError(f"{path}: structure_format = {_shown(form)}, expected one of {', '.join(get_args(StructureFormat))}")
-    files = _files(path, fields)
-    if unknown := sorted(set(fields) - set(KEYS)):
-        raise ValueError(f"{path}: unknown {', '.join(unknown)[:MAX_TEXT]}; there are {', '.join(KEYS)}")
-    if (form == "file") != ("structures" in files):
-        raise ValueError(
-            f"{path}: structure_format = {form!r}; [files] must name the folder `structures` for 'file', and only for it"
-        )
+def _fault(error: ValidationError) -> str:
+    """Return the first fault of a description in one line."""
+    fault = error.errors(include_url=False)[0]
+    key = ".".join(map(str, fault["loc"]))
+    if fault["type"] == "missing":
+        return f"no {key}"
+    if fault["type"] == "extra_forbidden":
+        return f"unknown {key[:MAX_TEXT]}; there are {', '.join(Description.model_fields)}"
+    if not key:
+        return str(fault["ctx"]["error"])
+    return f"{key} is {repr(fault['input'])[:MAX_TEXT]}: {fault['msg']}"
+
+
+def _task(path: Path, fields: Description) -> Task:
+    """Return the task that a description stands for, with its first target."""
+    columns = fields.target_columns
+    units = fields.unit * (len(columns) // len(fields.unit))
+    targets = tuple(Target(column, unit) for column, unit in zip(columns, units, strict=True))
     return Task(
         name=path.parent.resolve().name,
         folder=path.parent,
-        **{name: fields[name] for name in TEXTS},
-        structure_format=form,
+        id_column=fields.id_column,
+        structure_column=fields.structure_column,
+        structure_format=fields.structure_format,
         targets=targets,
         target=targets[0],
-        files=files,
-        numeric_columns=numeric,
-        categorical_columns=categorical,
+        metric=fields.metric,
+        files=fields.files,
+        numeric_columns=tuple(fields.numeric_columns),
+        categorical_columns=tuple(fields.categorical_columns),
     )
-
-
-def _targets(path: Path, fields: dict[str, Any]) -> tuple[Target, ...]:
-    """Return the targets: that of `target_column`, or those of the list `targets`, with one unit for all or one for each."""
-    if ("target_column" in fields) == ("targets" in fields):
-        raise ValueError(f'{path}: expected target_column = "..." or, for several, targets = ["...", "..."]; {WAY_OUT}')
-    columns = [fields["target_column"]] if "target_column" in fields else fields["targets"]
-    if not _is_list(columns) or not columns:
-        raise ValueError(
-            f"{path}: the target is {_shown(columns)}, expected a text of 1 to {MAX_TEXT} characters, or a list of them"
-        )
-    unit: Any = fields.get("unit")
-    units = [unit] * len(columns) if isinstance(unit, str) else unit
-    if not _is_list(units) or len(units) != len(columns):
-        raise ValueError(
-            f"{path}: unit is {_shown(unit)}, expected a text of 1 to {MAX_TEXT} characters, or a list with one for each target"
-        )
-    bad = [name for name in columns if "/" in name or name in (".", "..")]
-    if bad and len(columns) > 1:  # their names become folders
-        raise ValueError(f"{path}: the target {bad[0]!r} has a slash or is a dot; rename the column, its runs get a folder")
-    return tuple(Target(column, unit) for column, unit in zip(columns, units, strict=True))
-
-
-def _files(path: Path, fields: dict[str, Any]) -> dict[str, str]:
-    files = fields.get("files")
-    if not isinstance(files, dict) or set(files) - set(FILES) or "train" not in files:
-        raise ValueError(f"{path}: [files] must name train (and may name {', '.join(FILES[1:])})")
-    if set(files) & set(OF_A_TEST) and not {"test", "sample_submission"} <= set(files):
-        raise ValueError(f"{path}: [files] must name both test and sample_submission, or none of {', '.join(OF_A_TEST)}")
-    for which, name in files.items():
-        if not is_inside(name):
-            raise ValueError(f"{path}: [files] {which} = {_shown(name)} is not a file inside {path.parent}")
-    return files
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= MAX_TEXT
-
-
-def _is_list(value: object) -> bool:
-    return isinstance(value, list) and len(value) <= MAX_LISTED and all(map(_is_text, value))
-
-
-def _shown(value: object) -> str:
-    return repr(value)[:MAX_TEXT]
 
 
 def is_inside(name: object) -> bool:
     """Return whether a name is a relative one that does not climb out of the folder; links are the user's own affair."""
-    if not isinstance(name, str) or not _is_text(name) or not name.isprintable():
+    if not isinstance(name, str) or not 0 < len(name) <= MAX_TEXT or not name.isprintable():
         return False
     return not Path(name).is_absolute() and ".." not in Path(name).parts

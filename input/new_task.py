@@ -16,8 +16,7 @@ import joblib
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from src.command import command, one_message
-from src.data.new_task import new_task
-from src.data.propose import Wishes
+from src.data.new_task import Wishes, new_task
 from src.data.task import FILES, MetricName
 from src.paths import INPUT
 

@@ -1,4 +1,4 @@
-"""Draw the target, out-of-fold predictions and learning curves into exp/pictures/, of other tasks into their outputs.
+"""Draw the target, errors against costs, out-of-fold predictions and learning curves into exp/pictures/ or a task's outputs.
 
 python exp/pictures.py 001 005
 """

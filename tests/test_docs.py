@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from src.paths import ROOT
+from src.results.marked import figures_outside, marked_pages, updated_pages
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "exp" / "README.md", ROOT / "input" / "README.md"])
 
@@ -37,6 +38,21 @@ def dead_links(page: Path, text: str) -> Iterator[str]:
         path = (page.parent / target) if target else page
         if not path.exists() or (anchor and anchor not in anchors(path.read_text(encoding="utf-8"))):
             yield f"{target}#{anchor}"
+
+
+def test_every_figure_of_readme_and_docs_is_what_the_command_writes() -> None:
+    stale = [str(path.relative_to(ROOT)) for path, text in updated_pages().items() if text != path.read_text(encoding="utf-8")]
+    assert stale == [], "run: python exp/ledger.py"
+
+
+def test_no_figure_of_readme_and_docs_stands_outside_markers() -> None:
+    found = {path.name: figures_outside(path.read_text(encoding="utf-8")) for path in marked_pages()}
+    assert {name: figures for name, figures in found.items() if figures} == {}
+
+
+def test_docs_without_the_log_have_at_most_nine_thousand_words_and_results_two_thousand() -> None:
+    words = {path.name: len(path.read_text(encoding="utf-8").split()) for path in ROOT.glob("docs/*.md")}
+    assert sum(words.values()) <= 9_000 and words["results.md"] <= 2_000
 
 
 def test_every_relative_link_leads_somewhere() -> None:

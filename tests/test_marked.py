@@ -8,8 +8,8 @@ from src.results import marked
 
 PAGE = Path("docs/page.md")
 ROWS = {
-    ("094",): {"oof": "0.0648", "test": "0.0509", "cpu": "409"},
-    ("066",): {"oof": "0.0673", "test": "0.0525", "cpu": "838"},
+    ("094",): {"oof": "0.06482", "test": "0.0509", "cpu_seconds": "1409.2", "lower_bound": ""},
+    ("066",): {"oof": "0.0673", "test": "0.0525", "cpu_seconds": "838", "lower_bound": "yes"},
     ("043", "formation_energy_ev_natom"): {"test": "0.0189"},
     ("042", "bandgap_energy_ev"): {"test": "0.0797"},
 }
@@ -27,7 +27,14 @@ def _published(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("key", "expected"),
-    [("oof 094", "0.0648"), ("gain 094 066", "4%"), ("contest 043 042", "0.0493"), ("measured fold", "15 s")],
+    [
+        ("oof 094", "0.0648"),
+        ("cpu 094", "1,409"),
+        ("cpu 066", "≥ 838"),
+        ("gain 094 066", "4%"),
+        ("contest 043 042", "0.0493"),
+        ("measured fold", "15 s"),
+    ],
 )
 def test_what_stands_between_markers_is_written_from_its_key(key: str, expected: str) -> None:
     text = f"It has <!-- {key} -->9.9<!-- / --> now."
@@ -55,5 +62,7 @@ def test_figures_outside_markers_are_found_but_not_settings_code_links_and_citat
     assert marked.figures_outside("an MAE of 0.0648, 12% less in 409 CPU s or 1,868, 6.8x and 3 times") == [
         *("0.0648", "12%", "409 CPU s", "1,868", "6.8x", "3 times")
     ]
-    kept = "ten folds, exp094, 5 Å, `lr=0.03`, [a page](x-0.1.md), Nat. Commun. 13, 2453 (2022), doi:10.1038/s41467-022-29939-5"
+    kept = (
+        "ten folds, exp094, 5 Å, `lr=0.03`, 90% intervals, [a page](x-0.1.md)\n\nPhys. Rev. 1.5, doi:10.1038/s41467-022-29939-5"
+    )
     assert marked.figures_outside(f"{kept}\n\n```\n12.5 s\n```\n\nan <!-- oof 094 -->0.0648<!-- / -->\n") == []

@@ -22,12 +22,9 @@ from src.data.export import TARGET, write_task_with_folds
 from src.data.matbench import TASKS, read_official_folds, row_ids, target_of, write_official_fold
 from src.data.rows import read_rows
 from src.data.task import Task, read_task
-from src.paths import ROOT
 from src.results import matbench
-from src.results.comparison import to_markdown
 from src.results.matbench import (
     FoldResult,
-    board,
     board_with,
     own_row,
     publish_record,
@@ -274,12 +271,6 @@ def test_our_rows_stand_in_bold_at_their_places(monkeypatch: pytest.MonkeyPatch,
     table = board_with(ours, "1/cm")
     assert list(table["algorithm"])[3:5] == ["coGN", "**ours**"] and list(table["algorithm"])[-1] == "**older**"
     assert list(table.iloc[4]) == ["**ours**", "**30.00**", "**0.00**", "**30.00**", "**30.0**", "**1234**"]
-
-
-def test_the_table_in_docs_is_that_of_the_published_records() -> None:
-    table = board(NAME, [read_record(path) for path in published_records(NAME)], "1/cm")
-    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
-    assert to_markdown(table) in page
 
 
 def test_a_published_record_is_replaced_only_by_other_predictions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

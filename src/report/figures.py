@@ -1,6 +1,6 @@
 """Pictures of results. Every colour scale is monotone in lightness, so that it survives grey print."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -14,6 +14,7 @@ from src.storage.files import to_bytes, write_atomic
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.colors import LogNorm
+from matplotlib.ticker import FixedLocator
 
 DARK, LIGHT = "#1f4e79", "#e08214"  # distinct in grey print too
 SIZE = (8.0, 3.4)  # inches, at 150 dots per inch in a file
@@ -39,6 +40,24 @@ def parity(members: Sequence[Predictions], unit: str) -> plt.Figure:
     axes[0][0].set_ylabel(f"out-of-fold prediction ({unit})")
     if bins is not None:
         figure.colorbar(bins, ax=axes[0][-1], label="crystals", shrink=0.8)
+    return figure
+
+
+def costs(groups: Mapping[str, Mapping[str, tuple[float, float]]]) -> plt.Figure:
+    """Draw out-of-fold errors against CPU seconds, on logarithmic axes. groups: group -> label -> seconds, eV/atom."""
+    figure, axis = plt.subplots(figsize=(8.0, 4.8), layout="constrained")
+    shades = plt.get_cmap(COLORS)(np.linspace(0, 0.85, len(groups)))
+    for shade, marker, (group, points) in zip(shades, "os^D", groups.items(), strict=True):
+        axis.plot(*zip(*points.values(), strict=True), marker, color=shade, markersize=7, label=group)
+        for label, place in points.items():
+            where = {"xytext": (0, -13), "ha": "center"} if marker == "s" else {"xytext": (3, 5)}  # two groups are close together
+            axis.annotate(label, place, textcoords="offset points", fontsize=8, **where)
+    axis.set(xscale="log", yscale="log", xlabel="CPU seconds of ten folds", ylabel="out-of-fold MAE (eV/atom)", xlim=(120, 3e4))
+    axis.yaxis.set_major_locator(FixedLocator([0.06, 0.08, 0.10, 0.12, 0.14]))
+    axis.yaxis.set_major_formatter("{x:.2f}")
+    axis.yaxis.set_minor_formatter("")
+    axis.grid(alpha=0.3)
+    axis.legend(frameon=False, fontsize=8)
     return figure
 
 

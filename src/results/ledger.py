@@ -1,4 +1,4 @@
-"""The tables of published results in exp/README.md and README.md."""
+"""The tables of published results in exp/README.md."""
 
 import tomllib
 from collections.abc import Collection, Sequence
@@ -8,7 +8,7 @@ import pandas as pd
 
 from src.config.load import experiment_names, question_and_parent, track_of
 from src.data.task import read_task
-from src.paths import DEFAULT_TASK, EXPERIMENTS, OUTPUTS, ROOT, experiment_folders
+from src.paths import DEFAULT_TASK, EXPERIMENTS, OUTPUTS, experiment_folders
 from src.results.comparison import INTERVALS, p_cells, score_cells, score_rows, seconds_text, to_markdown
 from src.results.difference import Difference, holm_of, paired_difference
 from src.results.folder import METRICS, Kinds
@@ -23,7 +23,6 @@ from src.storage.remedy import RESULTS, remedy
 
 VERDICTS = EXPERIMENTS / "verdicts.toml"
 START, END = "<!-- ledger: written by python exp/ledger.py -->", "<!-- /ledger -->"
-SHORT_ROWS, SHORT_COLUMNS = ["001", "081", "022", "010", "095", "082"], ["exp", "question", "OOF MAE", "test MAE", "CPU s"]
 PUBLISHED_ONLY = Path("/nonexistent")  # as the outputs folder
 PARENT = f"ΔMAE to parent, OOF ({INTERVALS})"
 OTHERS = "Other tasks"
@@ -35,15 +34,13 @@ TITLES = {
 
 
 def updated_readmes() -> dict[Path, str]:
-    """Return each README and the text that it should have: all results in exp/, a few at the top."""
+    """Return exp/README.md and the text that it should have: all results."""
     tables = ledger_tables()
     sections = [f"### {TITLES[track]}\n\n{_n_differences(table)}\n\n{to_markdown(table)}" for track, table in tables.items()]
     if rows := other_rows(set().union(*(table["exp"] for table in tables.values()))):
         sections.append(f"### {OTHERS}\n\n{to_markdown(pd.DataFrame(rows))}")
-    full = "\n\n".join(sections)
-    short = tables["closed"].set_index("exp", drop=False).loc[SHORT_ROWS, SHORT_COLUMNS]
-    texts = {EXPERIMENTS / "README.md": full, ROOT / "README.md": to_markdown(short)}
-    return {path: between_markers(path, text) for path, text in texts.items()}
+    path = EXPERIMENTS / "README.md"
+    return {path: between_markers(path, "\n\n".join(sections))}
 
 
 def _n_differences(table: pd.DataFrame) -> str:

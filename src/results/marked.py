@@ -8,6 +8,7 @@
 What is measured rather than published (seconds, memory) is in docs/figures.toml too, with the command that measured it.
 """
 
+import csv
 import re
 import tomllib
 from collections.abc import Callable
@@ -17,18 +18,16 @@ from pathlib import Path
 from src.paths import EXPERIMENTS, ROOT
 from src.results import matbench
 from src.results.comparison import to_markdown
-from src.results.ledger import PARENT, ledger_tables, other_rows
 
 DATA = ROOT / "docs" / "figures.toml"
 END = "<!-- / -->"
 MARKED = re.compile(rf"<!-- ([a-z]+ [^>\n]+) -->(.*?){END}", re.DOTALL)
+NOMAD = ("formation_energy_ev_natom", "bandgap_energy_ev")
 IN_BRACES = re.compile(r"\{([a-z]+ [^}\n]+)\}")
 FIGURE = re.compile(
-    r"(?<![\w.])(?:\d+(?:[.,]\d+)+(?:%|x\b)?|\d+%|\d+ ?(?:x|times)\b|\d+ (?:CPU )?(?:s|ms|min|GB|MB|seconds|minutes)\b)"
+    r"(?<![\w.])(?:\d+(?:[.,]\d+)+(?:%|x\b)?|(?!9[05]%)\d+%|\d+ ?(?:x|times)\b|\d+ (?:CPU )?(?:s|ms|min|GB|MB|seconds|minutes)\b)"
 )
-NO_FIGURES = re.compile(
-    r"^```.*?^```|`[^`\n]*`|\]\([^)\s]*\)|https?://\S+|doi:\S+|arXiv:\S+|^.*\bdoi:.*$|^#.*$", re.DOTALL | re.MULTILINE
-)
+NO_FIGURES = re.compile(r"^```(?s:.*?)^```|`[^`\n]*`|\]\([^)\s]*\)|https?://\S+|^.*\b(?:doi:|arXiv:).*$|^#.*$", re.MULTILINE)
 
 
 def marked_pages() -> list[Path]:
@@ -79,6 +78,15 @@ def _table(name: str) -> str:
     return f"{text}\n\n{about['measured']}" if "measured" in about else text
 
 
+def costs() -> dict[str, dict[str, tuple[float, float]]]:
+    """Return CPU seconds and out-of-fold error of the experiments in the picture of costs, by group and label."""
+    rows = _rows()
+    return {
+        group: {label: (float(rows[number,]["cpu_seconds"]), float(rows[number,]["oof"])) for label, number in numbers.items()}
+        for group, numbers in _data()["costs"].items()
+    }
+
+
 def _measured(name: str) -> str:
     return _data()["figures"][name]["value"]
 
@@ -90,25 +98,31 @@ def _data() -> dict:
 
 @cache
 def _rows() -> dict[tuple[str, ...], dict[str, str]]:
-    """Return what docs tell of each published experiment, by its number and, of other tasks, its target."""
-    rows: dict[tuple[str, ...], dict[str, str]] = {}
-    for table in ledger_tables().values():
-        for row in table.to_dict("records"):
-            about = {"oof": row["OOF MAE"].split()[0], "test": row["test MAE"], "difference": row[PARENT]}
-            rows[row["exp"],] = about | {"cpu": _with_commas(row["CPU s"])}
-    for row in other_rows(()):
-        scores = {key: row[column].split()[1].strip(",") for key, column in (("oof", "OOF"), ("test", "test"))}
-        rows[row["exp"], row["target"]] = scores | {"cpu": _with_commas(row["CPU s"])}
-    return rows
+    """Return the ledger's rows by number and, of other tasks, target or record."""
+    with (EXPERIMENTS / "ledger.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {tuple(filter(None, (row["number"], row["target"], row["record"]))): row for row in rows}
 
 
-def _with_commas(seconds: str) -> str:
-    return re.sub(r"\d+", lambda digits: f"{int(digits[0]):,}", seconds)
+def _score(column: str) -> Callable[..., str]:
+    """Return the function that finds a score by number and, of other tasks, target or record."""
+    return lambda *words: f"{float(_rows()[words][column]):.4f}"
 
 
-def _cell(column: str) -> Callable[..., str]:
-    """Return the function that finds a cell of the ledger by number and, of other tasks, target."""
-    return lambda *words: _rows()[words][column]
+def _cpu(*words: str) -> str:
+    row = _rows()[words]
+    return f"{'≥ ' if row['lower_bound'] else ''}{float(row['cpu_seconds']):,.0f}"
+
+
+def _sum_of_cpu(*numbers: str) -> str:
+    """Return the CPU seconds of an experiment of each target of NOMAD 2018: of the energy, of the gap."""
+    return f"{sum(float(_rows()[key]['cpu_seconds']) for key in zip(numbers, NOMAD, strict=True)):,.0f}"
+
+
+def _outcome(number: str) -> str:
+    """Return the difference of an experiment to its parent, and its outcome: a win only if both intervals exclude zero."""
+    row = _rows()[number,]
+    return f"{float(row['difference']):+.4f}, {row['outcome']}"
 
 
 def _gain(number: str, parent: str) -> str:
@@ -116,10 +130,9 @@ def _gain(number: str, parent: str) -> str:
     return f"{1 - float(_rows()[number,]['oof']) / float(_rows()[parent,]['oof']):.0%}"
 
 
-def _contest(energy: str, gap: str) -> str:
-    """Return the score of NOMAD 2018: the mean of both columns' RMSLE on its test rows."""
-    targets = (energy, "formation_energy_ev_natom"), (gap, "bandgap_energy_ev")
-    return f"{sum(float(_rows()[key]['test']) for key in targets) / 2:.4f}"
+def _contest(*numbers: str) -> str:
+    """Return the score of NOMAD 2018, the mean of both columns' RMSLE on its test rows: of the energy, of the gap."""
+    return f"{sum(float(_rows()[key]['test']) for key in zip(numbers, NOMAD, strict=True)) / 2:.4f}"
 
 
 def _record(name: str) -> dict:
@@ -139,17 +152,18 @@ def _board(most: str) -> str:
     contents = [matbench.read_record(path) for path in matbench.published_records("matbench_phonons")]
     table = matbench.board("matbench_phonons", contents, "1/cm")
     kept = table[table["MAE (1/cm)"].str.strip("*").astype(float) <= float(most)]
-    return to_markdown(kept)
+    return to_markdown(kept[["algorithm", "MAE (1/cm)", "sd over folds", "RMSE", "CPU s"]])
 
 
 KINDS: dict[str, Callable[..., str]] = {
-    "oof": _cell("oof"),
-    "test": _cell("test"),
-    "cpu": _cell("cpu"),
-    "difference": _cell("difference"),
+    "oof": _score("oof"),
+    "test": _score("test"),
+    "cpu": _cpu,
+    "cpus": _sum_of_cpu,
+    "outcome": _outcome,
     "gain": _gain,
     "contest": _contest,
-    "phonons": lambda name: f"{matbench.own_row(_record(name)).mae:.2f}",
+    "phonons": lambda name: f"{float(_rows()[tuple(name.split('/'))]['oof']):.2f}",
     "fold": _fold,
     "board": _board,
     "measured": _measured,

@@ -18,8 +18,7 @@ from faults import ENV, processes_of_group, wait_for
 
 from src.storage import cache
 from src.storage.cache import cache_key, cached, file_key, import_closure, in_chunks, module_file
-from src.storage.files import locked, write_atomic
-from src.storage.id_table import read_id_table
+from src.storage.files import locked, read_id_table, write_atomic
 from src.storage.ragged import RaggedStore
 
 BUILDERS = (  # of all caches

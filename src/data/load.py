@@ -20,13 +20,12 @@ from src.data.rows import read_rows
 from src.data.table import LEVELS, Crystals, CrystalTable, check_header, read_table, structures_folder
 from src.data.task import Task, read_task
 from src.storage.cache import cache_key
-from src.storage.files import write_csv
-from src.storage.id_table import read_id_table
+from src.storage.files import read_id_table, write_csv
 from src.storage.ragged import RaggedStore
+from src.storage.remedy import remedy
 
 log = logging.getLogger(__name__)
 WORTH_A_BAR = 2000  # structure files
-REMEDY = "remove it, and train.py will write it again"
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,10 +173,12 @@ def load_folds(data: TaskData, config: FoldConfig) -> NDArray[np.int64]:
     if not path.is_file():
         fold = assign_folds(data.train.targets, data.train.crystals.element_counts, config)
         write_csv(path, pd.DataFrame({"id": data.train.ids, "fold": fold}))
-    stored = read_id_table(path, ["id", "fold"], REMEDY)
+    stored = read_id_table(path, ["id", "fold"])
     if list(stored["id"]) != list(data.train.ids):
-        raise ValueError(f"{path}: its ids are not those of the training table; {REMEDY}")
+        raise ValueError(f"{path}: its ids are not those of the training table; {remedy(path)}")
     fold = stored["fold"].to_numpy()
     if set(fold) != set(range(config.n_folds)):
-        raise ValueError(f"{path}: it has the folds {sorted(set(fold.tolist()))[:20]}, not 0 to {config.n_folds - 1}; {REMEDY}")
+        raise ValueError(
+            f"{path}: it has the folds {sorted(set(fold.tolist()))[:20]}, not 0 to {config.n_folds - 1}; {remedy(path)}"
+        )
     return fold.astype(np.int64)

@@ -85,7 +85,7 @@ def read_settings(folder: Path, kind: type[C], weights: str | None = None, **kin
     Raises ValueError if the config is of another kind, or if one of the files has changed since it was written.
     """
     path = folder / "learner.json"
-    settings = read_json(path, {"config": dict, **kinds}, remedy(path))
+    settings = read_json(path, {"config": dict, **kinds})
     try:
         config = from_dict(settings["config"])
     except ValueError as error:

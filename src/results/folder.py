@@ -10,8 +10,7 @@ import pandas as pd
 
 from src.config import ExperimentConfig, from_dict, to_dict
 from src.storage import names
-from src.storage.files import locked, read_json, write_csv, write_json
-from src.storage.id_table import read_id_table
+from src.storage.files import locked, read_id_table, read_json, write_csv, write_json
 from src.storage.remedy import remedy
 
 NUMBER = (int, float)
@@ -48,7 +47,7 @@ def check_score(path: Path, table: pd.DataFrame, mae: float) -> None:
 
 def read_csv(path: Path, columns: list[str]) -> pd.DataFrame:
     """Read a table of a run with the remedy that fits its place."""
-    return read_id_table(path, columns, remedy(path))
+    return read_id_table(path, columns)
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ class RunDir:
     def fold_metrics(self, k: int) -> dict | None:
         """Return the metrics of a finished fold, None if it is not finished."""
         path = self.fold(k) / names.METRICS
-        return read_json(path, FOLD_METRICS, remedy(path)) if path.is_file() else None
+        return read_json(path, FOLD_METRICS) if path.is_file() else None
 
     def is_finished(self, k: int) -> bool:
         """Return whether fold k has its metrics, which are written last."""

@@ -19,7 +19,7 @@ from src.results.sealed import sealed_metrics
 from src.results.surroundings import Points, points_of
 from src.storage import names
 from src.storage.files import read_json
-from src.storage.remedy import RESULTS, remedy
+from src.storage.remedy import RESULTS
 
 VERDICTS = EXPERIMENTS / "verdicts.toml"
 START, END = "<!-- ledger: written by python exp/ledger.py -->", "<!-- /ledger -->"
@@ -100,7 +100,7 @@ def other_rows(on_default: Collection[str]) -> list[dict[str, str]]:
             task, *target = path.parent.relative_to(experiment / RESULTS).parts
             verdict = "" if number in on_default else verdicts.get(number, "")
             row = {"task": task, "target": "".join(target), "exp": number, "question": _question(experiment.name)}
-            rows.append(row | _other_scores(read_json(path, ABOUT, remedy(path))) | {"verdict": verdict})
+            rows.append(row | _other_scores(read_json(path, ABOUT)) | {"verdict": verdict})
     return sorted(rows, key=lambda row: (row["task"], row["target"]))
 
 

@@ -38,7 +38,7 @@ def _fold_files(source: Path, target: Path) -> dict[Path, bytes]:
 
     if not (source / WEIGHTS).is_file():
         raise ValueError(f"{source} has no {WEIGHTS}: only models of networks that are trained here are published")
-    settings = read_json(source / "learner.json", {"config": dict, "sha256": str}, remedy(source / "learner.json"))
+    settings = read_json(source / "learner.json", {"config": dict, "sha256": str})
     content = (source / WEIGHTS).read_bytes()
     if hashlib.sha256(content).hexdigest() != settings["sha256"]:
         raise ValueError(f"{source / WEIGHTS} was changed: its SHA-256 is not that in learner.json; {remedy(source / WEIGHTS)}")

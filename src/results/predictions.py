@@ -16,7 +16,7 @@ from src.results.sealed import OOF, sealed_metrics, sealed_predictions
 from src.results.search import publish_search
 from src.storage import names
 from src.storage.files import read_json, write_csv, write_json
-from src.storage.remedy import RESULTS, published_in, remedy
+from src.storage.remedy import RESULTS, published_in
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def find_predictions(number: str, task: Task, outputs: Path = OUTPUTS) -> Predic
         )
     else:
         raise FileNotFoundError(f"there is no experiment {name} in {EXPERIMENTS}")
-    metrics = read_json(source / names.METRICS, METRICS, remedy(source / names.METRICS))
+    metrics = read_json(source / names.METRICS, METRICS)
     oof = read_csv(source / f"oof{ending}", OOF_COLUMNS)
     check_score(source / f"oof{ending}", oof, metrics["oof_mae"])
     if metrics.get(NO_TEST):
@@ -142,7 +142,7 @@ def _publish(predictions: Predictions, folder: Path, about: dict) -> None:
     """Write the results of a run; of the same out-of-fold predictions, only what is not published yet of `about`."""
     metrics, path = predictions.metrics, folder / names.METRICS
     if path.is_file():
-        published = read_json(path, METRICS | {"data": str}, remedy(path))
+        published = read_json(path, METRICS | {"data": str})
         if not same_data(published["data"], metrics["data"]):
             raise ValueError(
                 f"{predictions.source} was trained on other data than the results in {shown(folder)}; "

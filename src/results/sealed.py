@@ -22,7 +22,7 @@ OOF, TEST = "oof.csv.gz", "test.csv.gz"
 def sealed_metrics() -> dict[str, dict]:
     """Return the published metrics of sealed experiments, by name; those whose predictions were not published have none."""
     path = SEALED / names.METRICS
-    return read_json(path, {}, remedy(path))
+    return read_json(path, {})
 
 
 def sealed_predictions(name: str) -> tuple[pd.DataFrame, pd.DataFrame]:

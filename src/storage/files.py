@@ -8,11 +8,14 @@ import os
 import socket
 import tempfile
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
+
+from src.storage.remedy import damaged, remedy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,22 +63,48 @@ def write_json(path: Path, data: object) -> None:
     write_atomic(path, (json.dumps(data, indent=1) + "\n").encode())
 
 
-def read_json(path: Path, kinds: Mapping[str, type | tuple[type, ...]], remedy: str) -> dict[str, Any]:
+def read_json(path: Path, kinds: Mapping[str, type | tuple[type, ...]], way_out: str | None = None) -> dict[str, Any]:
     """Return the object in a JSON file.
 
-    kinds: for each key that it must have, the types of its value. remedy: what to do if the file is damaged.
-    Raises ValueError, which names the file, if it is not such an object, and FileNotFoundError if it is missing.
+    kinds: for each key that it must have, the types of its value. way_out: what to do if the file is damaged, if that is not
+    its `remedy`. Raises ValueError, which names the file, if it is not such an object, and FileNotFoundError if it is missing.
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"{path} is missing; {remedy}") from error
+        raise FileNotFoundError(f"{path} is missing; {way_out or remedy(path)}") from error
     except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged ({error}); {remedy}") from error
+        raise damaged(path, error, way_out) from error
     wrong = [key for key, kind in kinds.items() if not isinstance(data, dict) or not isinstance(data.get(key), kind)]
     if wrong:
-        raise ValueError(f"{path} is damaged ({', '.join(wrong)} missing or of another kind); {remedy}")
+        raise damaged(path, f"{', '.join(wrong)} missing or of another kind", way_out)
     return data
+
+
+def read_id_table(path: Path, columns: list[str], way_out: str | None = None) -> "pd.DataFrame":
+    """Return a table that this repository has written, with ids as text and finite numbers in all other columns.
+
+    Raises ValueError, which names file, row and what to do, if it was damaged or edited. way_out: as for `read_json`.
+    """
+    import numpy as np
+    import pandas as pd
+
+    numbers = {name: ["nan", ""] for name in ("e_form", "e_form_pred")}  # an id may be NaN: sodium nitride
+    try:
+        table = pd.read_csv(path, dtype={"id": str}, keep_default_na=False, na_values=numbers, float_precision="round_trip")
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise damaged(path, error, way_out) from error
+    if missing := [column for column in columns if column not in table]:
+        raise ValueError(f"{path}: no column {', '.join(missing)}; {way_out or remedy(path)}")
+    twice = table["id"].duplicated()
+    if twice.any():
+        raise ValueError(f"{path}: {table['id'][twice].iloc[0]!r} is duplicated; {way_out or remedy(path)}")
+    for name in table.columns.drop("id"):
+        bad = np.flatnonzero(~np.isfinite(pd.to_numeric(table[name], errors="coerce").to_numpy(dtype=np.float64)))
+        if len(bad):
+            row = table.iloc[bad[0]]
+            raise ValueError(f"{path}: {name} of {row['id']!r} is {row[name]!r}, not finite; {way_out or remedy(path)}")
+    return table
 
 
 @contextlib.contextmanager

@@ -20,8 +20,8 @@ from src.results import matbench
 from src.results.comparison import to_markdown
 
 DATA = ROOT / "docs" / "figures.toml"
-END = "<!-- / -->"
-MARKED = re.compile(rf"<!-- ([a-z]+ [^>\n]+) -->(.*?){END}", re.DOTALL)
+END, BLOCKS = "<!-- / -->", ("table", "board")
+MARKED = re.compile(rf"<!-- ([a-z]+ [^>\n]+) -->.*?{END}", re.DOTALL)
 NOMAD = ("formation_energy_ev_natom", "bandgap_energy_ev")
 IN_BRACES = re.compile(r"\{([a-z]+ [^}\n]+)\}")
 FIGURE = re.compile(
@@ -44,8 +44,7 @@ def updated(text: str, path: Path) -> str:
     """Return the text of a page with what belongs between its markers."""
 
     def written(match: re.Match[str]) -> str:
-        key, old = match.groups()
-        is_block = "\n" in old
+        key, is_block = match[1], match[1].split()[0] in BLOCKS
         if not is_block and text[: match.start()].endswith("\n"):
             raise ValueError(f"{path}: <!-- {key} --> begins a line, which Markdown would show as it is: put a word before it")
         new = figure(key, path)

@@ -1,4 +1,4 @@
-"""Draw the target, errors against costs, out-of-fold predictions and learning curves into exp/pictures/ or a task's outputs.
+"""Draw the target, errors against costs and out-of-fold predictions into exp/pictures/ or a task's outputs.
 
 python exp/pictures.py 001 005
 """

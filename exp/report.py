@@ -15,7 +15,7 @@ from src.command import choice_options, command, one_message, out_option, task_o
 from src.data.load import load_task_data
 from src.data.task import read_tasks
 from src.paths import shown
-from src.report.report import report
+from src.report.sections import report
 from src.results.comparison import chosen
 from src.results.labels import read_labels
 from src.storage.files import write_atomic

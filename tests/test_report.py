@@ -19,10 +19,8 @@ from src.data.crystal import Crystal
 from src.data.load import TaskData
 from src.features.geometry import SYSTEMS
 from src.report.audit import describe, space_group_number
-from src.report.errors import errors_on_test, errors_section
-from src.report.page import html_table, page
-from src.report.report import worst_section
-from src.report.structure import structure_svg
+from src.report.page import html_table, page, structure_svg
+from src.report.sections import errors_on_test, errors_section, worst_section
 from src.results.predictions import Predictions
 from src.runs.experiment import run_experiment
 from src.runs.launch import Launcher

@@ -83,10 +83,10 @@ def write_tables(study: "Study", folder: Path) -> None:
     for name in (KNOBS, PICTURE):
         (folder / name).unlink(missing_ok=True)  # it may be of another study of the experiment
     if (table := importances(study)) is not None:
-        from src.report import figures, knobs  # here, so that nothing else waits for matplotlib
+        from src.report import figures  # here, so that nothing else waits for matplotlib
 
         write_csv(folder / KNOBS, table)
-        figures.save(knobs.importance(table), folder / PICTURE)
+        figures.save(figures.importance(table), folder / PICTURE)
 
 
 def open_study(name: str, folder: Path, metric: MetricName) -> "Study":

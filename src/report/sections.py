@@ -1,28 +1,35 @@
 """The report: one page on a task's data and its finished experiments, a function per section."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pymatgen.core import Element
 
 from src.config.load import is_ensemble, question_and_parent, track_of
 from src.data.crystal import N_ELEMENTS
 from src.data.load import TaskData
 from src.data.task import MetricName
 from src.features.geometry import SYSTEMS
-from src.report import crystals, curves, figures
+from src.report import figures
 from src.report.audit import describe
-from src.report.errors import errors_section
-from src.report.page import Section, html_table, note, page, picture
-from src.report.structure import structure_svg
-from src.results.blend import Blend, fit_blend, fixed_blend, shared_folds, stack_oof
+from src.report.page import Cell, Section, html_table, note, page, picture, structure_svg
+from src.results.blend import Blend, fit_blend, fixed_blend, shared_folds, stack_oof, stack_test, stack_test_folds
 from src.results.comparison import INTERVALS, STAR, error_correlation, leaderboard, score_rows
 from src.results.difference import p_text
 from src.results.intervals import calibrate, scale_of
 from src.results.metrics import METRICS, check_targets
 from src.results.predictions import Predictions
 from src.results.surroundings import Points, points_of
+from src.storage.names import HISTORY
 
 Values = NDArray[np.float64]
+Present = NDArray[np.bool_]
+Group = Callable[[Present, Values], Present]  # (n_crystals, N_ELEMENTS) and absolute errors (n_crystals,) -> the crystals in it
+WORST = 0.05
+N_HARDEST, RAREST = 5, 0.01  # elements to show, and the share of crystals that one must be in
 N_PARITY, N_WORST, N_COLUMNS = 3, 30, 5
 LEVELS = np.array([0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95])
 
@@ -88,8 +95,8 @@ def data_section(data: TaskData, described: pd.DataFrame) -> Section:
         f"{described['n_atoms'].min()} to {described['n_atoms'].max()} atoms per {what}. The target as in the table, and what "
         "remains of it after the linear regression on atom counts:"
     )
-    target = picture(crystals.target(data), "target before and after normalisation")
-    elements = picture(crystals.periodic_table(frequency, counts, "training crystals with the element"), "element counts")
+    target = picture(figures.target(data), "target before and after normalisation")
+    elements = picture(figures.periodic_table(frequency, counts, "training crystals with the element"), "element counts")
     return "Data set", note(text) + target + elements
 
 
@@ -99,7 +106,7 @@ def element_section(data: TaskData, error: Values, name: str) -> Section:
     counts = present.sum(axis=0)
     by_element = np.full(N_ELEMENTS, np.nan)
     by_element[counts > 0] = (present * error[:, None]).sum(axis=0)[counts > 0] / counts[counts > 0]
-    table = crystals.periodic_table(by_element, counts, f"{name}: OOF MAE of crystals with the element ({data.task.unit})")
+    table = figures.periodic_table(by_element, counts, f"{name}: OOF MAE of crystals with the element ({data.task.unit})")
     return "Error by element", note("Small numbers count training crystals.") + picture(table, "error by element")
 
 
@@ -112,6 +119,77 @@ def kind_section(described: pd.DataFrame, error: Values, name: str, unit: str) -
         groups["atoms in the cell"] = pd.cut(described["n_atoms"], [0, 2, 4, 8, 12, 16, 20, np.inf], labels=sizes)
     bars = picture(figures.error_by_group(error, groups, unit), "error by kind of crystal")
     return "Error by kind of crystal", note(f"{name}; line: standard error; in brackets: number of crystals.") + bars
+
+
+def errors_section(data: TaskData, best: Predictions, error: Values, labels: pd.Series | None) -> Section:
+    """Return the MAE of kinds of crystals and, with test labels, where the test error comes from.
+
+    error: (n_crystals,), absolute, out of fold.
+    """
+    columns = [(data.train.crystals.element_counts > 0, error)]
+    header = ["crystals", "number", "OOF MAE", "share of the error"]
+    text = f"{best.name}, {data.task.unit}. Shown are the elements whose crystals add most to the mean error."
+    if labels is not None:
+        one, mean = errors_on_test(best, labels.reindex(data.test.ids))
+        columns += [(data.test.crystals.element_counts > 0, own) for own in (one, mean)]
+        header += ["test crystals", "MAE, one fold model", "share of the error", "MAE, mean of fold models", "share of the error"]
+        text += (
+            f" One fold model has an MAE of {one.mean():.4f} on the test set. Out-of-fold predictions are of one fold model too, "
+            f"so {error.mean() - one.mean():+.4f} is due to which crystals are in the test set, and "
+            f"{one.mean() - mean.mean():+.4f} to averaging the fold models."
+        )
+    rows = [error_row(name, group, columns) for name, group in groups(*columns[0]).items()]
+    return "Where the error is", note(text) + html_table(header, rows)
+
+
+def errors_on_test(member: Predictions, labels: pd.Series) -> tuple[Values, Values]:
+    """Return the absolute test errors of a fold model, as their mean over folds, and of the mean of the fold models.
+
+    labels: id -> target of the test rows. Both: (n_test,).
+    """
+    ids, truth = list(labels.index), labels.to_numpy()
+    folds = stack_test_folds([member], ids, len(member.metrics["fold_maes"]))[:, :, 0]
+    return np.abs(folds - truth[:, None]).mean(axis=1), np.abs(stack_test([member], ids)[:, 0] - truth)
+
+
+def groups(present: Present, error: Values) -> dict[str, Group]:
+    """Return the kinds of crystals to show; the elements among them are those that add most to this error."""
+    added = np.where(present.mean(axis=0) >= RAREST, present.T @ (error - error.mean()), -np.inf)
+    hardest = [int(z) for z in np.argsort(-added)[:N_HARDEST] if added[z] > 0]
+    found: dict[str, Group] = {"all": _of_elements(0, present.shape[1])}
+    found |= {f"the worst {WORST:.0%}": _worst, "all others": lambda present, error: ~_worst(present, error)}
+    found |= {f"{n} element{'s' * (n > 1)}": _of_elements(n, n) for n in (1, 2, 3)}
+    found["4 elements and more"] = _of_elements(4, present.shape[1])
+    return found | {f"with {Element.from_Z(z).symbol}": _with_element(z) for z in hardest}
+
+
+def _of_elements(low: int, high: int) -> Group:
+    return lambda present, error: (present.sum(axis=1) >= low) & (present.sum(axis=1) <= high)
+
+
+def _with_element(z: int) -> Group:
+    return lambda present, error: present[:, z]
+
+
+def _worst(present: Present, error: Values) -> Present:
+    """Return which crystals have the largest errors, WORST of all."""
+    rank = np.empty(len(error), dtype=np.int64)
+    rank[np.argsort(-error, kind="stable")] = np.arange(len(error))
+    return rank < round(WORST * len(error))
+
+
+def error_row(name: str, group: Group, columns: list[tuple[Present, Values]]) -> list[Cell]:
+    """Return the number, the MAE and the share of the error of one kind of crystals in each column.
+
+    columns: elements present, (n_crystals, N_ELEMENTS), and absolute errors, (n_crystals,), out of fold, then on the test set.
+    """
+    cells: list[Cell] = [name]
+    for i, (present, error) in enumerate(columns):
+        own = group(present, error)
+        mae, share = (float(error[own].mean()), float(error[own].sum() / error.sum())) if own.any() else (float("nan"), 0.0)
+        number: list[Cell] = [(str(own.sum()), float(own.sum()))] if i < 2 else []
+        cells += [*number, ("" if np.isnan(mae) else f"{mae:.4f}", mae), (f"{share:.1%}", share)]
+    return cells
 
 
 def worst_section(data: TaskData, described: pd.DataFrame, members: list[Predictions], error: Values) -> Section:
@@ -173,8 +251,14 @@ def calibration_section(blend: Blend, singles: list[Predictions], ids: list[str]
 
 def curves_section(members: list[Predictions]) -> Section:
     """Return the learning curves of runs in outputs/."""
-    histories = {member.name: tables for member in members if (tables := curves.read_histories(member.source))}
+    histories = {member.name: tables for member in members if (tables := read_histories(member.source))}
     if not histories:
         return "Learning curves", note("No run in outputs/ has a history; published results have none.")
     text = "Mean over folds and their range, in units of the scale that the target is divided by; runs in outputs/ only."
-    return "Learning curves", note(text) + picture(curves.learning_curves(histories), "learning curves")
+    return "Learning curves", note(text) + picture(figures.learning_curves(histories), "learning curves")
+
+
+def read_histories(run: Path) -> list[pd.DataFrame]:
+    """Read the history of every fold of a run; empty if there are none or their lengths differ."""
+    tables = [pd.read_csv(path) for path in sorted(run.glob(f"fold_*/{HISTORY}"))]
+    return tables if len({len(table) for table in tables}) == 1 else []

@@ -13,9 +13,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from src.command import choice_options, command, one_message, task_options
 from src.data.task import read_tasks
-from src.results.comparison import chosen
+from src.results.comparison import Compared, chosen, compared_json, compared_text
 from src.results.labels import read_labels, score_submission
-from src.results.targets import Compared, compared_json, compared_text
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -31,8 +30,8 @@ def main(argv: list[str] | None = None) -> None:
             print(score_submission(args.submission, tasks))
             return
         labels = [read_labels(task) if args.score else None for task in tasks]
-        members = [chosen(args.numbers, args.track, task, args.outputs) for task in tasks]
-        compared = [Compared.of(*one, args.outputs) for one in zip(tasks, members, labels, strict=True)]
+        experiments = [chosen(args.numbers, args.track, task, args.outputs) for task in tasks]
+        compared = [Compared.of(*one, args.outputs) for one in zip(tasks, experiments, labels, strict=True)]
         print(compared_json(compared) if args.json else compared_text(compared, args.markdown))
 
 

@@ -28,12 +28,12 @@ def main(argv: list[str] | None = None) -> None:
         if args.out and len(tasks) > 1:
             raise ValueError("--out: there is a page for each target; choose one with --target")
         for task in tasks:
-            members = chosen(args.numbers, args.track, task, args.outputs)
+            experiments = chosen(args.numbers, args.track, task, args.outputs)
             data = load_task_data(args.data, args.outputs, skip_bad_rows=False, n_jobs=1, target=task.target_column)
-            html = report(data, members, read_labels(task) if args.score else None).encode()
+            html = report(data, experiments, read_labels(task) if args.score else None).encode()
             out = args.out or data.folder / "report.html"
             write_atomic(out, html)
-            print(f"{shown(out)}: {len(html) / 1e6:.1f} MB, {len(members)} experiments")
+            print(f"{shown(out)}: {len(html) / 1e6:.1f} MB, {len(experiments)} experiments")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from src.results.comparison import seconds_text
 from src.results.intervals import Intervals, calibrate
 from src.results.predictions import Predictions, find_predictions
 from src.results.pure_elements import median_energies
-from src.results.submission import members_table
+from src.results.submission import parts_table
 from src.results.surroundings import Points
 from src.results.weights import fit_weights
 from src.runs.experiment import run_experiment
@@ -115,8 +115,8 @@ def test_the_table_says_what_was_fitted() -> None:
     members, _ = members_of(2, 0.3)
     e_form, oof = stack_oof(members)
     task = read_task(DEFAULT_TASK)
-    given = members_table(members, mean_of(members)[1], task).splitlines()
-    fitted = members_table(members, fit_blend("weights", e_form, oof, FOLD, "mae"), task).splitlines()
+    given = parts_table(members, mean_of(members)[1], task).splitlines()
+    fitted = parts_table(members, fit_blend("weights", e_form, oof, FOLD, "mae"), task).splitlines()
     assert given[-1].startswith("blend ") and given[-1].endswith("nothing is fitted") and len(given) == 4
     assert [line.split("  ")[0] for line in fitted[-2:]] == ["blend, nested", "blend, naive"]
 

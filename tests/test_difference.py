@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from scipy.stats import ttest_1samp
 from exp import compare
 from src.data.task import MetricName, read_task
 from src.paths import DEFAULT_TASK
-from src.results.comparison import as_json, as_text, score_rows
+from src.results.comparison import Compared, score_rows
 from src.results.difference import (
     FoldInterval,
     corrected_t,
@@ -144,9 +145,10 @@ def test_no_figure_is_printed_where_a_score_is_undefined(exp001: Predictions) ->
     """The rank correlation of equal predictions does not exist."""
     flat = replace(exp001, name="exp002", oof=exp001.oof.assign(e_form_pred=0.0))
     rows = score_rows([exp001, flat], None, metric="spearman")
-    shown = as_text([exp001, flat], rows, "eV/atom", markdown=True, metric="spearman").splitlines()[3]
+    compared = Compared(SimpleNamespace(metric="spearman", unit="eV/atom"), [exp001, flat], rows)
+    shown = compared.text(markdown=True).splitlines()[3]
     assert "| undefined |" in shown and shown.endswith("|  |  |")
-    found = json.loads(as_json([exp001, flat], rows, "eV/atom"))["rows"][1]["difference"]
+    found = compared.figures()["rows"][1]["difference"]
     assert found["verdict"] == "undecided"
     assert {found[key] for key in ("spearman", "low", "high", "folds_low", "folds_high", "p", "p_holm")} == {None}
 

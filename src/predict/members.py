@@ -19,7 +19,7 @@ from src.learners.learner import Learner
 from src.learners.make import load_learner
 from src.paths import MAT2VEC
 from src.results.folder import RunDir
-from src.results.intervals import member_spread
+from src.results.intervals import part_spread
 from src.results.predictions import Predictions, find_predictions
 from src.results.pure_elements import PURE, put_energies
 from src.storage.files import read_json
@@ -62,7 +62,7 @@ class Members:
         if self.weights is not None:
             found = [part.predict(crystals, cache, n_jobs) for part in self.parts]
             pred, own = (np.stack(values, axis=2) for values in zip(*found, strict=True))
-            blended, spread = (pred * self.weights).sum(axis=2), member_spread(pred, own, self.weights)
+            blended, spread = (pred * self.weights).sum(axis=2), part_spread(pred, own, self.weights)
             if self.pure_energy is not None:
                 put_energies(self.pure_energy, is_pure(crystals.element_counts), blended, spread)
             return blended, spread

@@ -28,12 +28,14 @@ LINES = ("-", "--", ":", "-.")
 Values = NDArray[np.float64]
 
 
-def parity(members: Sequence[Predictions], unit: str) -> plt.Figure:
+def parity(experiments: Sequence[Predictions], unit: str) -> plt.Figure:
     """Draw out-of-fold predictions against the truth, counting crystals in hexagons."""
-    figure, axes = plt.subplots(1, len(members), figsize=(3.1 * len(members) + 0.6, 3.5), layout="constrained", squeeze=False)
+    figure, axes = plt.subplots(
+        1, len(experiments), figsize=(3.1 * len(experiments) + 0.6, 3.5), layout="constrained", squeeze=False
+    )
     bins = None
-    for axis, member in zip(axes[0], members, strict=True):
-        oof = member.oof
+    for axis, experiment in zip(axes[0], experiments, strict=True):
+        oof = experiment.oof
         limits = (oof["e_form"].min() - 0.2, oof["e_form"].max() + 0.2)
         extent = (*limits, *limits)
         bins = axis.hexbin(
@@ -41,7 +43,7 @@ def parity(members: Sequence[Predictions], unit: str) -> plt.Figure:
         )
         axis.plot(limits, limits, color="0.5", linewidth=0.8, zorder=0)
         mae = (oof["e_form"] - oof["e_form_pred"]).abs().mean()
-        axis.set(title=f"{member.name}: MAE {mae:.4f}", xlabel=f"truth ({unit})", xlim=limits, ylim=limits, aspect="equal")
+        axis.set(title=f"{experiment.name}: MAE {mae:.4f}", xlabel=f"truth ({unit})", xlim=limits, ylim=limits, aspect="equal")
     axes[0][0].set_ylabel(f"out-of-fold prediction ({unit})")
     if bins is not None:
         figure.colorbar(bins, ax=axes[0][-1], label="crystals", shrink=0.8)
@@ -66,14 +68,14 @@ def costs(groups: Mapping[str, Mapping[str, tuple[float, float]]]) -> plt.Figure
     return figure
 
 
-def error_distribution(members: Sequence[Predictions], unit: str) -> plt.Figure:
+def error_distribution(experiments: Sequence[Predictions], unit: str) -> plt.Figure:
     """Draw the share of crystals whose out-of-fold error is larger than a value."""
     figure, axis = plt.subplots(figsize=SIZE, layout="constrained")
-    shades = plt.get_cmap(COLORS)(np.linspace(0, 0.85, len(members)))
-    for i, member in enumerate(members):
-        error = np.sort((member.oof["e_form"] - member.oof["e_form_pred"]).abs())
+    shades = plt.get_cmap(COLORS)(np.linspace(0, 0.85, len(experiments)))
+    for i, experiment in enumerate(experiments):
+        error = np.sort((experiment.oof["e_form"] - experiment.oof["e_form_pred"]).abs())
         share = 1 - np.arange(len(error)) / len(error)
-        axis.plot(error, share, LINES[i % len(LINES)], color=shades[i], linewidth=1.4, label=member.name)
+        axis.plot(error, share, LINES[i % len(LINES)], color=shades[i], linewidth=1.4, label=experiment.name)
     axis.set(xscale="log", yscale="log", xlim=(1e-2, None))
     axis.set(xlabel=f"absolute out-of-fold error ({unit})", ylabel="share of crystals with more")
     axis.legend(frameon=False, ncols=2, fontsize=8)

@@ -34,37 +34,37 @@ N_PARITY, N_WORST, N_COLUMNS = 3, 30, 5
 LEVELS = np.array([0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95])
 
 
-def report(data: TaskData, members: list[Predictions], labels: pd.Series | None) -> str:
+def report(data: TaskData, experiments: list[Predictions], labels: pd.Series | None) -> str:
     """Return the page's HTML; without test labels it has no test scores."""
     metric = METRICS[data.task.metric]
     check_targets(data.task.metric, data.task.path("train"), data.train.ids.tolist(), data.train.targets)
-    members = sorted(members, key=lambda member: metric.loss(*member.oof[["e_form", "e_form_pred"]].to_numpy().T))
+    experiments = sorted(experiments, key=lambda experiment: metric.loss(*experiment.oof[["e_form", "e_form_pred"]].to_numpy().T))
     described = describe(data.train)
-    unit, best, points = data.task.unit, members[0], points_of(data.task, data.outputs, members[0])
+    unit, best, points = data.task.unit, experiments[0], points_of(data.task, data.outputs, experiments[0])
     error = np.abs(best.oof["e_form_pred"] - best.oof["e_form"]).to_numpy()
-    weights, blend, singles = blend_section(members, data.task.metric, unit)
-    top = members[:N_PARITY]
-    scatter = picture(figures.parity(top, unit), "parity") + picture(figures.error_distribution(members, unit), "errors")
+    weights, blend, singles = blend_section(experiments, data.task.metric, unit)
+    top = experiments[:N_PARITY]
+    scatter = picture(figures.parity(top, unit), "parity") + picture(figures.error_distribution(experiments, unit), "errors")
     sections = [
-        leaderboard_section(members, labels, points, unit, data.task.metric),
+        leaderboard_section(experiments, labels, points, unit, data.task.metric),
         ("Predictions against truth", note("Out of fold; the best experiments.") + scatter),
         element_section(data, error, best.name),
         kind_section(described, error, best.name, unit),
         errors_section(data, best, error, labels),
-        worst_section(data, described, members, error),
+        worst_section(data, described, experiments, error),
         weights,
         calibration_section(blend, singles, list(data.test.ids), points, unit),
-        curves_section(members),
+        curves_section(experiments),
         data_section(data, described),
     ]
     return page(f"Formation energies: {data.task.label}", sections)
 
 
 def leaderboard_section(
-    members: list[Predictions], labels: pd.Series | None, points: Points, unit: str, metric: MetricName
+    experiments: list[Predictions], labels: pd.Series | None, points: Points, unit: str, metric: MetricName
 ) -> Section:
     """Return the scores of all experiments, each with its question and track."""
-    rows = score_rows(members, labels, points, metric)
+    rows = score_rows(experiments, labels, points, metric)
     columns = {f"oof_{metric}": f"OOF {METRICS[metric].text}", f"fold_{metric}_sd": "sd over folds"}
     columns |= {"oof_mae": "OOF MAE", "oof_rmse": "OOF RMSE"}
     if labels is not None:
@@ -78,7 +78,7 @@ def leaderboard_section(
         gain = (str(difference), difference.value) if difference else ("", float("nan"))
         holm = (p_text(row["p_holm"]), float("nan") if row["p_holm"] is None else row["p_holm"])
         cells.append([name, question_and_parent(name)[0], track_of(name), *numbers, gain, holm])
-    delta = f"Δ{METRICS[metric].text} to {members[0].name} ({INTERVALS})"
+    delta = f"Δ{METRICS[metric].text} to {experiments[0].name} ({INTERVALS})"
     header = ["experiment", "question", "track", *columns.values(), "CPU s", "parameters", delta, f"Holm p of {len(rows) - 1}"]
     text = f"Errors in {unit}; {STAR}. Click a column to sort."
     ranks = note(leaderboard(rows, metric)) if labels is not None and len(rows) > 2 else ""
@@ -142,14 +142,14 @@ def errors_section(data: TaskData, best: Predictions, error: Values, labels: pd.
     return "Where the error is", note(text) + html_table(header, rows)
 
 
-def errors_on_test(member: Predictions, labels: pd.Series) -> tuple[Values, Values]:
+def errors_on_test(experiment: Predictions, labels: pd.Series) -> tuple[Values, Values]:
     """Return the absolute test errors of a fold model, as their mean over folds, and of the mean of the fold models.
 
     labels: id -> target of the test rows. Both: (n_test,).
     """
     ids, truth = list(labels.index), labels.to_numpy()
-    folds = stack_test_folds([member], ids, len(member.metrics["fold_maes"]))[:, :, 0]
-    return np.abs(folds - truth[:, None]).mean(axis=1), np.abs(stack_test([member], ids)[:, 0] - truth)
+    folds = stack_test_folds([experiment], ids, len(experiment.metrics["fold_maes"]))[:, :, 0]
+    return np.abs(folds - truth[:, None]).mean(axis=1), np.abs(stack_test([experiment], ids)[:, 0] - truth)
 
 
 def groups(present: Present, error: Values) -> dict[str, Group]:
@@ -192,9 +192,9 @@ def error_row(name: str, group: Group, columns: list[tuple[Present, Values]]) ->
     return cells
 
 
-def worst_section(data: TaskData, described: pd.DataFrame, members: list[Predictions], error: Values) -> Section:
+def worst_section(data: TaskData, described: pd.DataFrame, experiments: list[Predictions], error: Values) -> Section:
     """Return the crystals with the largest errors of the best experiment. error: (n_crystals,), absolute."""
-    e_form, oof = stack_oof(members)
+    e_form, oof = stack_oof(experiments)
     rows, has_structure = [], "crystal_system" in described
     for i in np.argsort(-error)[:N_WORST]:
         crystal = described.iloc[i]
@@ -206,20 +206,20 @@ def worst_section(data: TaskData, described: pd.DataFrame, members: list[Predict
         rows.append([*drawing, crystal["id"], crystal["formula"], *about, size, *energies, span])
     header = [*(["structure"] if has_structure else []), "id", "formula"]
     header += [*(["system (space group)"] if has_structure else []), "atoms", "truth"]
-    header += [*(member.name for member in members[:N_COLUMNS]), f"all {len(members)}"]
+    header += [*(experiment.name for experiment in experiments[:N_COLUMNS]), f"all {len(experiments)}"]
     text = (
-        f"Largest out-of-fold errors of {members[0].name}: truth, predictions of the best experiments and the range of all "
+        f"Largest out-of-fold errors of {experiments[0].name}: truth, predictions of the best experiments and the range of all "
         f"predictions in {data.task.unit}. Lighter atoms are more electronegative."
     )
     return f"The {len(rows)} worst crystals", note(text) + html_table(header, rows, sortable=True)
 
 
-def blend_section(members: list[Predictions], metric: MetricName, unit: str) -> tuple[Section, Blend, list[Predictions]]:
+def blend_section(experiments: list[Predictions], metric: MetricName, unit: str) -> tuple[Section, Blend, list[Predictions]]:
     """Return weights and error correlations, the blend of all experiments that are not ensembles themselves, and these.
 
     If all are, the first stands for them.
     """
-    singles = [member for member in members if not is_ensemble(member.name)] or members[:1]
+    singles = [experiment for experiment in experiments if not is_ensemble(experiment.name)] or experiments[:1]
     e_form, oof = stack_oof(singles)
     if len(singles) == 1:
         blend = fixed_blend(np.ones(1), oof)
@@ -228,8 +228,8 @@ def blend_section(members: list[Predictions], metric: MetricName, unit: str) -> 
     nested, naive = (METRICS[metric](e_form, pred) for pred in (blend.nested_pred, blend.naive_pred))
     title = f"OOF {METRICS[metric].label(unit)}"
     text = f"Non-negative weights fitted out of fold: nested {title} {nested:.4f}, naive {naive:.4f}."
-    weights = picture(figures.blend_weights([member.name for member in singles], blend.fold_weights), "blend weights")
-    matrix = picture(figures.correlation_matrix(error_correlation(members)), "correlation of errors")
+    weights = picture(figures.blend_weights([experiment.name for experiment in singles], blend.fold_weights), "blend weights")
+    matrix = picture(figures.correlation_matrix(error_correlation(experiments)), "correlation of errors")
     return ("Blend", note(text) + weights + matrix), blend, singles
 
 
@@ -249,9 +249,9 @@ def calibration_section(blend: Blend, singles: list[Predictions], ids: list[str]
     return "Calibration of the uncertainty", note(text) + picture(figure, "calibration")
 
 
-def curves_section(members: list[Predictions]) -> Section:
+def curves_section(experiments: list[Predictions]) -> Section:
     """Return the learning curves of runs in outputs/."""
-    histories = {member.name: tables for member in members if (tables := read_histories(member.source))}
+    histories = {experiment.name: tables for experiment in experiments if (tables := read_histories(experiment.source))}
     if not histories:
         return "Learning curves", note("No run in outputs/ has a history; published results have none.")
     text = "Mean over folds and their range, in units of the scale that the target is divided by; runs in outputs/ only."

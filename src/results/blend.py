@@ -16,10 +16,10 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Blend:
-    """Weights of members and the blend's out-of-fold predictions.
+    """Weights of the experiments that are blended, its parts, and the blend's out-of-fold predictions.
 
-    weights: (n_members,), from all out-of-fold rows; used for the test rows.
-    fold_weights: (n_folds, n_members); those of fold k are fitted without its rows.
+    weights: (n_parts,), from all out-of-fold rows; used for the test rows.
+    fold_weights: (n_folds, n_parts); those of fold k are fitted without its rows.
     nested_pred: (n_crystals,), each row with its fold's weights; the blend is scored by these.
     naive_pred: (n_crystals,), each row with `weights`, which were fitted to it too.
     """
@@ -30,24 +30,24 @@ class Blend:
     naive_pred: Values
 
 
-def normalized_weights(weights: Sequence[float], n_members: int) -> Values:
-    """Return the weights divided by their sum, (n_members,); raise ValueError if they are no weights."""
+def normalized_weights(weights: Sequence[float], n_parts: int) -> Values:
+    """Return the weights divided by their sum, (n_parts,); raise ValueError if they are no weights."""
     given = np.array(weights, dtype=np.float64)
-    if len(given) != n_members:
-        raise ValueError(f"{len(given)} weights for {n_members} experiments")
+    if len(given) != n_parts:
+        raise ValueError(f"{len(given)} weights for {n_parts} experiments")
     if not np.isfinite(given).all() or (given < 0).any() or given.sum() == 0:
         raise ValueError(f"weights {given.tolist()}: expected finite numbers >= 0, not all zero")
     return given / given.sum()
 
 
 def fixed_blend(weights: Values, oof: Values) -> Blend:
-    """Return the blend with given weights. oof: (n_crystals, n_members)."""
+    """Return the blend with given weights. oof: (n_crystals, n_parts)."""
     pred = oof @ weights
     return Blend(weights, weights[None], pred, pred)
 
 
 def fit_blend(method: BlendMethod, e_form: Values, oof: Values, fold: NDArray[np.int64], metric: MetricName) -> Blend:
-    """Return the blend with weights fitted to out-of-fold rows. e_form, fold: (n_crystals,). oof: (n_crystals, n_members)."""
+    """Return the blend with weights fitted to out-of-fold rows. e_form, fold: (n_crystals,). oof: (n_crystals, n_parts)."""
     if method == "mean":
         return fixed_blend(fit_weights(method, oof, e_form, metric), oof)
     weights = fit_weights(method, oof, e_form, metric)
@@ -55,67 +55,67 @@ def fit_blend(method: BlendMethod, e_form: Values, oof: Values, fold: NDArray[np
     return Blend(weights, fold_weights, (oof * fold_weights[fold]).sum(axis=1), oof @ weights)
 
 
-def stack_oof(members: Sequence[Predictions]) -> tuple[Values, Values]:
-    """Return the truth (n_crystals,) and OOF predictions (n_crystals, n_members), eV/atom, in the first member's order."""
-    first = members[0].oof
+def stack_oof(parts: Sequence[Predictions]) -> tuple[Values, Values]:
+    """Return the truth (n_crystals,) and OOF predictions (n_crystals, n_parts), eV/atom, in the first part's order."""
+    first = parts[0].oof
     columns = []
-    for member in members:
-        aligned = member.oof.set_index("id").reindex(first["id"])
-        if len(member.oof) != len(first) or not np.allclose(aligned["e_form"], first["e_form"], rtol=0, atol=1e-9):
-            raise ValueError(f"{member.name} ({member.source}) was trained on other rows than {members[0].name}")
+    for part in parts:
+        aligned = part.oof.set_index("id").reindex(first["id"])
+        if len(part.oof) != len(first) or not np.allclose(aligned["e_form"], first["e_form"], rtol=0, atol=1e-9):
+            raise ValueError(f"{part.name} ({part.source}) was trained on other rows than {parts[0].name}")
         columns.append(aligned["e_form_pred"].to_numpy())
     return first["e_form"].to_numpy(), np.stack(columns, axis=1)
 
 
-def shared_folds(members: Sequence[Predictions]) -> NDArray[np.int64]:
-    """Return the fold of each row of the first member, (n_crystals,); raise ValueError if another member has other folds."""
-    first = members[0].oof.set_index("id")["fold"]
-    for member in members[1:]:
-        if not first.equals(member.oof.set_index("id")["fold"].reindex(first.index)):
+def shared_folds(parts: Sequence[Predictions]) -> NDArray[np.int64]:
+    """Return the fold of each row of the first part, (n_crystals,); raise ValueError if another part has other folds."""
+    first = parts[0].oof.set_index("id")["fold"]
+    for part in parts[1:]:
+        if not first.equals(part.oof.set_index("id")["fold"].reindex(first.index)):
             raise ValueError(
-                f"{member.name} has other folds than {members[0].name}, so weights and intervals cannot be fitted without the "
+                f"{part.name} has other folds than {parts[0].name}, so weights and intervals cannot be fitted without the "
                 "rows they are judged on; blend experiments with the same folds"
             )
     return first.to_numpy(dtype=np.int64)
 
 
-def stack_oof_spread(members: Sequence[Predictions]) -> Values:
-    """Return the standard deviation over each experiment's own members, as `spread` of `stack_test_folds`, for OOF rows.
+def stack_oof_spread(parts: Sequence[Predictions]) -> Values:
+    """Return the standard deviation within each part, of out-of-fold rows: (n_crystals, n_parts), eV/atom, in the first's order.
 
-    (n_crystals, n_members), eV/atom, in the first member's order.
+    That is over the members of a network and over the parts of a blend; zero for an experiment with one model a fold.
     """
-    ids = members[0].oof["id"]
+    ids = parts[0].oof["id"]
     zero = np.zeros(len(ids))
-    own = [member.oof.set_index("id")["spread"].reindex(ids) if "spread" in member.oof else zero for member in members]
+    own = [part.oof.set_index("id")["spread"].reindex(ids) if "spread" in part.oof else zero for part in parts]
     return np.stack(own, axis=1)
 
 
-def stack_test(members: Sequence[Predictions], ids: Sequence[str]) -> Values:
-    """Return the test predictions, (n_test, n_members), eV/atom, in the order of ids."""
-    return np.stack([_test_rows(member, ids, ["e_form_pred"])[:, 0] for member in members], axis=1)
+def stack_test(parts: Sequence[Predictions], ids: Sequence[str]) -> Values:
+    """Return the test predictions, (n_test, n_parts), eV/atom, in the order of ids."""
+    return np.stack([_test_rows(part, ids, ["e_form_pred"])[:, 0] for part in parts], axis=1)
 
 
-def stack_test_folds(members: Sequence[Predictions], ids: Sequence[str], n_folds: int, prefix: str = "fold") -> Values:
-    """Return the test predictions of each member's fold models, (n_test, n_folds, n_members), eV/atom.
+def stack_test_folds(parts: Sequence[Predictions], ids: Sequence[str], n_folds: int, prefix: str = "fold") -> Values:
+    """Return the test predictions of each part's fold models, (n_test, n_folds, n_parts), eV/atom.
 
-    prefix: `fold`, or `spread` for the standard deviation over an experiment's own members, zero for one that has none.
+    prefix: `fold`, or `spread` for the standard deviation within each part, as in `stack_oof_spread`.
     """
     columns = [f"{prefix}_{k}" for k in range(n_folds)]
-    has_none = [prefix == "spread" and columns[0] not in member.test for member in members]
+    has_none = [prefix == "spread" and columns[0] not in part.test for part in parts]
     zero = np.zeros((len(ids), n_folds))
-    return np.stack([zero if no else _test_rows(m, ids, columns) for m, no in zip(members, has_none, strict=True)], axis=2)
+    return np.stack([zero if no else _test_rows(part, ids, columns) for part, no in zip(parts, has_none, strict=True)], axis=2)
 
 
-def _test_rows(member: Predictions, ids: Sequence[str], columns: list[str]) -> Values:
-    """Return columns of a member's test table, (n_test, n_columns), in the order of ids; raise ValueError if its rows differ."""
-    test = member.test.set_index("id")
+def _test_rows(part: Predictions, ids: Sequence[str], columns: list[str]) -> Values:
+    """Return columns of a part's test table, (n_test, n_columns), in the order of ids; raise ValueError if its rows differ."""
+    test = part.test.set_index("id")
     absent = [column for column in columns if column not in test]
     if absent:
-        raise ValueError(f"{member.name} ({member.source}): test predictions lack the columns {absent}")
+        raise ValueError(f"{part.name} ({part.source}): test predictions lack the columns {absent}")
     missing = [row_id for row_id in ids if row_id not in test.index]
     if missing or len(test) != len(ids):
         raise ValueError(
-            f"{member.name} ({member.source}) predicts {len(test)} test rows instead of {len(ids)}; "
+            f"{part.name} ({part.source}) predicts {len(test)} test rows instead of {len(ids)}; "
             f"{len(missing)} of these are missing {missing[:5]}; the test tables differ: train it again"
         )
     return test.loc[list(ids), columns].to_numpy(dtype=np.float64)

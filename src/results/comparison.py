@@ -1,8 +1,8 @@
-"""Finished experiments side by side, paired by crystal and by fold."""
+"""Finished experiments side by side on one target or on several, paired by crystal and by fold."""
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from src.results.difference import Difference, fold_scores, holm_of, p_text, pai
 from src.results.intervals import calibrate, scale_of
 from src.results.metrics import METRICS, check_targets, scores
 from src.results.predictions import Predictions, find_predictions
-from src.results.surroundings import Points
+from src.results.surroundings import Points, points_of
 
 INTERVALS = "95%: crystals; folds"  # what the two intervals of a difference in a table are over
 STAR = "* zero is outside both 95% intervals, over crystals (paired bootstrap) and over folds (corrected resampled t)"
@@ -39,7 +39,7 @@ def chosen(numbers: Sequence[str], track: str, task: Task, outputs: Path) -> lis
 
 
 def score_rows(
-    members: Sequence[Predictions], labels: pd.Series | None, points: Points | None = None, metric: MetricName = "mae"
+    experiments: Sequence[Predictions], labels: pd.Series | None, points: Points | None = None, metric: MetricName = "mae"
 ) -> list[dict]:
     """Return one row of scores per experiment; differences, in the task's metric, are to the first.
 
@@ -48,26 +48,30 @@ def score_rows(
     intervals.
     """
     rows = []
-    for member in members:
-        e_form, oof = stack_oof([member])
-        check_targets(metric, member.source / "oof.csv", member.oof["id"].tolist(), e_form)
+    for experiment in experiments:
+        e_form, oof = stack_oof([experiment])
+        check_targets(metric, experiment.source / "oof.csv", experiment.oof["id"].tolist(), e_form)
         oof_scores = scores(e_form, oof[:, 0], metric)
-        row: dict = {"experiment": member.name, "oof_mae": oof_scores["mae"], "fold_mae_sd": member.metrics["fold_mae_sd"]}
+        row: dict = {
+            "experiment": experiment.name,
+            "oof_mae": oof_scores["mae"],
+            "fold_mae_sd": experiment.metrics["fold_mae_sd"],
+        }
         row["oof_rmse"] = oof_scores["rmse"]
         if metric != "mae":
-            by_fold = fold_scores(e_form, oof[:, 0], member.oof["fold"].to_numpy(), METRICS[metric])
+            by_fold = fold_scores(e_form, oof[:, 0], experiment.oof["fold"].to_numpy(), METRICS[metric])
             row |= {f"oof_{metric}": oof_scores[metric], f"fold_{metric}_sd": float(by_fold.std(ddof=1))}
         if labels is not None:
-            pred = stack_test([member], list(labels.index))[:, 0]
+            pred = stack_test([experiment], list(labels.index))[:, 0]
             test = scores(labels.to_numpy(), pred, metric)
             row |= {"test_mae": test["mae"], "test_rmse": test["rmse"], f"test_{metric}": test[metric]}
             if points is not None:
                 single = fixed_blend(np.ones(1), oof)
-                found = calibrate([member], single, list(labels.index), points, on=scale_of([member]))
+                found = calibrate([experiment], single, list(labels.index), points, on=scale_of([experiment]))
                 row["inside_90"] = float(labels.between(found.lower, found.upper).mean())
-        row |= {"cpu_seconds": member.metrics["cpu_seconds"], "n_parameters": member.metrics["n_parameters"]}
-        row["seconds_text"] = seconds_text(member.metrics)
-        row["difference"] = None if member is members[0] else paired_difference(members[0], member, metric)
+        row |= {"cpu_seconds": experiment.metrics["cpu_seconds"], "n_parameters": experiment.metrics["n_parameters"]}
+        row["seconds_text"] = seconds_text(experiment.metrics)
+        row["difference"] = None if experiment is experiments[0] else paired_difference(experiments[0], experiment, metric)
         rows.append(row)
     return [row | {"p_holm": p} for row, p in zip(rows, holm_of([row["difference"] for row in rows]), strict=True)]
 
@@ -94,10 +98,10 @@ def seconds_text(metrics: dict) -> str:
     return f"{at_least}{metrics['cpu_seconds']:.0f}"
 
 
-def error_correlation(members: Sequence[Predictions]) -> pd.DataFrame:
+def error_correlation(experiments: Sequence[Predictions]) -> pd.DataFrame:
     """Return the Pearson correlation of signed OOF errors; a blend gains most from good experiments that correlate little."""
-    e_form, oof = stack_oof(members)
-    names = [member.name for member in members]
+    e_form, oof = stack_oof(experiments)
+    names = [experiment.name for experiment in experiments]
     return pd.DataFrame(np.corrcoef(oof - e_form[:, None], rowvar=False).reshape(len(names), -1), index=names, columns=names)
 
 
@@ -113,13 +117,81 @@ def leaderboard(rows: list[dict], metric: MetricName = "mae") -> str:
     )
 
 
-def as_json(members: Sequence[Predictions], rows: list[dict], unit: str) -> str:
-    """Return all figures as JSON."""
-    plain = [{key: value for key, value in row.items() if key != "p_holm"} | {"difference": _as_json(row)} for row in rows]
-    return json.dumps({"unit": unit, "rows": plain, "error_correlation": error_correlation(members).to_dict()}, indent=1)
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """Experiments compared on one target. rows: of `score_rows`."""
+
+    task: Task
+    experiments: Sequence[Predictions]
+    rows: list[dict]
+
+    @classmethod
+    def of(cls, task: Task, experiments: Sequence[Predictions], labels: pd.Series | None, outputs: Path) -> "Compared":
+        """Return the comparison on one target. labels: id -> target of the test rows, for their scores."""
+        points = None if labels is None else points_of(task, outputs, experiments[0])
+        return cls(task, experiments, score_rows(experiments, labels, points, task.metric))
+
+    def figures(self) -> dict:
+        """Return all figures for JSON; what is undefined is null."""
+        rows = [{key: v for key, v in row.items() if key != "p_holm"} | {"difference": _plain(row)} for row in self.rows]
+        return {"unit": self.task.unit, "rows": rows, "error_correlation": error_correlation(self.experiments).to_dict()}
+
+    def text(self, markdown: bool) -> str:
+        """Return the tables of scores and of error correlations, the meaning of their signs, and where each run was read from."""
+        metric, rows, reference = self.task.metric, self.rows, self.experiments[0].name
+        table = pd.DataFrame(
+            [{"experiment": row["experiment"]} | score_cells(row, metric) | _gain_cells(row, reference, metric) for row in rows]
+        )
+        square = error_correlation(self.experiments).map("{:.2f}".format).rename_axis("error correlation").reset_index()
+        notes, ranks = ["sd over folds"], []
+        if len(rows) > 1:
+            n_tested = sum(row["p_holm"] is not None for row in rows)
+            notes += [STAR, f"p: of the test over folds; Holm p: corrected for the {n_tested} shown"]
+        if "test_mae" in rows[0]:
+            notes.append("in 90%: share of test crystals inside their 90% interval")
+            ranks = [leaderboard(rows, metric)] if len(rows) > 2 else []
+        sources = [f"{one.name}: {track_of(one.name)} track, read from {shown(one.source)}" for one in self.experiments]
+        tables = [_shown(part, markdown) for part in (table, square)]
+        errors = "\n".join([f"Errors in {self.task.unit}.", *sources])
+        return "\n\n".join([tables[0], ";\n".join(notes) + ".", tables[1], *ranks, errors])
 
 
-def _as_json(row: dict) -> dict | None:
+def compared_text(compared: Sequence[Compared], markdown: bool) -> str:
+    """Return the tables of each target and, if there are several, that of the mean score, which is the competition's."""
+    if len(compared) == 1:
+        return compared[0].text(markdown)
+    metric, mark = compared[0].task.metric, "## " if markdown else ""
+    titles = {f"{which}_{metric}": f"{title} {METRICS[metric].text}" for which, title in (("oof", "OOF"), ("test", "test"))}
+    means = pd.DataFrame(
+        [{titles.get(key, key): f"{v:.4f}" if key in titles else v for key, v in row.items()} for row in mean_scores(compared)]
+    )
+    table = "no experiment has all" if means.empty else _shown(means, markdown)
+    parts = [f"{mark}{one.task.target_column}\n\n{one.text(markdown)}" for one in compared]
+    return "\n\n".join([*parts, f"{mark}mean over {len(compared)} targets\n\n{table}"])
+
+
+def compared_json(compared: Sequence[Compared]) -> str:
+    """Return all figures as JSON: of the only target or, by name, of several, with their means."""
+    if len(compared) == 1:
+        return json.dumps(compared[0].figures(), indent=1)
+    by_target = {one.task.target_column: one.figures() for one in compared}
+    return json.dumps({"targets": by_target, "mean": mean_scores(compared)}, indent=1)
+
+
+def mean_scores(compared: Sequence[Compared]) -> list[dict]:
+    """Return the task's metric as its mean over targets, out of fold and on the test set, of experiments that have all."""
+    metric = compared[0].task.metric
+    by_name = [{row["experiment"]: row for row in one.rows} for one in compared]
+    means = []
+    for name in by_name[0]:
+        if all(name in rows for rows in by_name):
+            own = [rows[name] for rows in by_name]
+            keys = [key for key in (f"oof_{metric}", f"test_{metric}") if key in own[0]]
+            means.append({"experiment": name} | {key: float(np.mean([row[key] for row in own])) for key in keys})
+    return means
+
+
+def _plain(row: dict) -> dict | None:
     """Return the difference of one row of `score_rows`; what is undefined is null."""
     difference: Difference | None = row["difference"]
     if difference is None:
@@ -131,29 +203,6 @@ def _as_json(row: dict) -> dict | None:
     return {key: None if isinstance(v, float) and np.isnan(v) else v for key, v in found.items()} | {
         "verdict": difference.verdict
     }
-
-
-def as_text(members: Sequence[Predictions], rows: list[dict], unit: str, markdown: bool, metric: MetricName = "mae") -> str:
-    """Return the table of scores, the meaning of its signs, the table of error correlations, and each member's source."""
-    reference = members[0].name
-    table = pd.DataFrame(
-        [{"experiment": row["experiment"]} | score_cells(row, metric) | _gain_cells(row, reference, metric) for row in rows]
-    )
-    square = error_correlation(members).map("{:.2f}".format).rename_axis("error correlation").reset_index()
-    tables = [to_markdown(part) if markdown else part.to_string(index=False) for part in (table, square)]
-    is_scored = "test_mae" in rows[0]
-    notes = ["sd over folds"]
-    if len(rows) > 1:
-        notes += [STAR, f"p: of the test over folds; Holm p: corrected for the {_n_tested(rows)} shown"]
-    if is_scored:
-        notes.append("in 90%: share of test crystals inside their 90% interval")
-    sources = [f"{member.name}: {track_of(member.name)} track, read from {shown(member.source)}" for member in members]
-    ranks = [leaderboard(rows, metric)] if is_scored and len(rows) > 2 else []
-    return "\n\n".join([tables[0], ";\n".join(notes) + ".", tables[1], *ranks, "\n".join([f"Errors in {unit}.", *sources])])
-
-
-def _n_tested(rows: list[dict]) -> int:
-    return sum(row["p_holm"] is not None for row in rows)
 
 
 def _gain_cells(row: dict, reference: str, metric: MetricName) -> dict[str, str]:
@@ -173,3 +222,7 @@ def to_markdown(table: pd.DataFrame) -> str:
     """Return a table of texts in Markdown."""
     lines = [list(table), ["---"] * table.shape[1], *table.to_numpy().tolist()]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _shown(table: pd.DataFrame, markdown: bool) -> str:
+    return to_markdown(table) if markdown else table.to_string(index=False)

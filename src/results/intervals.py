@@ -13,7 +13,7 @@ The difficulty (`surroundings.py`) of fold k's crystals is learned from the erro
 of a blend. The models behind these errors have seen fold k, so the guarantee holds up to that influence, and a fold that is too
 small for the level shares the errors of all folds; the coverage on held-out crystals is in docs/results.md.
 
-If all members learned one transform of the target, all of this happens on its scale, and the bounds are transformed back.
+If all parts learned one transform of the target, all of this happens on its scale, and the bounds are transformed back.
 """
 
 from collections.abc import Collection, Sequence
@@ -35,7 +35,7 @@ Values = NDArray[np.float64]
 class Scale:
     """The scale of errors, on which intervals are symmetric. smallest: the least bound in the target's domain.
 
-    transform: that of all members; None: that of some, or of none.
+    transform: that of all parts; None: that of some, or of none.
     """
 
     transform: Transform | None = None
@@ -43,7 +43,7 @@ class Scale:
 
     @classmethod
     def of(cls, names: Collection[str]) -> "Scale":
-        """Return the scale for members that learned these transforms. names: in TRANSFORMS, or `none`."""
+        """Return the scale for parts that learned these transforms. names: in TRANSFORMS, or `none`."""
         used = [TRANSFORMS[name] for name in names if name != "none"]
         shared = used[0] if used and len(set(names)) == 1 else None
         return cls(shared, max((transform.smallest for transform in used), default=-np.inf))
@@ -53,7 +53,7 @@ class Scale:
         return target if self.transform is None else self.transform.forward(np.maximum(target, self.smallest))
 
     def back(self, bound: Values) -> Values:
-        """Return bounds as targets, in the domain of every member's transform."""
+        """Return bounds as targets, in the domain of every part's transform."""
         return np.maximum(bound, self.smallest) if self.transform is None else self.transform.back(bound)
 
 
@@ -64,7 +64,7 @@ ORIGINAL = Scale()
 class Intervals:
     """Prediction intervals at one level.
 
-    lower, upper: (n_test,), eV/atom. spread: (n_test,), eV/atom, standard deviation over fold models and members.
+    lower, upper: (n_test,), eV/atom. spread: (n_test,), eV/atom, standard deviation over fold models, parts and members.
     oof_half_width: (n_calibrated,), eV/atom, around nested predictions, calibrated without the fold of the row.
     oof_error: (n_calibrated,), eV/atom, absolute. oof_covered: (n_calibrated,), whether the target is inside.
     coverage: (n_folds,), share of a fold's crystals that are.
@@ -84,13 +84,13 @@ class Intervals:
         return (self.upper - self.lower) / 2
 
 
-def scale_of(members: Sequence[Predictions]) -> Scale:
+def scale_of(parts: Sequence[Predictions]) -> Scale:
     """Return the scale of the errors of experiments, by their configs in exp/."""
-    return Scale.of(transforms_of(member.name for member in members))
+    return Scale.of(transforms_of(part.name for part in parts))
 
 
 def calibrate(
-    members: Sequence[Predictions],
+    parts: Sequence[Predictions],
     blend: Blend,
     ids: Sequence[str],
     points: Points,
@@ -100,19 +100,19 @@ def calibrate(
     """Return intervals for the test rows `ids` and for the out-of-fold rows of a blend. on: the scale of its errors.
 
     points: where the crystals lie, to judge their difficulty. Of more than 10,000 out-of-fold rows a random choice is used.
-    Raises ValueError if members have different folds, or test tables without fold models.
+    Raises ValueError if parts have different folds, or test tables without fold models.
     """
-    every_fold = shared_folds(members)
+    every_fold = shared_folds(parts)
     n_folds = int(every_fold.max()) + 1
-    around, rows = points.around(members[0].oof["id"].tolist(), every_fold, ids)
-    fold, e_form, nested = every_fold[rows], stack_oof(members)[0][rows], blend.nested_pred[rows]
+    around, rows = points.around(parts[0].oof["id"].tolist(), every_fold, ids)
+    fold, e_form, nested = every_fold[rows], stack_oof(parts)[0][rows], blend.nested_pred[rows]
     error = np.abs(on.forward(e_form) - on.forward(nested))
     own, new = around.difficulty(error)
-    pred = fold_predictions(members, blend, ids, n_folds)
+    pred = fold_predictions(parts, blend, ids, n_folds)
     lower, upper = merged_bounds(error, own, fold, on.forward(pred), new, level)
     half_width = oof_half_width(error, own, fold, level)
     covered = error <= half_width
-    within = member_spread_of_test(members, blend, ids, n_folds)
+    within = part_spread_of_test(parts, blend, ids, n_folds)
     return Intervals(
         lower=on.back(lower),
         upper=on.back(upper),
@@ -156,26 +156,24 @@ def _half_width(center: Values, half_width: Values, scale: Scale) -> Values:
     return (scale.back(center + half_width) - scale.back(center - half_width)) / 2
 
 
-def fold_predictions(members: Sequence[Predictions], blend: Blend, ids: Sequence[str], n_folds: int) -> Values:
+def fold_predictions(parts: Sequence[Predictions], blend: Blend, ids: Sequence[str], n_folds: int) -> Values:
     """Return the predictions of the blended fold models, (n_test, n_folds), eV/atom, each fold with its own weights."""
-    return (stack_test_folds(members, ids, n_folds) * blend.fold_weights).sum(axis=2)
+    return (stack_test_folds(parts, ids, n_folds) * blend.fold_weights).sum(axis=2)
 
 
-def member_spread_of_oof(
-    members: Sequence[Predictions], blend: Blend, fold: NDArray[np.int64], scale: Scale = ORIGINAL
+def part_spread_of_oof(parts: Sequence[Predictions], blend: Blend, fold: NDArray[np.int64], scale: Scale = ORIGINAL) -> Values:
+    """Return the standard deviation of out-of-fold predictions over parts, (n_crystals,), eV/atom or on a scale."""
+    oof, own = stack_oof(parts)[1], stack_oof_spread(parts)
+    weights = np.broadcast_to(blend.fold_weights, (fold.max() + 1, len(parts)))[fold]
+    return part_spread(*_on(scale, oof, own), weights)
+
+
+def part_spread_of_test(
+    parts: Sequence[Predictions], blend: Blend, ids: Sequence[str], n_folds: int, scale: Scale = ORIGINAL
 ) -> Values:
-    """Return the standard deviation of out-of-fold predictions over members, (n_crystals,), eV/atom or on a scale."""
-    oof, own = stack_oof(members)[1], stack_oof_spread(members)
-    weights = np.broadcast_to(blend.fold_weights, (fold.max() + 1, len(members)))[fold]
-    return member_spread(*_on(scale, oof, own), weights)
-
-
-def member_spread_of_test(
-    members: Sequence[Predictions], blend: Blend, ids: Sequence[str], n_folds: int, scale: Scale = ORIGINAL
-) -> Values:
-    """Return the standard deviation over the members' models of each fold, (n_test, n_folds), eV/atom or on a scale."""
-    pred, own = (stack_test_folds(members, ids, n_folds, prefix) for prefix in ("fold", "spread"))
-    return member_spread(*_on(scale, pred, own), blend.fold_weights)
+    """Return the standard deviation over the parts' models of each fold, (n_test, n_folds), eV/atom or on a scale."""
+    pred, own = (stack_test_folds(parts, ids, n_folds, prefix) for prefix in ("fold", "spread"))
+    return part_spread(*_on(scale, pred, own), blend.fold_weights)
 
 
 def _on(scale: Scale, pred: Values, spread: Values) -> tuple[Values, Values]:
@@ -185,10 +183,10 @@ def _on(scale: Scale, pred: Values, spread: Values) -> tuple[Values, Values]:
     return scale.forward(pred), scale.forward(pred + spread) - scale.forward(pred)
 
 
-def member_spread(pred: Values, own: Values, weights: Values) -> Values:
-    """Return the standard deviation over members, (...,), including that within a member that is an ensemble.
+def part_spread(pred: Values, own: Values, weights: Values) -> Values:
+    """Return the standard deviation over parts, (...,), including that within each of them.
 
-    pred, own: (..., n_members). weights: broadcast to these; negative ones count by their absolute value.
+    pred, own: (..., n_parts). weights: broadcast to these; negative ones count by their absolute value.
     """
     blended = (pred * weights).sum(axis=-1, keepdims=True)
     share = np.abs(weights) / np.abs(weights).sum(axis=-1, keepdims=True)
@@ -196,7 +194,7 @@ def member_spread(pred: Values, own: Values, weights: Values) -> Values:
 
 
 def total_spread(pred: Values, within: Values) -> Values:
-    """Return the standard deviation over fold models and members, (n_test,). pred, within: (n_test, n_folds), by fold model."""
+    """Return the standard deviation over fold models and parts, (n_test,). pred, within: (n_test, n_folds), by fold model."""
     return np.sqrt((within**2).mean(axis=1) + pred.var(axis=1))
 
 

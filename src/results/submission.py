@@ -31,21 +31,21 @@ class Blended:
 
     task: Task
     column: str
-    members: list[Predictions]
+    parts: list[Predictions]
     blend: Blend
     gain: list[str]
 
     @property
     def score(self) -> float:
         """Nested out-of-fold score of the blend in the task's metric."""
-        return METRICS[self.task.metric](stack_oof(self.members)[0], self.blend.nested_pred)
+        return METRICS[self.task.metric](stack_oof(self.parts)[0], self.blend.nested_pred)
 
 
 def submit(tasks: Sequence[Task], outputs: Path, numbers: Sequence[str], how: How, baseline: str | None, out: Path | None) -> str:
     """Write submission.csv and its intervals; return a summary for people.
 
     tasks: one per target. how: one weight per experiment, or the method that fits the weights to out-of-fold rows, of each
-    target its own. baseline: the number of one more member, whose gain is added to the text. out: the file (None: in the
+    target its own. baseline: the number of one more experiment, whose gain is added to the text. out: the file (None: in the
     task's outputs).
     """
     first = tasks[0]
@@ -53,20 +53,20 @@ def submit(tasks: Sequence[Task], outputs: Path, numbers: Sequence[str], how: Ho
     ids = list(sample[first.id_column])
     pairs = zip(tasks, columns, strict=True)
     blended = [blend_target(task, column, outputs, numbers, how, baseline, ids) for task, column in pairs]
-    submission = sample.assign(**{part.column: _predict(part.members, part.blend, ids) for part in blended})
+    submission = sample.assign(**{one.column: _predict(one.parts, one.blend, ids) for one in blended})
     out = out or outputs / first.name / "submission.csv"
     write_csv(out, submission)
     intervals = write_intervals(out, submission, blended, outputs)
     lines = []
-    for part in blended:
-        title = [f"{part.task.target_column}:"] if len(first.targets) > 1 else []
-        lines += [*title, members_table(part.members, part.blend, part.task), *part.gain]
+    for one in blended:
+        title = [f"{one.task.target_column}:"] if len(first.targets) > 1 else []
+        lines += [*title, parts_table(one.parts, one.blend, one.task), *one.gain]
     lines += [f"{shown(out)}: {len(sample)} rows, ids and order as in {first.path('sample_submission').name}", intervals]
-    opened = [member.name for member in blended[0].members if track_of(member.name) == "open"]
+    opened = [part.name for part in blended[0].parts if track_of(part.name) == "open"]
     if opened:
         lines.append(f"open track: {', '.join(opened)} used energies from outside the task's data")
     if len(blended) > 1:
-        mean = np.mean([part.score for part in blended])
+        mean = np.mean([one.score for one in blended])
         lines.append(f"mean over {len(blended)} targets: {METRICS[first.metric].text} {mean:.4f} (nested OOF)")
     return "\n".join(lines)
 
@@ -75,21 +75,21 @@ def blend_target(
     task: Task, column: str, outputs: Path, numbers: Sequence[str], how: How, baseline: str | None, ids: list[str]
 ) -> Blended:
     """Return the blend of experiments for one target. ids: of the sample; column: of the target in it."""
-    members = [find_predictions(number, task, outputs) for number in numbers]
-    check_ids(task.path("sample_submission"), ids, members[0])
-    without = blend_members(members, how, task.metric)
+    parts = [find_predictions(number, task, outputs) for number in numbers]
+    check_ids(task.path("sample_submission"), ids, parts[0])
+    without = blend_parts(parts, how, task.metric)
     if not baseline:
-        return Blended(task, column, members, without, [])
-    members = [*members, find_predictions(baseline, task, outputs)]
-    if members[-1].name in [member.name for member in members[:-1]]:
-        raise ValueError(f"{members[-1].name} is among --exps already")
-    blend = blend_members(members, how, task.metric)
-    e_form, fold = stack_oof(members)[0], members[0].oof["fold"].to_numpy()
+        return Blended(task, column, parts, without, [])
+    parts = [*parts, find_predictions(baseline, task, outputs)]
+    if parts[-1].name in [part.name for part in parts[:-1]]:
+        raise ValueError(f"{parts[-1].name} is among --exps already")
+    blend = blend_parts(parts, how, task.metric)
+    e_form, fold = stack_oof(parts)[0], parts[0].oof["fold"].to_numpy()
     gain = difference_of_scores(e_form, without.nested_pred, blend.nested_pred, fold, task.metric)
     metric = METRICS[task.metric]
     unit = f"{task.unit} " * metric.has_unit
-    brings = f"{members[-1].name} brings {gain} {unit}(nested OOF {metric.text}; 95% over crystals; over folds)"
-    return Blended(task, column, members, blend, [brings])
+    brings = f"{parts[-1].name} brings {gain} {unit}(nested OOF {metric.text}; 95% over crystals; over folds)"
+    return Blended(task, column, parts, blend, [brings])
 
 
 def read_sample(tasks: Sequence[Task]) -> tuple[pd.DataFrame, list[str]]:
@@ -130,31 +130,31 @@ def _sample_columns(path: Path, header: list[str], tasks: Sequence[Task]) -> lis
     )
 
 
-def check_ids(path: Path, ids: list[str], member: Predictions) -> None:
+def check_ids(path: Path, ids: list[str], part: Predictions) -> None:
     """Raise ValueError if the sample asks for other rows than the predicted ones, in whatever order."""
-    predicted = set(member.test["id"])
+    predicted = set(part.test["id"])
     unknown, forgotten = [row_id for row_id in ids if row_id not in predicted], sorted(predicted - set(ids))
     if unknown or forgotten:
         raise ValueError(
-            f"{path}: {len(unknown)} of its ids are missing in the test predictions of {member.name} {unknown[:5]}, and it lacks "
+            f"{path}: {len(unknown)} of its ids are missing in the test predictions of {part.name} {unknown[:5]}, and it lacks "
             f"{len(forgotten)} of theirs {forgotten[:5]}; take the competition's file, or train on its test table"
         )
 
 
-def blend_members(members: list[Predictions], how: How, metric: MetricName) -> Blend:
-    """Return the blend of members with given weights or with those that a method fits."""
-    e_form, oof = stack_oof(members)
-    check_targets(metric, members[0].source / "oof.csv", members[0].oof["id"].tolist(), e_form)
+def blend_parts(parts: list[Predictions], how: How, metric: MetricName) -> Blend:
+    """Return the blend of parts with given weights or with those that a method fits."""
+    e_form, oof = stack_oof(parts)
+    check_targets(metric, parts[0].source / "oof.csv", parts[0].oof["id"].tolist(), e_form)
     if not isinstance(how, str):
-        return fixed_blend(normalized_weights(how, len(members)), oof)
+        return fixed_blend(normalized_weights(how, len(parts)), oof)
     if how == "mean":  # needs no common folds
-        return fixed_blend(np.full(len(members), 1 / len(members)), oof)
-    return fit_blend(how, e_form, oof, shared_folds(members), metric)
+        return fixed_blend(np.full(len(parts), 1 / len(parts)), oof)
+    return fit_blend(how, e_form, oof, shared_folds(parts), metric)
 
 
-def _predict(members: list[Predictions], blend: Blend, ids: list[str]) -> Values:
+def _predict(parts: list[Predictions], blend: Blend, ids: list[str]) -> Values:
     """Return the blend's test predictions, (n_test,), eV/atom; raise ValueError if one is not finite."""
-    pred = stack_test(members, ids) @ blend.weights
+    pred = stack_test(parts, ids) @ blend.weights
     if not np.isfinite(pred).all():
         bad = [ids[i] for i in np.flatnonzero(~np.isfinite(pred))]
         raise ValueError(f"{len(bad)} predictions are not finite: {bad[:5]}")
@@ -169,19 +169,19 @@ def write_intervals(out: Path, submission: pd.DataFrame, blended: Sequence[Blend
     path = out.with_name(f"{out.stem}_with_uncertainty.csv")
     bounds: dict[str, pd.Series | Values] = {}
     texts = []
-    for part in blended:
+    for one in blended:
         try:
-            points = points_of(part.task, outputs, part.members[0])
-            found = calibrate(part.members, part.blend, list(submission[part.task.id_column]), points, on=scale_of(part.members))
+            points = points_of(one.task, outputs, one.parts[0])
+            found = calibrate(one.parts, one.blend, list(submission[one.task.id_column]), points, on=scale_of(one.parts))
         except ValueError as error:
             path.unlink(missing_ok=True)
             return f"no intervals: {error}"
-        prefix = f"{part.column}_" if len(blended) > 1 else ""
+        prefix = f"{one.column}_" if len(blended) > 1 else ""
         bounds |= {f"{prefix}lower": found.lower, f"{prefix}upper": found.upper, f"{prefix}spread": found.spread}
         width, coverage = 2 * found.half_width, " ".join(f"{share:.0%}" for share in found.coverage)
-        name = f"{part.column}: " if prefix else ""
+        name = f"{one.column}: " if prefix else ""
         texts.append(
-            f"{name}{width.mean():.3f} {part.task.unit} wide on average, {np.median(width):.3f} in the median\n"
+            f"{name}{width.mean():.3f} {one.task.unit} wide on average, {np.median(width):.3f} in the median\n"
             f"OOF coverage by fold: {coverage}"
         )
     write_csv(path, submission.assign(**bounds))
@@ -189,9 +189,9 @@ def write_intervals(out: Path, submission: pd.DataFrame, blended: Sequence[Blend
     return title + ("\n" if len(texts) > 1 else "") + "\n".join(texts)
 
 
-def members_table(members: list[Predictions], blend: Blend, task: Task) -> str:
-    """Return a table of the members, their weights with the spread over folds, and the blend's scores."""
-    e_form, oof = stack_oof(members)
+def parts_table(parts: list[Predictions], blend: Blend, task: Task) -> str:
+    """Return a table of the parts, their weights with the spread over folds, and the blend's scores."""
+    e_form, oof = stack_oof(parts)
     metric = METRICS[task.metric]
     title = f"OOF {metric.label(task.unit)}"
     lines = [f"{'experiment':<14} {'weight over folds':>17}  {title}  read from"]
@@ -199,9 +199,9 @@ def members_table(members: list[Predictions], blend: Blend, task: Task) -> str:
     def line(name: str, weight: str, pred: Values, remark: str) -> str:
         return f"{name:<14} {weight:>17}  {metric(e_form, pred):{len(title)}.4f}  {remark}"
 
-    for i, member in enumerate(members):
+    for i, part in enumerate(parts):
         weight = f"{blend.weights[i]:.3f} ± {blend.fold_weights[:, i].std():.3f}"
-        lines.append(line(member.name, weight, oof[:, i], str(shown(member.source))))
+        lines.append(line(part.name, weight, oof[:, i], str(shown(part.source))))
     if len(blend.fold_weights) == 1:
         return "\n".join([*lines, line("blend", "", blend.nested_pred, "the weights are given, nothing is fitted")])
     lines.append(line("blend, nested", "", blend.nested_pred, "each fold by weights fitted on the others"))

@@ -135,12 +135,12 @@ class Points:
         return self._found[key], rows
 
 
-def points_of(task: Task, outputs: Path, member: Predictions) -> Points:
-    """Return the coordinates of a task's training and test crystals, read as for the experiment `member`; they are cached."""
+def points_of(task: Task, outputs: Path, experiment: Predictions) -> Points:
+    """Return the coordinates of a task's training and test crystals, read as for that experiment; they are cached."""
     from src.data.load import load_task_data  # pymatgen is slow to import
     from src.features.similarity import TrainingSet
 
-    data = load_task_data(task.folder, outputs, bool(member.metrics.get("rows_left_out")), ALL_CORES, task.target_column)
+    data = load_task_data(task.folder, outputs, bool(experiment.metrics.get("rows_left_out")), ALL_CORES, task.target_column)
     train = TrainingSet.cached(data.train, data.train_key, data.cache, ALL_CORES)
     known = pd.DataFrame(train.coordinates(train.known), index=train.ids)
     if not task.has_test:

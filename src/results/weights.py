@@ -1,4 +1,4 @@
-"""Weights of a blend, fitted to out-of-fold predictions. They sum to one: if all members agree, the blend agrees with them."""
+"""Weights of a blend, fitted to out-of-fold predictions. They sum to one: if all parts agree, the blend agrees with them."""
 
 from collections.abc import Callable
 
@@ -16,12 +16,12 @@ POWERS = {"mae": 1, "rmse": 2}  # metrics whose order is that of a mean power of
 
 
 def fit_weights(method: BlendMethod, pred: Values, e_form: Values, metric: MetricName) -> Values:
-    """Return the weights, (n_members,), which sum to one.
+    """Return the weights, (n_parts,), which sum to one.
 
     `mean`: equal. `weights`: non-negative, the best by the metric: exact for MAE and MAPE (linear programme), RMSE and R2 (least
     squares); RMSLE and Spearman have no such solution and take those of `hill`. `ridge`: least squares shrunk towards the plain
     mean, by leave-one-out; may be negative. `hill`: greedy selection with replacement by the metric (Caruana et al., ICML 2004).
-    pred: (n_crystals, n_members), out of fold. e_form: (n_crystals,).
+    pred: (n_crystals, n_parts), out of fold. e_form: (n_crystals,).
     """
     if method == "weights":
         return EXACT[metric](pred, e_form) if metric in EXACT else _hill(pred, e_form, metric)
@@ -35,7 +35,7 @@ def fit_weights(method: BlendMethod, pred: Values, e_form: Values, metric: Metri
 def _simplex_mae(pred: Values, e_form: Values) -> Values:
     """Return the weights of least absolute deviations from a linear programme.
 
-    It is solved in its dual, which has one row per member instead of two per crystal; the weights are these rows' multipliers.
+    It is solved in its dual, which has one row per part instead of two per crystal; the weights are these rows' multipliers.
     """
     from scipy.optimize import linprog
 

@@ -25,7 +25,7 @@ from src.results.comparison import to_markdown
 from src.results.folder import RunDir
 from src.results.matbench import FoldResult, board_with, publish_record, record, write_record
 from src.results.predictions import Predictions, find_predictions
-from src.results.submission import How, blend_members
+from src.results.submission import How, blend_parts
 from src.runs.experiment import run_experiment
 from src.runs.launch import Launcher
 from src.runs.train import start_log
@@ -115,7 +115,7 @@ def _check(benchmark: Benchmark) -> None:
 def _plain(benchmark: Benchmark, data: TaskData, fold: NDArray[np.int64]) -> list[FoldResult]:
     """Return the out-of-fold predictions of one model for each official fold. fold: (n_crystals,)."""
     members = _train(benchmark, data)
-    blend = blend_members(members, benchmark.how, data.task.metric)
+    blend = blend_parts(members, benchmark.how, data.task.metric)
     results = []
     for k in range(int(fold.max()) + 1):
         seconds = sum((RunDir(member.source).fold_metrics(k) or {})["cpu_seconds"] for member in members)
@@ -130,7 +130,7 @@ def _inner(benchmark: Benchmark, data: TaskData, fold: NDArray[np.int64]) -> lis
         folder = data.folder / OFFICIAL / f"fold_{k}"
         write_official_fold(data.task, fold, k, folder)
         members = _train(benchmark, load_task_data(folder, folder.parent, False, benchmark.launcher.n_local))
-        blend = blend_members(members, benchmark.how, data.task.metric)
+        blend = blend_parts(members, benchmark.how, data.task.metric)
         pred = stack_test(members, data.train.ids[fold == k].tolist()) @ blend.weights
         seconds = sum(member.metrics["cpu_seconds"] for member in members)
         results.append(_result(data, fold == k, pred, members, blend.weights, seconds))

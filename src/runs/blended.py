@@ -11,7 +11,7 @@ from src.data.load import TaskData
 from src.data.target import is_pure
 from src.results.blend import fit_blend, shared_folds, stack_oof
 from src.results.folder import OOF_COLUMNS, RunDir
-from src.results.intervals import fold_predictions, member_spread_of_oof, member_spread_of_test
+from src.results.intervals import fold_predictions, part_spread_of_oof, part_spread_of_test
 from src.results.metrics import scores
 from src.results.predictions import Predictions, find_predictions
 from src.results.pure_elements import PURE, median_energies, put_energies
@@ -38,8 +38,8 @@ def write_ensemble(
     weights = np.broadcast_to(blend.fold_weights, (n_folds, len(members)))
     test_ids = list(data.test.ids)
     test_pred = fold_predictions(members, blend, test_ids, n_folds)
-    within = member_spread_of_oof(members, blend, fold_of_crystal)
-    test_within = member_spread_of_test(members, blend, test_ids, n_folds)
+    within = part_spread_of_oof(members, blend, fold_of_crystal)
+    test_within = part_spread_of_test(members, blend, test_ids, n_folds)
     put_energies(known, test_pure, test_pred, test_within)
     within[pure] = 0.0
     for k in range(n_folds):

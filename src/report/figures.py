@@ -118,7 +118,7 @@ def correlation_matrix(correlation: pd.DataFrame) -> plt.Figure:
 
 
 def blend_weights(names: Sequence[str], fold_weights: Values) -> plt.Figure:
-    """Draw the weights of a blend, one point per fold. fold_weights: (n_folds, n_members)."""
+    """Draw the weights of a blend, one point per fold. fold_weights: (n_folds, n_parts)."""
     figure, axis = plt.subplots(figsize=(SIZE[0], 0.32 * len(names) + 1.2), layout="constrained")
     rows = np.arange(len(names))
     axis.barh(rows, fold_weights.mean(axis=0), color=DARK, alpha=0.35, height=0.6)

@@ -24,8 +24,7 @@ from pymatgen.core import Structure
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from src.data.export import competition_row, write_task, write_task_with_folds
-from src.data.matbench import GET_FOLDS, read_official_folds, row_ids, target_of
+from src.data.export import GET_FOLDS, competition_row, read_official_folds, row_ids, target_of, write_task, write_task_with_folds
 from src.data.task import Target
 
 WHEEL = "matbench-0.6-py3-none-any.whl"

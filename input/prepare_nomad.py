@@ -19,7 +19,7 @@ from pymatgen.io.cif import CifWriter
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from src.data.export import CIF, FILES, ID, write_description
+from src.data.export import CIF, ID, TABLES, write_description
 from src.data.rows import number, read_rows
 from src.data.task import Target
 from src.storage.files import write_csv
@@ -34,7 +34,7 @@ NUMERIC = [
     *(f"lattice_vector_{i}_ang" for i in (1, 2, 3)),
     *(f"lattice_angle_{angle}_degree" for angle in ("alpha", "beta", "gamma")),
 ]
-TABLES = ["train", "test", "sample_submission", "test_labels"]
+WRITTEN = ["train", "test", "sample_submission", "test_labels"]
 GEOMETRY = "geometry.xyz"
 SIZES = {"lattice_vector": 4, "atom": 5}  # words of a line that starts so
 
@@ -110,19 +110,19 @@ def write_tables(folder: Path, out: Path) -> None:
     tables = {which: with_structures(folder, which) for which in ("train", "test")}
     tables["sample_submission"] = pd.DataFrame(read_rows(find(folder, "sample_submission")))
     for which, table in tables.items():
-        write_csv(out / FILES[which], table)
+        write_csv(out / TABLES[which], table)
 
 
 def has_structures(folder: Path) -> bool:
     """Return whether the training table has a column of structures already."""
-    path = folder / FILES["train"]
+    path = folder / TABLES["train"]
     return path.is_file() and CIF in next(read_rows(path))
 
 
 def copy_tables(folder: Path, out: Path) -> None:
     """Copy tables that have structures: the bytes stay the same, so that runs on them stay valid."""
     out.mkdir(parents=True, exist_ok=True)
-    for name in (FILES[which] for which in TABLES):
+    for name in (TABLES[which] for which in WRITTEN):
         if (folder / name).is_file():
             shutil.copyfile(folder / name, out / name)
 
@@ -130,12 +130,12 @@ def copy_tables(folder: Path, out: Path) -> None:
 def prepare(folder: Path, labels: Path | None, out: Path) -> str:
     """Write the task; return a summary."""
     (copy_tables if has_structures(folder) else write_tables)(folder, out)
-    ids = pd.Series([row[ID] for row in read_rows(out / FILES["test"])])
+    ids = pd.Series([row[ID] for row in read_rows(out / TABLES["test"])])
     if labels:
-        write_csv(out / FILES["test_labels"], read_targets(labels, ids))
-    files = [which for which in TABLES if (out / FILES[which]).is_file()]
+        write_csv(out / TABLES["test_labels"], read_targets(labels, ids))
+    files = [which for which in WRITTEN if (out / TABLES[which]).is_file()]
     write_description(out, TARGETS, files, "rmsle", NUMERIC, CATEGORICAL)
-    return f"{out}: {sum(1 for _ in read_rows(out / FILES['train']))} training and {len(ids)} test crystals"
+    return f"{out}: {sum(1 for _ in read_rows(out / TABLES['train']))} training and {len(ids)} test crystals"
 
 
 def main() -> None:

@@ -18,8 +18,7 @@ from sklearn.metrics import max_error, mean_squared_error
 from exp import matbench as command
 from input.prepare_matminer import prepare_matbench
 from src.config import ExperimentConfig, FoldConfig, GbdtConfig
-from src.data.export import TARGET, write_task_with_folds
-from src.data.matbench import TASKS, read_official_folds, row_ids, target_of, write_official_fold
+from src.data.export import MATBENCH, TARGET, read_official_folds, row_ids, target_of, write_official_fold, write_task_with_folds
 from src.data.rows import read_rows
 from src.data.task import Task, read_task
 from src.results import matbench
@@ -49,7 +48,7 @@ CONFIGS = {"exp001": GBDT, "exp003": replace(GBDT, seed=7)}
 def task(tmp_path: Path) -> Task:
     """A task of 40 crystals in two official folds."""
     rows = small_table(40).rename(columns={TARGET: COLUMN}).assign(id=IDS)
-    write_task_with_folds(tmp_path / NAME, rows, FOLD, TASKS[NAME])
+    write_task_with_folds(tmp_path / NAME, rows, FOLD, MATBENCH[NAME])
     return read_task(tmp_path / NAME)
 
 
@@ -290,7 +289,9 @@ def test_a_published_record_is_replaced_only_by_other_predictions(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    "path", [path for name in TASKS for path in published_records(name)], ids=lambda path: f"{path.parents[2].name}-{path.name}"
+    "path",
+    [path for name in MATBENCH for path in published_records(name)],
+    ids=lambda path: f"{path.parents[2].name}-{path.name}",
 )
 def test_a_published_record_is_whole_and_agrees_with_itself(path: Path) -> None:
     """The targets are not in the repository, so scores can only be checked against each other."""

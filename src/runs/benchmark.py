@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from src.config import ExperimentConfig, FoldConfig, to_dict
 from src.config.load import load_config
+from src.data.export import target_of, write_official_fold
 from src.data.load import TaskData, load_folds, load_task_data
-from src.data.matbench import target_of, write_official_fold
 from src.data.task import read_task
 from src.learners.device import check_device
 from src.paths import EXPERIMENTS, experiment_name, shown

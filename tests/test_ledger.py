@@ -159,9 +159,10 @@ def experiments(tmp_path: Path) -> Path:
 def test_a_new_experiment_is_its_parent_under_another_question(experiments: Path) -> None:
     folder = new_experiment("42", "012", "Do 128 channels help?", experiments)
     assert folder == experiments / "exp042"
-    assert load_config(folder) == load_config(EXPERIMENTS / "exp012")
+    parent = load_config(EXPERIMENTS / "exp012")
+    assert load_config(folder) == replace(parent, target=replace(parent.target, unseen_elements="predicted"))
     text = (folder / "config.py").read_text()
-    assert text.startswith('"""Do 128 channels help?\n\nParent: exp012. Changed: ')
+    assert text.startswith('"""Do 128 channels help?\n\nParent: exp012. Changed: target.unseen_elements')
     template = (EXPERIMENTS / "exp001" / "train.py").read_text()
     assert (folder / "train.py").read_text() == template.replace("exp001", "exp042")
     assert sorted(path.name for path in experiments.iterdir()) == ["exp012", "exp042"]

@@ -8,6 +8,7 @@ from pathlib import Path
 from src.paths import EXPERIMENTS, experiment_name, shown
 
 MAX_QUESTION = 120  # characters; it is a line of the config
+OLD_SHIFTS = 'TargetConfig(kind="residual"'  # in a config: unseen elements get the mean shift unless it goes on to say otherwise
 
 
 def new_experiment(number: str, parent_number: str, why: str, experiments: Path = EXPERIMENTS) -> Path:
@@ -42,9 +43,13 @@ def _checked(why: str) -> str:
 
 
 def _new_config(parent_config: str, parent: str, why: str) -> str:
-    """Return the parent's config under a new docstring."""
+    """Return the parent's config under a new docstring; elements without a training crystal get predicted shifts from now on."""
     docstring = ast.parse(parent_config).body[0]
     if ast.get_docstring(ast.parse(parent_config)) is None or docstring.end_lineno is None:
         raise ValueError(f"{parent}/config.py has no docstring")
-    rest = parent_config.splitlines(keepends=True)[docstring.end_lineno :]
-    return f'"""{why}\n\nParent: {parent}. Changed: nothing yet.\n"""\n' + "".join(rest)
+    rest = "".join(parent_config.splitlines(keepends=True)[docstring.end_lineno :])
+    changed = "nothing yet"
+    if OLD_SHIFTS in rest and not any(knob in rest for knob in ("unseen_elements=", "reference=")):
+        rest = rest.replace(OLD_SHIFTS, f'{OLD_SHIFTS}, unseen_elements="predicted"')
+        changed = "target.unseen_elements, as in all that is new"
+    return f'"""{why}\n\nParent: {parent}. Changed: {changed}.\n"""\n{rest}'

@@ -5,6 +5,8 @@ from typing import Any
 
 from src.config.schema import TYPES
 
+RETIRED = "if an older version wrote it, its code is in the history: git worktree add ../older 330aafe"
+
 
 def to_dict(config: Any) -> Any:
     """Return the config as JSON-serialisable values: a dataclass as an object with the name of its class, a tuple as a list."""
@@ -24,5 +26,7 @@ def from_dict(data: Any) -> Any:
         return data
     cls = TYPES.get(str(data.get("type")))
     if cls is None:
-        raise ValueError(f"config: unknown type {data.get('type')!r}")
+        raise ValueError(f"config: unknown type {data.get('type')!r}; {RETIRED}")
+    if gone := set(data) - {"type", *(f.name for f in fields(cls))}:
+        raise ValueError(f"config: {cls.__name__} has no knob {', '.join(sorted(gone))}; {RETIRED}")
     return cls(**{name: from_dict(value) for name, value in data.items() if name != "type"})

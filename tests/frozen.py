@@ -71,17 +71,9 @@ def main():
                 found = frozen(number, data, args.epochs)
             except Exception as error:
                 found = f"{type(error).__name__}: {error}"
-            print(
-                json.dumps(
-                    {
-                        "experiment": number,
-                        "epochs": args.epochs,
-                        "sha256": found,
-                        "seconds": round(time.perf_counter() - start, 1),
-                    }
-                ),
-                flush=True,
-            )
+            seconds = round(time.perf_counter() - start, 1)
+            said = {"experiment": number, "epochs": args.epochs, "sha256": found, "seconds": seconds}
+            print(json.dumps(said), flush=True)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,9 @@ IN_BRACES = re.compile(r"\{([a-z]+ [^}\n]+)\}")
 FIGURE = re.compile(
     r"(?<![\w.])(?:\d+(?:[.,]\d+)+(?:%|x\b)?|(?!9[05]%)\d+%|\d+ ?(?:x|times)\b|\d+ (?:CPU )?(?:s|ms|min|GB|MB|seconds|minutes)\b)"
 )
-NO_FIGURES = re.compile(r"^```(?s:.*?)^```|`[^`\n]*`|\]\([^)\s]*\)|https?://\S+|^.*\b(?:doi:|arXiv:).*$|^#.*$", re.MULTILINE)
+NO_FIGURES = re.compile(
+    r"^```(?s:.*?)^```|`[^`\n]*`|\]\([^)\s]*\)|https?://\S+|Python 3\.\d+|^.*\b(?:doi:|arXiv:).*$|^#.*$", re.MULTILINE
+)
 
 
 def marked_pages() -> list[Path]:

@@ -7,6 +7,7 @@ INPUT, OUTPUTS, EXPERIMENTS = ROOT / "input", ROOT / "outputs", ROOT / "exp"
 SEALED = EXPERIMENTS / "sealed"  # what is kept of experiments whose code has left
 DEFAULT_TASK = INPUT / "flla"
 MAT2VEC = INPUT / "mat2vec" / "pretrained_embeddings"
+BEST = "094"  # the experiment whose published models predict unless others are named
 
 
 def experiment_name(number: str) -> str:

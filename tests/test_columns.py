@@ -369,7 +369,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def predicted(task: Path, number: str, *paths: Path) -> pd.DataFrame:
     """Return the table that predict.py writes for files."""
     out = task.parent / "predictions.csv"
-    predict_files(paths, out, [number], task=task, outputs=task.parent / "outputs")
+    predict_files(paths, out, [number], task, outputs=task.parent / "outputs")
     return pd.read_csv(out, keep_default_na=False, na_values={"prediction": [""]}, float_precision="round_trip")
 
 
@@ -393,7 +393,7 @@ def test_python_takes_the_columns_as_a_data_frame(finished: Path) -> None:
     ready, crystals = predictor(finished, "001", "010"), load(finished).test.crystals
     structures = [crystals[i] for i in range(len(crystals))]
     columns = crystals.columns.assign(age=crystals.columns["age"].astype("Int64"), other=1)
-    assert ready.members.columns == NAMES
+    assert ready.models.columns == NAMES
     mean = np.mean([expected(finished, number) for number in NUMBERS.values()], axis=0)
     np.testing.assert_allclose(ready.predict(structures, columns)["prediction"], mean, rtol=0, atol=1e-6)
     vectors = predictor(finished, "010").features(structures, columns)

@@ -1,8 +1,5 @@
 """The spherical harmonics and their coupling are those of e3nn, which published networks were trained with."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -12,7 +9,6 @@ from e3nn.math import normalize2mom
 from src.graphs.harmonics import L_MAX, coupling, harmonics_of_degree
 from src.models.nequip import SILU_SCALE, edge_harmonics
 from src.models.tensor_product import find_paths
-from src.paths import EXPERIMENTS, ROOT
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -51,14 +47,3 @@ def test_the_coupling_is_e3nns_with_its_sign_and_the_same_in_single_precision(pa
 
 def test_the_scale_of_silu_is_that_of_e3nn() -> None:
     assert normalize2mom(torch.nn.functional.silu).cst == SILU_SCALE
-
-
-@pytest.mark.skipif(not (EXPERIMENTS / "exp094/results/models").is_dir(), reason="not published yet")
-def test_a_prediction_imports_neither_torch_dynamo_nor_what_trains() -> None:
-    """Each takes up to a second of the four within which predict.py starts."""
-    code = (
-        "import sys; from src.predict import Predictor; Predictor.load('094')\n"
-        "print([name for name in ('torch._dynamo', 'e3nn', 'sklearn', 'torch_geometric', 'lightgbm') if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
-    assert done.stdout.strip() == "[]", done.stderr

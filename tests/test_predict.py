@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,19 +19,30 @@ from pymatgen.core import Lattice, Structure
 from pymatgen.io.cif import CifWriter
 from pymatgen.io.vasp.inputs import Poscar
 
-from src.config import BlendConfig, ExperimentConfig, FoldConfig, GbdtConfig, GnnConfig, GraphConfig, NequipConfig, TrainingConfig
+from src.config import (
+    BlendConfig,
+    ExperimentConfig,
+    FoldConfig,
+    GbdtConfig,
+    GnnConfig,
+    GraphConfig,
+    NequipConfig,
+    TargetConfig,
+    TrainingConfig,
+)
 from src.data.crystal import Crystal
 from src.data.table import Crystals, read_table
 from src.data.task import read_task
 from src.features.similarity import TrainingSet
-from src.paths import DEFAULT_TASK, EXPERIMENTS, ROOT
-from src.predict import Predictor, members
+from src.paths import BEST, DEFAULT_TASK, EXPERIMENTS, ROOT
+from src.predict import Predictor, fold_models
+from src.predict import predictor as module
 from src.predict.read import read_structures
 from src.results import predictions as results
 from src.results.blend import fixed_blend, stack_oof
 from src.results.folder import RunDir
 from src.results.intervals import calibrate, scale_of
-from src.results.models import publish_models
+from src.results.models import MAX_BYTES, publish_models
 from src.results.predictions import find_predictions
 from src.results.surroundings import Surroundings, points_of
 from src.runs.experiment import run_experiment
@@ -39,8 +51,9 @@ from src.runs.launch import Launcher
 sys.path.insert(0, str(ROOT))
 import predict as command
 
-FOLDS = FoldConfig(n_folds=4, n_bins=2)
-GBDT = ExperimentConfig(learner=GbdtConfig(features=("fractions",), n_trees=20, min_child_samples=2), folds=FOLDS)
+MODELS = EXPERIMENTS / f"exp{BEST}" / "results" / "models"
+FOLDS, PURE = FoldConfig(n_folds=4), TargetConfig(pure_elements="median")
+GBDT = ExperimentConfig(learner=GbdtConfig(features=("fractions",), n_trees=20, min_child_samples=2), folds=FOLDS, target=PURE)
 NEQUIP = ExperimentConfig(
     learner=GnnConfig(
         training=TrainingConfig(n_epochs=2, batch_size=8),
@@ -48,9 +61,10 @@ NEQUIP = ExperimentConfig(
         network=NequipConfig(n_channels=4, n_layers=2, radial_hidden=(8,), head_hidden=(4,), gather_layers=True),
     ),
     folds=FOLDS,
+    target=PURE,
 )
-MODELS_OF_EXP094 = EXPERIMENTS / "exp094/results/models"
-RUNS = {"001": GBDT, "010": NEQUIP, "040": replace(GBDT, learner=BlendConfig(("001", "010"), "weights", "median"))}
+MOST_MODULES = 85  # of src
+RUNS = {"001": GBDT, "010": NEQUIP, "040": replace(GBDT, learner=BlendConfig(("001", "010")), target=TargetConfig())}
 TOLERANCE = {"001": 0.0, "010": 1e-6, "040": 1e-6}  # eV/atom
 
 
@@ -195,7 +209,7 @@ def test_a_crystal_that_a_model_cannot_take_loses_nothing_else(
 ) -> None:
     ready = predictor(task, "001")
     expected = ready.predict(test_structures)["prediction"]
-    original = type(ready.members.learners[0]).prepare_inputs
+    original = type(ready.models.learners[0]).prepare_inputs
 
     def refusing(self: object, crystals: Crystals, *rest: object) -> object:
         if (crystals.element_counts[:, bad] == counts[bad]).all(axis=1).any():
@@ -204,12 +218,49 @@ def test_a_crystal_that_a_model_cannot_take_loses_nothing_else(
 
     counts = Crystal.from_structure(test_structures[2]).element_counts
     bad = np.flatnonzero(counts)
-    monkeypatch.setattr(type(ready.members.learners[0]), "prepare_inputs", refusing)
+    monkeypatch.setattr(type(ready.models.learners[0]), "prepare_inputs", refusing)
     table = ready.predict(test_structures)
     refused = table["remark"] == "cannot take this one"
     assert refused[2] and not refused.all()
     np.testing.assert_array_equal(table["prediction"][~refused], expected[~refused])
     assert table["prediction"][refused].isna().all()
+
+
+def test_a_prediction_of_one_file_imports_no_trainer_and_few_modules(task: Path, tmp_path: Path) -> None:
+    """Each of these libraries takes up to a second of the two within which predict.py starts and ends."""
+    (tmp_path / "some.cif").write_text(str(CifWriter(CRYSTALS["rock salt"].to_structure())))
+    where = ["some.cif", "--exps", "010", "--data", task, "--outputs", task.parent / "outputs", "--out", "found.csv"]
+    code = (
+        f"import runpy, sys; sys.argv = {['predict.py', *map(str, where)]}\n"
+        f"runpy.run_path(r'{ROOT / 'predict.py'}', run_name='__main__')\n"
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    listed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True)
+    names = set(listed.stderr.splitlines()[-1].split())
+    assert len(pd.read_csv(tmp_path / "found.csv")) == 1
+    trainers = {f"src.learners.{name}" for name in ("training", "pretraining", "captured", "flat")}
+    slow = {"lion_pytorch", "torch._dynamo", "e3nn", "sklearn", "torch_geometric", "lightgbm", "numba", "joblib"}
+    assert names & (trainers | slow) == set()
+    ours = sorted(name for name in names if name.split(".")[0] == "src")
+    assert len(ours) <= MOST_MODULES, ours
+
+
+def test_nothing_is_written_but_the_predictions(
+    task: Path, test_structures: list[Structure], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready = predictor(task, "040")
+    for name in ("TemporaryFile", "NamedTemporaryFile", "mkstemp", "mkdtemp"):
+        monkeypatch.setattr(tempfile, name, lambda *args, **kwargs: pytest.fail("a file is written"))
+    assert ready.predict(test_structures)["prediction"].notna().all()
+
+
+def test_a_table_predicted_in_blocks_is_the_same(
+    task: Path, test_structures: list[Structure], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready = predictor(task, "040")
+    at_once = ready.predict(test_structures)
+    monkeypatch.setattr(module, "AT_ONCE", 5)
+    pd.testing.assert_frame_equal(ready.predict(test_structures), at_once, atol=1e-6, rtol=0)
 
 
 def test_features_have_a_vector_per_fold_model_and_know_no_cell(task: Path) -> None:
@@ -227,16 +278,16 @@ def test_features_have_a_vector_per_fold_model_and_know_no_cell(task: Path) -> N
 def test_features_give_the_prediction_when_the_head_is_linear(task: Path, test_structures: list[Structure]) -> None:
     """Averaged over atoms with the weights of orbits: the mean of a linear map is the map of the mean."""
     ready = predictor(task, "010")
-    for learner in ready.members.learners:
+    for learner in ready.models.learners:
         torch.manual_seed(0)
         learner.model.head = torch.nn.Linear(12, 1)
     cells = [*test_structures, CRYSTALS["perovskite"].to_structure(), CRYSTALS["quartz"].to_structure()]
     vectors = ready.features(cells)[:, :12]
     pred = ready.predict(cells)
     crystals = Crystals.from_list([Crystal.from_structure(cell) for cell in cells])
-    normalizers, head = ready.members.normalizers, ready.members.learners[0].model.head
+    normalizers, head = ready.models.normalizers, ready.models.learners[0].model.head
     for k in range(1, 4):
-        np.testing.assert_array_equal(ready.members.learners[k].model.head.weight.detach(), head.weight.detach())
+        np.testing.assert_array_equal(ready.models.learners[k].model.head.weight.detach(), head.weight.detach())
     residual = np.stack(
         [head(torch.from_numpy(ready.features(cells)[:, 12 * k : 12 * k + 12])).detach().numpy()[:, 0] for k in range(4)]
     )
@@ -352,7 +403,7 @@ def test_another_word2vec_file_than_the_runs_is_refused(task: Path, tmp_path: Pa
     shutil.copytree(task.parent / "outputs", copy)
     path = copy / "small" / "exp001" / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"word2vec": "0" * 64}))
-    monkeypatch.setattr(members, "MAT2VEC", tmp_path / "mine")
+    monkeypatch.setattr(fold_models, "MAT2VEC", tmp_path / "mine")
     for text in (None, "another"):
         if text:
             (tmp_path / "mine").write_text(text)
@@ -403,17 +454,16 @@ def test_models_that_are_not_there_are_asked_for(task: Path, tmp_path: Path, pub
         results.publish("001", read_task(task), task.parent / "outputs", models=True)
 
 
-@pytest.mark.skipif(not MODELS_OF_EXP094.is_dir(), reason="not published yet")
-def test_the_published_models_of_exp094_give_its_published_predictions(tmp_path: Path) -> None:
+@pytest.mark.skipif(not MODELS.is_dir(), reason="the models are published at the end")
+def test_the_published_models_give_the_published_predictions(tmp_path: Path) -> None:
     structures = read_structures([DEFAULT_TASK / "test.csv.gz"], read_task(DEFAULT_TASK))[:60]
-    table = Predictor.load("094", outputs=tmp_path).predict_found(structures)
-    expected = pd.read_csv(EXPERIMENTS / "exp094/results/test.csv.gz")[:60]
+    table = Predictor.load(outputs=tmp_path).predict_found(structures)
+    expected = pd.read_csv(MODELS.parent / "test.csv.gz")[:60]
     np.testing.assert_allclose(table["prediction"], expected["e_form_pred"], atol=1e-5)
-    folder = EXPERIMENTS / "exp094/results/models"
-    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= 16_000_000
+    assert sum(path.stat().st_size for path in MODELS.rglob("*") if path.is_file()) <= MAX_BYTES
 
 
-@pytest.mark.skipif(not MODELS_OF_EXP094.is_dir(), reason="not published yet")
+@pytest.mark.skipif(not MODELS.is_dir(), reason="not published yet")
 @pytest.mark.parametrize("page", ["README.md", "docs/own-data.md"])
 def test_the_python_example_runs_as_written(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (example,) = re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)

@@ -10,14 +10,14 @@ from conftest import CRYSTALS, make_batch
 from src.config import GraphConfig, NequipConfig
 from src.data.table import Crystals, read_table
 from src.data.task import read_task
-from src.learners.gnn import GnnLearner
+from src.learners.make import load_learner
 from src.models.derivatives import energy_and_derivatives
 from src.models.network import make_network
 from src.models.radial import Knots, RadialBasis, RadialValues
-from src.paths import DEFAULT_TASK, EXPERIMENTS
+from src.paths import BEST, DEFAULT_TASK, EXPERIMENTS
 
 R_MAX = 5.0
-PUBLISHED = EXPERIMENTS / "exp094/results/models/fold_0"
+PUBLISHED = EXPERIMENTS / f"exp{BEST}/results/models/fold_0"
 LENGTHS = torch.linspace(0, R_MAX, 1001, dtype=torch.float64)
 
 
@@ -45,7 +45,7 @@ def test_the_value_at_the_cutoff_is_zero() -> None:
 
 def published(n_knots: int, crystals: Crystals, inputs) -> tuple[np.ndarray, np.ndarray]:
     """Return the predictions of a published network, exactly and between knots, unitless."""
-    learner, predictions = GnnLearner.load(PUBLISHED), []
+    learner, predictions = load_learner(PUBLISHED), []
     weights = learner.model.state_dict()
     for n in (0, n_knots):
         config = replace(learner.config.network, radial_knots=n)
@@ -55,13 +55,13 @@ def published(n_knots: int, crystals: Crystals, inputs) -> tuple[np.ndarray, np.
     return predictions[0], predictions[1]
 
 
-@pytest.mark.skipif(not PUBLISHED.is_dir(), reason="not published yet")
+@pytest.mark.skipif(not PUBLISHED.is_dir(), reason="needs the published models")
 @pytest.mark.parametrize(("n_knots", "median", "most"), [(128, 3e-6, 5e-5), (256, 1e-6, 1e-5)])
 def test_a_trained_network_predicts_the_same_between_knots(tmp_path, n_knots: int, median: float, most: float) -> None:
     task = read_task(DEFAULT_TASK)
     crystals = read_table(task.path("test"), task, has_target=False).crystals
     chosen = Crystals.from_list([crystals[i] for i in range(0, len(crystals), 10)])
-    inputs = GnnLearner.load(PUBLISHED).prepare_inputs(chosen, "knots", tmp_path, 1)
+    inputs = load_learner(PUBLISHED).prepare_inputs(chosen, "knots", tmp_path, 1)
     difference = np.abs(np.subtract(*published(n_knots, chosen, inputs)))
     assert 0 < np.median(difference) < median and difference.max() < most
 

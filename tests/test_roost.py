@@ -14,6 +14,7 @@ from src.graphs.batch import batch_from_graphs
 from src.graphs.formula import formula_graph
 from src.graphs.padding import pad, padded_sizes
 from src.learners.gnn import GnnLearner
+from src.learners.make import load_learner
 from src.models.roost import Roost
 
 CONFIG = RoostConfig(n_channels=6, n_layers=2, n_heads=2, n_hidden=5)
@@ -93,7 +94,7 @@ def test_it_learns_formulas_by_heart_and_is_saved_and_loaded(members: int, tmp_p
     learner.fit(inputs, target, tmp_path)
     assert np.abs(learner.predict(inputs) - target).mean() < 0.05
     learner.save(tmp_path)
-    np.testing.assert_array_equal(GnnLearner.load(tmp_path).predict(inputs), learner.predict(inputs))
+    np.testing.assert_array_equal(load_learner(tmp_path).predict(inputs), learner.predict(inputs))
     assert learner.features(inputs).shape == (len(FORMULAS), members * network.n_channels)
 
 

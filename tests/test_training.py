@@ -38,7 +38,7 @@ from src.graphs.padding import pad, padded_sizes
 from src.learners.gnn import GnnLearner
 from src.learners.graph_inputs import GraphInputs
 from src.learners.learner import Watched
-from src.learners.make import make_learner
+from src.learners.make import load_learner, make_learner
 from src.learners.pretraining import pretrain
 from src.learners.schedule import make_schedule
 from src.learners.svr import SvrLearner
@@ -135,7 +135,7 @@ def test_a_saved_learner_predicts_the_same(learner_config: LearnerConfig, tmp_pa
     rows = np.arange(len(EVERY_CRYSTAL))
     learner.fit(inputs[rows], TARGET, tmp_path)
     learner.save(tmp_path)
-    again = type(learner).load(tmp_path)
+    again = load_learner(tmp_path)
     np.testing.assert_array_equal(again.predict(inputs[rows]), learner.predict(inputs[rows]))
     assert again.n_parameters == learner.n_parameters > 0
 
@@ -184,7 +184,7 @@ def test_other_networks_learn_eight_crystals_too_and_are_saved_and_loaded(networ
     learner.fit(inputs, TARGET, tmp_path)
     assert np.abs(learner.predict(inputs) - TARGET).mean() < 0.05
     learner.save(tmp_path)
-    np.testing.assert_array_equal(GnnLearner.load(tmp_path).predict(inputs), learner.predict(inputs))
+    np.testing.assert_array_equal(load_learner(tmp_path).predict(inputs), learner.predict(inputs))
 
 
 def fitted(c: GnnConfig, folder: Path) -> tuple[GnnLearner, GraphInputs]:
@@ -437,7 +437,7 @@ def test_weights_that_were_changed_after_they_were_saved_are_refused(tmp_path: P
     path = tmp_path / "model.txt"
     path.write_bytes(path.read_bytes() + b"\n")
     with pytest.raises(ValueError, match=r"model.txt is damaged or was changed: its SHA-256"):
-        type(learner).load(tmp_path)
+        load_learner(tmp_path)
 
 
 PRETRAINING = PretrainingConfig(n_epochs=3, force_weight=1.0, virial_weight=0.1)
@@ -520,7 +520,7 @@ def test_global_features_reach_the_head_standardised_on_the_training_rows(inputs
     np.testing.assert_allclose(spread, [values[rows, 0].std(), 1], rtol=1e-5)
     learner.save(tmp_path)
     changed = values + np.array([1, 0], dtype=np.float32)
-    predictions = [GnnLearner.load(tmp_path).predict(replace(inputs, global_features=v)) for v in (values, changed)]
+    predictions = [load_learner(tmp_path).predict(replace(inputs, global_features=v)) for v in (values, changed)]
     np.testing.assert_array_equal(predictions[0], learner.predict(replace(inputs, global_features=values)))
     assert np.abs(predictions[0] - predictions[1]).max() > 1e-4
     with pytest.raises(ValueError, match="global features"):
@@ -536,7 +536,7 @@ def test_features_of_atoms_reach_the_network_standardised_on_the_training_rows(i
     of_training = np.concatenate([item["atom_features"] for item in items[:6]])
     np.testing.assert_allclose(learner.model.atom_features.statistics[0], of_training.mean(axis=0), rtol=1e-5)
     learner.save(tmp_path)
-    again, before = GnnLearner.load(tmp_path), learner.predict(replace(inputs, atom_features=store))
+    again, before = load_learner(tmp_path), learner.predict(replace(inputs, atom_features=store))
     np.testing.assert_array_equal(again.predict(replace(inputs, atom_features=store)), before)
     store.arrays["atom_features"][store.offsets["atom"][2]] += 5  # the first atom of the third crystal
     changed = np.flatnonzero(again.predict(replace(inputs, atom_features=store)) != before)

@@ -46,19 +46,23 @@ BASES: dict[str, tuple[str, ...]] = {
 }
 
 
-def cached_potential(crystals: Crystals, crystals_key: str, folder: Path, n_jobs: int = 1, name: str = "chgnet") -> RaggedStore:
+def cached_potential(
+    crystals: Crystals, crystals_key: str, folder: Path | None, n_jobs: int = 1, name: str = "chgnet"
+) -> RaggedStore:
     """Return the store of the potential's LEVELS for all crystals in `folder`, memory-mapped; it is computed if it is missing.
 
     crystals_key: identifies the crystals, for instance by their hash. name: one of POTENTIALS.
     Raises ValueError if the potential's package is not installed or does not know an element.
     """
+    if folder is None:
+        return compute_potential(crystals, n_jobs, name)
     potential = _installed(name)
     key = cache_key(crystals_key, name, potential.__name__, "src.storage.ragged")
     return RaggedStore.cached(folder / f"{name}-{key}", lambda: compute_potential(crystals, n_jobs, name))
 
 
 def base_energies(
-    config: TargetConfig, crystals: Crystals, crystals_key: str, folder: Path, n_jobs: int = 1
+    config: TargetConfig, crystals: Crystals, crystals_key: str, folder: Path | None, n_jobs: int = 1
 ) -> NDArray[np.float64]:
     """Return (n_crystals,), eV/atom: the mean of the energies that the target's base names, zeros if it names none.
 

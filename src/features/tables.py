@@ -24,11 +24,11 @@ NEED_STRUCTURES = (*structure.GROUPS, *potentials.POTENTIALS)  # the other group
 
 
 def cached_features(
-    crystals: Crystals, key: str, groups: tuple[str, ...], cache: Path, n_jobs: int = 1, word2vec: Path | None = None
+    crystals: Crystals, key: str, groups: tuple[str, ...], cache: Path | None, n_jobs: int = 1, word2vec: Path | None = None
 ) -> pd.DataFrame:
     """Return the columns of the groups for all crystals in single precision, from `cache` if they are there already.
 
-    key: identifies the crystals, for instance by their hash.
+    key: identifies the crystals, for instance by their hash. cache: None: nothing is written.
     groups: names in GROUPS: those of composition.py and structure.py, and CHGNet's features of crystals (open track).
     word2vec: a gensim file with the vectors of mat2vec; None: the packaged table.
     """
@@ -39,7 +39,7 @@ def cached_features(
 
 
 def finite_features(
-    crystals: Crystals, key: str, groups: tuple[str, ...], cache: Path, n_jobs: int = 1, word2vec: Path | None = None
+    crystals: Crystals, key: str, groups: tuple[str, ...], cache: Path | None, n_jobs: int = 1, word2vec: Path | None = None
 ) -> NDArray[np.float32]:
     """Return `cached_features` as (n_crystals, n_features) for models that need every value.
 
@@ -54,13 +54,18 @@ def finite_features(
     return table.to_numpy()
 
 
-def _cached_group(crystals: Crystals, key: str, group: str, cache: Path, n_jobs: int, word2vec: Path | None) -> pd.DataFrame:
+def _cached_group(
+    crystals: Crystals, key: str, group: str, cache: Path | None, n_jobs: int, word2vec: Path | None
+) -> pd.DataFrame:
     if group in potentials.POTENTIALS:  # a cache of its own
         store = potentials.cached_potential(crystals, key, cache, n_jobs, group)
         return potentials.potential_features(store, group).astype(np.float32)
-    settings = [group, word2vec_key(word2vec) if group == "mat2vec" else None]
-    path = cache / f"features-{group}-{cache_key(key, settings, BUILDERS[group], RaggedStore.__module__)}"
-    store = RaggedStore.cached(path, lambda: _computed_group(crystals, group, n_jobs, word2vec))
+    if cache is None:
+        store = _computed_group(crystals, group, n_jobs, word2vec)
+    else:
+        settings = [group, word2vec_key(word2vec) if group == "mat2vec" else None]
+        path = cache / f"features-{group}-{cache_key(key, settings, BUILDERS[group], RaggedStore.__module__)}"
+        store = RaggedStore.cached(path, lambda: _computed_group(crystals, group, n_jobs, word2vec))
     return pd.DataFrame(np.array(store.arrays["values"]), columns=np.array(store.arrays["columns"]))
 
 

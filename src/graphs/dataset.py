@@ -21,17 +21,21 @@ def graph_key(crystals_key: str, config: GraphConfig) -> str:
     return cache_key(crystals_key, to_dict(config), __name__)
 
 
-def cached_graphs(crystals: Crystals, crystals_key: str, config: GraphConfig, folder: Path, n_jobs: int = 1) -> RaggedStore:
-    """Return the store of the crystals' graphs in `folder`; it is built if it is missing.
+def cached_graphs(
+    crystals: Crystals, crystals_key: str, config: GraphConfig, folder: Path | None, n_jobs: int = 1
+) -> RaggedStore:
+    """Return the store of the crystals' graphs in `folder`; it is built if it is missing. None: it is built in memory.
 
     crystals_key: identifies the crystals, for instance by their hash.
     """
+    if folder is None:
+        return build_store(crystals, config, n_jobs)
     path = folder / f"graphs-{graph_key(crystals_key, config)}"
     return RaggedStore.cached(path, lambda: build_store(crystals, config, n_jobs, folder))
 
 
 def build_store(crystals: Crystals, config: GraphConfig, n_jobs: int = 1, scratch: Path | None = None) -> RaggedStore:
-    """Return the graphs of all crystals in single precision, as `RaggedStore.concatenate` returns them."""
+    """Return the graphs of all crystals in single precision, as `RaggedStore.concatenate` returns them with `scratch`."""
     if not config.formula:
         crystals.check_structures("graphs")
     n = len(crystals)

@@ -2,7 +2,7 @@
 
 import csv
 from pathlib import Path
-from typing import Self
+from typing import Any
 
 import lightgbm
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from src.config import GbdtConfig
 from src.data.table import Crystals
-from src.learners.learner import Learner, Values, Watched, fitted, loading, read_encoder, read_settings, write_learner
+from src.learners.learner import Learner, Values, Watched, check_sha256, fitted, loading, read_encoder, write_learner
 from src.learners.table_inputs import TableInputs
 from src.storage.names import HISTORY
 
@@ -23,7 +23,7 @@ class GbdtLearner(Learner[GbdtConfig]):
 
     booster: lightgbm.Booster | None = None
 
-    def prepare_inputs(self, crystals: Crystals, key: str, cache: Path, n_jobs: int) -> TableInputs:
+    def prepare_inputs(self, crystals: Crystals, key: str, cache: Path | None, n_jobs: int) -> TableInputs:
         """Return a table for each group of features."""
         return TableInputs.prepare(self.config.features, crystals, key, cache, n_jobs, self.word2vec)
 
@@ -71,14 +71,11 @@ class GbdtLearner(Learner[GbdtConfig]):
         weights = fitted(self.booster).model_to_string().encode()
         write_learner(folder, self.config, (WEIGHTS, weights), self.encoder, seed=self.seed)
 
-    @classmethod
-    def load(cls, folder: Path, device: str = "cpu") -> Self:
-        config, settings = read_settings(folder, GbdtConfig, WEIGHTS, seed=int)
-        learner = cls(config, settings["seed"], device)
-        learner.encoder = read_encoder(folder, config.features, settings)
+    def restore(self, folder: Path, settings: dict[str, Any]) -> None:
+        self.encoder = read_encoder(folder, self.config.features, settings)
+        check_sha256(folder / WEIGHTS, settings.get("sha256"))
         with loading(folder / WEIGHTS):
-            learner.booster = lightgbm.Booster(model_file=str(folder / WEIGHTS))
-        return learner
+            self.booster = lightgbm.Booster(model_file=str(folder / WEIGHTS))
 
     @property
     def n_parameters(self) -> int:

@@ -3,7 +3,7 @@
 import csv
 import logging
 from pathlib import Path
-from typing import Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ class GbdtEnsembleLearner(Learner[GbdtEnsembleConfig]):
 
     members: list[GbdtLearner] | None = None
 
-    def prepare_inputs(self, crystals: Crystals, key: str, cache: Path, n_jobs: int) -> TableInputs:
+    def prepare_inputs(self, crystals: Crystals, key: str, cache: Path | None, n_jobs: int) -> TableInputs:
         """Return a table for each group of features of any member."""
         return TableInputs.prepare(self.config.feature_groups, crystals, key, cache, n_jobs, self.word2vec)
 
@@ -80,12 +80,10 @@ class GbdtEnsembleLearner(Learner[GbdtEnsembleConfig]):
             member.save(_member_folder(folder, i))
         write_learner(folder, self.config, seed=self.seed)
 
-    @classmethod
-    def load(cls, folder: Path, device: str = "cpu") -> Self:
-        config, settings = read_settings(folder, GbdtEnsembleConfig, seed=int)
-        learner = cls(config, settings["seed"], device)
-        learner.members = [GbdtLearner.load(folder / f"member_{i}") for i in range(len(config.members))]
-        return learner
+    def restore(self, folder: Path, settings: dict[str, Any]) -> None:
+        self.members = [GbdtLearner(config) for config in self.config.members]
+        for i, member in enumerate(self.members):
+            member.restore(folder / f"member_{i}", read_settings(folder / f"member_{i}")[1])
 
     @property
     def n_parameters(self) -> int:

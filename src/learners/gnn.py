@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from src.learners.evaluation import predict, predict_each, read_by_head
 from src.learners.graph_inputs import GraphInputs
 from src.learners.learner import (
     MEMBER_SEEDS,
+    SETTINGS,
     Learner,
     Values,
     Watched,
@@ -27,7 +28,6 @@ from src.learners.learner import (
     fitted,
     loading,
     read_encoder,
-    read_settings,
     write_learner,
 )
 from src.models.members import holder, make_members, separate, together
@@ -44,7 +44,7 @@ class GnnLearner(Learner[GnnConfig]):
     model: torch.nn.Module | None = None
     avg_n_neighbors = float("nan")
 
-    def prepare_inputs(self, crystals: Crystals, key: str, cache: Path, n_jobs: int) -> GraphInputs:
+    def prepare_inputs(self, crystals: Crystals, key: str, cache: Path | None, n_jobs: int) -> GraphInputs:
         """Return the graphs, and features of crystals if the network takes them."""
         c, word2vec = self.config, self.word2vec
         if self.model is None:  # a saved network has its own; here, where the log is seen: folds may run in other processes
@@ -155,22 +155,20 @@ class GnnLearner(Learner[GnnConfig]):
         settings = {"seed": self.seed, "avg_n_neighbors": self.avg_n_neighbors}
         write_learner(folder, self.config, (WEIGHTS, save(weights)), self.encoder, **settings)
 
-    @classmethod
-    def load(cls, folder: Path, device: str = "cpu") -> Self:
-        config, settings = read_settings(folder, GnnConfig, WEIGHTS, seed=int, avg_n_neighbors=(int, float))
-        learner = cls(config, settings["seed"], device)
-        learner.avg_n_neighbors = settings["avg_n_neighbors"]
-        learner.encoder = read_encoder(folder, config.global_features, settings)
+    def restore(self, folder: Path, settings: dict[str, Any]) -> None:
+        with loading(folder / SETTINGS):
+            self.avg_n_neighbors = float(settings["avg_n_neighbors"])
+        self.encoder = read_encoder(folder, self.config.global_features, settings)
+        check_sha256(folder / WEIGHTS, settings.get("sha256"))
         with loading(folder / WEIGHTS):
             weights = load_file(folder / WEIGHTS)
             if "shared_sha256" in settings:  # published models have one file for what all folds have in common
                 check_sha256(folder.parent / SHARED, settings["shared_sha256"])
                 weights |= load_file(folder.parent / SHARED)
             statistics = InputStatistics(weights.get("global_features.statistics"))
-            model = learner._make_model(weights["element_vectors"], statistics, config.members)
+            model = self._make_model(weights["element_vectors"], statistics, self.config.members)
             holder(model).load_state_dict(weights)
-        learner.model = model.to(device)
-        return learner
+        self.model = model.to(self.device)
 
     @property
     def n_parameters(self) -> int:

@@ -15,9 +15,10 @@ from src.data.columns import ColumnNames
 from src.data.table import Crystals
 from src.features.columns import COLUMNS, ColumnEncoder
 from src.storage.files import read_json, write_atomic, write_json
-from src.storage.remedy import remedy
+from src.storage.remedy import damaged, remedy
 
 Values = NDArray[np.float64]
+SETTINGS = "learner.json"  # of a saved learner: its config, its seed and the SHA-256 of its weights
 MEMBER_SEEDS = 1000  # between members, so that no two folds' members share a seed
 C = TypeVar("C")
 S = TypeVar("S")
@@ -75,26 +76,18 @@ def write_learner(
         checksum = {"sha256": hashlib.sha256(content).hexdigest()}
     if encoder is not None:
         settings |= {COLUMNS: encoder.to_json()}
-    write_json(folder / "learner.json", {"config": to_dict(config), **settings, **checksum})
+    write_json(folder / SETTINGS, {"config": to_dict(config), **settings, **checksum})
 
 
-def read_settings(folder: Path, kind: type[C], weights: str | None = None, **kinds: Any) -> tuple[C, dict[str, Any]]:
-    """Return the config of a saved learner and the other settings in its learner.json.
+def read_settings(folder: Path) -> tuple[Any, dict[str, Any]]:
+    """Return the config of a saved learner and all settings in its learner.json.
 
-    kind: class of the config. weights: name of the file that goes with it. kinds: types of the other settings.
-    Raises ValueError if the config is of another kind, or if one of the files has changed since it was written.
+    Raises ValueError if they are damaged, and FileNotFoundError if they are missing.
     """
-    path = folder / "learner.json"
-    settings = read_json(path, {"config": dict, **kinds})
-    try:
-        config = from_dict(settings["config"])
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}; {remedy(path)}") from error
-    if not isinstance(config, kind):
-        raise ValueError(f"{path}: not the settings of a {kind.__name__}")
-    if weights is not None:
-        check_sha256(folder / weights, settings.get("sha256"))  # learners saved by older versions have none
-    return config, settings
+    path = folder / SETTINGS
+    settings = read_json(path, {"config": dict, "seed": int})
+    with loading(path):
+        return from_dict(settings["config"]), settings
 
 
 def read_encoder(folder: Path, groups: tuple[str, ...], settings: dict[str, Any]) -> ColumnEncoder | None:
@@ -104,7 +97,7 @@ def read_encoder(folder: Path, groups: tuple[str, ...], settings: dict[str, Any]
     """
     if COLUMNS not in groups:
         return None
-    with loading(folder / "learner.json"):
+    with loading(folder / SETTINGS):
         return ColumnEncoder.from_json(settings[COLUMNS])
 
 
@@ -112,8 +105,8 @@ def check_sha256(path: Path, stored: str | None) -> None:
     """Raise an error that names the file if it is missing, or if its SHA-256 is not the stored one (None: there is none)."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; {remedy(path)}")
-    if stored not in (None, hashlib.sha256(path.read_bytes()).hexdigest()):
-        raise ValueError(f"{path} is damaged or was changed: its SHA-256 is not that in learner.json; {remedy(path)}")
+    if stored not in (None, hashlib.sha256(path.read_bytes()).hexdigest()):  # learners saved by older versions have none
+        raise ValueError(f"{path} is damaged or was changed: its SHA-256 is not that in {SETTINGS}; {remedy(path)}")
 
 
 @contextmanager
@@ -123,7 +116,7 @@ def loading(path: Path) -> Iterator[None]:
         yield
     except Exception as error:  # each library has errors of its own, none of which names the file
         text = f"{type(error).__name__}: {error}"
-        raise ValueError(f"{path} is damaged ({text[:300]}); {remedy(path)}") from error
+        raise damaged(path, text[:300]) from error
 
 
 def fitted(state: S | None) -> S:
@@ -146,10 +139,10 @@ class Learner(ABC, Generic[C]):
         self.config, self.seed, self.device, self.word2vec = config, seed, device, word2vec
 
     @abstractmethod
-    def prepare_inputs(self, crystals: Crystals, key: str, cache: Path, n_jobs: int) -> Inputs:
+    def prepare_inputs(self, crystals: Crystals, key: str, cache: Path | None, n_jobs: int) -> Inputs:
         """Return the inputs for all crystals of a table, from the cache if they are there.
 
-        key: identifies the crystals. cache: folder of stores.
+        key: identifies the crystals. cache: folder of stores; None: they are made in memory, and nothing is written.
         """
 
     @abstractmethod
@@ -195,12 +188,14 @@ class Learner(ABC, Generic[C]):
 
     @abstractmethod
     def save(self, folder: Path) -> None:
-        """Write the weights and the settings that they need."""
+        """Write the weights and learner.json, with the settings that they need."""
 
-    @classmethod
     @abstractmethod
-    def load(cls, folder: Path, device: str = "cpu") -> Self:
-        """Return the learner that `save` wrote, ready to predict."""
+    def restore(self, folder: Path, settings: dict[str, Any]) -> None:
+        """Get ready to predict, as the learner was that `save` wrote. settings: what its learner.json says.
+
+        Raises ValueError if a file is damaged, and FileNotFoundError if it is missing.
+        """
 
     @property
     @abstractmethod

@@ -5,7 +5,8 @@ from pkgutil import resolve_name
 from typing import Any
 
 from src.config import GbdtConfig, GbdtEnsembleConfig, GnnConfig, LearnerConfig, SvrConfig
-from src.learners.learner import Learner, read_settings
+from src.learners.learner import SETTINGS, Learner, read_settings
+from src.storage.remedy import remedy
 
 # config -> module and class, imported when asked for: trees train without torch
 LEARNERS: dict[type, str] = {
@@ -23,9 +24,9 @@ def make_learner(config: LearnerConfig, seed: int = 0, device: str = "cpu", word
 
 def load_learner(folder: Path, device: str = "cpu", word2vec: Path | None = None) -> Learner[Any]:
     """Return the learner that was saved in the folder of a fold, ready to predict; the settings are its own."""
-    config, _ = read_settings(folder, object)
+    config, settings = read_settings(folder)
     if type(config) not in LEARNERS:
-        raise ValueError(f"{folder / 'learner.json'}: not the settings of a learner")
-    learner = resolve_name(LEARNERS[type(config)]).load(folder, device)
-    learner.word2vec = word2vec
+        raise ValueError(f"{folder / SETTINGS}: not the settings of a learner; {remedy(folder / SETTINGS)}")
+    learner = make_learner(config, settings["seed"], device, word2vec)
+    learner.restore(folder, settings)
     return learner

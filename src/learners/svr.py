@@ -3,7 +3,7 @@
 import csv
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from src.config import SvrConfig
 from src.data.table import Crystals
 from src.features.columns import COLUMNS
 from src.features.tables import finite_features
-from src.learners.learner import Learner, Values, Watched, fitted, loading, read_encoder, read_settings, write_learner
+from src.learners.learner import Learner, Values, Watched, check_sha256, fitted, loading, read_encoder, write_learner
 from src.learners.table_inputs import TableInputs
 from src.storage.files import to_bytes
 from src.storage.names import HISTORY
@@ -30,7 +30,7 @@ class SvrLearner(Learner[SvrConfig]):
 
     arrays: dict[str, NDArray[np.float64]] | None = None
 
-    def prepare_inputs(self, crystals: Crystals, key: str, cache: Path, n_jobs: int) -> TableInputs:
+    def prepare_inputs(self, crystals: Crystals, key: str, cache: Path | None, n_jobs: int) -> TableInputs:
         """Return a table for each group of features. Raises ValueError if a value is undefined."""
         groups = self.config.features
         if computed := tuple(group for group in groups if group != COLUMNS):  # trees take undefined values, a kernel does not
@@ -73,16 +73,13 @@ class SvrLearner(Learner[SvrConfig]):
     def save(self, folder: Path) -> None:
         arrays = fitted(self.arrays)
         weights = to_bytes(lambda file: np.savez(file, allow_pickle=False, **arrays))
-        write_learner(folder, self.config, (WEIGHTS, weights), self.encoder)
+        write_learner(folder, self.config, (WEIGHTS, weights), self.encoder, seed=self.seed)
 
-    @classmethod
-    def load(cls, folder: Path, device: str = "cpu") -> Self:
-        config, settings = read_settings(folder, SvrConfig, WEIGHTS)
-        learner = cls(config, device=device)
-        learner.encoder = read_encoder(folder, config.features, settings)
+    def restore(self, folder: Path, settings: dict[str, Any]) -> None:
+        self.encoder = read_encoder(folder, self.config.features, settings)
+        check_sha256(folder / WEIGHTS, settings.get("sha256"))
         with loading(folder / WEIGHTS), np.load(folder / WEIGHTS, allow_pickle=False) as stored:
-            learner.arrays = dict(stored)
-        return learner
+            self.arrays = dict(stored)
 
     @property
     def n_parameters(self) -> int:

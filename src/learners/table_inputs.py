@@ -25,7 +25,7 @@ class TableInputs:
 
     @classmethod
     def prepare(
-        cls, groups: Iterable[str], crystals: Crystals, key: str, cache: Path, n_jobs: int, word2vec: Path | None
+        cls, groups: Iterable[str], crystals: Crystals, key: str, cache: Path | None, n_jobs: int, word2vec: Path | None
     ) -> "TableInputs":
         """Return the tables of these groups, each once; the other arguments are those of `cached_features`."""
         tables = {}

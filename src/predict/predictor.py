@@ -1,10 +1,10 @@
 """Finished experiments, ready to predict structures and files, with intervals and remarks."""
 
-import tempfile
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,8 @@ from src.data.table import Crystals
 from src.data.task import Task, read_task
 from src.features.similarity import Likeness, TrainingSet, likeness
 from src.learners.device import check_device
-from src.paths import DEFAULT_TASK, OUTPUTS, shown
-from src.predict.members import Members, load_members
+from src.paths import BEST, DEFAULT_TASK, OUTPUTS, shown
+from src.predict.fold_models import FoldModels, load_models
 from src.predict.read import Found, checked, crystals_of, read_structures, with_fields
 from src.results.blend import normalized_weights, shared_folds, stack_oof
 from src.results.intervals import Scale, merged_bounds, total_spread
@@ -29,6 +29,8 @@ from src.storage.files import write_csv
 from src.storage.remedy import remedy
 
 Values = NDArray[np.float64]
+BOUNDS = ["prediction", "lower", "upper", "spread"]
+AT_ONCE = 2000  # crystals whose graphs are in memory: about 200 MB
 N_SHOWN = 10  # rows of the table for people
 
 
@@ -41,7 +43,7 @@ class Predictor:
     n_jobs: processes that prepare many structures.
     """
 
-    members: Members
+    models: FoldModels
     scale: Scale
     residual: Values
     fold: NDArray[np.int64]
@@ -61,24 +63,24 @@ class Predictor:
     ) -> "Predictor":
         """Return the predictor of finished experiments, or of the models published in exp/expNNN/results/models.
 
-        numbers: such as "094". weights: one per experiment (default: equal). task: the folder of its task.toml.
-        target: which of its targets, if it has several.
+        numbers: such as "094"; none: the published models. weights: one per experiment (default: equal). task: the folder of its
+        task.toml. target: which of its targets, if it has several.
         Raises FileNotFoundError if models are missing, and ValueError if files are damaged, experiments do not fit together, or
         torch cannot use the device.
         """
         check_device(device)
-        described = read_task(task, target)
+        described, numbers = read_task(task, target), numbers or (BEST,)
         found = [find_predictions(number, described, outputs) for number in numbers]
         share = normalized_weights(weights or [1.0] * len(numbers), len(numbers))
         training = _training_set(found[0], described, outputs, n_jobs)
         found[0] = replace(found[0], oof=found[0].oof.set_index("id").loc[training.ids].reset_index())
         fold, (e_form, oof) = shared_folds(found), stack_oof(found)
-        parts = [load_members(one, described, outputs, device) for one in found]
-        blend = Members("blend", TargetConfig(), parts=parts, weights=np.tile(share, (fold.max() + 1, 1)))
-        members = parts[0] if len(parts) == 1 else blend
-        scale = Scale.of(members.transforms)
+        parts = [load_models(one, described, outputs, device) for one in found]
+        blend = FoldModels(TargetConfig(), parts=parts, weights=np.tile(share, (fold.max() + 1, 1)))
+        models = parts[0] if len(parts) == 1 else blend
+        scale = Scale.of(models.transforms)
         residual = np.abs(scale.forward(e_form) - scale.forward(oof @ share))
-        return cls(members, scale, residual, fold, training, n_jobs)
+        return cls(models, scale, residual, fold, training, n_jobs)
 
     def predict(self, structures: Iterable[Any], columns: pd.DataFrame | None = None) -> pd.DataFrame:
         """Return a row for each structure: name (its number), formula, prediction, lower, upper, spread and remark.
@@ -92,20 +94,17 @@ class Predictor:
 
     def predict_found(self, found: Sequence[Found], alike: Likeness | None = None) -> pd.DataFrame:
         """Return the table of `predict` for structures that were read from files. alike: of those that are crystals."""
-        rows = pd.DataFrame({"name": [one.name for one in found], "formula": "", "remark": [one.reason for one in found]})
-        bounds = ["prediction", "lower", "upper", "spread"]
-        rows[bounds] = np.nan
+        table = pd.DataFrame({"name": [one.name for one in found], "formula": ""})
+        table[BOUNDS], table["remark"] = np.nan, [one.reason for one in found]
         crystals = {i: one.crystal for i, one in enumerate(found) if one.crystal is not None}
-        if crystals:
-            with tempfile.TemporaryDirectory() as cache:
-                pred, within, faults = self._predict([found[i] for i in crystals], Path(cache))
+        if rows := list(crystals):
+            pred, within, faults = self._predict([found[i] for i in rows])
             alike = alike or likeness(Crystals.from_list(list(crystals.values())), self.n_jobs)
-            values, done = self._summary(pred, within, alike), list(crystals)
             remarks = self.training.remarks(alike)
-            rows.loc[done, bounds] = values
-            rows.loc[done, "remark"] = [fault or remark for fault, remark in zip(faults, remarks, strict=True)]
-            rows.loc[done, "formula"] = [crystal.reduced_formula for crystal in crystals.values()]
-        return rows[["name", "formula", *bounds, "remark"]]
+            table.loc[rows, BOUNDS] = self._summary(pred, within, alike)
+            table.loc[rows, "remark"] = [fault or remark for fault, remark in zip(faults, remarks, strict=True)]
+            table.loc[rows, "formula"] = [crystal.reduced_formula for crystal in crystals.values()]
+        return table
 
     def features(self, structures: Iterable[Any], columns: pd.DataFrame | None = None) -> NDArray[np.float32]:
         """Return the vectors that the networks' heads read, averaged over atoms, of all fold models, (n, n_features).
@@ -115,31 +114,39 @@ class Predictor:
         found = self._checked(structures, columns)
         if bad := [one for one in found if one.reason]:
             raise ValueError(f"structure {bad[0].name}: {bad[0].reason}")
-        crystals = crystals_of(found, self.members.columns)
-        with tempfile.TemporaryDirectory() as cache:
-            return self.members.features(crystals, Path(cache), self.n_jobs)
+        needed = self.models.columns
+        return np.concatenate([self.models.features(crystals_of(some, needed), self.n_jobs) for some in _blocks(found)])
 
     def _checked(self, structures: Iterable[Any], columns: pd.DataFrame | None) -> list[Found]:
         """Return the structures, whose names are their numbers, with their fields of further columns."""
-        found, needed = [checked(str(i), structure) for i, structure in enumerate(structures)], self.members.columns
+        found, needed = [checked(str(i), structure) for i, structure in enumerate(structures)], self.models.columns
         if columns is None and needed.all:
             raise ValueError(
                 f"the models were trained with the columns {', '.join(needed.all)}: give them, predict(..., columns=...)"
             )
         return found if columns is None else with_fields(found, columns, needed)
 
-    def _predict(self, found: list[Found], cache: Path) -> tuple[Values, Values, list[str]]:
-        """Return what `Members.predict` returns and what is wrong with each crystal; those that fail are found by halving."""
-        own_cache = cache / f"{len(list(cache.iterdir()))}"
+    def _predict(self, found: Sequence[Found]) -> tuple[Values, Values, list[str]]:
+        """Return what `FoldModels.predict` returns and what is wrong with each crystal, NaN for one that has a fault."""
+        if len(found) > AT_ONCE:
+            pred, within, each = zip(*map(self._predict, _blocks(found)), strict=True)
+            return np.concatenate(pred), np.concatenate(within), list(chain(*each))
+        needed = self.models.columns
         try:
-            pred, within = self.members.predict(crystals_of(found, self.members.columns), own_cache, self.n_jobs)
-            return pred, within, [""] * len(found)
-        except ValueError as error:
-            if len(found) == 1:
-                return *np.full((2, 1, self.fold.max() + 1), np.nan), [str(error)]
-        half = len(found) // 2
-        first, second = (self._predict(part, cache) for part in (found[:half], found[half:]))
-        return np.concatenate([first[0], second[0]]), np.concatenate([first[1], second[1]]), first[2] + second[2]
+            return *self.models.predict(crystals_of(found, needed), self.n_jobs), [""] * len(found)
+        except ValueError:
+            faults = [self._fault(one) for one in found]
+        values = np.full((2, len(found), self.fold.max() + 1), np.nan)
+        if good := [i for i, fault in enumerate(faults) if not fault]:
+            values[:, good] = self.models.predict(crystals_of([found[i] for i in good], needed), self.n_jobs)
+        return *values, faults
+
+    def _fault(self, one: Found) -> str:
+        """Return why the models cannot predict a crystal; an empty text if they can."""
+        try:
+            return self.models.refusal(crystals_of([one], self.models.columns))
+        except ValueError as error:  # of a further column
+            return str(error)
 
     @cached_property
     def _around(self) -> tuple[Surroundings, Values]:
@@ -157,31 +164,30 @@ class Predictor:
 
 
 def predict_files(
-    paths: Sequence[Path],
-    out: Path,
-    numbers: Sequence[str],
-    weights: Sequence[float] | None = None,
-    task: Path = DEFAULT_TASK,
-    outputs: Path = OUTPUTS,
-    device: str = "cpu",
-    target: str | None = None,
+    paths: Sequence[Path], out: Path, numbers: Sequence[str], task: Path, target: str | None = None, **options: Any
 ) -> tuple[str, int]:
-    """Write the predictions for files, folders and tables; return a short table for people and how many have none."""
-    check_device(device)
-    description = read_task(task, target)
+    """Write the predictions for files, folders and tables; return a short table for people and how many have none.
+
+    The other arguments are those of `Predictor.load`.
+    """
+    check_device(options.get("device", "cpu"))
+    described = read_task(task, target)
     with ThreadPoolExecutor(1) as pool:  # torch is imported while other processes read the structures
-        load = partial(Predictor.load, *numbers, weights=weights, task=task, target=target, outputs=outputs)
-        loading = pool.submit(load, device=device, n_jobs=ALL_CORES)
-        found = read_structures(paths, description, ALL_CORES)
+        loading = pool.submit(Predictor.load, *numbers, task=task, target=target, n_jobs=ALL_CORES, **options)
+        found = read_structures(paths, described, ALL_CORES)
         crystals = [one.crystal for one in found if one.crystal is not None]
         alike = likeness(Crystals.from_list(crystals), ALL_CORES) if crystals else None  # by the same processes
         table = loading.result().predict_found(found, alike)
     write_csv(out, table)
     n_failed = int(table["prediction"].isna().sum())
-    shown_rows = table.head(N_SHOWN).to_string(index=False, float_format="{:.4f}".format, na_rep="", max_colwidth=60)
+    rows = table.head(N_SHOWN).to_string(index=False, float_format="{:.4f}".format, na_rep="", max_colwidth=60)
     more = [f"... and {len(table) - N_SHOWN} more"] if len(table) > N_SHOWN else []
-    summary = f"{shown(out)}: {len(table) - n_failed} predictions in {description.unit}, 90% intervals"
-    return "\n".join([shown_rows, *more, summary]), n_failed
+    summary = f"{shown(out)}: {len(table) - n_failed} predictions in {described.unit}, 90% intervals"
+    return "\n".join([rows, *more, summary]), n_failed
+
+
+def _blocks(found: Sequence[Found]) -> list[Sequence[Found]]:
+    return [found[i : i + AT_ONCE] for i in range(0, len(found), AT_ONCE)]
 
 
 def _training_set(found: Predictions, task: Task, outputs: Path, n_jobs: int) -> TrainingSet:

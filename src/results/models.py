@@ -10,7 +10,7 @@ from src.storage.names import SHARED, WEIGHTS
 from src.storage.remedy import remedy
 
 MODELS = "models"  # folder of the published models
-MAX_BYTES = 16_000_000  # of all published models of an experiment: they stay in the history of the repository
+MAX_BYTES = 13_000_000  # of all published models of an experiment: they stay in the history of the repository
 COMMON = "element_vectors"  # the same table in all folds, stored once
 
 

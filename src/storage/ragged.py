@@ -4,6 +4,7 @@ A folder holds a .npy file for each field and one of offsets for each level; not
 open the same folder share its pages, and an item takes memory only while it is in use.
 """
 
+import io
 import json
 import shutil
 import tempfile
@@ -79,7 +80,7 @@ class RaggedStore:
     def concatenate(cls, stores: "Iterable[RaggedStore]", scratch: Path | None = None) -> "RaggedStore":
         """Return the items of several stores with the same fields, in order; they need not be in memory at the same time.
 
-        scratch: folder of the fields, which are unnamed files until the store is saved; None: the system's.
+        scratch: folder of the fields, which are unnamed files until the store is saved; None: they are in memory.
         """
         fields: dict[str, _GrowingArray] = {}
         counts: dict[str, list[NDArray]] = {}
@@ -153,10 +154,10 @@ def _check_seal(path: Path, seal: list[int]) -> None:
 
 
 class _GrowingArray:
-    """An array that grows by rows in an unnamed file, which vanishes with it. like: rows of the same kind."""
+    """An array that grows by rows, in memory or in an unnamed file, which vanishes with it. like: rows of the same kind."""
 
     def __init__(self, like: NDArray, folder: Path | None) -> None:
-        self.file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115, the array's lifetime is the file's
+        self.file = tempfile.TemporaryFile(dir=folder) if folder else io.BytesIO()  # noqa: SIM115, as long as the array
         self.like, self.n_rows = like[:0].copy(), 0
 
     def append(self, rows: NDArray) -> None:
@@ -168,5 +169,7 @@ class _GrowingArray:
     def mapped(self) -> NDArray:
         if self.n_rows * self.like.dtype.itemsize * int(np.prod(self.like.shape[1:])) == 0:  # nothing can be mapped
             return np.empty((self.n_rows, *self.like.shape[1:]), self.like.dtype)
+        if isinstance(self.file, io.BytesIO):
+            return np.frombuffer(self.file.getbuffer(), self.like.dtype).reshape(-1, *self.like.shape[1:])
         self.file.flush()
         return np.memmap(self.file, self.like.dtype, "r", shape=(self.n_rows, *self.like.shape[1:]))

@@ -22,6 +22,7 @@ from src.graphs.batch import GraphBatch
 from src.learners.captured import AddGradient, CapturedGradient
 from src.learners.gnn import GnnLearner
 from src.learners.graph_inputs import GraphInputs
+from src.learners.make import load_learner
 from src.learners.training import Training
 from src.models.network import make_network
 from src.paths import DEFAULT_TASK
@@ -141,7 +142,7 @@ def test_a_model_trained_on_a_gpu_predicts_the_same_on_a_cpu(inputs: GraphInputs
     learner = GnnLearner(CONFIG, seed=3, device=device)
     learner.fit(inputs, TARGET, tmp_path)
     learner.save(tmp_path)
-    np.testing.assert_allclose(GnnLearner.load(tmp_path).predict(inputs), learner.predict(inputs), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(load_learner(tmp_path).predict(inputs), learner.predict(inputs), rtol=0, atol=1e-5)
 
 
 def allocated(device: str) -> int:

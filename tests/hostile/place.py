@@ -15,8 +15,7 @@ from pathlib import Path
 from conftest import small_table
 
 from src.data.export import write_task
-from src.learners.gbdt import GbdtLearner
-from src.learners.gnn import GnnLearner
+from src.learners.make import load_learner
 from src.paths import ROOT
 from src.runs.train import main as train_main
 
@@ -93,9 +92,8 @@ class Place:
 
     def load(self, name: str) -> None:
         """Load a learner; exit with one message if that fails, as commands do."""
-        learner = {TREES: GbdtLearner, NETWORK: GnnLearner}[name]
         try:
-            learner.load(self.run(name) / "fold_1")
+            load_learner(self.run(name) / "fold_1")
         except (ValueError, FileNotFoundError) as error:
             sys.exit(f"{name}: {error}")
 

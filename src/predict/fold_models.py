@@ -1,0 +1,126 @@
+"""Models of the folds of finished experiments, as they were saved: crystals in, predictions of each fold's model out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from src.config import BlendConfig, ExperimentConfig, TargetConfig
+from src.data.columns import ColumnNames
+from src.data.table import Crystals
+from src.data.target import TargetNormalizer
+from src.data.task import Task
+from src.features.elements import word2vec_key
+from src.learners.learner import Learner
+from src.learners.make import load_learner
+from src.paths import MAT2VEC
+from src.results.intervals import part_spread
+from src.results.predictions import Predictions, find_predictions
+from src.storage.files import read_json
+
+Values = NDArray[np.float64]
+NORMALIZER: dict[str, type | tuple[type, ...]] = {"shift": list, "scale": (int, float)}
+
+
+@dataclass(frozen=True, eq=False)
+class FoldModels:
+    """Models of the folds of an experiment; a blend has those of its parts.
+
+    learners, normalizers: one per fold. weights: (n_folds, n_parts).
+    """
+
+    target: TargetConfig
+    learners: Sequence[Learner] = ()
+    normalizers: Sequence[TargetNormalizer] = ()
+    parts: "Sequence[FoldModels]" = ()
+    weights: Values | None = None
+
+    @property
+    def transforms(self) -> set[str]:
+        """The transforms of the target that the experiment, or the parts of the blend, learned."""
+        return set().union(*(part.transforms for part in self.parts)) if self.parts else {self.target.transform}
+
+    @property
+    def columns(self) -> ColumnNames:
+        """Names of the further columns that the models need."""
+        needed = [part.columns for part in self.parts] + [learner.columns for learner in self.learners[:1]]
+        return ColumnNames(*(tuple(dict.fromkeys(chain.from_iterable(kind))) for kind in zip(*needed, strict=True)))
+
+    def predict(self, crystals: Crystals, n_jobs: int) -> tuple[Values, Values]:
+        """Return the predictions of the fold models and the spread over networks or parts, (n_crystals, n_folds), eV/atom."""
+        if self.weights is not None:
+            found = [part.predict(crystals, n_jobs) for part in self.parts]
+            pred, own = (np.stack(values, axis=2) for values in zip(*found, strict=True))
+            return (pred * self.weights).sum(axis=2), part_spread(pred, own, self.weights)
+        residuals = self.learners[0].predict_each(self.learners, self._inputs(crystals, n_jobs))
+        base, counts = self._base(crystals, n_jobs), crystals.element_counts
+        pairs = zip(self.normalizers, residuals, strict=True)
+        found = [normalizer.mean_and_spread(counts, of_members, base) for normalizer, of_members in pairs]
+        pred, spread = (np.stack(values, axis=1) for values in zip(*found, strict=True))
+        return pred, spread
+
+    def features(self, crystals: Crystals, n_jobs: int) -> NDArray[np.float32]:
+        """Return the vectors of all fold models side by side, (n_crystals, n_features)."""
+        if self.parts:
+            return np.concatenate([part.features(crystals, n_jobs) for part in self.parts], axis=1)
+        inputs = self._inputs(crystals, n_jobs)
+        return np.concatenate([learner.features(inputs) for learner in self.learners], axis=1)
+
+    def refusal(self, crystals: Crystals) -> str:
+        """Return why no inputs can be made of these crystals; an empty text if they can."""
+        if self.parts:
+            return next(filter(None, (part.refusal(crystals) for part in self.parts)), "")
+        try:
+            self._inputs(crystals, n_jobs=1)
+            self._base(crystals, n_jobs=1)
+        except ValueError as error:
+            return str(error)
+        return ""
+
+    def _inputs(self, crystals: Crystals, n_jobs: int) -> Any:
+        """Return what the models read, in memory."""
+        inputs = self.learners[0].prepare_inputs(crystals, "", None, n_jobs)
+        return inputs[np.arange(len(crystals))]
+
+    def _base(self, crystals: Crystals, n_jobs: int) -> Values | float:
+        """Return the energies of the pretrained potential that the target starts from, (n_crystals,), if it does."""
+        if self.target.base == "none":
+            return 0.0
+        from src.features.potentials import base_energies  # the closed track does without
+
+        return base_energies(self.target, crystals, "", None, n_jobs)
+
+
+def load_models(found: Predictions, task: Task, outputs: Path, device: str) -> FoldModels:
+    """Return the models of all folds of a finished experiment."""
+    run, name = found.models, found.name
+    if not run.config_path.is_file():
+        raise FileNotFoundError(f"{name}: its models are not published; train them: python exp/{name}/train.py")
+    stored = run.claimed()
+    config: ExperimentConfig = stored["config"]
+    folds = range(len(found.metrics["fold_maes"]))
+    if isinstance(config.learner, BlendConfig):
+        every = [find_predictions(number, task, outputs) for number in config.learner.members]
+        kinds = dict.fromkeys([one.name for one in every], (int, float))
+        weights = [read_json(run.weights(k), kinds) for k in folds]
+        parts = [load_models(one, task, outputs, device) for one in every]
+        return FoldModels(config.target, parts=parts, weights=np.array([[own[one.name] for one in every] for own in weights]))
+    word2vec = _word2vec(name, stored["word2vec"])
+    learners = [load_learner(run.fold(k), device, word2vec) for k in folds]
+    learners[0].limit_threads()  # as in training; several wait for each other on a busy machine
+    stored_normalizers = [read_json(run.fold(k) / "normalizer.json", NORMALIZER) for k in folds]
+    normalizers = [TargetNormalizer.from_json(one) for one in stored_normalizers]
+    return FoldModels(config.target, learners, normalizers)
+
+
+def _word2vec(name: str, key: str) -> Path | None:
+    """Return the user's word2vec file if the run was made with it. Raises ValueError if that file is not there now."""
+    if key == word2vec_key(None):
+        return None
+    if not MAT2VEC.is_file() or word2vec_key(MAT2VEC) != key:
+        raise ValueError(f"{name} was trained with another word2vec file than {MAT2VEC}: put that file there again")
+    return MAT2VEC

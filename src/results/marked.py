@@ -115,11 +115,6 @@ def _cpu(*words: str) -> str:
     return f"{'≥ ' if row['lower_bound'] else ''}{float(row['cpu_seconds']):,.0f}"
 
 
-def _sum_of_cpu(*numbers: str) -> str:
-    """Return the CPU seconds of an experiment of each target of NOMAD 2018: of the energy, of the gap."""
-    return f"{sum(float(_rows()[key]['cpu_seconds']) for key in zip(numbers, NOMAD, strict=True)):,.0f}"
-
-
 def _outcome(number: str) -> str:
     """Return the difference of an experiment to its parent, and its outcome: a win only if both intervals exclude zero."""
     row = _rows()[number,]
@@ -136,16 +131,11 @@ def _contest(*numbers: str) -> str:
     return f"{sum(float(_rows()[key]['test']) for key in zip(numbers, NOMAD, strict=True)) / 2:.4f}"
 
 
-def _record(name: str) -> dict:
-    """Return a published record of matbench_phonons; name: such as 026/inner."""
-    number, _, protocol = name.partition("/")
-    return matbench.read_record(EXPERIMENTS / f"exp{number}" / "results" / "matbench_phonons" / f"{protocol}.json.gz")
-
-
 def _fold(name: str, fold: str) -> str:
-    """Return the MAE of an official fold of matbench_phonons."""
-    (task,) = _record(name)["tasks"].values()
-    return f"{task['results'][f'fold_{fold}']['scores']['mae']:.2f}"
+    """Return the MAE of an official fold of matbench_phonons in a published record, such as 026/inner."""
+    number, _, protocol = name.partition("/")
+    record = matbench.read_record(EXPERIMENTS / f"exp{number}" / "results" / "matbench_phonons" / f"{protocol}.json.gz")
+    return f"{record['tasks']['matbench_phonons']['results'][f'fold_{fold}']['scores']['mae']:.2f}"
 
 
 def _board(most: str) -> str:
@@ -160,7 +150,6 @@ KINDS: dict[str, Callable[..., str]] = {
     "oof": _score("oof"),
     "test": _score("test"),
     "cpu": _cpu,
-    "cpus": _sum_of_cpu,
     "outcome": _outcome,
     "gain": _gain,
     "contest": _contest,

@@ -1,11 +1,10 @@
-"""Write the figures of README and docs between their markers: tables of published results, and single figures in the text.
+"""Write the ledger, its tables in exp/README.md, and the figures of README and docs between their markers.
 
 python exp/ledger.py            # write
-python exp/ledger.py --check    # only say whether the committed tables are up to date
+python exp/ledger.py --check    # only say whether the committed files are up to date
 
-An experiment's question is the first line of its config's docstring, its parent follows `Parent:`, and its verdict is in
-exp/verdicts.toml. `<!-- oof 094 -->0.0648<!-- / -->` in a page is one figure: see src/results/marked.py. Run this after
-publishing a new experiment; the test scores come from the task's test labels.
+A published result that has no row in exp/ledger.csv gets one; write its question in a few words (`short`) and its verdict there
+by hand, then run this again. `<!-- oof 094 -->0.0648<!-- / -->` in a page is one figure: see src/results/marked.py.
 """
 
 import sys
@@ -14,16 +13,16 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from src.command import command, one_message
 from src.paths import shown
-from src.results.ledger import updated_readmes
+from src.results.ledger import updated_files
 from src.results.marked import updated_pages
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = command(__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a table is out of date")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a file is out of date")
     args = parser.parse_args(argv)
     with one_message("ledger"):
-        wanted = updated_pages() | updated_readmes()
+        wanted = updated_files() | updated_pages()
     for path, text in wanted.items():
         same = path.read_text(encoding="utf-8") == text
         if args.check and not same:

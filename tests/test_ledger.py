@@ -18,17 +18,14 @@ from src.data.task import read_task
 from src.paths import DEFAULT_TASK, EXPERIMENTS
 from src.results import ledger
 from src.results.comparison import error_correlation
-from src.results.difference import Difference, paired_difference
+from src.results.difference import paired_difference
 from src.results.predictions import Predictions, find_predictions
 from src.results.sealed import sealed_metrics
+from src.runs import verify
 
 
 def with_error(member: Predictions, error: np.ndarray | float) -> Predictions:
     return replace(member, oof=member.oof.assign(e_form_pred=member.oof["e_form"] + error))
-
-
-def published_names() -> list[str]:
-    return [*(path.parents[1].name for path in EXPERIMENTS.glob("exp*/results/metrics.json")), *sealed_metrics()]
 
 
 @pytest.fixture
@@ -36,34 +33,45 @@ def baseline() -> Predictions:
     return find_predictions("001", read_task(DEFAULT_TASK), Path("/nonexistent"))
 
 
-def test_the_committed_ledger_is_what_the_command_writes() -> None:
-    wanted = ledger.updated_readmes()
-    assert set(wanted) == {EXPERIMENTS / "README.md"}
-    for path, text in wanted.items():
+@pytest.fixture(scope="module")
+def rows() -> pd.DataFrame:
+    return ledger.read_ledger()
+
+
+def test_the_committed_ledger_and_its_page_are_what_the_command_writes() -> None:
+    for path, text in ledger.updated_files().items():
         assert text == path.read_text(encoding="utf-8"), "run: python exp/ledger.py"
 
 
-def test_the_ledger_has_a_row_per_published_experiment() -> None:
-    rows = [table["exp"].tolist() for table in ledger.ledger_tables().values()]
-    published = published_names()
-    assert sorted(f"exp{number}" for numbers in rows for number in numbers) == sorted(published)
+def test_the_ledger_reads_in_three_minutes() -> None:
+    assert len(re.findall(r"[^\s|]+", (EXPERIMENTS / "README.md").read_text(encoding="utf-8"))) <= 1500
 
 
-@pytest.fixture(scope="module")
-def gains() -> dict[str, Difference]:
-    """The difference of each published experiment to its parent, by number."""
-    task = read_task(DEFAULT_TASK)
-    published = published_names()
-    members = {name: find_predictions(name, task, Path("/nonexistent")) for name in published}
-    found = {name.removeprefix("exp"): ledger.gain_to_parent(name, members) for name in published}
-    return {number: gain for number, gain in found.items() if gain is not None}
+def test_each_row_has_a_short_question_one_word_and_the_verdict_of_both_intervals(rows: pd.DataFrame) -> None:
+    assert not rows[ledger.KEY].duplicated().any()
+    for _, row in rows.iterrows():
+        assert 1 <= len(row["short"].split()) <= 12 and len(row["outcome"].split()) == 1, row["number"]
+        if (gain := ledger.difference_of(row)) is not None:
+            assert row["outcome"] == ledger.OUTCOMES[gain.verdict], row["number"]
+            assert ("no difference" in row["verdict"]) == (gain.verdict == "no difference"), row["number"]
+            assert not re.search(r"\*\*.*(win|lose)s?\b", row["verdict"]) or gain.verdict in ("wins", "loses"), row["number"]
 
 
-def test_a_verdict_in_words_is_the_one_of_both_intervals(gains: dict[str, Difference]) -> None:
-    for number, text in ledger.read_verdicts().items():
-        if number in gains:
-            assert ("no difference" in text) == (gains[number].verdict == "no difference"), number
-            assert not re.search(r"\*\*.*(win|lose)s?\b", text) or gains[number].verdict in ("wins", "loses"), number
+def test_a_row_that_is_missing_is_computed_as_it_stands_and_sealed_ones_are_kept(
+    rows: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the task here, of another one, and of a benchmark's folds; what is written by hand is lost with the row."""
+    lost = rows["number"].isin(["094", "043"]) | (rows["record"] == "plain")
+    monkeypatch.setattr(ledger, "read_ledger", lambda: rows[~lost])
+    found = ledger.updated_ledger().reset_index(drop=True)
+    by_hand = ["short", "verdict", "outcome"]
+    assert lost.sum() == 3 and list(found["number"]) == list(rows["number"])
+    exact = ["question", "parent", "track", "metric", "unit", "lower_bound", "n_parameters", "commit"]
+    pd.testing.assert_frame_equal(found[exact], rows[exact])
+    numbers = [column for column in rows if column not in [*ledger.KEY, *exact, *by_hand]]
+    as_numbers = [table[numbers].replace("", "nan").astype(float) for table in (found, rows)]
+    np.testing.assert_allclose(*as_numbers, rtol=1e-9)
+    pd.testing.assert_frame_equal(found[~lost], rows[~lost])
 
 
 def test_every_experiment_names_a_question_and_a_parent_that_is_there() -> None:
@@ -72,10 +80,9 @@ def test_every_experiment_names_a_question_and_a_parent_that_is_there() -> None:
         assert question and (parent is None or parent in experiment_names()), name
 
 
-def test_a_ledger_without_its_marks_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "README.md").write_text("# Ledger\n")
+def test_a_ledger_without_its_marks_is_refused() -> None:
     with pytest.raises(ValueError, match="once each"):
-        ledger.between_markers(tmp_path / "README.md", "")
+        ledger.between_markers("# Ledger\n", "")
 
 
 def test_an_ensemble_is_of_the_closed_track_where_its_members_are(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,20 +92,27 @@ def test_an_ensemble_is_of_the_closed_track_where_its_members_are(monkeypatch: p
     assert load.track_of("exp046") == "open"
 
 
-@pytest.fixture(scope="module")
-def ledger_rows() -> pd.DataFrame:
-    return pd.read_csv(EXPERIMENTS / "ledger.csv", dtype={"number": str, "parent": str}, float_precision="round_trip")
-
-
-def test_every_sealed_experiment_is_found_with_the_score_of_its_row(ledger_rows: pd.DataFrame) -> None:
-    task, sealed = read_task(DEFAULT_TASK), ledger_rows[ledger_rows["commit"].notna()]
+def test_every_sealed_experiment_is_found_with_the_score_of_its_row(rows: pd.DataFrame) -> None:
+    task, sealed = read_task(DEFAULT_TASK), rows[rows["commit"] != ""]
     assert set(sealed["number"].radd("exp")) == set(load.sealed_experiments())
-    scored = sealed[sealed["oof"].notna()]
+    scored = sealed[sealed["oof"] != ""]
     assert set(scored["number"].radd("exp")) == set(sealed_metrics())
-    for _, row in scored.iterrows():
-        found = find_predictions(row["number"], task, Path("/nonexistent"))
-        assert found.metrics["oof_mae"] == pytest.approx(row["oof"], abs=1e-12), row["number"]
+    for number, oof in zip(scored["number"], scored["oof"].astype(float), strict=True):
+        found = find_predictions(number, task, Path("/nonexistent"))
+        assert found.metrics["oof_mae"] == pytest.approx(oof, abs=1e-12), number
         assert list(found.test)[:2] == ["id", "fold_0"] and len(found.oof) == 3000 and len(found.test) == 938
+
+
+def test_the_command_that_verifies_a_sealed_fold_trains_it_with_the_commit_of_its_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify, "ROOT", tmp_path / "repository")
+    add, enter, train = (verify.command_elsewhere("57", 3) or "").split(" && ")
+    tree, commit = tmp_path / "repository-330aafe", load.sealed_experiments()["exp057"]["commit"]
+    assert add.endswith(f"worktree add --detach {tree} {commit}") and enter == f"cd {tree}"
+    assert train.endswith("exp/verify.py 057 --fold 3 --device cpu") and verify.command_elsewhere("010", 3) is None
+    tree.mkdir()
+    assert verify.command_elsewhere("57", 3) == f"{enter} && {train}"
 
 
 @pytest.mark.parametrize(
@@ -112,10 +126,6 @@ def test_every_sealed_experiment_is_found_with_the_score_of_its_row(ledger_rows:
 def test_what_a_sealed_experiment_no_longer_has_is_named_with_the_commit_that_has_it(call: Callable[[], object]) -> None:
     with pytest.raises((FileNotFoundError, ValueError), match=r"is sealed.* commit 330aafe\w{33} trains it.*exp/verify.py 0"):
         call()
-
-
-def test_at_most_40_experiments_live() -> None:
-    assert len(load.experiment_folders()) <= 40
 
 
 def test_the_difference_is_paired_and_has_its_sign_from_the_interval(baseline: Predictions) -> None:

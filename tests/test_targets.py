@@ -17,7 +17,6 @@ from src.data.export import TARGET, write_task
 from src.data.load import load_task_data
 from src.data.table import read_table
 from src.data.task import read_tasks
-from src.paths import EXPERIMENTS
 from src.predict import Predictor
 from src.results import ledger, predictions
 from src.results.submission import blend_target
@@ -314,25 +313,14 @@ def test_a_published_target_is_verified_on_its_own_data(both: Path, published: P
         verification.verify("001", 1, gap)
 
 
-def test_the_ledger_lists_other_tasks_and_admits_verdicts_on_them(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.undo()  # so that exp001 has its own results again
-    elsewhere = published.parent.with_name("exp024")
-    published.parent.rename(elsewhere)
-    monkeypatch.setattr(ledger, "experiment_folders", lambda: [EXPERIMENTS / "exp001", elsewhere])
-    monkeypatch.setattr(ledger, "read_verdicts", lambda: {"024": "it does"})
-    tables = ledger.ledger_tables()  # accepts the verdict
-    assert "024" not in [*tables["closed"]["exp"], *tables["open"].get("exp", ())]
-    rows = ledger.other_rows({"001"})
-    assert [(row["task"], row["target"], row["exp"], row["verdict"]) for row in rows] == [
-        ("both", column, "024", "it does") for column in (GAP, TARGET)
-    ]
-    path = elsewhere / "results/both" / GAP / "metrics.json"
+def test_the_ledger_gets_a_row_for_each_target_of_another_task(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "experiment_folders", lambda: [published.parent])
+    path = published / "both" / GAP / "metrics.json"
     metrics = json.loads(path.read_text())
-    assert rows[0]["CPU s"] == f"{metrics['cpu_seconds']:.0f}"
-    for lower_bound in ({"resumed_folds": [1]}, {"gpus": ["NVIDIA H100 80GB HBM3"]}):
-        path.write_text(json.dumps(metrics | lower_bound))
-        assert ledger.other_rows({"001"})[0]["CPU s"] == f"≥ {metrics['cpu_seconds']:.0f}"
-    assert (rows[0]["OOF"], rows[0]["test"]) == (f"MAE (eV) {metrics['oof_mae']:.4f}", f"MAE (eV) {metrics['test']['mae']:.4f}")
-    monkeypatch.setattr(ledger, "read_verdicts", lambda: {"025": "nowhere"})
-    with pytest.raises(ValueError, match=r"verdicts on \['025'\], which are not published"):
-        ledger.ledger_tables()
+    for lower_bound in ({}, {"resumed_folds": [1]}, {"gpus": ["NVIDIA H100 80GB HBM3"]}):
+        path.write_text(json.dumps(metrics | {"resumed_folds": []} | lower_bound))
+        rows = ledger.updated_ledger().set_index(["task", "target"]).loc["both"]
+        assert list(rows.index) == [GAP, TARGET] and set(rows["number"]) == {"001"}
+        row = rows.loc[GAP]
+        assert (row["unit"], float(row["oof"]), float(row["test"])) == ("eV", metrics["oof_mae"], metrics["test"]["mae"])
+        assert ledger.seconds(row) == f"{'≥ ' if lower_bound else ''}{metrics['cpu_seconds']:,.0f}"

@@ -90,12 +90,13 @@ def score_cells(row: dict, metric: MetricName = "mae") -> dict[str, str]:
 
 
 def seconds_text(metrics: dict) -> str:
-    """Return the CPU seconds of a run as people read them.
+    """Return the CPU seconds of a run as people read them; ≥ if they are a lower bound."""
+    return f"{'≥ ' if is_lower_bound(metrics) else ''}{metrics['cpu_seconds']:.0f}"
 
-    They are a lower bound, ≥, if a fold was resumed, for those before are not counted, or if a GPU did the work.
-    """
-    at_least = "≥ " if metrics.get("resumed_folds") or metrics.get("gpus") else ""
-    return f"{at_least}{metrics['cpu_seconds']:.0f}"
+
+def is_lower_bound(metrics: dict) -> bool:
+    """Return whether a run cost more CPU seconds than it says: a fold was resumed, or a GPU did the work."""
+    return bool(metrics.get("resumed_folds") or metrics.get("gpus"))
 
 
 def error_correlation(experiments: Sequence[Predictions]) -> pd.DataFrame:

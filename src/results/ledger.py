@@ -1,145 +1,184 @@
-"""The tables of published results in exp/README.md."""
+"""The ledger: exp/ledger.csv has a row for every result that was ever published, exp/README.md is what people read of it.
 
-import tomllib
-from collections.abc import Collection, Sequence
+A row is computed once, from published results, and stays. Three columns are written by hand: the question in a few words, the
+verdict, and the outcome of rows that have no difference to a parent.
+"""
+
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pandas as pd
 
-from src.config.load import experiment_names, question_and_parent, track_of
+from src.config.load import question_and_parent, track_of
 from src.data.task import read_task
 from src.paths import DEFAULT_TASK, EXPERIMENTS, OUTPUTS, experiment_folders
-from src.results.comparison import INTERVALS, p_cells, score_cells, score_rows, seconds_text, to_markdown
-from src.results.difference import Difference, holm_of, paired_difference
+from src.results import matbench
+from src.results.comparison import is_lower_bound, score_rows
+from src.results.difference import Difference, FoldInterval, Verdict, holm, paired_difference
 from src.results.folder import METRICS, Kinds
 from src.results.labels import read_labels
 from src.results.metrics import METRICS as SCORES
 from src.results.predictions import Predictions, find_predictions, published_folder
-from src.results.sealed import sealed_metrics
-from src.results.surroundings import Points, points_of
+from src.results.surroundings import points_of
 from src.storage import names
 from src.storage.files import read_json
 from src.storage.remedy import RESULTS
 
-VERDICTS = EXPERIMENTS / "verdicts.toml"
+LEDGER = EXPERIMENTS / "ledger.csv"
+KEY = ["number", "task", "target", "record"]  # record: of a benchmark's official folds; empty for others
 START, END = "<!-- ledger: written by python exp/ledger.py -->", "<!-- /ledger -->"
 PUBLISHED_ONLY = Path("/nonexistent")  # as the outputs folder
-PARENT = f"ΔMAE to parent, OOF ({INTERVALS})"
-OTHERS = "Other tasks"
 ABOUT: Kinds = METRICS | {"metric": str, "unit": str}  # what is published of other tasks
-TITLES = {
-    "closed": "Closed track: the task's data and published element tables",
-    "open": "Open track: with models trained on other data",
-}
+OUTCOMES: dict[Verdict, str] = {"wins": "wins", "loses": "loses", "no difference": "level", "undecided": "undecided"}
+TRACKS = {"closed": "closed track", "open": "open track: with models trained on other data"}
+Row = dict[str, object]
 
 
-def updated_readmes() -> dict[Path, str]:
-    """Return exp/README.md and the text that it should have: all results."""
-    tables = ledger_tables()
-    sections = [f"### {TITLES[track]}\n\n{_n_differences(table)}\n\n{to_markdown(table)}" for track, table in tables.items()]
-    if rows := other_rows(set().union(*(table["exp"] for table in tables.values()))):
-        sections.append(f"### {OTHERS}\n\n{to_markdown(pd.DataFrame(rows))}")
-    path = EXPERIMENTS / "README.md"
-    return {path: between_markers(path, "\n\n".join(sections))}
+def read_ledger() -> pd.DataFrame:
+    """Return the ledger as text, cell by cell; a cell is empty if there is nothing to say."""
+    return pd.read_csv(LEDGER, dtype=str, keep_default_na=False)
 
 
-def _n_differences(table: pd.DataFrame) -> str:
-    n = int((table["Holm p"] != "").sum())
-    return f"{n} experiments are compared with a parent; Holm p is corrected for these {n} comparisons."
+def updated_ledger() -> pd.DataFrame:
+    """Return the ledger with a row for each result that has none, and Holm's p-values of living experiments."""
+    ledger = read_ledger()
+    known = set(ledger[KEY].itertuples(index=False, name=None))
+    rows = [{column: _cell(row.get(column)) for column in ledger} for row in _new_rows(known)]
+    ledger = pd.concat([ledger, pd.DataFrame(rows, columns=ledger.columns)], ignore_index=True)
+    for track in TRACKS:
+        tested = ledger[(ledger["track"] == track) & (ledger["p"] != "")]
+        corrected = pd.Series(holm(tested["p"].astype(float).tolist()), index=tested.index).map(repr)
+        living = tested.index[tested["commit"] == ""]
+        ledger.loc[living, "p_holm"] = corrected[living]
+    is_other = ledger["task"] != DEFAULT_TASK.name
+    return (
+        ledger.assign(is_other=is_other).sort_values(["is_other", "task", "target", "number", "record"]).drop(columns="is_other")
+    )
 
 
-def between_markers(path: Path, tables: str) -> str:
-    """Return the text of a file with `tables` between its markers."""
-    text = path.read_text(encoding="utf-8")
+def updated_files() -> dict[Path, str]:
+    """Return the ledger and its page, and the text that each should have."""
+    ledger, page = updated_ledger(), EXPERIMENTS / "README.md"
+    text = between_markers(page.read_text(encoding="utf-8"), ledger_text(ledger))
+    return {LEDGER: ledger.to_csv(index=False, lineterminator="\n"), page: text}
+
+
+def difference_of(row: pd.Series) -> Difference | None:
+    """Return the difference to the parent that a row has."""
+    if not row["difference"]:
+        return None
+    value, low, high, *folds = row[["difference", "crystals_low", "crystals_high", "folds_low", "folds_high", "p"]].astype(float)
+    return Difference(row["metric"], value, low, high, 0, 0, FoldInterval(*folds))
+
+
+def ledger_text(ledger: pd.DataFrame) -> str:
+    """Return the tables of exp/README.md: a line for each result, by task and error."""
+    scored = ledger[ledger["oof"] != ""]
+    sections = []
+    for (_, task, target, track), rows in scored.groupby([scored["task"] != DEFAULT_TASK.name, "task", "target", "track"]):
+        metric = SCORES[rows["metric"].iloc[0]]
+        title = ", ".join(filter(None, (task, target, TRACKS[track], metric.label(rows["unit"].iloc[0]))))
+        rows = rows.sort_values("oof", key=lambda column: column.astype(float), ascending=not metric.larger_is_better)
+        sections.append(f"### {title}\n\n{_table([_line(row) for _, row in rows.iterrows()])}")
+    others = [
+        {"exp": row["number"], "question": row["short"], "verdict": row["outcome"]}
+        for _, row in ledger.drop(scored.index).iterrows()
+    ]
+    return "\n\n".join([*sections, f"### Without a score of their own\n\n{_table(others)}"])
+
+
+def between_markers(text: str, tables: str) -> str:
+    """Return a text with `tables` between its markers; raise ValueError if it does not have these once each."""
     if text.count(START) != 1 or text.count(END) != 1 or text.index(START) > text.index(END):
-        raise ValueError(f"{path}: expected the lines {START!r} and {END!r} once each")
+        raise ValueError(f"{EXPERIMENTS / 'README.md'}: expected the lines {START!r} and {END!r} once each")
     head, rest = text.split(START)
     return f"{head}{START}\n\n{tables}\n\n{END}{rest.split(END)[1]}"
 
 
-def ledger_tables() -> dict[str, pd.DataFrame]:
-    """Return the table of each track; raise ValueError if a verdict is on an experiment that is not published."""
-    task = read_task(DEFAULT_TASK)
-    labels = read_labels(task)
-    verdicts = read_verdicts()
-    published = [
-        name
-        for name in experiment_names()
-        if name in sealed_metrics() or (published_folder(name, task) / names.METRICS).is_file()
-    ]
-    members = {name: find_predictions(name, task, PUBLISHED_ONLY) for name in published}
-    anywhere = {*published, *(path.name for path in experiment_folders() if _other_metrics(path))}
-    if foreign := set(verdicts) - {name.removeprefix("exp") for name in anywhere}:
-        raise ValueError(f"{VERDICTS}: verdicts on {sorted(foreign)}, which are not published")
-    points = points_of(task, OUTPUTS, next(iter(members.values())))
-    tables = {}
-    for track in TITLES:
-        own = [name for name in published if track_of(name) == track]
-        rows = track_rows(own, members, labels, points)
-        tables[track] = pd.DataFrame([row | {"verdict": verdicts.get(row["exp"], "")} for row in rows])
-    return tables
+def seconds(row: Mapping[str, str] | pd.Series) -> str:
+    """Return the CPU seconds of a row as people read them; ≥ if they are a lower bound."""
+    return f"{'≥ ' if row['lower_bound'] else ''}{float(row['cpu_seconds']):,.0f}"
 
 
-def read_verdicts() -> dict[str, str]:
-    """Return the verdict on each experiment by its number."""
-    return tomllib.loads(VERDICTS.read_text(encoding="utf-8"))
-
-
-def _other_metrics(experiment: Path) -> list[Path]:
-    """Return the published metrics of an experiment on other tasks: results/<task>/ or results/<task>/<target>/metrics.json."""
-    return sorted(path for depth in ("*", "*/*") for path in experiment.glob(f"{RESULTS}/{depth}/{names.METRICS}"))
-
-
-def other_rows(on_default: Collection[str]) -> list[dict[str, str]]:
-    """Return a row for each result on another task, by task and target. on_default: the numbers that have rows of their own."""
-    verdicts = read_verdicts()
-    rows = []
-    for experiment in experiment_folders():
-        number = experiment.name.removeprefix("exp")
-        for path in _other_metrics(experiment):
-            task, *target = path.parent.relative_to(experiment / RESULTS).parts
-            verdict = "" if number in on_default else verdicts.get(number, "")
-            row = {"task": task, "target": "".join(target), "exp": number, "question": _question(experiment.name)}
-            rows.append(row | _other_scores(read_json(path, ABOUT)) | {"verdict": verdict})
-    return sorted(rows, key=lambda row: (row["task"], row["target"]))
-
-
-def _other_scores(found: dict) -> dict[str, str]:
-    """Return the scores of published metrics as people read them, the task's metric first."""
-    metrics = dict.fromkeys((found["metric"], "mae"))
-    oof, test = (
-        ", ".join(f"{SCORES[name].label(found['unit'])} {own[key + name]:.4f}" for name in metrics) if own else ""
-        for key, own in (("oof_", found), ("", found.get("test", {})))
-    )
-    return {"OOF": oof, "test": test, "CPU s": seconds_text(found)}
-
-
-def _question(name: str) -> str:
-    return question_and_parent(name)[0].replace("|", "\\|")
-
-
-def track_rows(names: Sequence[str], members: dict[str, Predictions], labels: pd.Series, points: Points) -> list[dict[str, str]]:
-    """Return the rows of a track's ledger but for their verdicts. members: the published experiments by name."""
-    gains = [gain_to_parent(name, members) for name in names]
-    return [
-        ledger_row(name, members[name], labels, points) | {PARENT: str(gain or "")} | p_cells(gain, p)
-        for name, gain, p in zip(names, gains, holm_of(gains), strict=True)
-    ]
-
-
-def gain_to_parent(name: str, members: dict[str, Predictions]) -> Difference | None:
-    """Return the difference of an experiment to its parent, None if that is not published."""
-    parent = question_and_parent(name)[1]
-    return paired_difference(members[parent], members[name]) if parent in members else None
-
-
-def ledger_row(name: str, member: Predictions, labels: pd.Series, points: Points) -> dict[str, str]:
-    """Return an experiment's question, parent and scores."""
-    parent = question_and_parent(name)[1]
-    (row,) = score_rows([member], labels, points)
+def _line(row: pd.Series) -> dict[str, str]:
+    oof, test = (f"{float(row[key]):.{4 if float(row['oof']) < 10 else 2}f}" if row[key] else "" for key in ("oof", "test"))
     return {
-        "exp": name.removeprefix("exp"),
-        "question": _question(name),
-        "parent": parent.removeprefix("exp") if parent else "—",
-        **score_cells(row),
+        "exp": row["number"],
+        "question": row["short"],
+        "OOF": oof,
+        "test": test,
+        "CPU s": seconds(row),
+        "verdict": row["outcome"],
     }
+
+
+def _table(rows: list[dict[str, str]]) -> str:
+    """Return rows in Markdown without spaces, so that the words of the page are those of its cells."""
+    return "\n".join(["|".join(["", *line, ""]) for line in (rows[0], ["---"] * len(rows[0]), *(row.values() for row in rows))])
+
+
+def _cell(value: object) -> str:
+    """Return a value as text that gives the same value again; nothing for None, `yes` or nothing for a truth."""
+    if value is None or isinstance(value, bool):
+        return "yes" if value else ""
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def _new_rows(known: set[tuple[str, ...]]) -> Iterator[Row]:
+    """Yield the rows of published results of living experiments but for known ones. known: values of KEY."""
+    task, members = read_task(DEFAULT_TASK), []
+    for folder in experiment_folders():
+        number, about = folder.name.removeprefix("exp"), _about(folder.name)
+        if (published_folder(folder.name, task) / names.METRICS).is_file() and (number, task.name, "", "") not in known:
+            members.append(find_predictions(number, task, PUBLISHED_ONLY))
+        for path in sorted(path for depth in ("*", "*/*") for path in folder.glob(f"{RESULTS}/{depth}/{names.METRICS}")):
+            other, *target = path.parent.relative_to(folder / RESULTS).parts
+            if (number, other, "".join(target), "") not in known:
+                yield about | {"task": other, "target": "".join(target)} | _other(read_json(path, ABOUT))
+        for path in sorted(folder.glob(f"{RESULTS}/*/*.json.gz")):
+            record = path.name.removesuffix(".json.gz")
+            if (number, path.parent.name, "", record) not in known:
+                yield about | {"task": path.parent.name, "record": record} | _record(path)
+    if members:
+        labels, points = read_labels(task), points_of(task, OUTPUTS, members[0])
+        for member in members:
+            (scored,) = score_rows([member], labels, points)
+            yield _about(member.name) | {"task": task.name} | _own(scored, member)
+
+
+def _about(name: str) -> Row:
+    question, parent = question_and_parent(name)
+    about: Row = {"number": name.removeprefix("exp"), "question": question, "parent": (parent or "").removeprefix("exp")}
+    return about | {"track": track_of(name)}
+
+
+def _own(scored: Row, member: Predictions) -> Row:
+    """Return the columns of a result on the task of this repository. scored: of `score_rows`."""
+    task, parent = read_task(DEFAULT_TASK), question_and_parent(member.name)[1]
+    own = {"oof": "oof_mae", "sd": "fold_mae_sd", "rmse": "oof_rmse", "test": "test_mae", "in_90": "inside_90"}
+    same = {name: name for name in ("test_rmse", "cpu_seconds", "n_parameters")}
+    row: Row = {"metric": "mae", "unit": task.unit} | {key: scored[column] for key, column in (own | same).items()}
+    row |= {"lower_bound": is_lower_bound(member.metrics)}
+    if parent is None:
+        return row
+    try:
+        gain = paired_difference(find_predictions(parent, task, PUBLISHED_ONLY), member)
+    except FileNotFoundError:  # on this task
+        return row
+    row |= {"difference": gain.value, "crystals_low": gain.low, "crystals_high": gain.high, "outcome": OUTCOMES[gain.verdict]}
+    folds = gain.folds
+    return row | ({"folds_low": folds.low, "folds_high": folds.high, "p": folds.p} if folds else {})
+
+
+def _other(found: dict) -> Row:
+    """Return the columns of published metrics of another task."""
+    metric, test = found["metric"], found.get("test", {})
+    row = {"metric": metric, "unit": found["unit"], "oof": found[f"oof_{metric}"], "rmse": found["oof_rmse"]}
+    row |= {"sd": found["fold_mae_sd"] if metric == "mae" else None, "test": test.get(metric), "test_rmse": test.get("rmse")}
+    return row | {key: found[key] for key in ("cpu_seconds", "n_parameters")} | {"lower_bound": is_lower_bound(found)}
+
+
+def _record(path: Path) -> Row:
+    """Return the columns of a benchmark's record: the errors are means over its official folds."""
+    row = matbench.own_row(matbench.read_record(path))
+    return {"metric": "mae", "unit": "1/cm", "oof": row.mae, "sd": row.sd, "rmse": row.rmse, "cpu_seconds": row.cpu_seconds}

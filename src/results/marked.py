@@ -8,7 +8,6 @@
 What is measured rather than published (seconds, memory) is in docs/figures.toml too, with the command that measured it.
 """
 
-import csv
 import re
 import tomllib
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from pathlib import Path
 from src.paths import EXPERIMENTS, ROOT
 from src.results import matbench
 from src.results.comparison import to_markdown
+from src.results.ledger import read_ledger, seconds
 
 DATA = ROOT / "docs" / "figures.toml"
 END, BLOCKS = "<!-- / -->", ("table", "board")
@@ -100,8 +100,7 @@ def _data() -> dict:
 @cache
 def _rows() -> dict[tuple[str, ...], dict[str, str]]:
     """Return the ledger's rows by number and, of other tasks, target or record."""
-    with (EXPERIMENTS / "ledger.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_ledger().to_dict("records")
     return {tuple(filter(None, (row["number"], row["target"], row["record"]))): row for row in rows}
 
 
@@ -111,8 +110,7 @@ def _score(column: str) -> Callable[..., str]:
 
 
 def _cpu(*words: str) -> str:
-    row = _rows()[words]
-    return f"{'≥ ' if row['lower_bound'] else ''}{float(row['cpu_seconds']):,.0f}"
+    return seconds(_rows()[words])
 
 
 def _outcome(number: str) -> str:

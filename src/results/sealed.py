@@ -13,7 +13,7 @@ from src.paths import SEALED
 from src.results.folder import OOF_COLUMNS
 from src.storage import names
 from src.storage.files import read_json
-from src.storage.remedy import remedy
+from src.storage.remedy import damaged
 
 OOF, TEST = "oof.csv.gz", "test.csv.gz"
 
@@ -47,4 +47,4 @@ def _columns(file: str) -> dict[str, tuple[str, ...]]:
         header, *rows = csv.reader(io.StringIO(gzip.decompress(path.read_bytes()).decode()))
         return dict(zip(header, zip(*rows, strict=True), strict=True))
     except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise ValueError(f"{path} is damaged ({error}); {remedy(path)}") from error
+        raise damaged(path, error) from error

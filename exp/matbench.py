@@ -13,7 +13,7 @@ from typing import get_args
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from src.command import command, one_message, task_options
-from src.config import BlendMethod
+from src.results.weights import BlendMethod
 
 
 def main(argv: list[str] | None = None) -> None:

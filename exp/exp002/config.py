@@ -7,7 +7,7 @@ mat2vec, which on folds of another seed cost accuracy and time there.
 from src.config import ExperimentConfig, FoldConfig, GbdtConfig, TargetConfig
 
 CONFIG = ExperimentConfig(
-    folds=FoldConfig(scheme="stratified", n_folds=10, n_bins=6, seed=0),
+    folds=FoldConfig(scheme="stratified", n_folds=10, seed=0),
     target=TargetConfig(kind="raw"),
     learner=GbdtConfig(
         features=("magpie", "geometry", "symmetry", "charges", "voronoi"),
@@ -17,7 +17,6 @@ CONFIG = ExperimentConfig(
         num_leaves=31,
         min_child_samples=10,
         colsample_bytree=0.3,
-        subsample=0.8,
         reg_lambda=1.0,
     ),
     seed=0,

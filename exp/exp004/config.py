@@ -15,17 +15,16 @@ from src.config import (
 )
 
 CONFIG = ExperimentConfig(
-    folds=FoldConfig(scheme="stratified", n_folds=10, n_bins=6, seed=0),
+    folds=FoldConfig(scheme="stratified", n_folds=10, seed=0),
     target=TargetConfig(kind="residual"),
     learner=GnnConfig(
         elements=ElementConfig(tables=("one_hot",)),
-        graph=GraphConfig(r_max=5.0, l_max=1, symmetry=True, symprec=1e-3),
+        graph=GraphConfig(r_max=5.0, l_max=1),
         network=NequipConfig(
             n_channels=64,
             n_layers=3,
             n_bessel=8,
             radial_hidden=(64, 64),
-            polynomial_cutoff_p=6.0,
             n_element_attributes=0,
             head_hidden=(64,),
         ),
@@ -34,9 +33,7 @@ CONFIG = ExperimentConfig(
             batch_size=32,
             lr=2e-3,
             weight_decay=1e-2,
-            warmup_fraction=0.05,
             ema_decay=0.99,
-            clip_norm=10.0,
             loss="l1",
         ),
     ),

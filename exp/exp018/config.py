@@ -6,10 +6,10 @@ Parent: exp002. Changed: learner, an ensemble whose first member is exp002's.
 from src.config import ExperimentConfig, FoldConfig, GbdtConfig, GbdtEnsembleConfig, TargetConfig
 
 CONFIG = ExperimentConfig(
-    folds=FoldConfig(scheme="stratified", n_folds=10, n_bins=6, seed=0),
+    folds=FoldConfig(scheme="stratified", n_folds=10, seed=0),
     target=TargetConfig(kind="raw"),
     learner=GbdtEnsembleConfig(
-        members=(
+        parts=(
             GbdtConfig(
                 features=("magpie", "geometry", "symmetry", "charges", "voronoi"),
                 objective="l2",
@@ -18,7 +18,6 @@ CONFIG = ExperimentConfig(
                 num_leaves=31,
                 min_child_samples=10,
                 colsample_bytree=0.3,
-                subsample=0.8,
                 reg_lambda=1.0,
             ),
             GbdtConfig(
@@ -29,7 +28,6 @@ CONFIG = ExperimentConfig(
                 num_leaves=15,
                 min_child_samples=10,
                 colsample_bytree=0.3,
-                subsample=0.8,
                 reg_lambda=1.0,
             ),
             GbdtConfig(
@@ -40,7 +38,6 @@ CONFIG = ExperimentConfig(
                 num_leaves=31,
                 min_child_samples=10,
                 colsample_bytree=0.3,
-                subsample=0.8,
                 reg_lambda=1.0,
             ),
             GbdtConfig(
@@ -51,7 +48,6 @@ CONFIG = ExperimentConfig(
                 num_leaves=31,
                 min_child_samples=10,
                 colsample_bytree=0.2,
-                subsample=0.8,
                 reg_lambda=1.0,
             ),
             GbdtConfig(
@@ -62,12 +58,10 @@ CONFIG = ExperimentConfig(
                 num_leaves=63,
                 min_child_samples=5,
                 colsample_bytree=0.3,
-                subsample=0.8,
                 reg_lambda=1.0,
             ),
         ),
         outlier_fraction=0.0,
-        n_inner_folds=5,
     ),
     seed=0,
 )

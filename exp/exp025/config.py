@@ -6,7 +6,7 @@ Parent: exp022. Changed: target.transform.
 from src.config import ExperimentConfig, FoldConfig, GbdtConfig, TargetConfig
 
 CONFIG = ExperimentConfig(
-    folds=FoldConfig(scheme="stratified", n_folds=10, n_bins=6, seed=0),
+    folds=FoldConfig(scheme="stratified", n_folds=10, seed=0),
     target=TargetConfig(kind="raw", transform="log1p"),
     learner=GbdtConfig(
         features=("fractions", "magpie", "geometry", "symmetry", "charges", "voronoi"),
@@ -16,7 +16,6 @@ CONFIG = ExperimentConfig(
         num_leaves=15,
         min_child_samples=10,
         colsample_bytree=0.3,
-        subsample=0.8,
         reg_lambda=1.0,
     ),
     seed=0,

@@ -6,7 +6,7 @@ Parent: exp029. Changed: learner; nothing is trained.
 from src.config import BlendConfig, ExperimentConfig, FoldConfig
 
 CONFIG = ExperimentConfig(
-    folds=FoldConfig(scheme="stratified", n_folds=10, n_bins=6, seed=0),
-    learner=BlendConfig(members=("029", "025"), method="weights"),
+    folds=FoldConfig(scheme="stratified", n_folds=10, seed=0),
+    learner=BlendConfig(parts=("029", "025")),
     seed=0,
 )

@@ -7,7 +7,7 @@ each network learns from nine tenths, and the weights come from the other folds.
 from src.config import BlendConfig, ExperimentConfig, FoldConfig
 
 CONFIG = ExperimentConfig(
-    folds=FoldConfig(scheme="stratified", n_folds=10, n_bins=6, seed=0),
-    learner=BlendConfig(members=("013", "014", "015"), method="weights"),
+    folds=FoldConfig(scheme="stratified", n_folds=10, seed=0),
+    learner=BlendConfig(parts=("013", "014", "015")),
     seed=0,
 )

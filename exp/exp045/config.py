@@ -6,7 +6,7 @@ Parent: exp017. Changed: learner. They trained MEGNet and ALIGNN under three con
 from src.config import BlendConfig, ExperimentConfig, FoldConfig
 
 CONFIG = ExperimentConfig(
-    folds=FoldConfig(scheme="stratified", n_folds=10, n_bins=6, seed=0),
-    learner=BlendConfig(members=("015", "017", "018"), method="weights"),
+    folds=FoldConfig(scheme="stratified", n_folds=10, seed=0),
+    learner=BlendConfig(parts=("015", "017", "018")),
     seed=0,
 )

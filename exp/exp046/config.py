@@ -6,7 +6,7 @@ Parent: exp012. Changed: learner.
 from src.config import BlendConfig, ExperimentConfig, FoldConfig
 
 CONFIG = ExperimentConfig(
-    folds=FoldConfig(scheme="stratified", n_folds=10, n_bins=6, seed=0),
-    learner=BlendConfig(members=("012", "013", "014", "015", "017", "018"), method="weights"),
+    folds=FoldConfig(scheme="stratified", n_folds=10, seed=0),
+    learner=BlendConfig(parts=("012", "013", "014", "015", "017", "018")),
     seed=0,
 )

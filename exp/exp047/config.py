@@ -9,7 +9,7 @@ Parent: exp033. Changed: target, learner. It was trained on MPtrj, as CHGNet was
 from src.config import ExperimentConfig, FoldConfig, GbdtConfig, TargetConfig
 
 CONFIG = ExperimentConfig(
-    folds=FoldConfig(scheme="stratified", n_folds=10, n_bins=6, seed=0),
+    folds=FoldConfig(scheme="stratified", n_folds=10, seed=0),
     target=TargetConfig(kind="residual", base="7net-l3i5", reference="elements_and_u"),
     learner=GbdtConfig(
         features=("fractions", "7net-l3i5"),
@@ -19,7 +19,6 @@ CONFIG = ExperimentConfig(
         num_leaves=7,
         min_child_samples=10,
         colsample_bytree=0.3,
-        subsample=0.8,
     ),
     seed=0,
 )

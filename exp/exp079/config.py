@@ -17,19 +17,15 @@ from src.config import (
 )
 
 CONFIG = ExperimentConfig(
-    folds=FoldConfig(scheme="stratified", n_folds=10, n_bins=6, seed=0),
+    folds=FoldConfig(scheme="stratified", n_folds=10, seed=0),
     target=TargetConfig(kind="residual", pure_elements="median"),
     learner=GnnConfig(
         elements=ElementConfig(tables=("mat2vec", "skipatom", "magpie")),
-        graph=GraphConfig(r_max=5.0, l_max=1, symmetry=True, symprec=1e-3, r_angle=3.5, radius_exponent=0.5),
+        graph=GraphConfig(r_max=5.0, l_max=1, r_angle=3.5, radius_exponent=0.5),
         network=AlignnConfig(
             n_channels=64,
             n_alignn_layers=2,
             n_gcn_layers=2,
-            n_gaussians=80,
-            n_angle_gaussians=40,
-            n_embedding=64,
-            polynomial_cutoff_p=6.0,
             zero_head=True,
         ),
         training=TrainingConfig(
@@ -37,9 +33,7 @@ CONFIG = ExperimentConfig(
             batch_size=32,
             lr=4e-4,
             weight_decay=0.3,
-            warmup_fraction=0.05,
             ema_decay=0.98,
-            clip_norm=10.0,
             loss="huber",
             optimizer="lion",
         ),

@@ -9,27 +9,23 @@ from src.config import (
     ExperimentConfig,
     FoldConfig,
     GnnConfig,
-    GraphConfig,
     RoostConfig,
     TargetConfig,
     TrainingConfig,
 )
 
 CONFIG = ExperimentConfig(
-    folds=FoldConfig(scheme="stratified", n_folds=10, n_bins=6, seed=0),
+    folds=FoldConfig(scheme="stratified", n_folds=10, seed=0),
     target=TargetConfig(kind="residual"),
     learner=GnnConfig(
         elements=ElementConfig(tables=("mat2vec", "skipatom", "magpie")),
-        graph=GraphConfig(formula=True),
-        network=RoostConfig(n_channels=64, n_layers=3, n_heads=3, n_hidden=128),
+        network=RoostConfig(n_channels=64, n_layers=3, n_hidden=128),
         training=TrainingConfig(
             n_epochs=30,
             batch_size=32,
             lr=3e-4,
             weight_decay=1.0,
-            warmup_fraction=0.05,
             ema_decay=0.98,
-            clip_norm=10.0,
             loss="huber",
             optimizer="lion",
         ),

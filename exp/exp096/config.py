@@ -6,7 +6,7 @@ Parent: exp091. Changed: learner.members.
 from src.config import BlendConfig, ExperimentConfig, FoldConfig
 
 CONFIG = ExperimentConfig(
-    folds=FoldConfig(scheme="stratified", n_folds=10, n_bins=6, seed=0),
-    learner=BlendConfig(members=("067", "079", "089", "095"), method="weights", pure_elements="median"),
+    folds=FoldConfig(scheme="stratified", n_folds=10, seed=0),
+    learner=BlendConfig(parts=("067", "079", "089", "095")),
     seed=0,
 )

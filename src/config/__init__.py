@@ -1,20 +1,17 @@
 """Every knob of an experiment, with its unit and range.
 
-A default means "as before": it never changes once an experiment relies on it.
+A default means "as before": it never changes once a living experiment relies on it.
 """
 
 from src.config.data import ElementConfig, FoldConfig, GraphConfig, TargetConfig
-from src.config.experiment import DistillationConfig, ExperimentConfig, StudyConfig
 from src.config.learners import (
     BlendConfig,
-    BlendMethod,
+    ExperimentConfig,
     GbdtConfig,
     GbdtEnsembleConfig,
     GnnConfig,
     LearnerConfig,
-    Precision,
     PretrainingConfig,
-    SvrConfig,
     TrainingConfig,
 )
 from src.config.load import LEARNED_ON_ENERGIES, track
@@ -28,4 +25,4 @@ from src.config.networks import (
     RoostConfig,
     SchnetConfig,
 )
-from src.config.serialize import from_dict, to_dict
+from src.config.schema import from_dict, to_dict

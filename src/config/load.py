@@ -9,14 +9,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
-from src.config.experiment import ExperimentConfig
-from src.config.learners import BlendConfig
-from src.config.serialize import to_dict
+from src.config.learners import ExperimentConfig
+from src.config.schema import to_dict
 from src.paths import EXPERIMENTS, SEALED, experiment_folders, experiment_name
 
 Track = Literal["closed", "open"]
 # bases, groups of features and element tables that were learned on energies of the Materials Project
-LEARNED_ON_ENERGIES = ("chgnet", "chgnet_0.2.0", "chgnet_mean", "7net-l3i5", "7net-0", "7net_mean", "megnet16")
+LEARNED_ON_ENERGIES = ("7net-l3i5", "megnet16")
 
 
 class Sealed(TypedDict):
@@ -91,9 +90,7 @@ def track_of(number: str) -> Track:
     if kept := sealed(name):
         return kept["track"]
     config = load_config(EXPERIMENTS / name)
-    if isinstance(config.learner, BlendConfig):
-        return "open" if "open" in map(track_of, config.learner.members) else "closed"
-    return track(config)
+    return "open" if "open" in (track(config), *map(track_of, config.parts)) else "closed"
 
 
 def is_ensemble(number: str) -> bool:
@@ -101,7 +98,7 @@ def is_ensemble(number: str) -> bool:
     name = experiment_name(number)
     if kept := sealed(name):
         return kept["is_ensemble"]
-    return isinstance(load_config(EXPERIMENTS / name).learner, BlendConfig)
+    return bool(load_config(EXPERIMENTS / name).parts)
 
 
 def transforms_of(numbers: Iterable[str]) -> set[str]:
@@ -112,10 +109,7 @@ def transforms_of(numbers: Iterable[str]) -> set[str]:
             found |= set(kept["transforms"])
             continue
         config = load_config(EXPERIMENTS / name)
-        if isinstance(config.learner, BlendConfig):
-            found |= transforms_of(config.learner.members)
-        else:
-            found.add(config.target.transform)
+        found |= transforms_of(config.parts) if config.parts else {config.target.transform}
     return found
 
 

@@ -1,27 +1,42 @@
-"""Networks."""
+"""Networks. Sizes that every experiment has are constants beside the formula that they belong to."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, PositiveFloat
+from pydantic import Field
 
 from src.config.schema import config_class
 
 MAX_COUNT = 4096  # channels, layers, basis functions: a larger number is more likely a typing error than a network
 Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
-GridSize = Annotated[int, Field(ge=2, le=MAX_COUNT)]  # of evenly spaced functions, one at either end
-CutoffExponent = Annotated[float, Field(ge=2)]
 ReadoutName = Literal["mean", "sum", "max", "attention"]
 
 
+class NetworkTraits:
+    """What a network is, for whoever prepares its inputs or trains it.
+
+    reads_formula: it needs no structure. has_forces: its energy has forces that can be trained on. takes_features: features of
+    crystals can enter its head. trains_members: several of it can be trained in one pass.
+    """
+
+    reads_formula: ClassVar[bool] = False
+    has_forces: ClassVar[bool] = False
+    takes_features: ClassVar[bool] = False
+    trains_members: ClassVar[bool] = True
+
+    @property
+    def name(self) -> str:
+        """Name of the network, for messages and tables."""
+        return type(self).__name__.removesuffix("Config")
+
+
 @config_class
-class NequipConfig:
+class NequipConfig(NetworkTraits):
     """NequIP; names as in the nequip package if it has them.
 
     n_channels: features of each irrep.
     n_layers: interaction layers.
     n_bessel: radial basis functions.
     radial_hidden: widths of the radial network's hidden layers.
-    polynomial_cutoff_p: exponent of the cutoff's polynomial.
     radial_knots: the radial network is evaluated at so many distances, evenly spaced from 0 to r_max, and interpolated between
         them (256 reach single precision, see docs/speed.md); 0: it is evaluated at every distance.
     n_element_attributes: width of the learned linear map of the element vector that conditions the self-connection; 0: the
@@ -31,11 +46,13 @@ class NequipConfig:
     readout: how the outputs of the atoms become that of the crystal, see src/models/readout.py.
     """
 
+    has_forces: ClassVar[bool] = True
+    takes_features: ClassVar[bool] = True
+
     n_channels: Count = 32
     n_layers: Count = 3
     n_bessel: Count = 8
     radial_hidden: tuple[Count, ...] = (64, 64)
-    polynomial_cutoff_p: CutoffExponent = 6.0
     radial_knots: Annotated[int, Field(ge=0, le=MAX_COUNT)] = 0
     n_element_attributes: Annotated[int, Field(ge=0, le=MAX_COUNT)] = 0
     head_hidden: tuple[Count, ...] = (32,)
@@ -44,98 +61,70 @@ class NequipConfig:
 
 
 @config_class
-class EgnnConfig:
-    """EGNN; knobs as in NequipConfig."""
+class EgnnConfig(NetworkTraits):
+    """EGNN. n_channels: features of an atom. n_layers: message-passing layers."""
+
+    has_forces: ClassVar[bool] = True
 
     n_channels: Count = 64
     n_layers: Count = 4
-    n_bessel: Count = 8
-    polynomial_cutoff_p: CutoffExponent = 6.0
-    readout: ReadoutName = "mean"
 
 
 @config_class
-class CgcnnConfig:
-    """CGCNN (Xie, Grossman 2018); defaults are the authors'.
-
-    gaussian_step: Angstrom, distance between the centres of the Gaussians that expand bond lengths.
-    n_hidden: width of the hidden layer after the readout, which pools the features of atoms.
-    polynomial_cutoff_p, readout: as in NequipConfig, but what the hidden layer makes of a sum would not grow with the cell.
-    """
+class CgcnnConfig(NetworkTraits):
+    """CGCNN (Xie, Grossman 2018), sized as the authors'. n_channels: features of an atom. n_layers: convolutions."""
 
     n_channels: Count = 64
     n_layers: Count = 3
-    gaussian_step: PositiveFloat = 0.2
-    n_hidden: Count = 128
-    polynomial_cutoff_p: CutoffExponent = 6.0
-    readout: Literal["mean", "max", "attention"] = "mean"
 
 
 @config_class
-class SchnetConfig:
-    """SchNet (Schuett et al. 2018); defaults are the authors' for the Materials Project.
+class SchnetConfig(NetworkTraits):
+    """SchNet (Schuett et al. 2018), sized as the authors' for the Materials Project.
 
-    n_channels: features of an atom, and filters. n_gaussians: Gaussians that expand bond lengths, from 0 to r_max.
-    readout: as in NequipConfig.
+    n_channels: features of an atom, and filters. n_layers: interaction blocks.
     """
 
     n_channels: Count = 64
     n_layers: Count = 6
-    n_gaussians: GridSize = 50
-    readout: ReadoutName = "mean"
 
 
 @config_class
-class MegnetConfig:
-    """MEGNet (Chen et al. 2019); defaults are the authors'.
+class MegnetConfig(NetworkTraits):
+    """MEGNet (Chen et al. 2019), sized as the authors'. n_channels: features of an atom, of a bond and of the crystal."""
 
-    n_channels: features of an atom, of a bond and of the crystal. n_hidden: width inside a block.
-    n_gaussians: Gaussians that expand bond lengths, from 0 to r_max + 1 Angstrom. gaussian_width: Angstrom.
-    n_set2set: steps of the readout. polynomial_cutoff_p: as in NequipConfig.
-    """
+    trains_members: ClassVar[bool] = False  # torch has no LSTM of several
 
     n_channels: Count = 32
-    n_hidden: Count = 64
     n_layers: Count = 3
-    n_gaussians: GridSize = 100
-    gaussian_width: PositiveFloat = 0.5
-    n_set2set: Count = 3
-    polynomial_cutoff_p: CutoffExponent = 6.0
 
 
 @config_class
-class AlignnConfig:
+class AlignnConfig(NetworkTraits):
     """ALIGNN (Choudhary, DeCost 2021), sized as in the package alignn 2026.8.11; the paper has 256 channels, 4 + 4 layers.
 
     n_alignn_layers: layers on bonds and angles. n_gcn_layers: layers on bonds alone, after the former.
-    n_gaussians: Gaussians that expand bond lengths, from 0 to r_max. n_angle_gaussians: those that expand cosines.
-    n_embedding: hidden width of the embeddings of bonds and angles. polynomial_cutoff_p, readout: as in NequipConfig.
     zero_head: the last layer begins at zero, and so does every prediction; otherwise they begin around a value that depends on
-        the seed and may be far from all targets, see docs/results.md.
+        the seed and may be far from all targets.
     """
 
     n_channels: Count = 64
     n_alignn_layers: Count = 2
     n_gcn_layers: Count = 2
-    n_gaussians: GridSize = 80
-    n_angle_gaussians: GridSize = 40
-    n_embedding: Count = 64
-    polynomial_cutoff_p: CutoffExponent = 6.0
-    readout: ReadoutName = "mean"
     zero_head: bool = False
 
 
 @config_class
-class RoostConfig:
-    """Roost (Goodall, Lee 2020), which reads formulas alone; it needs `graph.formula`. Defaults are the authors'.
+class RoostConfig(NetworkTraits):
+    """Roost (Goodall, Lee 2020), which reads formulas alone; sized as the authors'.
 
-    n_channels: features of an element, its share in the formula among them. n_heads: of each attention.
-    n_hidden: width of every hidden layer.
+    n_channels: features of an element, its share in the formula among them. n_hidden: width of every hidden layer.
     """
+
+    reads_formula: ClassVar[bool] = True
 
     n_channels: Annotated[int, Field(ge=2, le=MAX_COUNT)] = 64
     n_layers: Count = 3
-    n_heads: Count = 3
     n_hidden: Count = 256
 
 

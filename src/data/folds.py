@@ -10,6 +10,7 @@ from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold
 from src.config import FoldConfig
 from src.data.rows import read_rows
 
+N_BINS = 6  # quantiles of the target, for `stratified`
 MAX_SHOWN = 5
 
 
@@ -17,21 +18,18 @@ def assign_folds(e_form: NDArray[np.float64], element_counts: NDArray[np.int64],
     """Return the fold in which each crystal is scored, (n_crystals,).
 
     e_form: (n_crystals,), used by `stratified`: its quantile bins are spread evenly over the folds.
-    element_counts: (n_crystals, N_ELEMENTS), used by `grouped`: crystals with the same reduced formula share a fold, by
-    `systems`: those with the same elements, and by `elements`.
+    element_counts: (n_crystals, N_ELEMENTS), used by `grouped`: crystals with the same reduced formula share a fold.
     """
     n = len(e_form)
     if n < config.n_folds:
         raise ValueError(f"{n} crystals cannot fill {config.n_folds} folds")
     x = np.zeros((n, 1))
-    if config.scheme == "elements":
-        return _folds_of_elements(element_counts, config)
-    if config.scheme in ("grouped", "systems"):
+    if config.scheme == "grouped":
         reduced = element_counts // np.gcd.reduce(element_counts, axis=1)[:, None]
-        _, group = np.unique(reduced if config.scheme == "grouped" else reduced > 0, axis=0, return_inverse=True)
+        _, group = np.unique(reduced, axis=0, return_inverse=True)
         splits = GroupKFold(config.n_folds, shuffle=True, random_state=config.seed).split(x, groups=group)
     elif config.scheme == "stratified":
-        n_bins = min(config.n_bins, n // config.n_folds)  # so that each bin has a crystal for every fold
+        n_bins = min(N_BINS, n // config.n_folds)  # so that each bin has a crystal for every fold
         edges = np.quantile(e_form, np.linspace(0, 1, n_bins + 1)[1:-1])
         bins = np.searchsorted(edges, e_form)
         splits = StratifiedKFold(config.n_folds, shuffle=True, random_state=config.seed).split(x, bins)
@@ -41,38 +39,6 @@ def assign_folds(e_form: NDArray[np.float64], element_counts: NDArray[np.int64],
     for k, (_, valid) in enumerate(splits):
         fold[valid] = k
     return fold
-
-
-def _folds_of_elements(element_counts: NDArray[np.int64], config: FoldConfig) -> NDArray[np.int64]:
-    """Return the position of the first of the config's elements in each crystal, (n_crystals,); of the others the last fold."""
-    present = element_counts[:, _atomic_numbers(config)] > 0
-    fold = np.where(present.any(axis=1), present.argmax(axis=1), len(config.elements))
-    if empty := sorted(set(range(config.n_folds)) - set(fold.tolist())):
-        what = [*config.elements, "crystals without these elements"][empty[0]]
-        raise ValueError(f"folds: no training crystal is scored in the fold of {what}; leave it out, or put rare elements first")
-    return fold
-
-
-def _atomic_numbers(config: FoldConfig) -> list[int]:
-    from pymatgen.core import Element  # slow to import
-
-    if unknown := [symbol for symbol in config.elements if not Element.is_valid_symbol(symbol)]:
-        raise ValueError(f"folds: elements={config.elements}: {unknown[0]!r} is no element")
-    return [Element(symbol).Z for symbol in config.elements]
-
-
-def training_rows(
-    fold_of_crystal: NDArray[np.int64], k: int, element_counts: NDArray[np.int64], config: FoldConfig
-) -> NDArray[np.int64]:
-    """Return the crystals that the model of fold k is trained on, in order, (n_rows,). Raises ValueError if there are too few."""
-    rows = np.flatnonzero(fold_of_crystal != k)
-    if k < len(config.elements):
-        rows = rows[element_counts[rows, _atomic_numbers(config)[k]] == 0]
-    if config.n_train is None:
-        return rows
-    if config.n_train > len(rows):
-        raise ValueError(f"folds: n_train={config.n_train}: fold {k} has {len(rows)} training crystals; ask for fewer")
-    return np.sort(np.random.default_rng([config.seed, k]).permutation(rows)[: config.n_train])
 
 
 def read_folds(path: Path, id_column: str, ids: Sequence[str], left_out: Collection[str]) -> NDArray[np.int64]:

@@ -164,11 +164,8 @@ def load_folds(data: TaskData, config: FoldConfig) -> NDArray[np.int64]:
     A task's own folds are used if it has them; those of a config are written once for each task and scheme, then read.
     """
     if data.given_folds is not None:
-        if config.elements:
-            raise ValueError(f"{data.task.path('folds')}: the task gives its folds, so none can be made of {config.elements}")
         return data.given_folds
-    scheme = "-".join([config.scheme, *config.elements])
-    name = f"{scheme}-{config.n_folds}-{config.n_bins}-{config.seed}-{data.train_key}"
+    name = f"{config.scheme}-{config.n_folds}-{config.seed}-{data.train_key}"
     path = data.folder / "folds" / f"{name}.csv"
     if not path.is_file():
         fold = assign_folds(data.train.targets, data.train.crystals.element_counts, config)

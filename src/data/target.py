@@ -22,8 +22,7 @@ DOES_NOTHING = {"transform": "none", "pure_elements": "as_compounds", "pure_ener
 class TargetNormalizer:
     """Map: residual = (transform(e_form) - base - mean over the crystal's atoms of shift[element]) / scale.
 
-    With `pure_elements` at zero, crystals of one element have no shift. Then, and with `not_below_zero`, their energies are not
-    below zero. With `median`, all have the same energy, whatever the residual.
+    With `pure_elements` of `median`, all crystals of one element have the same energy, whatever the residual.
 
     Without a transform, the MAE in eV/atom is scale x MAE of the residual; with one, shift and scale have the unit of what it
     returns.
@@ -60,21 +59,20 @@ class TargetNormalizer:
         the two shifts share. The base is then an energy relative to atoms, near zero for a noble gas, so one that is absent
         gets no shift.
         element_counts: (n_crystals, N_ELEMENTS). e_form: (n_crystals,), eV/atom.
-        Raises ValueError if a median of crystals of one element is asked for and there are none.
         """
-        pure_energy = _median_of_pure(element_counts, e_form) if config.pure_elements == "median" else 0.0
-        without = cls(np.zeros(N_ELEMENTS), 1.0, config.base, config.transform, config.pure_elements, pure_energy)
+        without = cls(np.zeros(N_ELEMENTS), 1.0, config.base, config.transform)
+        if config.pure_elements == "median" and (pure := is_pure(element_counts)).any():  # else they are as compounds
+            without = replace(without, pure_elements="median", pure_energy=float(np.median(e_form[pure])))
         if config.kind == "raw":
             return without
         e_form = without.transformed(e_form)
         left = e_form - without.baseline(element_counts, base)
         shift = np.full(N_ELEMENTS, left.mean())
-        rows = ~without._has_no_shift(element_counts)
-        if config.kind == "residual" and rows.any():
+        if config.kind == "residual":
             fit_shifts = _shifts if config.reference == "elements" else _shifts_with_u
-            shift = fit_shifts(element_counts[rows], left[rows], config.base != "none")
+            shift = fit_shifts(element_counts, left, config.base != "none")
             if config.unseen_elements == "predicted":
-                shift = predicted_shifts(shift, element_counts[rows])
+                shift = predicted_shifts(shift, element_counts)
         scale = float(np.std(e_form - replace(without, shift=shift).baseline(element_counts, base)))
         return replace(without, shift=shift, scale=scale if scale > 1e-9 else 1.0)
 
@@ -85,18 +83,9 @@ class TargetNormalizer:
     def baseline(self, element_counts: NDArray[np.int64], base: NDArray[np.float64] | float = 0.0) -> NDArray[np.float64]:
         """Return what atom counts and base predict without a learner, (n_crystals,), eV/atom or the unit of the transform."""
         if self.base != "none" and np.ndim(base) == 0:
-            raise ValueError(f"target: the energies of the base {self.base!r} are missing; see src/features/potentials.py")
+            raise ValueError(f"target: the energies of the base {self.base!r} are missing; see src/features/sevennet.py")
         counts = element_counts if len(self.shift) == N_ELEMENTS else _with_u(element_counts)
-        shift = counts @ self.shift / element_counts.sum(axis=1)
-        return base + np.where(self._has_no_shift(element_counts), 0.0, shift)
-
-    def _has_no_shift(self, element_counts: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return which crystals are elements at zero, (n_crystals,)."""
-        return (self.pure_elements == "at_zero") & is_pure(element_counts)
-
-    def _is_clipped(self, element_counts: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return which crystals are elements that are never predicted below zero, (n_crystals,)."""
-        return (self.pure_elements in ("at_zero", "not_below_zero")) & is_pure(element_counts)
+        return base + counts @ self.shift / element_counts.sum(axis=1)
 
     def normalize(
         self, element_counts: NDArray[np.int64], e_form: NDArray[np.float64], base: NDArray[np.float64] | float = 0.0
@@ -109,7 +98,6 @@ class TargetNormalizer:
     ) -> NDArray[np.float64]:
         """Return the formation energies, eV/atom, of unitless residuals; with a transform, always in its domain."""
         e_form = self.baseline(element_counts, base) + self.scale * residual
-        e_form = np.where(self._is_clipped(element_counts), np.maximum(e_form, 0.0), e_form)
         e_form = e_form if self.transform == "none" else TRANSFORMS[self.transform].back(e_form)
         return np.where((self.pure_elements == "median") & is_pure(element_counts), self.pure_energy, e_form)
 
@@ -142,13 +130,6 @@ class TargetNormalizer:
 def is_pure(element_counts: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Return which crystals consist of one element, (n_crystals,). element_counts: (n_crystals, N_ELEMENTS)."""
     return (element_counts > 0).sum(axis=1) == 1
-
-
-def _median_of_pure(element_counts: NDArray[np.int64], e_form: NDArray[np.float64]) -> float:
-    """Return the median energy of crystals of one element, eV/atom."""
-    if not (pure := is_pure(element_counts)).any():
-        raise ValueError("target.pure_elements='median': no training crystal consists of one element; leave it out")
-    return float(np.median(e_form[pure]))
 
 
 def check_domain(config: TargetConfig, path: Path, ids: Sequence[str], targets: NDArray[np.float64]) -> None:

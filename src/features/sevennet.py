@@ -1,28 +1,31 @@
-"""Energies of crystals by a pretrained potential, SevenNet, and the vectors that it computes them from.
+"""Energies of crystals by a pretrained potential, SevenNet, the vectors that it computes them from, and their cached store.
 
 Source: Park et al., J. Chem. Theory Comput. 20, 4857 (2024), doi:10.1021/acs.jctc.4c00190; `7net-l3i5` is its later release with
-features up to degree 3. Both were trained on MPtrj's uncorrected energies, as CHGNet on corrected ones: on FLLA their errors are
-those of a fit, not of a generalisation. Only the open track uses them. An optional extra: `pip install -e ".[open]"`.
+features up to degree 3. It was trained on MPtrj's uncorrected energies: on FLLA its errors are those of a fit, not of a
+generalisation. Only the open track uses it. An optional extra: `pip install -e ".[open]"`, imported inside functions only.
 """
 
 import contextlib
 import io
 import warnings
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
+from src.config import TargetConfig
 from src.data.crystal import Crystal
+from src.data.table import Crystals
+from src.storage.cache import cache_key, in_chunks
+from src.storage.ragged import RaggedStore
 
 PACKAGE = "sevenn"
-PRETRAINED = {  # name here and there -> file in the package's folder `pretrained_potentials`
-    "7net-l3i5": "SevenNet_l3i5/checkpoint_l3i5.pth",
-    "7net-0": "SevenNet_0__11Jul2024/checkpoint_sevennet_0.pth",
-}
+NAME = "7net-l3i5"  # as a base of targets, as a group of features, and in the package
+WEIGHTS = Path("pretrained_potentials/SevenNet_l3i5/checkpoint_l3i5.pth")  # in the package's folder
 ELEMENTS = frozenset(range(1, 95)) - {84, 85, 86, 87, 88}  # MPtrj has no Po, At, Rn, Fr, Ra
 CHUNK = 16  # crystals; they are predicted one by one
 LEVELS = {
@@ -32,19 +35,79 @@ LEVELS = {
 }
 
 
-def predict(crystals: list[Crystal], name: str) -> list[dict[str, NDArray[np.float32]]]:
-    """Return the fields of LEVELS for each crystal. name: one of PRETRAINED."""
-    return [_predict(crystal, *_model(name)) for crystal in crystals]
+def cached_potential(crystals: Crystals, crystals_key: str, folder: Path | None, n_jobs: int = 1) -> RaggedStore:
+    """Return the store of the potential's LEVELS for all crystals in `folder`, memory-mapped; it is computed if it is missing.
+
+    crystals_key: identifies the crystals, for instance by their hash. folder: None: nothing is written.
+    Raises ValueError if the potential's package is not installed or does not know an element.
+    """
+    if folder is None:
+        return compute_potential(crystals, n_jobs)
+    _check_installed()
+    key = cache_key(crystals_key, NAME, __name__)
+    return RaggedStore.cached(folder / f"{NAME}-{key}", lambda: compute_potential(crystals, n_jobs))
+
+
+def base_energies(
+    config: TargetConfig, crystals: Crystals, crystals_key: str, folder: Path | None, n_jobs: int = 1
+) -> NDArray[np.float64]:
+    """Return (n_crystals,), eV/atom: the energies of the target's base, zeros if it has none."""
+    if config.base == "none":
+        return np.zeros(len(crystals))
+    return np.array(cached_potential(crystals, crystals_key, folder, n_jobs).arrays["energy"], dtype=np.float64)
+
+
+def compute_potential(crystals: Crystals, n_jobs: int = 1) -> RaggedStore:
+    """Return the store of the potential's LEVELS for all crystals in single precision."""
+    _check_installed()
+    crystals.check_structures(NAME)
+    unknown = [z for z in range(crystals.element_counts.shape[1]) if z not in ELEMENTS]
+    if len(rows := np.flatnonzero(crystals.element_counts[:, unknown].any(axis=1))):
+        found = [z for z in unknown if crystals.element_counts[rows, z].any()]
+        raise ValueError(f"{NAME} does not know Z = {found}, which rows {rows[:5].tolist()} contain: leave them out")
+    n = len(crystals)
+    return RaggedStore.concatenate(
+        in_chunks(partial(_compute_chunk, crystals), range(n), n, CHUNK, NAME, n_jobs, worth_workers=100)
+    )
+
+
+def potential_features(potential: RaggedStore) -> pd.DataFrame:
+    """Return one row for each crystal: energy, crystal features, spread and maximum of the energies of sites.
+
+    potential: a store of `cached_potential`.
+    """
+    arrays, offsets = potential.arrays, potential.offsets["atom"]
+    n_atoms = np.diff(offsets)
+    columns = {f"{NAME}_energy": arrays["energy"]}
+    columns |= {f"{NAME}_{i}": column for i, column in enumerate(arrays["crystal_features"].T)}
+    values = np.asarray(arrays["site_energies"], dtype=np.float64)
+    mean = np.add.reduceat(values, offsets[:-1]) / n_atoms
+    columns[f"{NAME}_site_energies_sd"] = np.sqrt(np.maximum(np.add.reduceat(values**2, offsets[:-1]) / n_atoms - mean**2, 0))
+    columns[f"{NAME}_site_energies_max"] = np.maximum.reduceat(values, offsets[:-1])
+    return pd.DataFrame(columns)
+
+
+def _check_installed() -> None:
+    if find_spec(PACKAGE) is None:
+        raise ValueError(f'{PACKAGE} is not installed; the open track needs it: pip install -e ".[open]"')
+
+
+def _compute_chunk(crystals: Crystals, chunk: list[int]) -> RaggedStore:
+    import torch
+
+    torch.set_num_threads(1)
+    with torch.no_grad():
+        return RaggedStore.from_items(LEVELS, [_predict(crystals[i], *_model()) for i in chunk])
 
 
 @lru_cache
-def _model(name: str) -> tuple[Any, list[NDArray[np.float32]]]:
+def _model() -> tuple[Any, list[NDArray[np.float32]]]:
     """Return SevenNet without its forces, and a list into which it puts the atoms' scalars whenever it is called."""
     import torch
     from sevenn.checkpoint import SevenNetCheckpoint
 
     package = find_spec(PACKAGE)
-    path = Path(str(package.origin)).parent / "pretrained_potentials" / PRETRAINED[name] if package else Path(PRETRAINED[name])
+    path = Path(str(package.origin)).parent / WEIGHTS if package else WEIGHTS
     if foreign := [known for known in torch.serialization.get_unsafe_globals_in_checkpoint(path) if "numpy" not in known]:
         raise ValueError(f"{path} would run {', '.join(foreign)} when it is read; install sevenn again")
     with contextlib.redirect_stdout(io.StringIO()):

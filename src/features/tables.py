@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from src.data.table import Crystals
-from src.features import composition, potentials, structure
+from src.features import composition, sevennet, structure
 from src.features.columns import COLUMNS
 from src.features.composition import composition_features
 from src.features.elements import word2vec_key
@@ -19,8 +19,8 @@ BUILDERS = {  # group -> the module that computes it
     **dict.fromkeys(composition.GROUPS, composition.__name__),
     **dict.fromkeys(structure.GROUPS, structure.__name__),
 }
-GROUPS = (*BUILDERS, *potentials.POTENTIALS)
-NEED_STRUCTURES = (*structure.GROUPS, *potentials.POTENTIALS)  # the other groups are made from formulas too
+GROUPS = (*BUILDERS, sevennet.NAME)
+NEED_STRUCTURES = (*structure.GROUPS, sevennet.NAME)  # the other groups are made from formulas too
 
 
 def cached_features(
@@ -29,7 +29,7 @@ def cached_features(
     """Return the columns of the groups for all crystals in single precision, from `cache` if they are there already.
 
     key: identifies the crystals, for instance by their hash. cache: None: nothing is written.
-    groups: names in GROUPS: those of composition.py and structure.py, and CHGNet's features of crystals (open track).
+    groups: names in GROUPS: those of composition.py and structure.py, and SevenNet's features of crystals (open track).
     word2vec: a gensim file with the vectors of mat2vec; None: the packaged table.
     """
     unknown = [name for name in groups if name not in GROUPS]
@@ -57,9 +57,8 @@ def finite_features(
 def _cached_group(
     crystals: Crystals, key: str, group: str, cache: Path | None, n_jobs: int, word2vec: Path | None
 ) -> pd.DataFrame:
-    if group in potentials.POTENTIALS:  # a cache of its own
-        store = potentials.cached_potential(crystals, key, cache, n_jobs, group)
-        return potentials.potential_features(store, group).astype(np.float32)
+    if group == sevennet.NAME:  # a cache of its own
+        return sevennet.potential_features(sevennet.cached_potential(crystals, key, cache, n_jobs)).astype(np.float32)
     if cache is None:
         store = _computed_group(crystals, group, n_jobs, word2vec)
     else:

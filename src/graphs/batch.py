@@ -1,6 +1,9 @@
-"""Batches of graphs: the tensors that networks take."""
+"""Batches of graphs: the tensors that networks take, padded to a fixed size if a GPU is to repeat what it did for another."""
 
-from dataclasses import dataclass, fields, replace
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,6 +12,9 @@ from torch import Tensor
 
 from src.graphs.graph import INDEX_OF, LEVELS, CrystalGraph, GraphFields
 from src.storage.ragged import RaggedStore
+
+HEADROOM = 1.1  # over the sizes of the batch that a padded size was chosen for
+ZERO_FILLED = ("edge_multiplicity", "triplet_multiplicity")  # in padding; other values are one, but for weights
 
 
 def sum_at(index: Tensor, values: Tensor, n: int) -> Tensor:
@@ -28,7 +34,6 @@ class GraphBatch(GraphFields[Tensor]):
     orbit_batch: Tensor  # (n_orbits,), crystal of each orbit
     n_crystals: int
     global_features: Tensor | None = None  # (n_crystals, n_features)
-    atom_features: Tensor | None = None  # (n_atoms, n_features)
 
     @property
     def n_orbits(self) -> int:
@@ -45,39 +50,9 @@ class GraphBatch(GraphFields[Tensor]):
             moved[field.name] = value
         return GraphBatch(**moved)
 
-    def strained(self, factor: Tensor) -> "GraphBatch":
-        """Return the batch with each crystal scaled by a factor, (n_crystals,); the edges stay the same."""
-        of_edge = factor.to(self.edge_vec)[self.orbit_batch[self.edge_dst_index]]
-        of_length = torch.ones_like(self.length)
-        of_length[self.edge_length_index] = of_edge  # edges of one length are in one crystal
-        return replace(self, edge_vec=self.edge_vec * of_edge[:, None], length=self.length * of_length)
-
-    def distorted(self, displacement: Tensor, strain: Tensor) -> "GraphBatch":
-        """Return the batch with atoms displaced and cells strained, as the symmetry allows (`symmetric`); edges stay the same.
-
-        displacement: (n_orbits, 3), Angstrom, of the representatives. strain: (n_crystals, 3, 3), symmetric.
-        """
-        vec = self.edge_vec + self.at_atoms(displacement)[self.edge_src_index] - displacement[self.edge_dst_index]
-        vec = vec + torch.einsum("eij,ej->ei", strain[self.orbit_batch[self.edge_dst_index]], vec)
-        return replace(self, edge_vec=vec, length=vec.norm(dim=-1), edge_length_index=torch.arange(len(vec), device=vec.device))
-
-    def symmetric(self, displacement: Tensor, strain: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the parts of displacements and strains that the symmetry allows and that do not move a crystal as a whole.
-
-        displacement: (n_orbits, 3). strain: (n_crystals, 3, 3).
-        """
-        own = torch.einsum("oij,oj->oi", self.rotations[self.representative_atom()], displacement)
-        crystal = self.orbit_batch[self.atom_orbit_index]
-        mean = sum_at(crystal, self.at_atoms(own), self.n_crystals) / self.n_atoms[:, None]
-        return own - mean[self.orbit_batch], self.mean_over_point_group(strain)
-
     def at_atoms(self, vectors: Tensor) -> Tensor:
         """Return the vectors of the representatives, (n_orbits, 3), as they are at each atom, (n_atoms, 3)."""
         return torch.einsum("aij,aj->ai", self.rotations, vectors[self.atom_orbit_index])
-
-    def mean_over_point_group(self, tensors: Tensor) -> Tensor:
-        """Return the part of the tensors of two indices that the symmetry allows, (n_crystals, 3, 3)."""
-        return torch.einsum("cij,cj->ci", self.point_group_mean.view(-1, 9, 9), tensors.flatten(1)).view(-1, 3, 3)
 
     @property
     def rotations(self) -> Tensor:
@@ -89,13 +64,6 @@ class GraphBatch(GraphFields[Tensor]):
         atoms = torch.arange(len(self.atom_orbit_index), device=self.atom_orbit_index.device)
         first = atoms.new_full((self.n_orbits,), len(atoms))
         return first.scatter_reduce(0, self.atom_orbit_index, atoms, "amin")
-
-    def orbit_features(self) -> Tensor | None:
-        """Return the mean of the atoms' features over each orbit, (n_orbits, n_features); None if atoms have none."""
-        if self.atom_features is None:
-            return None
-        n_atoms = count_at(self.atom_orbit_index, self.n_orbits)
-        return sum_at(self.atom_orbit_index, self.atom_features, self.n_orbits) / n_atoms[:, None]
 
     def mean_over_atoms(self, per_orbit: Tensor) -> Tensor:
         """Return the mean over all atoms of each crystal, (n_crystals, ...). per_orbit: (n_orbits, ...)."""
@@ -134,3 +102,42 @@ def batch_from_graphs(graphs: list[CrystalGraph], dtype: torch.dtype = torch.flo
     """Return the batch of graphs in memory."""
     store = RaggedStore.from_items(LEVELS, [vars(graph) for graph in graphs])
     return batch_from_store(store, np.arange(len(graphs))).to("cpu", dtype)
+
+
+def padded_sizes(batch: GraphBatch, known: Mapping[str, int]) -> dict[str, int]:
+    """Return sizes of the levels to which the batch can be padded: the known ones, larger where the batch does not fit."""
+    own = sizes_of(batch)
+    sizes = {level: known[level] if known.get(level, 0) > n else math.ceil(HEADROOM * n) + 1 for level, n in own.items()}
+    sizes["crystal"] = own["crystal"] + 1
+    n_atoms = own["atom"] + sizes["orbit"] - own["orbit"]  # every orbit has an atom
+    if sizes["atom"] < n_atoms:
+        sizes["atom"] = math.ceil(HEADROOM * n_atoms)
+    return sizes
+
+
+def pad(batch: GraphBatch, sizes: Mapping[str, int]) -> GraphBatch:
+    """Return the batch with one more crystal, of atoms without neighbours, such that each level has its size in `sizes`.
+
+    sizes: from `padded_sizes`. Networks treat crystals independently, so that their predictions of the others stay the same.
+    """
+    own = sizes_of(batch)
+    missing = {level: sizes[level] - n for level, n in own.items()}
+    padded: dict[str, Any] = {}
+    for name, level in LEVELS.items():
+        values, n = getattr(batch, name), missing[level]
+        filling = values.new_full((n, *values.shape[1:]), 0 if name in ZERO_FILLED else 1)
+        if name in INDEX_OF:  # spread over the members that were added, in ascending order
+            numbered = INDEX_OF[name]
+            filling = own[numbered] + torch.arange(n, device=values.device) * missing[numbered] // max(n, 1)
+        if name == "orbit_weight":
+            filling /= n  # they sum to one
+        padded[name] = torch.cat([values, filling])
+    padded["orbit_batch"] = torch.cat([batch.orbit_batch, batch.orbit_batch.new_full((missing["orbit"],), batch.n_crystals)])
+    if (values := batch.global_features) is not None:
+        padded["global_features"] = torch.cat([values, values.new_ones(missing["crystal"], values.shape[1])])
+    return GraphBatch(**padded, n_crystals=sizes["crystal"])
+
+
+def sizes_of(batch: GraphBatch) -> dict[str, int]:
+    """Return the number of rows of each level: crystals, orbits, ..."""
+    return {"crystal": batch.n_crystals} | {level: len(getattr(batch, name)) for name, level in LEVELS.items()}

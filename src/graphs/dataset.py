@@ -8,7 +8,7 @@ import numpy as np
 
 from src.config import GraphConfig, to_dict
 from src.data.table import Crystals
-from src.graphs import formula, graph
+from src.graphs import graph
 from src.storage.cache import cache_key, in_chunks
 from src.storage.ragged import RaggedStore
 
@@ -16,17 +16,17 @@ log = logging.getLogger(__name__)
 CHUNK = 64  # crystals
 
 
-def graph_key(crystals_key: str, config: GraphConfig) -> str:
+def graph_key(crystals_key: str, config: GraphConfig | None) -> str:
     """Return the name of a store: the hash of crystals, settings, code and libraries."""
     return cache_key(crystals_key, to_dict(config), __name__)
 
 
 def cached_graphs(
-    crystals: Crystals, crystals_key: str, config: GraphConfig, folder: Path | None, n_jobs: int = 1
+    crystals: Crystals, crystals_key: str, config: GraphConfig | None, folder: Path | None, n_jobs: int = 1
 ) -> RaggedStore:
     """Return the store of the crystals' graphs in `folder`; it is built if it is missing. None: it is built in memory.
 
-    crystals_key: identifies the crystals, for instance by their hash.
+    crystals_key: identifies the crystals, for instance by their hash. config: None for graphs of formulas.
     """
     if folder is None:
         return build_store(crystals, config, n_jobs)
@@ -34,9 +34,9 @@ def cached_graphs(
     return RaggedStore.cached(path, lambda: build_store(crystals, config, n_jobs, folder))
 
 
-def build_store(crystals: Crystals, config: GraphConfig, n_jobs: int = 1, scratch: Path | None = None) -> RaggedStore:
+def build_store(crystals: Crystals, config: GraphConfig | None, n_jobs: int = 1, scratch: Path | None = None) -> RaggedStore:
     """Return the graphs of all crystals in single precision, as `RaggedStore.concatenate` returns them with `scratch`."""
-    if not config.formula:
+    if config is not None:
         crystals.check_structures("graphs")
     n = len(crystals)
     build = partial(_build_chunk, crystals, config)
@@ -51,12 +51,12 @@ def build_store(crystals: Crystals, config: GraphConfig, n_jobs: int = 1, scratc
     return store
 
 
-def _build_chunk(crystals: Crystals, config: GraphConfig, chunk: list[int]) -> RaggedStore:
+def _build_chunk(crystals: Crystals, config: GraphConfig | None, chunk: list[int]) -> RaggedStore:
     logging.getLogger("moyo").setLevel(logging.ERROR)
     items = []
     for i in chunk:
         try:
-            items.append(vars(formula.formula_graph(crystals[i]) if config.formula else graph.build_graph(crystals[i], config)))
+            items.append(vars(graph.build_graph(crystals[i], config) if config else graph.formula_graph(crystals[i])))
         except ValueError as error:
             raise ValueError(f"{crystals.name(i)}: {error}") from error
     return RaggedStore.from_items(graph.LEVELS, [{k: _compact(v) for k, v in item.items()} for item in items])

@@ -1,6 +1,6 @@
 """CrystalGraph: a crystal as a network sees it, reduced by its symmetry.
 
-Six levels: crystals, orbits (one representative atom each), atoms, edges, lengths, triplets (none unless angles are asked
+Five levels: orbits (one representative atom each), atoms, edges, lengths, triplets (none unless angles are asked
 for, see triplets.py). Node features live on the representatives; atoms appear only as sources of edges, where the features of
 their representative are rotated to them.
 
@@ -25,8 +25,7 @@ from numpy.typing import NDArray
 from src.config import GraphConfig
 from src.data.crystal import Crystal
 from src.graphs.harmonics import harmonics_of_degree
-from src.graphs.neighbors import find_edges, keep_nearest, merge_equivalent
-from src.graphs.radii import largest_unit, relative_to_radii
+from src.graphs.neighbors import find_edges, largest_unit, merge_equivalent, relative_to_radii
 from src.graphs.symmetry import cartesian_rotations, find_symmetry, identity, symmetrize
 from src.graphs.triplets import find_triplets
 
@@ -49,8 +48,6 @@ class GraphFields(Generic[Array]):
     edge_multiplicity: (n_edges,), number of edges that it represents.
     edge_length_index: (n_edges,), its entry in `length`.
     length: (n_lengths,), Angstrom, the distinct lengths.
-    point_group_mean: (n_crystals, 81), mean over the point group of R (x) R, row by row. Applied to a tensor T of two indices
-        it gives the mean of R T R^T, the part of T that the symmetry allows.
     triplet_src_index, triplet_dst_index: (n_triplets,), edges k -> j and j -> i, both no longer than r_angle.
     triplet_cos: (n_triplets,), cosine of the angle at j; 1 if k is i.
     triplet_multiplicity: (n_triplets,), number of k of one edge j -> i that it represents.
@@ -66,7 +63,6 @@ class GraphFields(Generic[Array]):
     edge_multiplicity: Annotated[Array, "edge"]
     edge_length_index: Annotated[Array, "edge", "length"]
     length: Annotated[Array, "length"]
-    point_group_mean: Annotated[Array, "crystal"]
     triplet_src_index: Annotated[Array, "triplet", "edge"]
     triplet_dst_index: Annotated[Array, "triplet", "edge"]
     triplet_cos: Annotated[Array, "triplet"]
@@ -82,19 +78,19 @@ class CrystalGraph(GraphFields[NDArray]):
     """The graph of one crystal."""
 
 
-def build_graph(crystal: Crystal, config: GraphConfig) -> CrystalGraph:
-    """Return the graph of a crystal in double precision, reduced by its space group if `config.symmetry` is set."""
-    symmetry = identity(crystal.n_atoms)
-    if config.symmetry:
-        symmetry = find_symmetry(crystal, config.symprec)
+def build_graph(crystal: Crystal, config: GraphConfig, reduce: bool = True) -> CrystalGraph:
+    """Return the graph of a crystal in double precision, reduced by its space group.
+
+    reduce: False for the full graph, which the reduced one is compared with.
+    """
+    symmetry = find_symmetry(crystal) if reduce else identity(crystal.n_atoms)
+    if reduce:
         crystal = symmetrize(crystal, symmetry)
     representatives, atom_orbit = np.unique(symmetry.representative, return_inverse=True)
     exponent, z = config.radius_exponent, crystal.atomic_numbers
     every_edge = find_edges(crystal, representatives, config.r_max * largest_unit(z, exponent))
     if exponent:
         every_edge = relative_to_radii(every_edge, z, exponent, config.r_max)
-    if config.max_neighbors is not None:
-        every_edge = keep_nearest(every_edge, config.max_neighbors)
     edges, stand_in = merge_equivalent(every_edge, symmetry)
     lengths = np.linalg.norm(edges.vec, axis=1)
     _, first, length_index = np.unique(np.round(lengths, LENGTH_DECIMALS), return_index=True, return_inverse=True)
@@ -111,11 +107,38 @@ def build_graph(crystal: Crystal, config: GraphConfig) -> CrystalGraph:
         edge_multiplicity=edges.multiplicity.astype(np.float64),
         edge_length_index=length_index,
         length=lengths[first],
-        point_group_mean=np.einsum("gij,gkl->ikjl", rotations, rotations).reshape(1, 81) / len(rotations),
         triplet_src_index=triplets.src,
         triplet_dst_index=triplets.dst,
         triplet_cos=triplets.cos,
         triplet_multiplicity=triplets.multiplicity.astype(np.float64),
+    )
+
+
+def formula_graph(crystal: Crystal) -> CrystalGraph:
+    """Return the graph of the elements of a crystal or formula, ascending by atomic number.
+
+    Each element is an orbit with one atom, whatever the formula's numbers are, and its weight is its share of all atoms. An edge
+    comes from every other element, or from the only one to itself; all edges have the length zero.
+    """
+    z, counts = np.unique(crystal.atomic_numbers, return_counts=True)
+    n = len(z)
+    dst, src = np.nonzero(~np.eye(n, dtype=bool)) if n > 1 else (np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64))
+    none = np.zeros(0, dtype=np.int64)
+    return CrystalGraph(
+        orbit_z=z,
+        orbit_weight=counts / counts.sum(),
+        atom_orbit_index=np.arange(n),
+        atom_rotation=np.zeros((n, 0)),
+        edge_src_index=src,
+        edge_dst_index=dst,
+        edge_vec=np.zeros((len(src), 3)),
+        edge_multiplicity=np.ones(len(src)),
+        edge_length_index=np.zeros(len(src), dtype=np.int64),
+        length=np.zeros(1),
+        triplet_src_index=none,
+        triplet_dst_index=none,
+        triplet_cos=np.zeros(0),
+        triplet_multiplicity=np.zeros(0),
     )
 
 

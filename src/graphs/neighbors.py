@@ -1,4 +1,4 @@
-"""Periodic neighbour search around chosen centres, and its reduction by the site symmetry of each centre.
+"""Periodic neighbour search around chosen centres, lengths relative to radii, and reduction by the site symmetry of each centre.
 
 The direction of an edge is fixed here and nowhere else: it points from a neighbour (source) to a centre (destination), and its
 vector is the image of the neighbour minus the centre.
@@ -8,12 +8,13 @@ import itertools
 from dataclasses import dataclass
 
 import numpy as np
+from ase.data import covalent_radii  # Cordero et al., Dalton Trans. 2008, 2832, doi:10.1039/b801115j; 0.31 Angstrom for H
 from numpy.typing import NDArray
 
 from src.data.crystal import Crystal, points_within
 from src.graphs.symmetry import Symmetry
 
-SHELL_WIDTH = 0.01  # Angstrom; ten times symprec, so that it holds whatever a search for symmetry takes as equally far
+TYPICAL_RADIUS = 1.4  # Angstrom; elements with this radius keep their lengths
 MAX_EDGES = 300_000  # of a crystal into its centres; each takes 5 kB while a graph is reduced by 48 operations
 MAX_BOXES = 20_000_000  # of the search grid, which fills the cell and its surroundings with cubes of side r_max
 
@@ -53,19 +54,29 @@ def find_edges(crystal: Crystal, centers: NDArray[np.int64], r_max: float) -> Ed
     return Edges(src, dst, cell, vec, np.ones(len(src), dtype=np.int64))
 
 
-def keep_nearest(edges: Edges, max_neighbors: int) -> Edges:
-    """Return the edges from the nearest max_neighbors of each centre, and from all that are as far as the last of these.
+def largest_unit(atomic_numbers: NDArray[np.int64], exponent: float) -> float:
+    """Return by how much at most `relative_to_radii` divides the length of an edge of a crystal."""
+    return float(covalent_radii[atomic_numbers].max() / TYPICAL_RADIUS) ** exponent
 
-    Equally far means up to SHELL_WIDTH farther. Published codes keep exactly so many, and which of several equally far ones
-    depends on the order of the atoms and the choice of the cell: the result is no function of the crystal, and no symmetry
-    maps it onto itself. Here an atom may have more neighbours than max_neighbors, never fewer unless r_max leaves no more.
+
+def relative_to_radii(edges: Edges, atomic_numbers: NDArray[np.int64], exponent: float, r_max: float) -> Edges:
+    """Return the edges whose lengths, relative to the covalent radii of their ends, are up to r_max; vectors have these lengths.
+
+    A Cs-O bond of 2.9 Angstrom is short and an Al-O bond of 2.9 Angstrom is none: a network need not learn how long a bond of
+    each pair is. With an exponent a from 0 to 1
+
+        length -> length / ((radius of one end + radius of the other) / 2 / TYPICAL_RADIUS)^a
+
+    which leaves lengths as they are for a = 0, and for a = 1 counts them in bond lengths. The factor is that of the pair of
+    elements, so it is the same for all edges that a symmetry maps onto each other.
+
+    atomic_numbers: (n_atoms,). edges: all of length up to r_max times `largest_unit`, or more.
     """
-    length = np.linalg.norm(edges.vec, axis=1)
-    order = np.lexsort((length, edges.dst))
-    start, n = np.unique(edges.dst, return_index=True, return_counts=True)[1:]
-    last = length[order[start + np.minimum(n, max_neighbors) - 1]]  # (n_centres,)
-    keep = length <= np.repeat(last, n) + SHELL_WIDTH
-    return Edges(edges.src[keep], edges.dst[keep], edges.cell[keep], edges.vec[keep], edges.multiplicity[keep])
+    radii = covalent_radii[atomic_numbers] / TYPICAL_RADIUS
+    unit = ((radii[edges.src] + radii[edges.dst]) / 2) ** exponent
+    vec = edges.vec / unit[:, None]
+    keep = np.linalg.norm(vec, axis=1) <= r_max
+    return Edges(edges.src[keep], edges.dst[keep], edges.cell[keep], vec[keep], edges.multiplicity[keep])
 
 
 def _check_size(crystal: Crystal, n_centers: int, r_max: float) -> None:

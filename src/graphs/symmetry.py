@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from src.data.crystal import Crystal
 
+SYMPREC = 1e-3  # Angstrom, how far an image may lie from the atom that it maps onto
 MAX_PAIRS = 30_000_000  # operations times pairs of atoms, a few seconds; a larger cell is treated as having no symmetry
 PAIRS_AT_ONCE = 30_000  # whose distances are held in memory; more are no faster
 
@@ -50,11 +51,8 @@ def identity(n_atoms: int) -> Symmetry:
     return Symmetry(np.eye(3, dtype=np.int64)[None], np.zeros((1, 3)), np.arange(n_atoms)[None], shift)
 
 
-def find_symmetry(crystal: Crystal, symprec: float) -> Symmetry:
-    """Return the verified space-group operations of a crystal, or the trivial group if they cannot be verified.
-
-    symprec: Angstrom, how far an image may lie from the atom that it maps onto.
-    """
+def find_symmetry(crystal: Crystal, symprec: float = SYMPREC) -> Symmetry:
+    """Return the verified space-group operations of a crystal, or the trivial group if they cannot be verified."""
     operations = _search(crystal, symprec)
     if operations is None or len(operations[0]) * crystal.n_atoms**2 > MAX_PAIRS:
         return identity(crystal.n_atoms)

@@ -1,6 +1,6 @@
 """Gradients as CUDA graphs: a GPU repeats what it did for one batch with the numbers of the next, without waiting for Python.
 
-A graph takes the same tensors each time, so that batches are padded to one size (src/graphs/padding.py).
+A graph takes the same tensors each time, so that batches are padded to one size (`pad` in src/graphs/batch.py).
 """
 
 import gc
@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from src.graphs.batch import GraphBatch
-from src.graphs.padding import pad, padded_sizes
+from src.graphs.batch import GraphBatch, pad, padded_sizes
 
 N_WARM_UP = 3  # passes before the capture, in which libraries choose their kernels
 AddGradient = Callable[[GraphBatch, Tensor], Tensor]  # padded batch, targets of its crystals but the last -> loss

@@ -1,4 +1,13 @@
-"""What a name of a device means on this machine; torch is imported when a GPU is asked for, because trees train without it."""
+"""The device that a name means on this machine, and settings of the process that trains or predicts on it.
+
+torch is imported inside functions: trees train without it.
+"""
+
+import ctypes
+import sys
+
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of glibc's malloc.h
+KEPT, SHARED = 2**29, 2**30  # bytes
 
 
 def check_device(device: str) -> None:
@@ -30,3 +39,21 @@ def count_gpus(device: str) -> int | None:
     import torch
 
     return max(1, torch.cuda.device_count()) if device == "cuda" else 1
+
+
+def keep_products_whole() -> None:
+    """Let this process multiply float32 matrices in float32: torch would let cuDNN round those of an LSTM on a GPU."""
+    import torch
+
+    torch.backends.cudnn.allow_tf32 = False
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep up to 512 MiB of freed memory, and take allocations of up to 1 GiB from it; elsewhere do nothing.
+
+    Each training step allocates what the step before freed. By default glibc gives large blocks back to the system, which then
+    has to clear every page of them again: thousands of page faults a step, see docs/speed.md.
+    """
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(TRIM_THRESHOLD, KEPT)
+        libc.mallopt(MMAP_THRESHOLD, SHARED)

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from src.graphs.batch import GraphBatch
+from src.learners.device import keep_products_whole
 from src.learners.learner import Values
-from src.learners.precision import products
 from src.models.members import count_members
 
 BATCH_SIZE = 128  # crystals
@@ -33,13 +33,13 @@ def predict(model: nn.Module, make_batch: MakeBatch, n_rows: int) -> Values:
     return predict_each([model], make_batch, n_rows)[0]
 
 
-@products("float32")
 def predict_each(models: Sequence[nn.Module], make_batch: MakeBatch, n_rows: int) -> Values:
     """Return the predictions of each model's members, (n_models, n_members, n_rows).
 
     All models take the same batches, several models at a time. Several models predict a few crystals in double precision: that
     needs no compiled kernels, which take a second to load.
     """
+    keep_products_whole()
     several = len(models) > 1
     evaluate = _in_double_precision if several and n_rows <= FEW else _evaluate
     found = torch.zeros(len(models), count_members(models[0]), n_rows, dtype=torch.float64)
@@ -68,9 +68,9 @@ def _in_double_precision(batch: GraphBatch, model: nn.Module) -> Tensor:
 
 
 @torch.no_grad()
-@products("float32")
 def read_by_head(network: nn.Module, make_batch: MakeBatch, n_rows: int) -> NDArray[np.float32]:
     """Return the vectors that the head of a single network reads, (n_rows, n_features); those of atoms are averaged."""
+    keep_products_whole()
     read: list[Tensor] = []
     parts = []
     head = cast(nn.Module, network.eval().head)

@@ -15,6 +15,7 @@ from src.learners.table_inputs import TableInputs
 from src.storage.names import HISTORY
 
 WEIGHTS = "model.txt"
+SUBSAMPLE = 0.8  # share of the rows that each tree is grown on
 EVERY = 100  # trees between two lines of history
 
 
@@ -35,7 +36,7 @@ class GbdtLearner(Learner[GbdtConfig]):
         c = self.config
         parameters = {
             "objective": c.objective, "metric": "l1", "learning_rate": c.learning_rate, "num_leaves": c.num_leaves,
-            "min_child_samples": c.min_child_samples, "colsample_bytree": c.colsample_bytree, "subsample": c.subsample,
+            "min_child_samples": c.min_child_samples, "colsample_bytree": c.colsample_bytree, "subsample": SUBSAMPLE,
             "subsample_freq": 1, "reg_lambda": c.reg_lambda, "seed": self.seed, "deterministic": True, "force_row_wise": True,
             "num_threads": 1, "verbose": -1,
         }  # fmt: skip

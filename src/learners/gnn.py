@@ -32,7 +32,6 @@ from src.learners.learner import (
 )
 from src.models.members import holder, make_members, separate, together
 from src.models.network import make_network
-from src.models.standardise import InputStatistics
 from src.storage.names import CHECKPOINT, HISTORY, SHARED, WEIGHTS
 
 PRETRAINING = "pretraining"  # folder of that stage in the folder of a fold
@@ -49,7 +48,7 @@ class GnnLearner(Learner[GnnConfig]):
         c, word2vec = self.config, self.word2vec
         if self.model is None:  # a saved network has its own; here, where the log is seen: folds may run in other processes
             element_vectors(c.elements, word2vec)
-        store = cached_graphs(crystals, key, c.graph, cache, n_jobs)
+        store = cached_graphs(crystals, key, None if c.network.reads_formula else c.graph, cache, n_jobs)
         of_crystals = None
         if computed := tuple(group for group in c.global_features if group != COLUMNS):
             from src.features.tables import finite_features  # takes half a second to import
@@ -79,11 +78,12 @@ class GnnLearner(Learner[GnnConfig]):
 
     def fit(self, inputs: GraphInputs, target: Values, folder: Path, watched: Watched | None = None) -> None:
         """Train all epochs, after the pre-training if there is one; a checkpoint is written after each."""
-        from src.learners.allocator import keep_freed_memory
+        from src.learners.device import keep_freed_memory, keep_products_whole
         from src.learners.pretraining import pretrain
         from src.learners.training import Training, seed_everything
 
         keep_freed_memory()
+        keep_products_whole()
         seed_everything(self.seed)
         vectors = torch.tensor(element_vectors(self.config.elements, self.word2vec), dtype=torch.float32)
         self.avg_n_neighbors = inputs.avg_n_neighbors
@@ -105,15 +105,15 @@ class GnnLearner(Learner[GnnConfig]):
             return inputs.batch(rows, "cpu")  # the training moves it
 
         if c.pretraining and not (folder / CHECKPOINT).is_file():  # otherwise training itself has begun
-            networks, n_edges = separate(model), inputs.n_edges  # one by one: torch.vmap has no second derivatives
+            networks = separate(model)  # one by one: torch.vmap has no second derivatives
             for network, stage in zip(networks, self._pretraining_folders, strict=True):
-                pretrain(network, c.pretraining, c.training, self.seed, make_batch, targets, folder / stage, watch, n_edges)
+                pretrain(network, c.pretraining, c.training, self.seed, make_batch, targets, folder / stage, watch)
             model = together(networks)
-        training = Training(model, c.training, self.seed, len(inputs), n_edges=inputs.n_edges)
+        training = Training(model, c.training, self.seed, len(inputs))
         training.run(make_batch, targets, folder, watch)
-        self.model = training.trained
+        self.model = training.averaged
 
-    def _make_model(self, vectors: Tensor, statistics: InputStatistics, n: int) -> torch.nn.Module:
+    def _make_model(self, vectors: Tensor, statistics: Tensor | None, n: int) -> torch.nn.Module:
         """Return n untrained networks as one model, each from the seed of a member."""
         c, seeds = self.config, [self.seed + MEMBER_SEEDS * i for i in range(n)]
         return make_members(lambda: make_network(c.network, c.graph, vectors, self.avg_n_neighbors, statistics), seeds)
@@ -165,7 +165,7 @@ class GnnLearner(Learner[GnnConfig]):
             if "shared_sha256" in settings:  # published models have one file for what all folds have in common
                 check_sha256(folder.parent / SHARED, settings["shared_sha256"])
                 weights |= load_file(folder.parent / SHARED)
-            statistics = InputStatistics(weights.get("global_features.statistics"))
+            statistics = weights.get("global_features.statistics")
             model = self._make_model(weights["element_vectors"], statistics, self.config.members)
             holder(model).load_state_dict(weights)
         self.model = model.to(self.device)

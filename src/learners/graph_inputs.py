@@ -10,7 +10,7 @@ from torch import Tensor
 
 from src.features.columns import ColumnEncoder
 from src.graphs.batch import GraphBatch, batch_from_store
-from src.models.standardise import InputStatistics, statistics_of
+from src.models.blocks import statistics_of
 from src.storage.ragged import RaggedStore
 
 EDGES_AT_ONCE = 4096  # crystals whose edges are read at once
@@ -41,11 +41,6 @@ class GraphInputs:
         batch = batch_from_store(self.store, chosen.crystals)
         batch.global_features = chosen.own_features
         return batch if device == "cpu" else batch.to(device)
-
-    @property
-    def n_edges(self) -> NDArray[np.int64]:
-        """Number of edges of each graph, (n_crystals,); those into the representative of each orbit of atoms."""
-        return self.store.counts("edge", self.crystals)
 
     @property
     def avg_n_neighbors(self) -> float:
@@ -83,6 +78,6 @@ class GraphInputs:
         return replace(self, global_features=own, columns=None)
 
     @property
-    def statistics(self) -> InputStatistics:
-        """Mean and spread of the global features over these crystals."""
-        return InputStatistics(None if self.own_features is None else statistics_of(self.own_features))
+    def statistics(self) -> Tensor | None:
+        """Mean and spread of the global features over these crystals, (2, n_features); None if they have none."""
+        return None if self.own_features is None else statistics_of(self.own_features)

@@ -4,7 +4,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
-from src.config import GbdtConfig, GbdtEnsembleConfig, GnnConfig, LearnerConfig, SvrConfig
+from src.config import GbdtConfig, GbdtEnsembleConfig, GnnConfig, LearnerConfig
 from src.learners.learner import SETTINGS, Learner, read_settings
 from src.storage.remedy import remedy
 
@@ -13,7 +13,6 @@ LEARNERS: dict[type, str] = {
     GnnConfig: "src.learners.gnn:GnnLearner",
     GbdtConfig: "src.learners.gbdt:GbdtLearner",
     GbdtEnsembleConfig: "src.learners.gbdt_mean:GbdtEnsembleLearner",
-    SvrConfig: "src.learners.svr:SvrLearner",
 }
 
 

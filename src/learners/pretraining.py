@@ -1,26 +1,24 @@
-"""Pre-training on zero forces and zero virials: both vanish in the crystals of the table, which are relaxed (2nd place).
+"""Pre-training on zero forces: they vanish in the crystals of the table, which are relaxed (2nd place).
 
-With noise on positions and cells it becomes denoising (Zaidi et al., arXiv:2206.00133): a displacement u and a strain e raise
-the energy per atom by SPRING |u|^2 / 2 (mean over atoms) and ELASTIC |e|^2 / 2, so that the forces are -SPRING u and the virial
-is ELASTIC e. Energies are learned from the crystals as they are.
+Forces are differentiable derivatives with respect to the edge vectors, and exact on graphs reduced by symmetry. Let
+h = dE/d(edge vector) for an edge of the reduced graph, where E is the energy of the cell. Each of the n equivalent edges that it
+represents has the gradient h / n, rotated. Summed at the representative i of an orbit of n_i atoms, this gives
+
+    F_i = ( A_i sum over edges into i of h  -  sum over edges out of atoms a of i's orbit of R_a^T h ) / n_i
+
+where R_a is the mean rotation that takes i to a, and A_i the one that takes i to itself (`atom_rotation`, see graph.py).
 """
 
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from src.config import PretrainingConfig, TrainingConfig
 from src.graphs.batch import GraphBatch
 from src.learners.evaluation import MakeBatch
 from src.learners.training import Training, Watch, energy_loss
-from src.models.derivatives import energy_and_derivatives
-
-SPRING = 10.0  # target units per square Angstrom; a unit is about 0.5 eV/atom, and bonds have 5 eV per square Angstrom and more
-ELASTIC = 20.0  # target units; 100 GPa and 15 cubic Angstrom an atom are 9 eV
 
 
 def pretrain(
@@ -32,34 +30,32 @@ def pretrain(
     target: Tensor,
     folder: Path,
     watch: Watch,
-    n_edges: NDArray[np.integer],
 ) -> None:
     """Train this stage and load its averaged weights into `model`. folder: for its checkpoint and history."""
     of_energies = energy_loss(training)
 
     def loss(network: nn.Module, batch: GraphBatch, wanted: Tensor) -> Tensor:
-        if not (config.displacement or config.strain):
-            energy, force, virial = energy_and_derivatives(network, batch)
-        else:
-            with torch.autocast(batch.edge_vec.device.type, enabled=False):  # lengths stay exact
-                displacement, strain = noise(batch, config)
-                distorted = batch.distorted(displacement, strain)
-            energy = network(batch)
-            _, force, virial = energy_and_derivatives(network, distorted)
-            force, virial = force + SPRING * displacement, virial - ELASTIC * strain
+        energy, force = energy_and_forces(network, batch)
         of_forces = batch.mean_over_atoms(force.square().sum(dim=-1)).mean()
-        of_virials = virial.square().sum(dim=(1, 2)).mean()
-        return of_energies(energy, wanted) + config.force_weight * of_forces + config.virial_weight * of_virials
+        return of_energies(energy, wanted) + config.force_weight * of_forces
 
-    plain = replace(training, n_epochs=config.n_epochs, strain=0.0, n_snapshots=1, swa_fraction=0.0)
-    stage = Training(model, plain, seed, len(target), loss, n_edges)
+    stage = Training(model, replace(training, n_epochs=config.n_epochs), seed, len(target), loss)
     folder.mkdir(parents=True, exist_ok=True)
     stage.run(make_batch, target, folder, watch)
     model.load_state_dict(stage.averaged.state_dict())
 
 
-def noise(batch: GraphBatch, config: PretrainingConfig) -> tuple[Tensor, Tensor]:
-    """Return random displacements, (n_orbits, 3), Angstrom, and strains, (n_crystals, 3, 3), that the symmetry allows."""
-    displacement = config.displacement * torch.randn(batch.n_orbits, 3)
-    strain = config.strain * torch.randn(batch.n_crystals, 3, 3)
-    return batch.symmetric(displacement.to(batch.edge_vec), ((strain + strain.mT) / 2).to(batch.edge_vec))
+def energy_and_forces(network: nn.Module, batch: GraphBatch) -> tuple[Tensor, Tensor]:
+    """Return the network's energies per atom, (n_crystals,), and the forces on the representatives, (n_orbits, 3), per Angstrom.
+
+    Both are differentiable, so that a loss can contain them.
+    """
+    batch.edge_vec.requires_grad_()
+    energy = network(batch)
+    (h,) = torch.autograd.grad(energy.sum(), batch.edge_vec, create_graph=True)  # of energies per atom: h / n_atoms
+    rotation = batch.rotations
+    zero = h.new_zeros(batch.n_orbits, 3)
+    into = torch.einsum("oij,oj->oi", rotation[batch.representative_atom()], zero.index_add(0, batch.edge_dst_index, h))
+    back = torch.einsum("eji,ej->ei", rotation[batch.edge_src_index], h)
+    out = zero.index_add(0, batch.atom_orbit_index[batch.edge_src_index], back)
+    return energy, (into - out) / batch.orbit_weight[:, None]

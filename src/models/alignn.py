@@ -16,12 +16,14 @@ from torch import Tensor, nn
 
 from src.config import AlignnConfig, GraphConfig
 from src.graphs.batch import GraphBatch, sum_at
-from src.models.edges import edge_weights, gaussians, orbit_edges
+from src.models.blocks import edge_weights, gaussians, orbit_edges
 from src.models.radial import polynomial_cutoff
-from src.models.readout import Readout
+
+N_GAUSSIANS, N_ANGLE_GAUSSIANS = 80, 40  # that expand bond lengths from 0 to r_max, and cosines
+N_EMBEDDING = 64  # hidden width of the embeddings of bonds and angles
 
 
-def dense(n_in: int, n_out: int) -> nn.Sequential:
+def normed(n_in: int, n_out: int) -> nn.Sequential:
     """Return a linear layer followed by layer norm and SiLU."""
     return nn.Sequential(nn.Linear(n_in, n_out), nn.LayerNorm(n_out), nn.SiLU())
 
@@ -63,16 +65,16 @@ class Alignn(nn.Module):
         super().__init__()
         if graph.r_angle == 0:
             raise ValueError("graph.r_angle=0: ALIGNN needs bond angles; set it to 3.5 Angstrom, for example")
-        n, m = config.n_channels, config.n_embedding
-        self.r_max, self.r_angle, self.p = graph.r_max, graph.r_angle, config.polynomial_cutoff_p
+        n, m = config.n_channels, N_EMBEDDING
+        self.r_max, self.r_angle = graph.r_max, graph.r_angle
         # exponents as in the authors' code: one over the spacing of the centres
-        self.lengths = gaussians(0, graph.r_max, config.n_gaussians, (config.n_gaussians - 1) / graph.r_max)
-        self.cosines = gaussians(-1, 1, config.n_angle_gaussians, (config.n_angle_gaussians - 1) / 2)
+        self.lengths = gaussians(0, graph.r_max, N_GAUSSIANS, (N_GAUSSIANS - 1) / graph.r_max)
+        self.cosines = gaussians(-1, 1, N_ANGLE_GAUSSIANS, (N_ANGLE_GAUSSIANS - 1) / 2)
         self.element_vectors: Tensor
         self.register_buffer("element_vectors", element_vectors)
-        self.atom_embedding = dense(element_vectors.shape[1], n)
-        self.edge_embedding = nn.Sequential(dense(config.n_gaussians, m), dense(m, n))
-        self.angle_embedding = nn.Sequential(dense(config.n_angle_gaussians, m), dense(m, n))
+        self.atom_embedding = normed(element_vectors.shape[1], n)
+        self.edge_embedding = nn.Sequential(normed(N_GAUSSIANS, m), normed(m, n))
+        self.angle_embedding = nn.Sequential(normed(N_ANGLE_GAUSSIANS, m), normed(m, n))
         n_bonds, n_atoms = config.n_alignn_layers, config.n_alignn_layers + config.n_gcn_layers
         self.on_bonds = nn.ModuleList(EdgeGatedConv(n, updates_edges=i < n_bonds - 1) for i in range(n_bonds))
         self.on_atoms = nn.ModuleList(EdgeGatedConv(n, updates_edges=i < n_atoms - 1) for i in range(n_atoms))
@@ -80,12 +82,11 @@ class Alignn(nn.Module):
         if config.zero_head:
             nn.init.zeros_(self.head.weight)
             nn.init.zeros_(self.head.bias)
-        self.readout = Readout(config.readout, n)
 
     def forward(self, batch: GraphBatch) -> Tensor:
         """Return one unitless prediction per crystal, (n_crystals,)."""
         edge_index, triplet_index = orbit_edges(batch), (batch.triplet_src_index, batch.triplet_dst_index)
-        weight = edge_weights(batch, self.r_max, self.p)[:, None]
+        weight = edge_weights(batch, self.r_max)[:, None]
         triplet_weight = self.triplet_weights(batch)[:, None]
         atoms = self.atom_embedding(self.element_vectors[batch.orbit_z])  # (n_orbits, n)
         bonds = self.edge_embedding(self.lengths(batch.length))[batch.edge_length_index]  # (n_edges, n)
@@ -94,9 +95,9 @@ class Alignn(nn.Module):
             atoms, bonds = layer(atoms, bonds, edge_index, weight)
             if i < len(self.on_bonds):
                 bonds, angles = self.on_bonds[i](bonds, angles, triplet_index, triplet_weight)
-        return self.readout(self.head(atoms), atoms, batch).squeeze(-1)
+        return batch.mean_over_atoms(self.head(atoms)).squeeze(-1)
 
     def triplet_weights(self, batch: GraphBatch) -> Tensor:
         """Return the multiplicity of each triplet times the cutoffs of its two bonds, (n_triplets,)."""
-        fade = polynomial_cutoff(batch.length / self.r_angle, self.p)[batch.edge_length_index]  # (n_edges,)
+        fade = polynomial_cutoff(batch.length / self.r_angle)[batch.edge_length_index]  # (n_edges,)
         return fade[batch.triplet_src_index] * fade[batch.triplet_dst_index] * batch.triplet_multiplicity

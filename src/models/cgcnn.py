@@ -3,7 +3,7 @@ doi:10.1103/PhysRevLett.120.145301).
 
 The convolution is torch-geometric's CGConv. The differences from the authors' code:
 - All atoms within r_max are neighbours and fade with a smooth cutoff. The authors' twelve nearest depend on the choice of the
-  cell if several are equidistant; with graph.max_neighbors=12 and r_max=8 they are taken with the whole shell of the twelfth.
+  cell if several are equidistant.
 - Sums of messages are normalised over their channels (layer norm), not over the batch: batch statistics of a reduced graph
   would differ from those of the full one.
 - The element vectors are those of the experiment.
@@ -14,9 +14,11 @@ from torch_geometric.nn import CGConv
 
 from src.config import CgcnnConfig, GraphConfig
 from src.graphs.batch import GraphBatch
-from src.models.edges import edge_weights, gaussians, orbit_edges
+from src.models.blocks import edge_weights, gaussians, orbit_edges
 from src.models.radial import unit_linear
-from src.models.readout import Readout
+
+GAUSSIAN_STEP = 0.2  # Angstrom, between the centres of the Gaussians that expand bond lengths
+N_HIDDEN = 128  # width of the hidden layer after the readout
 
 
 class WeightedCGConv(CGConv):
@@ -48,24 +50,22 @@ class Cgcnn(nn.Module):
 
     def __init__(self, config: CgcnnConfig, graph: GraphConfig, element_vectors: Tensor, avg_n_neighbors: float) -> None:
         super().__init__()
-        n, step = config.n_channels, config.gaussian_step
-        self.r_max, self.p, self.scale = graph.r_max, config.polynomial_cutoff_p, avg_n_neighbors**-0.5
+        n, step = config.n_channels, GAUSSIAN_STEP
+        self.r_max, self.scale = graph.r_max, avg_n_neighbors**-0.5
         n_gaussians = int(graph.r_max / step) + 1
         self.expansion = gaussians(0, (n_gaussians - 1) * step, n_gaussians, step**-2)
         self.element_vectors: Tensor
         self.register_buffer("element_vectors", element_vectors)
         self.embedding = unit_linear(element_vectors.shape[1], n)
         self.layers = nn.ModuleList(WeightedCGConv(n, n_gaussians) for _ in range(config.n_layers))
-        softplus = nn.Softplus()
-        self.head = nn.Sequential(softplus, nn.Linear(n, config.n_hidden), softplus, nn.Linear(config.n_hidden, 1))
-        self.readout = Readout(config.readout, n)
+        self.head = nn.Sequential(nn.Softplus(), nn.Linear(n, N_HIDDEN), nn.Softplus(), nn.Linear(N_HIDDEN, 1))
 
     def forward(self, batch: GraphBatch) -> Tensor:
         """Return one unitless prediction per crystal, (n_crystals,)."""
         edge_index = orbit_edges(batch)
-        weight = edge_weights(batch, self.r_max, self.p)[:, None] * self.scale
+        weight = edge_weights(batch, self.r_max)[:, None] * self.scale
         edge_attr = self.expansion(batch.length)[batch.edge_length_index]  # (n_edges, n_gaussians)
         h = self.embedding(self.element_vectors[batch.orbit_z])  # (n_orbits, n_channels)
         for layer in self.layers:
             h = layer(h, edge_index, edge_attr, weight)
-        return self.head(self.readout(h, h, batch)).squeeze(-1)
+        return self.head(batch.mean_over_atoms(h)).squeeze(-1)

@@ -48,22 +48,16 @@ class Convolution:
             self.edges = fused.make_edges(edge_sh, length_index, batch)
 
     def __call__(self, features: Features, radial: RadialValues, dense: DenseConvolution) -> Features:
-        """Compute `tensor_product.reference` for the paths of `dense`.
+        """Compute `tensor_product.reference` for the paths of `dense`."""
+        if self.edges is not None:
+            from src.models import fused
 
-        Always runs in the precision of `edge_sh`: autocast lowers the precision of linear layers, not of sums over edges.
-        """
-        features = [x.to(self.edge_sh.dtype) for x in features]
-        radial = radial._replace(rows=radial.rows.to(self.edge_sh.dtype))
-        with torch.autocast(self.edge_sh.device.type, enabled=False):
-            if self.edges is not None:
-                from src.models import fused
-
-                return fused.convolve(features, radial, self.edges, dense.paths)
-            return cast(Features, dense(features, radial.at_lengths(), self.edge_sh, self.length_index, self.batch))
+            return fused.convolve(features, radial, self.edges, dense.paths)
+        return cast(Features, dense(features, radial.at_lengths(), self.edge_sh, self.length_index, self.batch))
 
     def edges_of_layer(self, n_channels: int) -> "Edges | None":
-        """Return the edges if fused_layer.py applies to the layer, else None: what is compiled or autocast stays in modules."""
-        if self.edges is None or torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"):
+        """Return the edges if fused_layer.py applies to the layer, else None."""
+        if self.edges is None:
             return None
         from src.models.kernels import TILE
 

@@ -10,13 +10,10 @@ from torch import Tensor, nn
 
 from src.config import EgnnConfig, GraphConfig
 from src.graphs.batch import GraphBatch, sum_at
+from src.models.blocks import dense
 from src.models.radial import bessel_basis, polynomial_cutoff, unit_linear
-from src.models.readout import Readout
 
-
-def dense(n_in: int, n_hidden: int, n_out: int) -> nn.Sequential:
-    """Return two linear layers with a SiLU between them."""
-    return nn.Sequential(nn.Linear(n_in, n_hidden), nn.SiLU(), nn.Linear(n_hidden, n_out))
+N_BESSEL = 8  # radial basis functions
 
 
 class EgnnLayer(nn.Module):
@@ -25,8 +22,8 @@ class EgnnLayer(nn.Module):
     def __init__(self, config: EgnnConfig, r_max: float, avg_n_neighbors: float) -> None:
         super().__init__()
         n = config.n_channels
-        self.n_bessel, self.r_max, self.scale = config.n_bessel, r_max, avg_n_neighbors**-0.5
-        self.edge = nn.Sequential(dense(2 * n + config.n_bessel, n, n), nn.SiLU())
+        self.r_max, self.scale = r_max, avg_n_neighbors**-0.5
+        self.edge = nn.Sequential(dense(2 * n + N_BESSEL, n, n), nn.SiLU())
         last = nn.Linear(n, 1, bias=False)
         nn.init.normal_(last.weight, std=1e-3)  # displacements start near zero, as in the authors' code
         self.move = nn.Sequential(nn.Linear(n, n), nn.SiLU(), last)
@@ -37,11 +34,11 @@ class EgnnLayer(nn.Module):
 
         strength: (n_edges,), cutoff times multiplicity.
         """
-        on_atoms = rotate_vectors(displacement, batch)  # (n_atoms, 3)
+        on_atoms = batch.at_atoms(displacement)  # (n_atoms, 3)
         src, dst = batch.edge_src_index, batch.edge_dst_index
         vec = batch.edge_vec + on_atoms[src] - on_atoms[batch.representative_atom()][dst]
         length = vec.norm(dim=-1)
-        basis = bessel_basis(length / self.r_max, self.r_max, self.n_bessel)  # (n_edges, n_bessel)
+        basis = bessel_basis(length / self.r_max, self.r_max, N_BESSEL)  # (n_edges, n_bessel)
         neighbor = h[batch.atom_orbit_index[src]]
         message = self.edge(torch.cat([h[dst], neighbor, basis], dim=-1))  # (n_edges, n_channels)
         weight = (strength * self.scale)[:, None]  # after every nonlinearity: an edge may represent several
@@ -51,15 +48,8 @@ class EgnnLayer(nn.Module):
         return h + self.node(torch.cat([h, total], dim=-1)), displacement
 
 
-def rotate_vectors(vectors: Tensor, batch: GraphBatch) -> Tensor:
-    """Rotate the vectors of the representatives, (n_orbits, 3), to every atom, (n_atoms, 3)."""
-    d = batch.atom_rotation[:, :9].view(-1, 3, 3)
-    with torch.autocast(vectors.device.type, enabled=False):  # lengths in bfloat16 would be off by up to 0.4%
-        return torch.einsum("aij,aj->ai", d, vectors[batch.atom_orbit_index])
-
-
 class Egnn(nn.Module):
-    """EGNN: maps a graph batch to one number per crystal, by default the mean over its atoms.
+    """EGNN: maps a graph batch to one number per crystal, the mean over its atoms.
 
     element_vectors: (N_ELEMENTS, n_features), by atomic number.
     avg_n_neighbors: of the training fold.
@@ -70,19 +60,18 @@ class Egnn(nn.Module):
         if graph.l_max < 1:
             raise ValueError(f"graph.l_max={graph.l_max}: EGNN rotates vectors and needs at least 1")
         n = config.n_channels
-        self.r_max, self.p = graph.r_max, config.polynomial_cutoff_p
+        self.r_max = graph.r_max
         self.element_vectors: Tensor
         self.register_buffer("element_vectors", element_vectors)
         self.embedding = unit_linear(element_vectors.shape[1], n)
         self.layers = nn.ModuleList(EgnnLayer(config, graph.r_max, avg_n_neighbors) for _ in range(config.n_layers))
         self.head = dense(n, n, 1)
-        self.readout = Readout(config.readout, n)
 
     def forward(self, batch: GraphBatch) -> Tensor:
         """Return one unitless prediction per crystal, (n_crystals,)."""
         h = self.embedding(self.element_vectors[batch.orbit_z])  # (n_orbits, n_channels)
         displacement = batch.edge_vec.new_zeros(batch.n_orbits, 3)
-        strength = polynomial_cutoff(batch.edge_vec.norm(dim=-1) / self.r_max, self.p) * batch.edge_multiplicity
+        strength = polynomial_cutoff(batch.edge_vec.norm(dim=-1) / self.r_max) * batch.edge_multiplicity
         for layer in self.layers:
             h, displacement = layer(h, displacement, strength, batch)
-        return self.readout(self.head(h), h, batch).squeeze(-1)
+        return batch.mean_over_atoms(self.head(h)).squeeze(-1)

@@ -7,7 +7,7 @@ The block is torch-geometric's MetaLayer and the readout its Set2Set, both with 
 - r_max (4 Angstrom in the paper) and the element vectors are those of the experiment.
 """
 
-from itertools import pairwise
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -18,20 +18,20 @@ from torch_geometric.utils import softmax
 
 from src.config import GraphConfig, MegnetConfig
 from src.graphs.batch import GraphBatch, sum_at
-from src.models.edges import edge_weights, gaussians, orbit_edges
+from src.models.blocks import dense, edge_weights, gaussians, orbit_edges
 from src.models.radial import unit_linear
 
-
-def dense(*widths: int) -> nn.Sequential:
-    """Return linear layers, each followed by a shifted softplus."""
-    return nn.Sequential(*(layer for a, b in pairwise(widths) for layer in (nn.Linear(a, b), ShiftedSoftplus())))
+N_HIDDEN = 64  # width inside a block
+N_GAUSSIANS, GAUSSIAN_WIDTH = 100, 0.5  # that expand bond lengths from 0 to r_max + 1 Angstrom; Angstrom
+N_SET2SET = 3  # steps of the readout
+soft = partial(dense, activation=ShiftedSoftplus, last=True)
 
 
 class WeightedMetaLayer(MetaLayer):
     """MetaLayer with the paper's sums (eqs. 4 to 9), weighted so that a reduced graph gives the same result as the full one."""
 
-    def __init__(self, n: int, n_hidden: int) -> None:
-        super().__init__(*(dense(n_parts * n, n_hidden, n_hidden, n) for n_parts in (4, 3, 3)))
+    def __init__(self, n: int) -> None:
+        super().__init__(*(soft(n_parts * n, N_HIDDEN, N_HIDDEN, n) for n_parts in (4, 3, 3)))
 
     def forward(
         self, x: Tensor, edge_index: Tensor, edge_attr: Tensor, u: Tensor, batch: GraphBatch, weight: Tensor
@@ -57,10 +57,10 @@ def mean_bond(edge_attr: Tensor, dst: Tensor, x: Tensor, weight: Tensor) -> Tens
 class MegnetBlock(nn.Module):
     """Dense layers and a graph network layer with a skip connection."""
 
-    def __init__(self, n: int, n_hidden: int) -> None:
+    def __init__(self, n: int) -> None:
         super().__init__()
-        self.dense = nn.ModuleList(dense(n, n_hidden, n) for _ in range(3))
-        self.layer = WeightedMetaLayer(n, n_hidden)
+        self.dense = nn.ModuleList(soft(n, N_HIDDEN, n) for _ in range(3))
+        self.layer = WeightedMetaLayer(n)
 
     def forward(
         self, states: tuple[Tensor, Tensor, Tensor], edge_index: Tensor, batch: GraphBatch, weight: Tensor
@@ -80,15 +80,13 @@ class WeightedSet2Set(Set2Set):
         x: (n_rows, n_features). index: (n_rows,), set of each row. weight: (n_rows,), proportional to the number of equal
         elements. The other arguments belong to torch-geometric's interface of aggregations; dim_size is n_sets.
         """
-        with torch.autocast(x.device.type, enabled=False):  # not every processor has an LSTM in bfloat16
-            x = x.float() if x.dtype == torch.bfloat16 else x
-            out = x.new_zeros(dim_size, self.out_channels)
-            state = tuple(x.new_zeros(self.lstm.num_layers, dim_size, self.in_channels) for _ in range(2))
-            for _ in range(self.processing_steps):
-                query, state = self.lstm(out[None], state)
-                logit = (x * query[0][index]).sum(dim=-1) + weight.log()
-                attention = softmax(logit, index, num_nodes=dim_size)[:, None]
-                out = torch.cat([query[0], sum_at(index, attention * x, dim_size)], dim=-1)
+        out = x.new_zeros(dim_size, self.out_channels)
+        state = tuple(x.new_zeros(self.lstm.num_layers, dim_size, self.in_channels) for _ in range(2))
+        for _ in range(self.processing_steps):
+            query, state = self.lstm(out[None], state)
+            logit = (x * query[0][index]).sum(dim=-1) + weight.log()
+            attention = softmax(logit, index, num_nodes=dim_size)[:, None]
+            out = torch.cat([query[0], sum_at(index, attention * x, dim_size)], dim=-1)
         return out
 
 
@@ -101,22 +99,22 @@ class Megnet(nn.Module):
 
     def __init__(self, config: MegnetConfig, graph: GraphConfig, element_vectors: Tensor, avg_n_neighbors: float) -> None:
         super().__init__()
-        n, n_hidden = config.n_channels, config.n_hidden
-        self.r_max, self.p, self.scale = graph.r_max, config.polynomial_cutoff_p, 1 / avg_n_neighbors
-        self.expansion = gaussians(0, graph.r_max + 1, config.n_gaussians, config.gaussian_width**-2)
+        n = config.n_channels
+        self.r_max, self.scale = graph.r_max, 1 / avg_n_neighbors
+        self.expansion = gaussians(0, graph.r_max + 1, N_GAUSSIANS, GAUSSIAN_WIDTH**-2)
         self.element_vectors: Tensor
         self.register_buffer("element_vectors", element_vectors)
         self.embedding = unit_linear(element_vectors.shape[1], n)
-        self.edge_embedding = dense(config.n_gaussians, n_hidden, n)
+        self.edge_embedding = soft(N_GAUSSIANS, N_HIDDEN, n)
         self.state = nn.Parameter(torch.zeros(n))
-        self.blocks = nn.ModuleList(MegnetBlock(n, n_hidden) for _ in range(config.n_layers))
-        self.readout = WeightedSet2Set(2 * n, config.n_set2set)
-        self.head = nn.Sequential(dense(5 * n, n, max(1, n // 2)), nn.Linear(max(1, n // 2), 1))
+        self.blocks = nn.ModuleList(MegnetBlock(n) for _ in range(config.n_layers))
+        self.readout = WeightedSet2Set(2 * n, N_SET2SET)
+        self.head = nn.Sequential(soft(5 * n, n, max(1, n // 2)), nn.Linear(max(1, n // 2), 1))
 
     def forward(self, batch: GraphBatch) -> Tensor:
         """Return one unitless prediction per crystal, (n_crystals,)."""
         edge_index = orbit_edges(batch)
-        weight = edge_weights(batch, self.r_max, self.p)[:, None] * self.scale
+        weight = edge_weights(batch, self.r_max)[:, None] * self.scale
         bonds = self.edge_embedding(self.expansion(batch.length))[batch.edge_length_index]  # (n_edges, n)
         atoms = self.embedding(self.element_vectors[batch.orbit_z])  # (n_orbits, n)
         states = atoms, bonds, self.state.expand(batch.n_crystals, -1)

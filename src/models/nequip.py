@@ -17,11 +17,10 @@ from torch import Tensor, nn
 from src.config import GraphConfig, NequipConfig
 from src.graphs.batch import GraphBatch
 from src.graphs.harmonics import harmonics
+from src.models.blocks import Readout, Standardise, dense
 from src.models.convolution import Convolution, mix
 from src.models.dense import DenseConvolution
 from src.models.radial import Knots, RadialBasis, RadialNetwork, RadialValues, each_row, unit_linear
-from src.models.readout import Readout
-from src.models.standardise import NO_STATISTICS, InputStatistics, Standardise
 from src.models.tensor_product import Features, find_paths, paths_into
 
 SILU_SCALE = 1.6791767923989418  # gives SiLU of a normal variable a second moment of one, as e3nn's normalize2mom samples it
@@ -136,7 +135,7 @@ class Nequip(nn.Module):
 
     element_vectors: (N_ELEMENTS, n_features), by atomic number.
     avg_n_neighbors: of the training fold.
-    statistics: of additional features. Those of atoms are appended to the element vectors, those of crystals to the head's input.
+    statistics: of the features of crystals that join the head's input; None: there are none.
     """
 
     def __init__(
@@ -145,7 +144,7 @@ class Nequip(nn.Module):
         graph: GraphConfig,
         element_vectors: Tensor,
         avg_n_neighbors: float,
-        statistics: InputStatistics = NO_STATISTICS,
+        statistics: Tensor | None = None,
     ) -> None:
         super().__init__()
         n, l_max = config.n_channels, graph.l_max
@@ -153,12 +152,11 @@ class Nequip(nn.Module):
         self.l_max = l_max
         self.element_vectors: Tensor
         self.register_buffer("element_vectors", element_vectors)
-        self.atom_features = Standardise(statistics.atom_features, "features of atoms")
-        self.global_features = Standardise(statistics.global_features, "global features")
-        self.embedding = unit_linear(element_vectors.shape[1] + self.atom_features.n_features, n)
+        self.global_features = Standardise(statistics)
+        self.embedding = unit_linear(element_vectors.shape[1], n)
         n_attributes = config.n_element_attributes
         self.attributes = unit_linear(element_vectors.shape[1], n_attributes) if n_attributes else None
-        self.basis = RadialBasis(graph.r_max, config.n_bessel, config.polynomial_cutoff_p)
+        self.basis = RadialBasis(graph.r_max, config.n_bessel)
         self.knots = Knots(graph.r_max, config.radial_knots) if config.radial_knots else None
         self.basis_on_knots: Tensor | None
         on_knots = None if self.knots is None else self.basis(self.knots.distance)
@@ -167,9 +165,7 @@ class Nequip(nn.Module):
         self.layers = nn.ModuleList(Interaction(config, l_in, l_max, l_out) for l_in, l_out in itertools.pairwise(degrees))
         self.gather_layers = config.gather_layers
         n_seen = n * (config.n_layers + 1 if config.gather_layers else 1) + self.global_features.n_features
-        widths = (n_seen, *config.head_hidden)
-        hidden = [m for a, b in itertools.pairwise(widths) for m in (nn.Linear(a, b), nn.SiLU())]
-        self.head = nn.Sequential(*hidden, nn.Linear(widths[-1], 1))
+        self.head = dense(n_seen, *config.head_hidden, 1)
         self.readout = Readout(config.readout, n_seen)
 
     def forward(self, batch: GraphBatch) -> Tensor:
@@ -179,7 +175,6 @@ class Nequip(nn.Module):
 
     def per_orbit(self, batch: GraphBatch) -> Tensor:
         """Return what the head sees of each representative atom, (n_orbits, n_seen)."""
-        vectors = torch.cat([self.element_vectors[batch.orbit_z], *self.atom_features(batch.orbit_features())], dim=-1)
         attributes = None
         if self.attributes is not None:
             vectors_of_elements, element_index = self.element_vectors, batch.orbit_z
@@ -192,7 +187,7 @@ class Nequip(nn.Module):
         edge_sh = edge_harmonics(self.l_max, batch.edge_vec)
         edge_sh = edge_sh * (batch.edge_multiplicity * self.message_scale)[:, None]  # (n_edges, (l_max + 1)^2)
         convolution = Convolution(edge_sh, length_index, batch)
-        features = [self.embedding(vectors)[None]]
+        features = [self.embedding(self.element_vectors[batch.orbit_z])[None]]
         scalars = [features[0][0]]
         for layer in self.layers:
             features = layer(features, attributes, radial, convolution)
@@ -211,7 +206,7 @@ class Nequip(nn.Module):
         else:
             first, weight = self.knots.locate(lengths)
             basis, places = self.basis_on_knots, (first, weight)
-            if len(first) and first.device.type == "cpu" and not torch.compiler.is_compiling():  # a GPU would wait for the number
+            if len(first) and first.device.type == "cpu":  # a GPU would wait for the number
                 shortest = int(first.min())  # nothing is closer: fewer knots
                 basis, places = basis[shortest:], (first - shortest, weight)
         return lambda network: RadialValues(network(basis), *places)  # basis: (n_rows, n_bessel)

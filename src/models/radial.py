@@ -7,11 +7,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+CUTOFF_EXPONENT = 6.0  # p of `polynomial_cutoff` in all networks
 # coefficients of 1, x, x^2, x^3 (rows) in six times the weights of the knots at -1, 0, 1, 2 (columns)
 LAGRANGE = [[0.0, 6.0, 0.0, 0.0], [-2.0, -3.0, 6.0, -1.0], [3.0, -6.0, 3.0, 0.0], [-1.0, 3.0, -3.0, 1.0]]
 
 
-def polynomial_cutoff(x: Tensor, p: float) -> Tensor:
+def polynomial_cutoff(x: Tensor, p: float = CUTOFF_EXPONENT) -> Tensor:
     """Return the smooth cutoff: 1 at x = 0, zero from x = 1 on, where its first two derivatives vanish as well.
 
     x: (...), distance over r_max. p: exponent. Source: Gasteiger et al., arXiv:2003.03123, eq. 8.
@@ -32,14 +33,14 @@ def bessel_basis(x: Tensor, r_max: float, n_bessel: int) -> Tensor:
 class RadialBasis(nn.Module):
     """Bessel functions of the distance, times the cutoff."""
 
-    def __init__(self, r_max: float, n_bessel: int, polynomial_cutoff_p: float) -> None:
+    def __init__(self, r_max: float, n_bessel: int) -> None:
         super().__init__()
-        self.r_max, self.n_bessel, self.p = r_max, n_bessel, polynomial_cutoff_p
+        self.r_max, self.n_bessel = r_max, n_bessel
 
     def forward(self, length: Tensor) -> Tensor:
         """Return the basis functions, (n_lengths, n_bessel). length: (n_lengths,), Angstrom."""
         x = length / self.r_max
-        return bessel_basis(x, self.r_max, self.n_bessel) * polynomial_cutoff(x, self.p)[:, None]
+        return bessel_basis(x, self.r_max, self.n_bessel) * polynomial_cutoff(x)[:, None]
 
 
 class RadialValues(NamedTuple):
@@ -89,8 +90,7 @@ class Knots(nn.Module):
         x = position - first
         square = x * x
         powers = torch.stack([torch.ones_like(x), x, square, square * x], dim=-1)
-        with torch.autocast(length.device.type, enabled=False):  # weights in bfloat16 would be wrong in the third digit
-            return first.long(), powers @ self.lagrange / 6
+        return first.long(), powers @ self.lagrange / 6
 
 
 class RadialNetwork(nn.Sequential):

@@ -6,6 +6,7 @@ elements then pools them. The differences from the paper: one hidden layer follo
 and the learned powers of the shares begin at one.
 """
 
+from functools import partial
 from typing import cast
 
 import torch
@@ -14,22 +15,21 @@ from torch_geometric.utils import softmax
 
 from src.config import GraphConfig, RoostConfig
 from src.graphs.batch import GraphBatch, sum_at
+from src.models.blocks import dense
 from src.models.radial import unit_linear
 
-
-def hidden_layer(n_in: int, n_hidden: int, n_out: int) -> nn.Sequential:
-    """Return a network with one hidden layer."""
-    return nn.Sequential(nn.Linear(n_in, n_hidden), nn.LeakyReLU(), nn.Linear(n_hidden, n_out))
+N_HEADS = 3  # of each attention
+leaky = partial(dense, activation=nn.LeakyReLU)
 
 
 class WeightedAttention(nn.Module):
     """Attention over the elements of sets, which have weights (eqs. 3 to 5); the mean over several heads."""
 
-    def __init__(self, n_in: int, n_out: int, n_heads: int, n_hidden: int) -> None:
+    def __init__(self, n_in: int, n_out: int, n_hidden: int) -> None:
         super().__init__()
-        self.scores = nn.ModuleList(hidden_layer(n_in, n_hidden, 1) for _ in range(n_heads))
-        self.messages = nn.ModuleList(hidden_layer(n_in, n_hidden, n_out) for _ in range(n_heads))
-        self.power = nn.Parameter(torch.ones(n_heads))
+        self.scores = nn.ModuleList(leaky(n_in, n_hidden, 1) for _ in range(N_HEADS))
+        self.messages = nn.ModuleList(leaky(n_in, n_hidden, n_out) for _ in range(N_HEADS))
+        self.power = nn.Parameter(torch.ones(N_HEADS))
 
     def forward(self, x: Tensor, weight: Tensor, index: Tensor, n: int) -> Tensor:
         """Return the attention-weighted mean over each of n sets, (n, n_out).
@@ -51,13 +51,13 @@ class Roost(nn.Module):
 
     def __init__(self, config: RoostConfig, graph: GraphConfig, element_vectors: Tensor, avg_n_neighbors: float) -> None:
         super().__init__()
-        n, sizes = config.n_channels, (config.n_heads, config.n_hidden)
+        n, n_hidden = config.n_channels, config.n_hidden
         self.element_vectors: Tensor
         self.register_buffer("element_vectors", element_vectors)
         self.embedding = unit_linear(element_vectors.shape[1], n - 1)  # the share in the formula is one more
-        self.layers = nn.ModuleList(WeightedAttention(2 * n, n, *sizes) for _ in range(config.n_layers))
-        self.pooling = WeightedAttention(n, n, *sizes)
-        self.head = hidden_layer(n, config.n_hidden, 1)
+        self.layers = nn.ModuleList(WeightedAttention(2 * n, n, n_hidden) for _ in range(config.n_layers))
+        self.pooling = WeightedAttention(n, n, n_hidden)
+        self.head = leaky(n, n_hidden, 1)
 
     def forward(self, batch: GraphBatch) -> Tensor:
         """Return one unitless prediction per crystal, (n_crystals,)."""

@@ -12,9 +12,10 @@ from torch_geometric.nn.models.schnet import CFConv, InteractionBlock, ShiftedSo
 
 from src.config import GraphConfig, SchnetConfig
 from src.graphs.batch import GraphBatch
-from src.models.edges import gaussians, orbit_edges
+from src.models.blocks import dense, gaussians, orbit_edges
 from src.models.radial import unit_linear
-from src.models.readout import Readout
+
+N_GAUSSIANS = 50  # that expand bond lengths, from 0 to r_max
 
 
 class WeightedCFConv(CFConv):
@@ -50,15 +51,14 @@ class Schnet(nn.Module):
 
     def __init__(self, config: SchnetConfig, graph: GraphConfig, element_vectors: Tensor, avg_n_neighbors: float) -> None:
         super().__init__()
-        n, spacing = config.n_channels, graph.r_max / (config.n_gaussians - 1)
+        n, spacing = config.n_channels, graph.r_max / (N_GAUSSIANS - 1)
         self.r_max, self.scale = graph.r_max, avg_n_neighbors**-0.5
-        self.expansion = gaussians(0, graph.r_max, config.n_gaussians, 0.5 / spacing**2)
+        self.expansion = gaussians(0, graph.r_max, N_GAUSSIANS, 0.5 / spacing**2)
         self.element_vectors: Tensor
         self.register_buffer("element_vectors", element_vectors)
         self.embedding = unit_linear(element_vectors.shape[1], n)
-        self.layers = nn.ModuleList(WeightedInteraction(n, config.n_gaussians, graph.r_max) for _ in range(config.n_layers))
-        self.head = nn.Sequential(nn.Linear(n, max(1, n // 2)), ShiftedSoftplus(), nn.Linear(max(1, n // 2), 1))
-        self.readout = Readout(config.readout, n)
+        self.layers = nn.ModuleList(WeightedInteraction(n, N_GAUSSIANS, graph.r_max) for _ in range(config.n_layers))
+        self.head = dense(n, max(1, n // 2), 1, activation=ShiftedSoftplus)
 
     def forward(self, batch: GraphBatch) -> Tensor:
         """Return one unitless prediction per crystal, (n_crystals,)."""
@@ -69,4 +69,4 @@ class Schnet(nn.Module):
         h = self.embedding(self.element_vectors[batch.orbit_z])  # (n_orbits, n_channels)
         for layer in self.layers:
             h = h + layer(h, edge_index, basis, batch.edge_length_index, weight)
-        return self.readout(self.head(h), h, batch).squeeze(-1)
+        return batch.mean_over_atoms(self.head(h)).squeeze(-1)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from src.config import BlendConfig, ExperimentConfig, TargetConfig
+from src.config import ExperimentConfig, TargetConfig
 from src.data.columns import ColumnNames
 from src.data.table import Crystals
 from src.data.target import TargetNormalizer
@@ -90,7 +90,7 @@ class FoldModels:
         """Return the energies of the pretrained potential that the target starts from, (n_crystals,), if it does."""
         if self.target.base == "none":
             return 0.0
-        from src.features.potentials import base_energies  # the closed track does without
+        from src.features.sevennet import base_energies  # the closed track does without
 
         return base_energies(self.target, crystals, "", None, n_jobs)
 
@@ -103,8 +103,8 @@ def load_models(found: Predictions, task: Task, outputs: Path, device: str) -> F
     stored = run.claimed()
     config: ExperimentConfig = stored["config"]
     folds = range(len(found.metrics["fold_maes"]))
-    if isinstance(config.learner, BlendConfig):
-        every = [find_predictions(number, task, outputs) for number in config.learner.members]
+    if config.parts:
+        every = [find_predictions(number, task, outputs) for number in config.parts]
         kinds = dict.fromkeys([one.name for one in every], (int, float))
         weights = [read_json(run.weights(k), kinds) for k in folds]
         parts = [load_models(one, task, outputs, device) for one in every]

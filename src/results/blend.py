@@ -6,10 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from src.config import BlendMethod
 from src.data.task import MetricName
 from src.results.predictions import Predictions
-from src.results.weights import fit_weights
+from src.results.weights import BlendMethod, fit_weights
 
 Values = NDArray[np.float64]
 

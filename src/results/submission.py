@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from src.config import BlendMethod
 from src.config.load import track_of
 from src.data.rows import read_rows
 from src.data.task import MetricName, Task
@@ -19,6 +18,7 @@ from src.results.intervals import calibrate, scale_of
 from src.results.metrics import METRICS, check_targets
 from src.results.predictions import Predictions, find_predictions
 from src.results.surroundings import points_of
+from src.results.weights import BlendMethod
 from src.storage.files import write_csv
 
 Values = NDArray[np.float64]

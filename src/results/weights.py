@@ -1,14 +1,15 @@
 """Weights of a blend, fitted to out-of-fold predictions. They sum to one: if all parts agree, the blend agrees with them."""
 
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from src.config import BlendMethod
 from src.data.task import MetricName
 from src.results.metrics import METRICS
 
+BlendMethod = Literal["mean", "weights", "ridge", "hill"]
 Values = NDArray[np.float64]
 RIDGE_ALPHAS = np.logspace(-3, 4, 22)
 HILL_STEPS = 100

@@ -1,59 +1,52 @@
 """An ensemble as an experiment: its folds are blends of its members' folds, so it writes the same files as any run."""
 
 import logging
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from src.config import BlendConfig
 from src.data.load import TaskData
-from src.data.target import is_pure
 from src.results.blend import fit_blend, shared_folds, stack_oof
 from src.results.folder import OOF_COLUMNS, RunDir
 from src.results.intervals import fold_predictions, part_spread_of_oof, part_spread_of_test
 from src.results.metrics import scores
 from src.results.predictions import Predictions, find_predictions
-from src.results.pure_elements import PURE, median_energies, put_energies
 from src.storage.files import write_json
 
 log = logging.getLogger(__name__)
 
 
 def write_ensemble(
-    config: BlendConfig, run: RunDir, data: TaskData, fold_of_crystal: NDArray[np.int64], versions: dict[str, str]
+    parts: Sequence[str], run: RunDir, data: TaskData, fold_of_crystal: NDArray[np.int64], versions: dict[str, str]
 ) -> None:
     """Write every fold of an ensemble: its own crystals and the test crystals, blended by weights fitted on the other folds.
 
     Raises ValueError if a member was trained on other data or other folds, FileNotFoundError if one is not finished.
     """
-    members = [find_predictions(number, data.task, data.outputs) for number in config.members]
+    members = [find_predictions(number, data.task, data.outputs) for number in parts]
     _check(members, data, fold_of_crystal)
     e_form, oof = stack_oof(members)
-    n_folds, takes_median = int(fold_of_crystal.max()) + 1, config.pure_elements == "median"
-    pure, test_pure = (is_pure(table.crystals.element_counts) & takes_median for table in (data.train, data.test))
-    known = median_energies(e_form, pure, fold_of_crystal) if takes_median else np.zeros(n_folds)
-    oof[pure] = known[fold_of_crystal[pure], None]
-    blend = fit_blend(config.method, e_form, oof, fold_of_crystal, data.task.metric)
+    n_folds = int(fold_of_crystal.max()) + 1
+    blend = fit_blend("weights", e_form, oof, fold_of_crystal, data.task.metric)
     weights = np.broadcast_to(blend.fold_weights, (n_folds, len(members)))
     test_ids = list(data.test.ids)
     test_pred = fold_predictions(members, blend, test_ids, n_folds)
     within = part_spread_of_oof(members, blend, fold_of_crystal)
     test_within = part_spread_of_test(members, blend, test_ids, n_folds)
-    put_energies(known, test_pure, test_pred, test_within)
-    within[pure] = 0.0
     for k in range(n_folds):
         rows = fold_of_crystal == k
         columns = (data.train.ids[rows], k, e_form[rows], blend.nested_pred[rows])
         valid = pd.DataFrame(dict(zip(OOF_COLUMNS, columns, strict=True))).assign(spread=within[rows])
         test = pd.DataFrame({"id": test_ids, "e_form_pred": test_pred[:, k], "spread": test_within[:, k]})
         named = {member.name: float(weight) for member, weight in zip(members, weights[k], strict=True)}
-        write_json(run.weights(k), named | ({PURE: float(known[k])} if takes_median else {}))
+        write_json(run.weights(k), named)
         metrics = {**scores(e_form[rows], blend.nested_pred[rows]), **_costs(members, k), "versions": versions}
         run.write_fold(k, valid, test if data.task.has_test else None, metrics)
     spread = weights.std(axis=0)
-    parts = (f"{m.name} {w:.3f} ± {s:.3f}" for m, w, s in zip(members, weights.mean(axis=0), spread, strict=True))
-    log.info("%s: weights over folds: %s", run.path.name, ", ".join(parts))
+    shares = (f"{m.name} {w:.3f} ± {s:.3f}" for m, w, s in zip(members, weights.mean(axis=0), spread, strict=True))
+    log.info("%s: weights over folds: %s", run.path.name, ", ".join(shares))
 
 
 def _check(members: list[Predictions], data: TaskData, fold_of_crystal: NDArray[np.int64]) -> None:

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from src.config import BlendConfig, ExperimentConfig
+from src.config import ExperimentConfig
 from src.data.load import TaskData, load_folds
 from src.data.table import CrystalTable
 from src.data.target import check_domain
 from src.features.columns import check_columns, data_key
 from src.features.elements import word2vec_key
-from src.features.potentials import base_energies
+from src.features.sevennet import base_energies
 from src.features.similarity import TrainingSet
 from src.learners.learner import Learner
 from src.learners.make import make_learner
@@ -39,8 +39,8 @@ def run_experiment(
     run = RunDir(data.folder / name)
     word2vec = MAT2VEC if MAT2VEC.is_file() else None
     run.claim(config, _key(config, data), word2vec_key(word2vec))
-    if isinstance(config.learner, BlendConfig):
-        write_ensemble(config.learner, run, data, load_folds(data, config.folds), versions())
+    if config.parts:
+        write_ensemble(config.parts, run, data, load_folds(data, config.folds), versions())
         return collect(config, run, data, launcher.n_local)
     n_folds = data.n_folds(config.folds)
     wanted = sorted(set(range(n_folds) if folds is None else folds))

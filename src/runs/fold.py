@@ -11,7 +11,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from src.config import ExperimentConfig
-from src.data.folds import training_rows
 from src.data.table import CrystalTable
 from src.data.target import TargetNormalizer
 from src.learners.device import device_of
@@ -65,7 +64,7 @@ def run_fold(job: FoldJob, k: int) -> str | None:
     table, inputs = job.train.table, job.train.inputs
     counts, e_form = table.crystals.element_counts, table.targets
     base = job.train.base
-    train = training_rows(job.fold_of_crystal, k, counts, job.config.folds)
+    train = np.flatnonzero(job.fold_of_crystal != k)
     valid = np.flatnonzero(job.fold_of_crystal == k)
     normalizer = TargetNormalizer.fit(counts[train], e_form[train], job.config.target, base[train])
     residual = normalizer.normalize(counts, e_form, base)

@@ -55,9 +55,8 @@ BY_OPTIMIZER: dict[str, dict[str, Range]] = {
     "lion": {"lr": (1e-4, 1e-3), "weight_decay": (1e-2, 1.0)},
     "adamw": {"lr": (5e-4, 5e-3), "weight_decay": (1e-4, 1e-1)},
 }
-# knobs of the graph that one network alone has, since others do not read angles, or were published with a radius
+# knobs of the graph that one network alone has, since others do not read angles
 GRAPH_OF: dict[type, dict[str, Range]] = {
-    CgcnnConfig: {"max_neighbors": (None, 12)},
     AlignnConfig: {"r_angle": (3.0, 3.5, 4.0)},
 }
 # knobs of a wide search instead of those in RANGES and BY_OPTIMIZER; its optimiser is the experiment's
@@ -113,8 +112,6 @@ def with_knobs(config: Any, knobs: Mapping[str, Any]) -> Any:
 
 
 def _ranges_below(config: Any, all_declared: dict[type, dict[str, Range]], prefix: str = "") -> dict[str, Range]:
-    if isinstance(config, GraphConfig) and config.formula:
-        return {}  # no other setting of it matters
     declared = dict(all_declared.get(type(config), {}))
     if isinstance(config, TrainingConfig):
         declared = declared | BY_OPTIMIZER[config.optimizer] | declared  # those of a wide search stay
@@ -122,6 +119,8 @@ def _ranges_below(config: Any, all_declared: dict[type, dict[str, Range]], prefi
         declared |= {f"graph.{name}": limits for name, limits in GRAPH_OF.get(type(config.network), {}).items()}
     found = {f"{prefix}{name}": _with_own(limits, attrgetter(name)(config)) for name, limits in declared.items()}
     for field in fields(config):
+        if getattr(config, "network", None) and config.network.reads_formula and field.name == "graph":
+            continue  # no setting of it matters
         if is_dataclass(value := getattr(config, field.name)):
             found |= _ranges_below(value, all_declared, f"{prefix}{field.name}.")
     return found

@@ -3,17 +3,17 @@
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from src.config import ExperimentConfig, GnnConfig
-from src.data.folds import assign_folds, training_rows
+from src.config import ExperimentConfig
+from src.data.folds import assign_folds
 from src.data.load import TaskData, load_folds
 from src.data.target import TargetNormalizer
-from src.features.potentials import base_energies
+from src.features.sevennet import base_energies
 from src.learners.learner import DivergedError, Watched
 from src.learners.make import make_learner
 from src.paths import MAT2VEC
@@ -53,7 +53,7 @@ class Trials:
             raise ValueError(f"tuning: {self.n_splits} splits: must be 1 to {config.folds.n_folds - 1}, one less than the folds")
         if self.n_epochs is None:
             return config
-        if not isinstance(config.learner, GnnConfig):
+        if not hasattr(config.learner, "training"):
             raise ValueError(f"tuning: {type(config.learner).__name__} has no epochs")
         return with_knobs(config, {"learner.training.n_epochs": self.n_epochs})
 
@@ -77,10 +77,9 @@ def make_objective(
     compared with that of other trials at the same epoch of the same split only. So are those that diverge, and the one at which
     the limit, CPU seconds of all trials, is reached.
     """
-    rows = training_rows(load_folds(data, config.folds), OUTER_FOLD, data.train.crystals.element_counts, config.folds)
+    rows = np.flatnonzero(load_folds(data, config.folds) != OUTER_FOLD)
     counts, e_form = data.train.crystals.element_counts[rows], data.train.targets[rows]
-    folds = replace(config.folds, scheme="shuffled", elements=()) if config.folds.elements else config.folds
-    inner = assign_folds(e_form, counts, folds)  # the outer fold's element is in none of these rows
+    inner = assign_folds(e_form, counts, config.folds)
     base = base_energies(config.target, data.train.crystals, data.train_key, data.cache)[rows]
     word2vec = MAT2VEC if MAT2VEC.is_file() else None
 

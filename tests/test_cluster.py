@@ -39,7 +39,7 @@ def workers(cluster: list[str]) -> list[int]:
     """Return the process ids of the cluster's workers, and of no other cluster's on this machine."""
     port = cluster[3].split(":")[1]
     nodes = {process.pid for process in processes_of("raylet", f":{port}")}
-    return [process.pid for process in processes_of("ray::PoolActor.run_batch") if process.parent in nodes]
+    return [process.pid for process in processes_of("ray::run_fold") if process.parent in nodes]
 
 
 @pytest.mark.parametrize("learner", LEARNERS)
@@ -76,12 +76,29 @@ def test_ray_gives_each_fold_a_gpu_where_one_is_asked_for(tmp_path: Path, ray_cl
     assert (tmp_path / "1").read_text() == "0" and (tmp_path / "0").read_text() != "0"
 
 
+def test_a_fold_that_fails_on_a_cluster_says_so_as_it_does_here(tmp_path: Path, ray_cluster: str) -> None:
+    """Every other fold ends: only as many as --jobs run at once."""
+
+    def run(folder: Path, k: int) -> str | None:
+        if k == 2:
+            raise ValueError("row 7 of the table")
+        (folder / f"{k}").write_text("")
+        return "its loss is not finite" if k == 0 else None
+
+    def work(folds: list[int]) -> Work:
+        return Work("x", run, tmp_path, lambda k: (tmp_path / f"{k}").exists() and k != 0, {}, folds)
+
+    with pytest.raises(FloatingPointError, match="^fold 0: its loss is not finite$"):
+        run_all(work([0, 1, 3]), Launcher("ray", 1, ray_cluster))
+    assert (tmp_path / "3").exists()
+    with pytest.raises(ValueError, match="^row 7 of the table$"):
+        run_all(work([2]), Launcher("ray", 1, ray_cluster))
+
+
 def test_a_cluster_that_does_not_answer_is_named(task_folder: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray")
     run = TinyRun(task_folder, "lightgbm", tmp_path / "outputs")
-    said = run.complete("--launcher", "ray", "--address", f"127.0.0.1:{free_port()}", "--jobs", "2")
+    said = run.complete("--launcher", "ray", "--address", f"127.0.0.1:{free_port()}")
     assert said.returncode == 1 and "answers there" in said.stdout and "Traceback" not in said.stdout
-    said = run.complete("--launcher", "ray", "--jobs", "2")
+    said = run.complete("--launcher", "ray")
     assert "needs the --address of a running cluster" in said.stdout
-    said = run.complete("--launcher", "ray", "--address", "127.0.0.1:1", "--jobs", "1")
-    assert "take at least 2" in said.stdout

@@ -13,7 +13,6 @@ from joblib import Parallel, cpu_count, delayed, parallel_config
 from joblib.externals.loky.process_executor import BrokenProcessPool
 from tqdm import tqdm
 
-from src.runs import cluster
 from src.storage.cache import end_with
 
 log = logging.getLogger(__name__)
@@ -38,15 +37,14 @@ class Launcher:
     gpu: bool = False
     n_gpus: int | None = None
 
-    def check(self) -> None:
-        """Raise ValueError if the folds cannot run on the cluster that is asked for."""
-        if self.where == "ray":
-            cluster.check(self.address, self.n_jobs)
-
     @property
     def lost_worker_error(self) -> type[Exception]:
         """The exception that signals a lost worker."""
-        return cluster.lost_worker_error() if self.where == "ray" else BrokenProcessPool
+        if self.where == "local":
+            return BrokenProcessPool
+        from src.runs import cluster
+
+        return cluster.lost_worker_error()
 
     @property
     def at_once(self) -> int:
@@ -110,6 +108,8 @@ def run_all(work: Work[J], launcher: Launcher) -> None:
 def _in_workers(work: Work[J], folds: list[int], launcher: Launcher, at_once: int) -> list[str | None]:
     """Return what `work.run` returns for each fold, in workers on a cluster or on this machine."""
     if launcher.where == "ray":
+        from src.runs import cluster
+
         return cluster.run(work.run, work.job, folds, str(launcher.address), launcher.n_jobs, launcher.gpu)
     n_workers = max(2, at_once)  # joblib would run a single one in this process, which has to survive it
     loky = {"inner_max_num_threads": 1, "initializer": end_with, "initargs": (os.getpid(),)}

@@ -28,7 +28,7 @@ def main(folder: Path, argv: list[str] | None = None) -> None:
         n_gpus = count_gpus(args.device) if args.launcher == "local" else None
         launcher = Launcher(args.launcher, args.jobs, args.address, args.device.startswith("cuda"), n_gpus)
         config = load_config(folder)
-        check(config, launcher, args)
+        check(config, args)
         for task in read_tasks(args.data, args.target):
             several = len(task.targets) > 1
             with one_message(f"{folder.name}, target {task.target_column}" if several else folder.name):
@@ -73,10 +73,13 @@ def _parse(folder: Path, argv: list[str] | None) -> argparse.Namespace:
     return args
 
 
-def check(config: ExperimentConfig, launcher: Launcher, args: argparse.Namespace) -> None:
+def check(config: ExperimentConfig, args: argparse.Namespace) -> None:
     """Raise ValueError now, before anything is written, for whatever would fail later."""
-    launcher.check()
-    if args.launcher == "local":
+    if args.launcher == "ray":
+        from src.runs import cluster
+
+        cluster.check(args.address)
+    else:
         check_device(args.device)
     check_structures(config, read_tasks(args.data, args.target)[0])
     if args.tracker:

@@ -88,10 +88,10 @@ def test_a_fold_that_fails_on_a_cluster_says_so_as_it_does_here(tmp_path: Path, 
     def work(folds: list[int]) -> Work:
         return Work("x", run, tmp_path, lambda k: (tmp_path / f"{k}").exists() and k != 0, {}, folds)
 
-    with pytest.raises(FloatingPointError, match="^fold 0: its loss is not finite$"):
+    with pytest.raises(FloatingPointError, match=r"^fold 0: its loss is not finite$"):
         run_all(work([0, 1, 3]), Launcher("ray", 1, ray_cluster))
     assert (tmp_path / "3").exists()
-    with pytest.raises(ValueError, match="^row 7 of the table$"):
+    with pytest.raises(ValueError, match=r"^row 7 of the table$"):
         run_all(work([2]), Launcher("ray", 1, ray_cluster))
 
 

@@ -14,7 +14,8 @@ from src.command import command, one_message, task_options
 from src.data.task import read_tasks
 from src.paths import shown
 from src.results.labels import read_labels
-from src.results.predictions import is_default, publish
+from src.results.predictions import is_default
+from src.results.publish import publish
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -35,6 +35,7 @@ from src.paths import EXPERIMENTS, ROOT
 from src.results import predictions as results
 from src.results.folder import check_score
 from src.results.predictions import find_predictions
+from src.results.publish import publish
 from src.runs import experiment
 from src.runs.experiment import run_experiment
 from src.runs.launch import Launcher
@@ -327,7 +328,7 @@ def test_published_results_are_read_as_the_run_itself_is(task_folder: Path, monk
     run(task_folder, GBDT, "exp001")
     monkeypatch.setattr(results, "EXPERIMENTS", task_folder.parent / "exp")
     monkeypatch.setattr(results, "DEFAULT_TASK", task_folder)
-    results.publish("001", read_task(task_folder), task_folder.parent / "outputs")
+    publish("001", read_task(task_folder), task_folder.parent / "outputs")
     own, published = (
         find_predictions("001", read_task(task_folder), task_folder.parent / where) for where in ("outputs", "nowhere")
     )
@@ -342,10 +343,10 @@ def test_the_tables_of_a_search_are_published_beside_the_experiment(task_folder:
     monkeypatch.setattr(results, "DEFAULT_TASK", task_folder)
     outputs = task_folder.parent / "outputs"
     write_atomic(outputs / "small/tune/exp001/trials.csv", b"trial,state,loss\n0,complete,0.1\n")
-    folder = results.publish("001", read_task(task_folder), outputs)
+    folder = publish("001", read_task(task_folder), outputs)
     assert (folder / "trials.csv").read_text() == "trial,state,loss\n0,complete,0.1\n" and (folder / "oof.csv.gz").is_file()
     write_atomic(outputs / "small/tune/exp001/trials.csv", b"trial,state,loss\n0,complete,0.2\n")
-    results.publish("001", read_task(task_folder), outputs)
+    publish("001", read_task(task_folder), outputs)
     assert "0.1" in (folder / "trials.csv").read_text()  # what is published stays
 
 
@@ -356,10 +357,10 @@ def test_the_same_run_trained_again_leaves_published_results_as_they_are(
     monkeypatch.setattr(results, "EXPERIMENTS", task_folder.parent / "exp")
     monkeypatch.setattr(results, "DEFAULT_TASK", task_folder)
     outputs = task_folder.parent / "outputs"
-    before = (results.publish("001", read_task(task_folder), outputs) / "metrics.json").read_bytes()
+    before = (publish("001", read_task(task_folder), outputs) / "metrics.json").read_bytes()
     path = outputs / "small/exp001/metrics.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"cpu_seconds": 1e6}))
-    assert (results.publish("001", read_task(task_folder), outputs) / "metrics.json").read_bytes() == before
+    assert (publish("001", read_task(task_folder), outputs) / "metrics.json").read_bytes() == before
 
 
 def test_the_commands_work_to_the_letter_from_any_folder(task_folder: Path, where: list[str], tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from src.learners.gbdt import GbdtLearner
 from src.learners.learner import DivergedError, Watched
 from src.paths import DEFAULT_TASK, EXPERIMENTS, ROOT
 from src.results.metrics import METRICS
-from src.results.search import KNOBS, PICTURE, TRIALS
+from src.results.publish import KNOBS, PICTURE, TRIALS
 from src.runs import trial as trial_module
 from src.runs import tune as tuning
 from src.runs.importance import MIN_FINISHED

@@ -10,7 +10,6 @@ from pymatgen.core import Composition, DummySpecies, Lattice, Structure
 from pymatgen.optimization.neighbors import find_points_in_spheres
 
 from src.data.cif import parse_cif, read_plain
-from src.data.formula import parse_formula
 
 N_ELEMENTS = 119  # every per-element table is indexed by atomic number; index 0 is unused
 MIN_THICKNESS = 0.5  # Angstrom, between opposite faces of a cell; the thinnest primitive cells of elements have 2
@@ -96,6 +95,8 @@ class Crystal:
     @classmethod
     def from_formula(cls, formula: str) -> "Crystal":
         """Return the atoms of a chemical formula, without a structure; raise ValueError as `parse_formula` does."""
+        from src.data.formula import parse_formula  # structures do without
+
         counts = parse_formula(formula)
         numbers = np.repeat(np.array(list(counts), dtype=np.int64), list(counts.values()))
         return cls(np.zeros((0, 3)), np.full((len(numbers), 3), np.nan), numbers)

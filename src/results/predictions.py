@@ -10,13 +10,11 @@ from src.config.load import sealed, sealed_remedy
 from src.data.task import Task
 from src.paths import DEFAULT_TASK, EXPERIMENTS, OUTPUTS, SEALED, experiment_name, shown
 from src.results.folder import METRICS, NO_TEST, OOF_COLUMNS, RunDir, check_score, read_csv
-from src.results.metrics import scores
-from src.results.models import MODELS, publish_models
-from src.results.sealed import OOF, sealed_metrics, sealed_predictions
-from src.results.search import publish_search
 from src.storage import names
-from src.storage.files import read_json, write_csv, write_json
+from src.storage.files import read_json
 from src.storage.remedy import RESULTS, published_in
+
+MODELS = "models"  # folder of the published models
 
 
 @dataclass(frozen=True)
@@ -83,6 +81,8 @@ def find_predictions(number: str, task: Task, outputs: Path = OUTPUTS) -> Predic
 
 
 def _find_sealed(name: str, task: Task) -> Predictions:
+    from src.results.sealed import OOF, sealed_metrics, sealed_predictions  # living experiments do without
+
     metrics = sealed_metrics().get(name) if is_default(task) else None
     if metrics is None:
         raise FileNotFoundError(f"{name} has no predictions on task {task.label}; {_sealed(name)}")
@@ -105,54 +105,3 @@ def _options(task: Task) -> str:
     """Return the options of a command that works on a task: nothing for the default one."""
     data = "" if is_default(task) else f" --data {shlex.quote(str(shown(task.folder)))}"
     return data if len(task.targets) == 1 else f"{data} --target {shlex.quote(task.target_column)}"
-
-
-def publish(number: str, task: Task, outputs: Path = OUTPUTS, models: bool = False, labels: pd.Series | None = None) -> Path:
-    """Copy a finished run to exp/expNNN/results or, if its task is not the default one, a folder in it; return it.
-
-    Published results stay as they are, seconds included, if the run has the same out-of-fold predictions. Raises ValueError if
-    those of other data are published. models: publish the fold models of a network too. labels: id -> target of the test rows;
-    the scores on them are published for all but the default task, whose labels are in the repository.
-    """
-    name = experiment_name(number)
-    if not is_default(task) and task.name == MODELS:
-        raise ValueError(f"a task cannot be named {MODELS!r}, as the folder of published models is; rename {task.folder}")
-    run, folder = task.runs(outputs) / name, published_folder(name, task)
-    predictions = find_predictions(number, task, outputs)
-    if predictions.source != folder:
-        _publish(predictions, folder, {} if is_default(task) else _about(predictions, task, labels))
-    if models:
-        publish_models(RunDir(run), RunDir(folder / MODELS), len(predictions.metrics["fold_maes"]))
-    publish_search(task.runs(outputs) / "tune" / name, folder)
-    return folder
-
-
-def _about(predictions: Predictions, task: Task, labels: pd.Series | None) -> dict:
-    """Return what is added to published metrics of a task that is not in the repository: metric, unit, scores on its labels."""
-    about: dict = {"metric": task.metric, "unit": task.unit}
-    if labels is None:
-        return about
-    test = predictions.test.set_index("id")["e_form_pred"]
-    if set(test.index) != set(labels.index):
-        raise ValueError(f"{predictions.source / 'test.csv'}: its ids are not those of the test labels; train on the same files")
-    return about | {"test": scores(labels.to_numpy(), test[labels.index].to_numpy(), task.metric)}
-
-
-def _publish(predictions: Predictions, folder: Path, about: dict) -> None:
-    """Write the results of a run; of the same out-of-fold predictions, only what is not published yet of `about`."""
-    metrics, path = predictions.metrics, folder / names.METRICS
-    if path.is_file():
-        published = read_json(path, METRICS | {"data": str})
-        if not same_data(published["data"], metrics["data"]):
-            raise ValueError(
-                f"{predictions.source} was trained on other data than the results in {shown(folder)}; "
-                "to replace these, remove that folder first"
-            )
-        if read_csv(folder / "oof.csv.gz", OOF_COLUMNS).equals(predictions.oof):
-            if not about.items() <= published.items():
-                write_json(path, metrics | published | about)
-            return
-    write_csv(folder / "oof.csv.gz", predictions.oof)
-    if not metrics.get(NO_TEST):
-        write_csv(folder / "test.csv.gz", predictions.test)
-    write_json(path, metrics | about)

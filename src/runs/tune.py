@@ -16,7 +16,7 @@ from src.data.task import MetricName, Task
 from src.learners.device import check_device
 from src.paths import EXPERIMENTS, experiment_name, shown
 from src.results.metrics import check_targets
-from src.results.search import KNOBS, PICTURE, TRIALS
+from src.results.publish import KNOBS, PICTURE, TRIALS
 from src.runs.importance import importances
 from src.runs.needs import check_structures
 from src.runs.proposal import proposal, score_text

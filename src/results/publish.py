@@ -1,0 +1,120 @@
+"""Publishing: a finished run -> exp/expNNN/results. Predictions, metrics, what a search left, and fold models of networks."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from src.data.task import Task
+from src.paths import OUTPUTS, experiment_name, shown
+from src.results.folder import METRICS, NO_TEST, OOF_COLUMNS, RunDir, read_csv
+from src.results.metrics import scores
+from src.results.predictions import MODELS, Predictions, find_predictions, is_default, published_folder, same_data
+from src.storage import names
+from src.storage.files import read_json, write_atomic, write_csv, write_json
+from src.storage.names import SHARED, WEIGHTS
+from src.storage.remedy import remedy
+
+MAX_BYTES = 13_000_000  # of all published models of an experiment: they stay in the history of the repository
+COMMON = "element_vectors"  # the same table in all folds, stored once
+TRIALS, KNOBS, PICTURE = "trials.csv", "knobs.csv", "knobs.png"  # every trial; importance of every knob; the same drawn
+
+
+def publish(number: str, task: Task, outputs: Path = OUTPUTS, models: bool = False, labels: pd.Series | None = None) -> Path:
+    """Copy a finished run to exp/expNNN/results or, if its task is not the default one, a folder in it; return it.
+
+    Published results stay as they are, seconds included, if the run has the same out-of-fold predictions. Raises ValueError if
+    those of other data are published. models: publish the fold models of a network too. labels: id -> target of the test rows;
+    the scores on them are published for all but the default task, whose labels are in the repository.
+    """
+    name = experiment_name(number)
+    if not is_default(task) and task.name == MODELS:
+        raise ValueError(f"a task cannot be named {MODELS!r}, as the folder of published models is; rename {task.folder}")
+    run, folder = task.runs(outputs) / name, published_folder(name, task)
+    predictions = find_predictions(number, task, outputs)
+    if predictions.source != folder:
+        _publish(predictions, folder, {} if is_default(task) else _about(predictions, task, labels))
+    if models:
+        publish_models(RunDir(run), RunDir(folder / MODELS), len(predictions.metrics["fold_maes"]))
+    publish_search(task.runs(outputs) / "tune" / name, folder)
+    return folder
+
+
+def _about(predictions: Predictions, task: Task, labels: pd.Series | None) -> dict:
+    """Return what is added to published metrics of a task that is not in the repository: metric, unit, scores on its labels."""
+    about: dict = {"metric": task.metric, "unit": task.unit}
+    if labels is None:
+        return about
+    test = predictions.test.set_index("id")["e_form_pred"]
+    if set(test.index) != set(labels.index):
+        raise ValueError(f"{predictions.source / 'test.csv'}: its ids are not those of the test labels; train on the same files")
+    return about | {"test": scores(labels.to_numpy(), test[labels.index].to_numpy(), task.metric)}
+
+
+def _publish(predictions: Predictions, folder: Path, about: dict) -> None:
+    """Write the results of a run; of the same out-of-fold predictions, only what is not published yet of `about`."""
+    metrics, path = predictions.metrics, folder / names.METRICS
+    if path.is_file():
+        published = read_json(path, METRICS | {"data": str})
+        if not same_data(published["data"], metrics["data"]):
+            raise ValueError(
+                f"{predictions.source} was trained on other data than the results in {shown(folder)}; "
+                "to replace these, remove that folder first"
+            )
+        if read_csv(folder / "oof.csv.gz", OOF_COLUMNS).equals(predictions.oof):
+            if not about.items() <= published.items():
+                write_json(path, metrics | published | about)
+            return
+    write_csv(folder / "oof.csv.gz", predictions.oof)
+    if not metrics.get(NO_TEST):
+        write_csv(folder / "test.csv.gz", predictions.test)
+    write_json(path, metrics | about)
+
+
+def publish_models(run: RunDir, target: RunDir, n_folds: int) -> None:
+    """Copy what predictions need: config, training crystals, and of each fold weights, settings and normaliser.
+
+    Raises ValueError if the run has no networks, or if they are too large; nothing is written then.
+    """
+    if not run.config_path.is_file():
+        raise FileNotFoundError(f"{run.path}: its models are not there; train the experiment first")
+    if not run.training_path.is_file():  # runs of older versions
+        raise FileNotFoundError(f"{run.training_path} is missing; predict.py --exps {run.path.name} writes it")
+    files = {target.config_path: run.config_path.read_bytes(), target.training_path: run.training_path.read_bytes()}
+    for k in range(n_folds):
+        files |= _fold_files(run.fold(k), target.fold(k))
+    if (size := sum(map(len, files.values()))) > MAX_BYTES:
+        raise ValueError(f"{run.path}: its models have {size} bytes; at most {MAX_BYTES} are published")
+    for path, content in files.items():
+        write_atomic(path, content)
+
+
+def _fold_files(source: Path, target: Path) -> dict[Path, bytes]:
+    """Return the files of a fold; its learner.json has the SHA-256 of both files of weights."""
+    from safetensors.numpy import load, save  # takes a while to import
+
+    if not (source / WEIGHTS).is_file():
+        raise ValueError(f"{source} has no {WEIGHTS}: only models of networks that are trained here are published")
+    settings = read_json(source / "learner.json", {"config": dict, "sha256": str})
+    content = (source / WEIGHTS).read_bytes()
+    if hashlib.sha256(content).hexdigest() != settings["sha256"]:
+        raise ValueError(f"{source / WEIGHTS} was changed: its SHA-256 is not that in learner.json; {remedy(source / WEIGHTS)}")
+    weights = load(content)
+    shared, own = save({COMMON: weights.pop(COMMON)}), save(weights)
+    settings |= {"sha256": hashlib.sha256(own).hexdigest(), "shared_sha256": hashlib.sha256(shared).hexdigest()}
+    return {
+        target.parent / SHARED: shared,
+        target / WEIGHTS: own,
+        target / "learner.json": (json.dumps(settings, indent=1) + "\n").encode(),
+        target / "normalizer.json": (source / "normalizer.json").read_bytes(),
+    }
+
+
+def publish_search(search: Path, folder: Path) -> None:
+    """Copy the tables and the picture of a search to `folder`, as far as there are any; what is published stays as it is."""
+    if (folder / TRIALS).is_file():
+        return
+    for name in (TRIALS, KNOBS, PICTURE):
+        if (search / name).is_file():
+            write_atomic(folder / name, (search / name).read_bytes())

@@ -8,10 +8,7 @@ from numpy.typing import NDArray
 
 from src.data.task import MetricName
 from src.results.predictions import Predictions
-<<<<<<< HEAD
 from src.results.weights import BlendMethod, fit_weights
-=======
->>>>>>> 35c7ed0 (Publishing is one module: what is read of results does without what writes them; a prediction imports 71 modules)
 
 Values = NDArray[np.float64]
 
@@ -50,8 +47,6 @@ def fixed_blend(weights: Values, oof: Values) -> Blend:
 
 def fit_blend(method: BlendMethod, e_form: Values, oof: Values, fold: NDArray[np.int64], metric: MetricName) -> Blend:
     """Return the blend with weights fitted to out-of-fold rows. e_form, fold: (n_crystals,). oof: (n_crystals, n_parts)."""
-    from src.results.weights import fit_weights  # predictions do without
-
     if method == "mean":
         return fixed_blend(fit_weights(method, oof, e_form, metric), oof)
     weights = fit_weights(method, oof, e_form, metric)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import load, small_task
+from src.results.pure_elements import median_energies
 
 from src.config import BlendConfig, ExperimentConfig, FoldConfig, GbdtConfig
 from src.data.load import TaskData
@@ -20,7 +21,6 @@ from src.results.blend import fit_blend, fixed_blend, shared_folds, stack_oof, s
 from src.results.comparison import seconds_text
 from src.results.intervals import Intervals, calibrate
 from src.results.predictions import Predictions, find_predictions
-from src.results.pure_elements import median_energies
 from src.results.submission import parts_table
 from src.results.surroundings import Points
 from src.results.weights import fit_weights

@@ -19,7 +19,6 @@ from src.config import (
     GnnConfig,
     GraphConfig,
     NequipConfig,
-    SvrConfig,
     TargetConfig,
     TrainingConfig,
 )
@@ -38,7 +37,6 @@ TREES = GbdtConfig(features=("fractions", "columns"), n_trees=20, min_child_samp
 CONFIGS = {
     "trees": TREES,
     "mean of trees": GbdtEnsembleConfig(members=(replace(TREES, features=("fractions",)), TREES), outlier_fraction=0.1),
-    "support vectors": SvrConfig(features=("fractions", "columns")),
     "network": GnnConfig(
         training=TrainingConfig(n_epochs=1, batch_size=8),
         graph=GraphConfig(r_max=3.5),
@@ -47,7 +45,7 @@ CONFIGS = {
     ),
 }
 EXACT = {"trees": 0.0, "mean of trees": 0.0, "support vectors": 1e-12, "network": 1e-5}
-FOLDS = FoldConfig(n_folds=4, n_bins=2)
+FOLDS = FoldConfig(n_folds=4)
 NUMBERS = {"trees": "001", "network": "010"}
 NAMES = ColumnNames(("pressure", "age"), ("origin",))
 N = 40
@@ -361,7 +359,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A task with finished runs of trees and a network; its outputs lie next to it."""
     folder = column_task(tmp_path_factory.mktemp("finished"))
     for name, number in NUMBERS.items():
-        config = ExperimentConfig(CONFIGS[name], FoldConfig(n_folds=2, n_bins=2))
+        config = ExperimentConfig(CONFIGS[name], FoldConfig(n_folds=2))
         run_experiment(config, f"exp{number}", load(folder), None, Launcher(n_jobs=1), "cpu")
     return folder
 

@@ -16,11 +16,11 @@ from sklearn.linear_model import LinearRegression
 from src.config import FoldConfig, TargetConfig
 from src.data.crystal import N_ELEMENTS, Crystal
 from src.data.export import write_task
-from src.data.folds import assign_folds, training_rows
+from src.data.folds import assign_folds
 from src.data.load import load_task_data
 from src.data.rows import read_rows
 from src.data.table import CrystalTable, read_table
-from src.data.target import TargetNormalizer
+from src.data.target import Shifts, TargetNormalizer, is_pure
 from src.data.task import Target, read_task
 from src.storage import cache
 from src.storage.files import write_csv
@@ -125,12 +125,12 @@ def test_a_file_that_is_not_a_table_is_refused(task_folder: Path, content: bytes
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('id_column = "id"', "", "id_column is None"),
+        ('id_column = "id"', "", "no id_column"),
         ('metric = "mae"', 'metric = "auc"', "metric"),
         ('train = "train.csv.gz"', 'train = "../../etc/passwd"', "not a file inside"),
         ('train = "train.csv.gz"', 'train = "sub/../../secret.csv"', "not a file inside"),
         ('train = "train.csv.gz"', 'train = "/etc/passwd"', "not a file inside"),
-        ("[files]", "[file]", "must name train"),
+        ("[files]", "[file]", "no files"),
         ("[files]", "files]", "task.toml"),
     ],
 )
@@ -149,7 +149,7 @@ def test_a_table_may_be_a_link_to_a_file_elsewhere(task_folder: Path) -> None:
     assert read_task(task_folder).path("train").read_bytes() == elsewhere.read_bytes()
 
 
-@pytest.mark.parametrize("scheme", ["stratified", "shuffled", "grouped", "systems"])
+@pytest.mark.parametrize("scheme", ["stratified", "shuffled", "grouped"])
 def test_folds_are_a_partition_into_equal_parts(scheme: str) -> None:
     rng = np.random.default_rng(0)
     counts = np.zeros((100, N_ELEMENTS), dtype=np.int64)
@@ -158,7 +158,7 @@ def test_folds_are_a_partition_into_equal_parts(scheme: str) -> None:
     fold = assign_folds(rng.normal(size=100), counts, FoldConfig(scheme=scheme))
     assert set(fold) == set(range(10))
     sizes = np.bincount(fold)
-    assert sizes.sum() == 100 and (scheme in ("grouped", "systems") or sizes.max() - sizes.min() <= 1)
+    assert sizes.sum() == 100 and (scheme == "grouped" or sizes.max() - sizes.min() <= 1)
 
 
 def test_stratified_folds_hold_every_bin_evenly() -> None:
@@ -173,58 +173,6 @@ def test_grouped_folds_keep_a_formula_together() -> None:
     counts[np.arange(60), np.arange(60) % 20 + 1] = np.arange(60) // 20 + 1  # Fe, Fe2, Fe3 are one formula
     fold = assign_folds(np.zeros(60), counts, FoldConfig(scheme="grouped"))
     assert all(len(set(fold[i::20])) == 1 for i in range(20))
-
-
-def test_folds_by_chemical_system_keep_a_set_of_elements_together() -> None:
-    rng = np.random.default_rng(0)
-    counts = np.zeros((90, N_ELEMENTS), dtype=np.int64)
-    for i in range(90):
-        counts[i, [i % 30 + 1, 50]] = rng.integers(1, 5, 2)  # 30 binary systems with many formulas
-    fold = assign_folds(np.zeros(90), counts, FoldConfig(scheme="systems"))
-    assert all(len(set(fold[i::30])) == 1 for i in range(30))
-
-
-def _with_elements(*rows: tuple[int, ...]) -> np.ndarray:
-    counts = np.zeros((len(rows), N_ELEMENTS), dtype=np.int64)
-    for i, row in enumerate(rows):
-        counts[i, list(row)] = 1
-    return counts
-
-
-BY_ELEMENT = FoldConfig(scheme="elements", elements=("N", "O"), n_folds=3)
-
-
-def test_a_fold_of_an_element_is_predicted_by_models_that_have_never_seen_it() -> None:
-    counts = _with_elements((7, 3), (8, 3), (7, 8), (3,), (8,), (11, 3))
-    fold = assign_folds(np.zeros(6), counts, BY_ELEMENT)
-    assert fold.tolist() == [0, 1, 0, 2, 1, 2]  # nitrogen comes first
-    rows = [training_rows(fold, k, counts, BY_ELEMENT).tolist() for k in range(3)]
-    assert rows == [[1, 3, 4, 5], [0, 3, 5], [0, 1, 2, 4]]  # the oxynitride teaches nothing about oxygen
-
-
-def test_elements_that_make_no_fold_are_refused() -> None:
-    counts = _with_elements((8,), (3,))
-    with pytest.raises(ValueError, match="no training crystal is scored in the fold of N; leave it out"):
-        assign_folds(np.zeros(3), _with_elements((8,), (3,), (3,)), BY_ELEMENT)
-    wrong = FoldConfig(scheme="elements", elements=("Xx",), n_folds=2)
-    with pytest.raises(ValueError, match=r"elements=\('Xx',\): 'Xx' is no element"):
-        assign_folds(np.zeros(2), counts, wrong)
-    with pytest.raises(ValueError, match="n_folds=10: must be 3"):
-        FoldConfig(scheme="elements", elements=("N", "O"))
-    with pytest.raises(ValueError, match="requires them"):
-        FoldConfig(scheme="elements")
-
-
-def test_fewer_training_crystals_are_a_part_of_more_and_never_those_that_are_scored() -> None:
-    fold, counts = np.arange(200) % 5, np.ones((200, N_ELEMENTS), dtype=np.int64)
-    chosen = [training_rows(fold, 3, counts, FoldConfig(n_folds=5, n_train=n)) for n in (10, 50, 160)]
-    assert [len(rows) for rows in chosen] == [10, 50, 160]
-    assert set(chosen[0]) < set(chosen[1]) < set(chosen[2]) == set(np.flatnonzero(fold != 3))
-    assert all((np.diff(rows) > 0).all() for rows in chosen)
-    assert set(chosen[0]) != set(training_rows(fold, 2, counts, FoldConfig(n_folds=5, n_train=10)))
-    np.testing.assert_array_equal(training_rows(fold, 3, counts, FoldConfig(n_folds=5)), np.flatnonzero(fold != 3))
-    with pytest.raises(ValueError, match="n_train=161: fold 3 has 160 training crystals; ask for fewer"):
-        training_rows(fold, 3, counts, FoldConfig(n_folds=5, n_train=161))
 
 
 def _counts_and_energies(n: int = 200) -> tuple[np.ndarray, np.ndarray]:
@@ -250,7 +198,7 @@ def test_the_residual_regression_is_on_atom_counts_and_has_unit_spread() -> None
     normalizer = TargetNormalizer.fit(counts, e_form, TargetConfig())
     present = counts.sum(axis=0) > 0
     expected, *_ = np.linalg.lstsq(counts[:, present].astype(float), e_form * counts.sum(axis=1), rcond=None)
-    np.testing.assert_allclose(normalizer.shift[present], expected, atol=1e-8)
+    np.testing.assert_allclose(normalizer.shifts.values[present], expected, atol=1e-8)
     assert normalizer.normalize(counts, e_form).std() == pytest.approx(1)
     assert normalizer.scale < e_form.std() / 3
 
@@ -260,7 +208,7 @@ def test_an_absent_element_gets_the_mean_shift() -> None:
     normalizer = TargetNormalizer.fit(counts, e_form, TargetConfig())
     present = counts.sum(axis=0) > 0
     assert not present[36]
-    assert normalizer.shift[36] == pytest.approx(normalizer.shift[present].mean())
+    assert normalizer.shifts.values[36] == pytest.approx(normalizer.shifts.values[present].mean())
 
 
 def test_a_constant_target_does_not_divide_by_zero() -> None:
@@ -269,7 +217,8 @@ def test_a_constant_target_does_not_divide_by_zero() -> None:
     assert np.isfinite(normalizer.normalize(counts, np.zeros(len(counts)))).all()
 
 
-CHGNET = TargetConfig(base="chgnet")
+SEVENNET = TargetConfig(base="7net-l3i5")
+MEDIAN = TargetConfig(pure_elements="median")
 
 
 def _base(e_form: np.ndarray) -> np.ndarray:
@@ -278,10 +227,12 @@ def _base(e_form: np.ndarray) -> np.ndarray:
     return e_form + 0.02 * rng.normal(size=len(e_form)) + 3.0 * (np.arange(len(e_form)) % 50 == 7)
 
 
-@pytest.mark.parametrize("config", [TargetConfig("residual"), TargetConfig("standardise"), TargetConfig("raw"), CHGNET], ids=str)
+@pytest.mark.parametrize(
+    "config", [TargetConfig("residual"), TargetConfig("standardise"), TargetConfig("raw"), SEVENNET], ids=str
+)
 def test_normalising_and_back_changes_nothing(config: TargetConfig) -> None:
     counts, e_form = _counts_and_energies()
-    base = _base(e_form) if config == CHGNET else np.zeros(len(e_form))
+    base = _base(e_form) if config == SEVENNET else np.zeros(len(e_form))
     normalizer = TargetNormalizer.fit(counts, e_form, config, base)
     again = TargetNormalizer.from_json(normalizer.to_json())
     there = normalizer.normalize(counts, e_form, base)
@@ -294,8 +245,8 @@ def test_the_shift_of_a_base_is_robust_to_outliers_that_mislead_least_squares() 
     shift = np.random.default_rng(7).normal(size=N_ELEMENTS)
     base = _base(e_form) - counts @ shift / counts.sum(axis=1)
     present = counts.sum(axis=0) > 0
-    robust = TargetNormalizer.fit(counts, e_form, CHGNET, base).shift
-    plain = TargetNormalizer.fit(counts, e_form - base, TargetConfig()).shift
+    robust = TargetNormalizer.fit(counts, e_form, SEVENNET, base).shifts.values
+    plain = TargetNormalizer.fit(counts, e_form - base, TargetConfig()).shifts.values
     error, plain_error = (np.abs(found - shift)[present].mean() for found in (robust, plain))
     assert error < 0.02 < 5 * error < plain_error
 
@@ -303,24 +254,44 @@ def test_the_shift_of_a_base_is_robust_to_outliers_that_mislead_least_squares() 
 def test_the_shift_of_a_base_minimises_the_absolute_error_per_atom() -> None:
     counts, e_form = _counts_and_energies()
     base = _base(e_form)
-    best = TargetNormalizer.fit(counts, e_form, CHGNET, base)
+    best = TargetNormalizer.fit(counts, e_form, SEVENNET, base)
     error = np.abs(e_form - best.baseline(counts, base)).mean()
     for z in np.flatnonzero(counts.sum(axis=0)):
         for step in (-0.01, 0.01):
-            moved = replace(best, shift=best.shift + step * (np.arange(N_ELEMENTS) == z))
+            moved = replace(best, shifts=Shifts(best.shifts.values + step * (np.arange(N_ELEMENTS) == z)))
             assert np.abs(e_form - moved.baseline(counts, base)).mean() >= error - 1e-12
 
 
 def test_an_absent_element_gets_the_mean_shift_with_a_base_too() -> None:
     counts, e_form = _counts_and_energies()
-    normalizer = TargetNormalizer.fit(counts, e_form, CHGNET, _base(e_form) + 1)
-    assert normalizer.shift[36] == pytest.approx(normalizer.shift[counts.sum(axis=0) > 0].mean())
+    normalizer = TargetNormalizer.fit(counts, e_form, SEVENNET, _base(e_form) + 1)
+    assert normalizer.shifts.values[36] == pytest.approx(normalizer.shifts.values[counts.sum(axis=0) > 0].mean())
+
+
+def test_crystals_of_one_element_get_their_median_whatever_is_learned_and_compounds_what_is_learned() -> None:
+    counts, e_form = _counts_and_energies()
+    counts[:9] = 0
+    counts[np.arange(9), np.arange(3, 12)] = 2
+    normalizer = TargetNormalizer.fit(counts, e_form, MEDIAN)
+    residual = np.random.default_rng(0).normal(size=(2, len(e_form)))
+    found = normalizer.denormalize(counts, residual)
+    assert (found[:, :9] == np.median(e_form[:9])).all() and is_pure(counts)[:9].all()
+    np.testing.assert_array_equal(found[:, 9:], replace(normalizer, pure_energy=None).denormalize(counts, residual)[:, 9:])
+
+
+def test_without_a_training_crystal_of_one_element_their_median_means_nothing() -> None:
+    counts, e_form = _counts_and_energies()
+    several = ~is_pure(counts)
+    found, plain = (TargetNormalizer.fit(counts[several], e_form[several], config) for config in (MEDIAN, TargetConfig()))
+    assert found.to_json() == plain.to_json()
+    element = np.eye(N_ELEMENTS, dtype=np.int64)[26:27]
+    np.testing.assert_array_equal(found.denormalize(element, np.ones(1)), plain.denormalize(element, np.ones(1)))
 
 
 def test_a_base_without_its_energies_is_refused() -> None:
     counts, e_form = _counts_and_energies()
-    with pytest.raises(ValueError, match="energies of the base 'chgnet' are missing"):
-        TargetNormalizer.fit(counts, e_form, CHGNET)
+    with pytest.raises(ValueError, match="energies of the base '7net-l3i5' are missing"):
+        TargetNormalizer.fit(counts, e_form, SEVENNET)
 
 
 @pytest.mark.parametrize("kind", ["residual", "standardise", "raw"])
@@ -335,7 +306,7 @@ def test_without_a_base_the_normaliser_is_the_plain_regression_to_the_bit(kind: 
         scale = np.std(e_form - counts @ shift / n_atoms)
     for base in ((), (np.zeros(len(e_form)),)):  # the pipeline passes zeros
         normalizer = TargetNormalizer.fit(counts, e_form, TargetConfig(kind), *base)
-        np.testing.assert_array_equal(normalizer.shift, shift)
+        np.testing.assert_array_equal(normalizer.shifts.values, shift)
         assert normalizer.scale == scale
         np.testing.assert_array_equal(normalizer.normalize(counts, e_form, *base), (e_form - counts @ shift / n_atoms) / scale)
     stored = {name: value for name, value in normalizer.to_json().items() if name != "base"}

@@ -20,7 +20,7 @@ from src.results.predictions import find_predictions
 from src.runs.experiment import run_experiment
 from src.runs.launch import Launcher
 
-FOLDS = FoldConfig(n_folds=4, n_bins=2)
+FOLDS = FoldConfig(n_folds=4)
 GBDT = ExperimentConfig(GbdtConfig(features=("fractions",), n_trees=20, min_child_samples=2), FOLDS)
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from crepes import ConformalRegressor
 
-from src.data.domain import TRANSFORMS
+from src.data.target import TRANSFORMS
 from src.results.blend import fixed_blend, stack_oof
 from src.results.intervals import Intervals, Scale, calibrate, merged_bounds, oof_half_width, scale_of
 from src.results.predictions import Predictions

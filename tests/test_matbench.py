@@ -40,7 +40,7 @@ from src.runs.launch import Launcher
 NAME, COLUMN = "matbench_phonons", "last phdos peak"
 IDS = [f"mb-phonons-{i:02d}" for i in range(1, 41)]
 FOLD = np.arange(40) % 2
-GBDT = ExperimentConfig(GbdtConfig(features=("fractions",), n_trees=8, min_child_samples=2), FoldConfig(n_folds=3, n_bins=2))
+GBDT = ExperimentConfig(GbdtConfig(features=("fractions",), n_trees=8, min_child_samples=2), FoldConfig(n_folds=3))
 CONFIGS = {"exp001": GBDT, "exp003": replace(GBDT, seed=7)}
 
 

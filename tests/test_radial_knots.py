@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 from conftest import CRYSTALS, make_batch
+from src.models.derivatives import energy_and_derivatives
 
 from src.config import GraphConfig, NequipConfig
 from src.data.table import Crystals, read_table
 from src.data.task import read_task
 from src.learners.make import load_learner
-from src.models.derivatives import energy_and_derivatives
 from src.models.network import make_network
 from src.models.radial import Knots, RadialBasis, RadialValues
 from src.paths import BEST, DEFAULT_TASK, EXPERIMENTS

@@ -5,14 +5,14 @@ import pytest
 import torch
 from conftest import CRYSTALS
 from pymatgen.core import Element
+from src.graphs.formula import formula_graph
+from src.graphs.padding import pad, padded_sizes
 from torch import Tensor
 
 from src.config import GnnConfig, GraphConfig, NequipConfig, RoostConfig, TrainingConfig
 from src.data.crystal import Crystal
 from src.data.table import Crystals
 from src.graphs.batch import batch_from_graphs
-from src.graphs.formula import formula_graph
-from src.graphs.padding import pad, padded_sizes
 from src.learners.gnn import GnnLearner
 from src.learners.make import load_learner
 from src.models.roost import Roost

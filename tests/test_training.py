@@ -13,6 +13,10 @@ from conftest import CRYSTALS
 from lion_pytorch import Lion
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR
+from src.graphs.padding import pad, padded_sizes
+from src.learners.schedule import make_schedule
+from src.learners.svr import SvrLearner
+from src.models.derivatives import energy_and_derivatives
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from src.config import (
@@ -34,16 +38,12 @@ from src.config import (
     TrainingConfig,
 )
 from src.data.table import Crystals
-from src.graphs.padding import pad, padded_sizes
 from src.learners.gnn import GnnLearner
 from src.learners.graph_inputs import GraphInputs
 from src.learners.learner import Watched
 from src.learners.make import load_learner, make_learner
 from src.learners.pretraining import pretrain
-from src.learners.schedule import make_schedule
-from src.learners.svr import SvrLearner
 from src.learners.training import Training, energy_loss, make_optimizer, seed_everything
-from src.models.derivatives import energy_and_derivatives
 from src.models.network import make_network
 from src.storage.names import HISTORY
 from src.storage.ragged import RaggedStore

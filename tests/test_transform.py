@@ -11,14 +11,13 @@ from conftest import load, small_table
 
 from src.config import ExperimentConfig, FoldConfig, GbdtConfig, TargetConfig, from_dict, to_dict
 from src.data.crystal import N_ELEMENTS
-from src.data.domain import TRANSFORMS
 from src.data.export import TARGET, write_task
 from src.data.load import load_folds
-from src.data.target import TargetNormalizer
+from src.data.target import TRANSFORMS, TargetNormalizer
 from src.runs.experiment import run_experiment
 from src.runs.launch import Launcher
 
-FOLDS = FoldConfig(n_folds=4, n_bins=2)
+FOLDS = FoldConfig(n_folds=4)
 GBDT = ExperimentConfig(GbdtConfig(features=("fractions",), n_trees=20, min_child_samples=2), FOLDS)
 EVERY_TRANSFORM = pytest.mark.parametrize("transform", TRANSFORMS)
 EVERY_KIND = pytest.mark.parametrize("kind", ["residual", "standardise", "raw"])
@@ -76,8 +75,8 @@ def test_no_transform_is_the_default_and_is_stored_as_before_the_knob_was_there(
 
 
 def test_a_base_allows_no_transform() -> None:
-    with pytest.raises(ValueError, match="base='chgnet': requires transform='none', not 'log'"):
-        TargetConfig(base="chgnet", transform="log")
+    with pytest.raises(ValueError, match="base='7net-l3i5': requires kind='residual' and transform='none'"):
+        TargetConfig(base="7net-l3i5", transform="log")
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.config.load import transforms_of
-from src.data.domain import TRANSFORMS, Transform
+from src.data.target import TRANSFORMS, Transform
 from src.results.blend import Blend, shared_folds, stack_oof, stack_oof_spread, stack_test_folds
 from src.results.predictions import Predictions
 from src.results.surroundings import Points

@@ -11,7 +11,7 @@ from pkgutil import resolve_name
 import numpy as np
 from numpy.typing import NDArray
 
-from src.data.domain import ABOVE_MINUS_ONE, NONZERO, Domain
+from src.data.target import ABOVE_MINUS_ONE, Domain
 from src.data.task import MetricName
 
 Values = NDArray[np.float64]
@@ -62,6 +62,7 @@ class Metric:
         return f"{self.text} ({unit})" if self.has_unit else self.text
 
 
+NONZERO = Domain("other than 0", lambda target: target != 0)
 METRICS: dict[MetricName, Metric] = {
     "mae": Metric("MAE", "sklearn.metrics:mean_absolute_error", has_unit=True),
     "rmse": Metric("RMSE", "sklearn.metrics:root_mean_squared_error", has_unit=True),

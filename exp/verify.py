@@ -7,8 +7,7 @@ On the machine type and library versions of the published run the rows agree to 
 training amplifies it, and single crystals move; there the retrained model must be nearer to the published one on the test rows
 than other folds' models are. Of 23 retrained folds none is refused, of other experiments' 3% are accepted (src/runs/verify.py).
 
-The code of a sealed experiment has left: the command that verifies it with the commit of that code is printed, and the exit
-status is 3, as nothing was verified here (0: verified, 1: different, or an error).
+Of a sealed experiment, whose code has left, the command is printed that verifies it with the commit of its code; exit status 3.
 """
 
 import sys

@@ -56,9 +56,9 @@ def crystal(request: pytest.FixtureRequest) -> Crystal:
     return CRYSTALS[request.param]
 
 
-def make_batch(crystals: list[Crystal], **graph: object) -> GraphBatch:
-    """Return a batch in double precision."""
-    return batch_from_graphs([build_graph(crystal, GraphConfig(**graph)) for crystal in crystals])
+def make_batch(crystals: list[Crystal], symmetry: bool = True, **graph: object) -> GraphBatch:
+    """Return a batch in double precision. symmetry: whether the graphs are reduced by it."""
+    return batch_from_graphs([build_graph(crystal, GraphConfig(**graph), symmetry) for crystal in crystals])
 
 
 def random_rotation(seed: int = 0) -> np.ndarray:

@@ -24,7 +24,7 @@ report: .venv/installed  ## write one HTML page on all finished experiments: out
 
 slow: .venv/slow  ## run the tests over the whole data set, and those of the optional packages (CHGNet, Optuna, trackers, Ray)
 	$(PY) -m pytest -q -rs -m "slow and not soak"
-	$(PY) -m pytest -q -rs tests/test_chgnet.py tests/test_sevennet.py tests/test_tune.py tests/test_tracker.py
+	$(PY) -m pytest -q -rs tests/test_chgnet.py tests/test_sevennet.py tests/test_search.py tests/test_tracker.py
 
 soak: .venv/installed  ## kill runs at random points and feed them the corpus of bad files; print the table of kills
 	$(PY) -m pytest -q tests/test_soak.py tests/test_faults.py tests/hostile

@@ -15,8 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from src.command import command, one_message, task_options
 from src.data.task import read_tasks
-from src.runs.trial import Trials
-from src.runs.tune import Budget, search
+from src.runs.search import Search, search
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -30,9 +29,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--device", default="cpu", help="cpu, cuda, ... (default: cpu)")
     args = parser.parse_args(argv)
     with one_message("tune"):
-        budget, trials = Budget(args.trials, args.seconds), Trials(args.epochs, args.splits, args.wide)
+        plan = Search(args.trials, args.seconds, args.epochs, args.splits, args.wide)
         for task in read_tasks(args.data, args.target):
-            print(search(args.number, task, args.outputs, trials, budget, args.device))
+            print(search(args.number, task, args.outputs, plan, args.device))
 
 
 if __name__ == "__main__":

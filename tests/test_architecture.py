@@ -36,7 +36,7 @@ ALLOWED = {
     "results": {"config", "storage", "paths", "data", "features"},
     "report": {"config", "storage", "paths", "data", "features", "results"},
     "predict": {"command", "config", "storage", "paths", "data", "features", "learners", "results"},
-    "runs": {"command", "config", "storage", "paths", "data", "features", "learners", "results", "report", "predict"},
+    "runs": {"command", "config", "storage", "paths", "data", "features", "learners", "results"},
 }
 SRC = ROOT / "src"
 MODULES = [path for path in sorted(SRC.rglob("*.py")) if path.name != "__init__.py"]

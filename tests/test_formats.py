@@ -285,7 +285,7 @@ def test_a_formula_scores_as_a_structure_of_the_same_composition(tasks: tuple[Ta
         ("exp010", "its learner is a network, Nequip"),
         ("exp002", "learner.features: geometry, symmetry, charges, voronoi"),
         ("exp018", "learner.features: geometry, symmetry, charges, voronoi"),
-        ("exp046", "its member exp"),
+        ("exp046", "its part exp"),
     ],
 )
 def test_what_needs_structures_refuses_formulas_before_it_writes(tmp_path: Path, name: str, reason: str) -> None:

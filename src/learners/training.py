@@ -19,7 +19,6 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from src.config import TrainingConfig
 from src.graphs.batch import GraphBatch
-from src.learners.captured import CapturedGradient
 from src.learners.evaluation import MakeBatch
 from src.learners.flat import FlatParameters
 from src.learners.learner import DivergedError
@@ -76,8 +75,10 @@ class Training:
         self.history: list[list[float]] = []
         of_energies = energy_loss(config)
         self.loss = loss or (lambda network, batch, target: of_energies(network(batch), target))
-        self.captured: CapturedGradient | None = None
+        self.captured: Callable[[GraphBatch, Tensor], Tensor] | None = None  # on a GPU
         if loss is None and self.parameters.values.device.type == "cuda":
+            from src.learners.captured import CapturedGradient
+
             self.captured = CapturedGradient(self._gradient_of_padded, cast(Tensor, self.parameters.values.grad))
 
     def run(self, make_batch: MakeBatch, target: Tensor, folder: Path, watch: Watch) -> None:

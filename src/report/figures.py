@@ -209,16 +209,6 @@ def learning_curves(histories: dict[str, list[pd.DataFrame]]) -> plt.Figure:
     return figure
 
 
-def importance(table: pd.DataFrame) -> plt.Figure:
-    """Draw the importance of each knob. table: knob, importance."""
-    figure, axis = plt.subplots(figsize=(SIZE[0], 0.22 * len(table) + 0.8), layout="constrained")
-    rows = np.arange(len(table))[::-1]  # the first at the top
-    axis.barh(rows, table["importance"], color=DARK)
-    axis.set(xlabel="importance: how far the best finished trials differ from all (PED-ANOVA)", xlim=(0, None))
-    axis.set_yticks(rows, table["knob"].str.removeprefix("learner."), fontsize=8)
-    return figure
-
-
 def save(figure: plt.Figure, path: Path) -> None:
     """Write a figure as an image file and close it."""
     write_atomic(path, to_bytes(lambda file: figure.savefig(file, dpi=150, format=path.suffix.removeprefix("."))))

@@ -96,32 +96,17 @@ def record(task_name: str, folds: Sequence[FoldResult], metadata: dict[str, Any]
         }
         for k, fold in enumerate(folds)
     }
-    task = {
-        "@module": "matbench.task",
-        "@class": "MatbenchTask",
-        "benchmark_name": BENCHMARK,
-        "dataset_name": task_name,
-        "results": results,
-    }
+    task = {"@module": "matbench.task", "@class": "MatbenchTask", "benchmark_name": BENCHMARK, "dataset_name": task_name}
     content = {
         "@module": "matbench.bench",
         "@class": "MatbenchBenchmark",
         "version": VERSION,
-        "tasks": {task_name: task},
+        "tasks": {task_name: task | {"results": results}},
         "user_metadata": metadata,
         "benchmark_name": BENCHMARK,
         "datestamp": datetime.datetime.now(datetime.UTC).strftime("%Y.%m.%d %H:%M.%S"),
     }
-    return content | {"hash": record_hash(content)}
-
-
-def record_hash(content: dict[str, Any]) -> str:
-    """Return matbench's hash of a record without its hash: SHA-256 of its JSON with sorted keys, but for objects in lists."""
-    return hashlib.sha256(json.dumps(_sorted(content)).encode()).hexdigest()
-
-
-def _sorted(content: dict[str, Any]) -> dict[str, Any]:
-    return {key: _sorted(value) if isinstance(value, dict) else value for key, value in sorted(content.items())}
+    return content | {"hash": hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()}
 
 
 def own_row(content: dict[str, Any]) -> Row:
@@ -176,13 +161,12 @@ def publish_record(path: Path, name: str) -> Path:
     published = EXPERIMENTS / name / "results" / task_name / f"{path.stem}.json.gz"
     if published.is_file() and _predictions(read_record(published)) == _predictions(content):
         return published
-    size = len(gzip.compress(path.read_bytes(), compresslevel=9))
-    if size > MAX_BYTES:
+    if (size := len(gzip.compress(path.read_bytes(), compresslevel=9))) > MAX_BYTES:
         raise ValueError(f"{shown(path)}: compressed, it has {size} bytes; at most {MAX_BYTES} are published")
     write_record(published, content)
     return published
 
 
-def _predictions(content: dict[str, Any]) -> dict[str, dict[str, float]]:
+def _predictions(content: dict[str, Any]) -> list[dict[str, float]]:
     (task,) = content["tasks"].values()
-    return {fold: result["data"] for fold, result in task["results"].items()}
+    return [result["data"] for result in task["results"].values()]

@@ -1,17 +1,16 @@
-"""Train experiments on the official folds of a matbench task, and record what they predict for the official test parts.
+"""Train experiments on the official folds of a task, and record what they predict for the official test parts.
 
 Two protocols. Plain: one model for each official fold, trained on the whole of its training part. Inner: the training part of
-each official fold is a task of its own, on which an experiment trains an ensemble over its own (inner) folds; their mean predicts
-the test part, and the weights of a blend are fitted to inner out-of-fold rows. No choice looks at the test part in either.
+each official fold is a task of its own, on which an experiment trains over its own (inner) folds; their mean predicts the test
+part, and the weights of a blend are fitted to inner out-of-fold rows. No choice looks at the test part in either.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from src.config import ExperimentConfig, FoldConfig, to_dict
 from src.config.load import load_config
@@ -30,14 +29,13 @@ from src.runs.experiment import run_experiment
 from src.runs.launch import Launcher
 from src.runs.train import start_log
 
-Values = NDArray[np.float64]
 Protocol = Literal["plain", "inner"]
 RECORDS, OFFICIAL = "matbench", "official"  # folders in the outputs of a task
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Experiments to run on a task of matbench, and how.
+    """Experiments to run on a task with official folds, and how.
 
     configs: by name. how: the weights of a blend, or the method that finds them; fitted weights need the inner protocol.
     data: folder of the task. outputs: folder of the outputs of all tasks.
@@ -62,11 +60,50 @@ class Benchmark:
 
     @property
     def record_name(self) -> str:
-        """Name of the record's file without its ending: the protocol and, of a blend, its members and its method."""
+        """Name of the record's file without its ending: the protocol and, of a blend, its parts and its method."""
         if len(self.configs) == 1:
             return self.protocol
-        members = [name.removeprefix("exp") for name in self.configs]
-        return "-".join([self.protocol, *members, *([self.how] if isinstance(self.how, str) else ["weighted"])])
+        parts = [name.removeprefix("exp") for name in self.configs]
+        return "-".join([self.protocol, *parts, self.how if isinstance(self.how, str) else "weighted"])
+
+    def check(self) -> None:
+        """Raise ValueError now for whatever would fail after the training."""
+        if not isinstance(self.how, str):
+            normalized_weights(self.how, len(self.configs))
+        elif self.protocol == "plain" and self.how != "mean":
+            raise ValueError(
+                "--blend fits weights to out-of-fold rows, which would be the official test rows; add --inner or give --weights"
+            )
+        task = read_task(self.data)
+        target_of(task.name)
+        if "folds" not in task.files:
+            raise ValueError(f"{task.folder / 'task.toml'}: [files] names no folds; write it with input/prepare_matminer.py")
+        check_device(self.device)
+
+    def predictions(self, data: TaskData) -> list[Predictions]:
+        """Train what is not finished on a task and return the experiments' predictions."""
+        for name, config in self.configs.items():
+            run_experiment(config, name, data, None, self.launcher, self.device)
+        return [find_predictions(name, data.task, data.outputs) for name in self.configs]
+
+    def result(self, data: TaskData, k: int) -> FoldResult:
+        """Return what the experiments, trained on the other official folds of a task, predict for official fold k."""
+        fold = load_folds(data, FoldConfig())
+        rows = fold == k
+        if self.protocol == "plain":
+            parts = self.predictions(data)
+            blend = blend_parts(parts, self.how, data.task.metric)
+            pred = blend.nested_pred[rows]
+            seconds = sum((RunDir(part.source).fold_metrics(k) or {})["cpu_seconds"] for part in parts)
+        else:
+            folder = data.folder / OFFICIAL / f"fold_{k}"
+            write_official_fold(data.task, fold, k, folder)
+            parts = self.predictions(load_task_data(folder, folder.parent, False, self.launcher.n_local))
+            blend = blend_parts(parts, self.how, data.task.metric)
+            pred = stack_test(parts, data.train.ids[rows].tolist()) @ blend.weights
+            seconds = sum(part.metrics["cpu_seconds"] for part in parts)
+        weights = {part.name: float(weight) for part, weight in zip(parts, blend.weights, strict=True)}
+        return FoldResult(data.train.ids[rows].tolist(), data.train.targets[rows], pred, weights, seconds)
 
 
 def experiment_configs(numbers: Sequence[str]) -> dict[str, ExperimentConfig]:
@@ -79,10 +116,10 @@ def run_benchmark(benchmark: Benchmark, publish: bool = False) -> str:
 
     publish: copy the record to exp/expNNN/results/<task> of the first experiment.
     """
-    _check(benchmark)
+    benchmark.check()
     start_log(benchmark.outputs / benchmark.data.resolve().name / RECORDS)
     data = load_task_data(benchmark.data, benchmark.outputs, skip_bad_rows=False, n_jobs=benchmark.launcher.n_local)
-    folds = PROTOCOLS[benchmark.protocol](benchmark, data, load_folds(data, FoldConfig()))
+    folds = [benchmark.result(data, k) for k in range(int(np.max(load_folds(data, FoldConfig()))) + 1)]
     metadata = {
         "algorithm": benchmark.algorithm,
         "protocol": benchmark.protocol,
@@ -93,66 +130,6 @@ def run_benchmark(benchmark: Benchmark, publish: bool = False) -> str:
     path = data.folder / RECORDS / f"{benchmark.record_name}.json"
     write_record(path, content)
     paths = [path, publish_record(path, next(iter(benchmark.configs)))] if publish else [path]
-    table = to_markdown(board_with(content, data.task.unit))
-    return "\n".join([table, "", *(f"{shown(one)}: matbench's record" for one in paths)])
-
-
-def _check(benchmark: Benchmark) -> None:
-    """Raise ValueError now for whatever would fail after the training."""
-    if not isinstance(benchmark.how, str):
-        normalized_weights(benchmark.how, len(benchmark.configs))
-    elif benchmark.protocol == "plain" and benchmark.how != "mean":
-        raise ValueError(
-            "--blend fits weights to out-of-fold rows, which would be the official test rows; add --inner or give --weights"
-        )
-    task = read_task(benchmark.data)
-    target_of(task.name)
-    if "folds" not in task.files:
-        raise ValueError(f"{task.folder / 'task.toml'}: [files] names no folds; write it with input/prepare_matminer.py")
-    check_device(benchmark.device)
-
-
-def _plain(benchmark: Benchmark, data: TaskData, fold: NDArray[np.int64]) -> list[FoldResult]:
-    """Return the out-of-fold predictions of one model for each official fold. fold: (n_crystals,)."""
-    members = _train(benchmark, data)
-    blend = blend_parts(members, benchmark.how, data.task.metric)
-    results = []
-    for k in range(int(fold.max()) + 1):
-        seconds = sum((RunDir(member.source).fold_metrics(k) or {})["cpu_seconds"] for member in members)
-        results.append(_result(data, fold == k, blend.nested_pred[fold == k], members, blend.weights, seconds))
-    return results
-
-
-def _inner(benchmark: Benchmark, data: TaskData, fold: NDArray[np.int64]) -> list[FoldResult]:
-    """Return the predictions of an ensemble over inner folds for each official fold. fold: (n_crystals,)."""
-    results = []
-    for k in range(int(fold.max()) + 1):
-        folder = data.folder / OFFICIAL / f"fold_{k}"
-        write_official_fold(data.task, fold, k, folder)
-        members = _train(benchmark, load_task_data(folder, folder.parent, False, benchmark.launcher.n_local))
-        blend = blend_parts(members, benchmark.how, data.task.metric)
-        pred = stack_test(members, data.train.ids[fold == k].tolist()) @ blend.weights
-        seconds = sum(member.metrics["cpu_seconds"] for member in members)
-        results.append(_result(data, fold == k, pred, members, blend.weights, seconds))
-    return results
-
-
-PROTOCOLS: dict[Protocol, Callable[[Benchmark, TaskData, NDArray[np.int64]], list[FoldResult]]] = {
-    "plain": _plain,
-    "inner": _inner,
-}
-
-
-def _train(benchmark: Benchmark, data: TaskData) -> list[Predictions]:
-    """Train what is not finished on a task and return the experiments' predictions."""
-    for name, config in benchmark.configs.items():
-        run_experiment(config, name, data, None, benchmark.launcher, benchmark.device)
-    return [find_predictions(name, data.task, data.outputs) for name in benchmark.configs]
-
-
-def _result(
-    data: TaskData, rows: NDArray[np.bool_], pred: Values, members: list[Predictions], weights: Values, seconds: float
-) -> FoldResult:
-    """Return the result on the test part of an official fold. rows: (n_crystals,), True for those of the test part."""
-    named = {member.name: float(weight) for member, weight in zip(members, weights, strict=True)}
-    return FoldResult(data.train.ids[rows].tolist(), data.train.targets[rows], pred, named, seconds)
+    return "\n".join(
+        [to_markdown(board_with(content, data.task.unit)), "", *(f"{shown(one)}: matbench's record" for one in paths)]
+    )

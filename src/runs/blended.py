@@ -1,4 +1,4 @@
-"""An ensemble as an experiment: its folds are blends of its members' folds, so it writes the same files as any run."""
+"""A blend as an experiment: its folds are blends of its parts' folds, so it writes the same files as any run."""
 
 import logging
 from collections.abc import Sequence
@@ -18,49 +18,50 @@ from src.storage.files import write_json
 log = logging.getLogger(__name__)
 
 
-def write_ensemble(
-    parts: Sequence[str], run: RunDir, data: TaskData, fold_of_crystal: NDArray[np.int64], versions: dict[str, str]
+def write_blend(
+    numbers: Sequence[str], run: RunDir, data: TaskData, fold_of_crystal: NDArray[np.int64], versions: dict[str, str]
 ) -> None:
-    """Write every fold of an ensemble: its own crystals and the test crystals, blended by weights fitted on the other folds.
+    """Write every fold of a blend: its own crystals and the test crystals, blended by weights fitted on the other folds.
 
-    Raises ValueError if a member was trained on other data or other folds, FileNotFoundError if one is not finished.
+    numbers: of its parts.
+    Raises ValueError if a part was trained on other data or other folds, FileNotFoundError if one is not finished.
     """
-    members = [find_predictions(number, data.task, data.outputs) for number in parts]
-    _check(members, data, fold_of_crystal)
-    e_form, oof = stack_oof(members)
+    parts = [find_predictions(number, data.task, data.outputs) for number in numbers]
+    _check(parts, data, fold_of_crystal)
+    e_form, oof = stack_oof(parts)
     n_folds = int(fold_of_crystal.max()) + 1
     blend = fit_blend("weights", e_form, oof, fold_of_crystal, data.task.metric)
-    weights = np.broadcast_to(blend.fold_weights, (n_folds, len(members)))
+    weights = np.broadcast_to(blend.fold_weights, (n_folds, len(parts)))
     test_ids = list(data.test.ids)
-    test_pred = fold_predictions(members, blend, test_ids, n_folds)
-    within = part_spread_of_oof(members, blend, fold_of_crystal)
-    test_within = part_spread_of_test(members, blend, test_ids, n_folds)
+    test_pred = fold_predictions(parts, blend, test_ids, n_folds)
+    within = part_spread_of_oof(parts, blend, fold_of_crystal)
+    test_within = part_spread_of_test(parts, blend, test_ids, n_folds)
     for k in range(n_folds):
         rows = fold_of_crystal == k
         columns = (data.train.ids[rows], k, e_form[rows], blend.nested_pred[rows])
         valid = pd.DataFrame(dict(zip(OOF_COLUMNS, columns, strict=True))).assign(spread=within[rows])
         test = pd.DataFrame({"id": test_ids, "e_form_pred": test_pred[:, k], "spread": test_within[:, k]})
-        named = {member.name: float(weight) for member, weight in zip(members, weights[k], strict=True)}
+        named = {part.name: float(weight) for part, weight in zip(parts, weights[k], strict=True)}
         write_json(run.weights(k), named)
-        metrics = {**scores(e_form[rows], blend.nested_pred[rows]), **_costs(members, k), "versions": versions}
+        metrics = {**scores(e_form[rows], blend.nested_pred[rows]), **_costs(parts, k), "versions": versions}
         run.write_fold(k, valid, test if data.task.has_test else None, metrics)
     spread = weights.std(axis=0)
-    shares = (f"{m.name} {w:.3f} ± {s:.3f}" for m, w, s in zip(members, weights.mean(axis=0), spread, strict=True))
+    shares = (f"{m.name} {w:.3f} ± {s:.3f}" for m, w, s in zip(parts, weights.mean(axis=0), spread, strict=True))
     log.info("%s: weights over folds: %s", run.path.name, ", ".join(shares))
 
 
-def _check(members: list[Predictions], data: TaskData, fold_of_crystal: NDArray[np.int64]) -> None:
-    for member in members:
-        oof = member.oof
+def _check(parts: list[Predictions], data: TaskData, fold_of_crystal: NDArray[np.int64]) -> None:
+    for part in parts:
+        oof = part.oof
         if list(oof["id"]) != list(data.train.ids) or not np.allclose(oof["e_form"], data.train.targets, rtol=0, atol=1e-9):
-            raise ValueError(f"{member.name} ({member.source}) was trained on data other than the ensemble's")
-    if not np.array_equal(shared_folds(members), fold_of_crystal):
-        raise ValueError(f"{members[0].name} has folds other than those in the ensemble's config; give it the members' folds")
+            raise ValueError(f"{part.name} ({part.source}) was trained on data other than the blend's")
+    if not np.array_equal(shared_folds(parts), fold_of_crystal):
+        raise ValueError(f"{parts[0].name} has folds other than those in the blend's config; give it the parts' folds")
 
 
-def _costs(members: list[Predictions], k: int) -> dict:
-    """Return what a fold of all members costs; an ensemble itself takes few seconds."""
-    metrics = [member.metrics for member in members]
+def _costs(parts: list[Predictions], k: int) -> dict:
+    """Return what a fold of all parts costs; a blend itself takes few seconds."""
+    metrics = [part.metrics for part in parts]
     return {
         "n_parameters": sum(m["n_parameters"] for m in metrics),
         "cpu_seconds": sum(m["cpu_seconds"] / len(m["fold_maes"]) for m in metrics),

@@ -5,21 +5,18 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from src.config import ExperimentConfig
 from src.data.load import TaskData, load_folds
-from src.data.table import CrystalTable
-from src.data.target import check_domain
-from src.features.columns import check_columns, data_key
+from src.data.table import Crystals, CrystalTable
+from src.features.columns import data_key
 from src.features.elements import word2vec_key
-from src.features.sevennet import base_energies
-from src.features.similarity import TrainingSet
-from src.learners.learner import Learner
 from src.learners.make import make_learner
 from src.paths import MAT2VEC
 from src.results.folder import NO_TEST, RunDir, read_csv
-from src.results.metrics import check_targets, scores
-from src.runs.blended import write_ensemble
+from src.results.metrics import scores
+from src.runs.checks import check_rows
 from src.runs.fold import MEMBERS, FoldJob, Rows, run_fold, versions
 from src.runs.launch import Launcher, Work, run_all
 from src.storage import names
@@ -31,48 +28,69 @@ log = logging.getLogger(__name__)
 def run_experiment(
     config: ExperimentConfig, name: str, data: TaskData, folds: list[int] | None, launcher: Launcher, device: str
 ) -> dict | None:
-    """Train the folds that are not finished. Once all are, write oof.csv, test.csv, metrics.json and return the metrics."""
-    rows = data.task.path("train"), data.train.ids.tolist(), data.train.targets
-    check_targets(data.task.metric, *rows)
-    check_domain(config.target, *rows)
-    check_columns(config.learner.feature_groups, data.task)
-    run = RunDir(data.folder / name)
-    word2vec = MAT2VEC if MAT2VEC.is_file() else None
+    """Write the folds that are not finished. Once all are, write oof.csv, test.csv, metrics.json and return the metrics.
+
+    folds: numbers of those to train; None: all. The folds of a blend are written all at once.
+    """
+    check_rows(config, data)
+    run, word2vec = RunDir(data.folder / name), MAT2VEC if MAT2VEC.is_file() else None
     run.claim(config, _key(config, data), word2vec_key(word2vec))
     if config.parts:
-        write_ensemble(config.parts, run, data, load_folds(data, config.folds), versions())
-        return collect(config, run, data, launcher.n_local)
-    n_folds = data.n_folds(config.folds)
-    wanted = sorted(set(range(n_folds) if folds is None else folds))
-    if foreign := [k for k in wanted if not 0 <= k < n_folds]:
-        raise ValueError(f"there is no fold {foreign[0]}; {name} has {n_folds}")
-    to_do = [k for k in wanted if not run.is_finished(k)]
-    log.info("%s on %s: folds %s finished, %s to do", name, data.task.label, sorted(set(wanted) - set(to_do)), to_do)
-    if to_do:
-        learner = make_learner(config.trained, word2vec=word2vec)
-        with run.training(to_do):
-            train = _prepare(config, learner, data.train, data.train_key, data.cache, launcher.n_local)
-            test = None
-            if data.task.has_test:
-                test = _prepare(config, learner, data.test, data.test_key, data.cache, launcher.n_local)
-            job = FoldJob(config, run, load_folds(data, config.folds), train, test, device, word2vec)
-            growing = {run.fold(k) / file: n for k in to_do for file, n in learner.histories().items()}
-            run_all(Work(name, run_fold, job, run.is_finished, growing, to_do), launcher)
-    missing = [k for k in range(n_folds) if not run.is_finished(k)]
-    if missing:
+        from src.runs.blended import write_blend
+
+        write_blend(config.parts, run, data, load_folds(data, config.folds), versions())
+    else:
+        train_folds(config, run, data, folds, launcher, device, word2vec)
+    if missing := [k for k in range(data.n_folds(config.folds)) if not run.is_finished(k)]:
         log.info("%s: folds %s are still to do; oof.csv and test.csv come after the last", name, missing)
         return None
     return collect(config, run, data, launcher.n_local)
 
 
+def train_folds(
+    config: ExperimentConfig,
+    run: RunDir,
+    data: TaskData,
+    folds: list[int] | None,
+    launcher: Launcher,
+    device: str,
+    word2vec: Path | None,
+) -> None:
+    """Train the folds that are not finished, where the launcher says."""
+    n_folds, name = data.n_folds(config.folds), run.path.name
+    wanted = sorted(set(range(n_folds) if folds is None else folds))
+    if foreign := [k for k in wanted if not 0 <= k < n_folds]:
+        raise ValueError(f"there is no fold {foreign[0]}; {name} has {n_folds}")
+    to_do = [k for k in wanted if not run.is_finished(k)]
+    log.info("%s on %s: folds %s finished, %s to do", name, data.task.label, sorted(set(wanted) - set(to_do)), to_do)
+    if not to_do:
+        return
+    learner = make_learner(config.trained, word2vec=word2vec)
+
+    def rows(table: CrystalTable, key: str) -> Rows:
+        """Return a table with what is computed from it once for all folds."""
+        inputs = learner.prepare_inputs(table.crystals, key, data.cache, launcher.n_local)
+        return Rows(table, base_energies_of(config, table.crystals, key, data.cache, launcher.n_local), inputs)
+
+    with run.training(to_do):
+        train = rows(data.train, data.train_key)
+        test = rows(data.test, data.test_key) if data.task.has_test else None
+        job = FoldJob(config, run, load_folds(data, config.folds), train, test, device, word2vec)
+        growing = {run.fold(k) / file: n for k in to_do for file, n in learner.histories().items()}
+        run_all(Work(name, run_fold, job, run.is_finished, growing, to_do), launcher)
+
+
+def base_energies_of(config: ExperimentConfig, crystals: Crystals, key: str, cache: Path, n_jobs: int = 1) -> NDArray[np.float64]:
+    """Return the energy that the target's base predicts for each crystal, (n_crystals,), eV/atom; zeros if there is none."""
+    if config.target.base == "none":
+        return np.zeros(len(crystals))
+    from src.features.sevennet import base_energies
+
+    return base_energies(config.target, crystals, key, cache, n_jobs)
+
+
 def _key(config: ExperimentConfig, data: TaskData) -> str:
     return data_key(data.key, config.learner.feature_groups, data.task)
-
-
-def _prepare(config: ExperimentConfig, learner: Learner, table: CrystalTable, key: str, cache: Path, n_jobs: int) -> Rows:
-    """Return a table with the base energies and the learner's inputs of its crystals."""
-    inputs = learner.prepare_inputs(table.crystals, key, cache, n_jobs)
-    return Rows(table, base_energies(config.target, table.crystals, key, cache, n_jobs), inputs)
 
 
 def collect(config: ExperimentConfig, run: RunDir, data: TaskData, n_jobs: int) -> dict:
@@ -112,6 +130,8 @@ def collect(config: ExperimentConfig, run: RunDir, data: TaskData, n_jobs: int) 
     if test is not None:
         write_csv(run.path / "test.csv", test)
     if not run.training_path.is_file():
+        from src.features.similarity import TrainingSet
+
         TrainingSet.cached(data.train, data.train_key, data.cache, n_jobs).save(run.training_path)
     write_json(run.path / names.METRICS, metrics)
     return metrics

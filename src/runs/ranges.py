@@ -6,7 +6,7 @@ All networks get the same kinds of knobs. A wide search, of NequIP alone, has mo
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from operator import attrgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from src.config import (
     AlignnConfig,
@@ -23,6 +23,9 @@ from src.config import (
     SchnetConfig,
     TrainingConfig,
 )
+
+if TYPE_CHECKING:
+    from optuna import Trial
 
 Choice = int | float | str | tuple[int | str, ...] | None
 Range = tuple[float, float] | tuple[Choice, ...]  # bounds on a logarithmic scale, or choices
@@ -143,3 +146,16 @@ def labelled(choices: Range, found: Any) -> Any:
 
 def _with_own(limits: Range, own: Any) -> Range:
     return limits if is_bounds(limits) or own in limits else (own, *limits)
+
+
+def suggested(trial: "Trial", config: Any, wide: bool = False) -> Any:
+    """Return the config with a trial's values; a range is read after the knobs before it are set, for it may depend on them."""
+    found = config
+    for path in ranges(config, wide):
+        limits = ranges(found, wide)[path]
+        if is_bounds(limits):
+            value = trial.suggest_float(path, *limits, log=True)
+        else:
+            value = labelled(limits, trial.suggest_categorical(path, [label(choice) for choice in limits]))
+        found = with_knobs(found, {path: value})
+    return found

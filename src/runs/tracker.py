@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
@@ -12,17 +12,16 @@ from src.config import ExperimentConfig
 from src.results.folder import RunDir
 from src.storage import names
 
-Tracker = Literal["tensorboard", "mlflow"]
 FILES = (names.METRICS, "oof.csv", "test.csv", "config.json")
 
 
-def check_tracker(tracker: Tracker) -> None:
+def check_tracker(tracker: str) -> None:
     """Raise ValueError if the tracker is not installed."""
     if find_spec(tracker) is None:
         raise ValueError(f'--tracker {tracker}: {tracker} is not installed; pip install -e ".[extra]"')
 
 
-def track_run(tracker: Tracker, config: ExperimentConfig, run: RunDir, metrics: dict | None, folder: Path) -> None:
+def track_run(tracker: str, config: ExperimentConfig, run: RunDir, metrics: dict | None, folder: Path) -> None:
     """Send the histories of all finished folds of a run, under the name of the experiment.
 
     metrics: of the whole run; None if folds are missing. folder: the tracker's local store.

@@ -3,7 +3,7 @@
 import argparse
 import logging
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args
 
 from src.command import command, one_message, task_options
 from src.config import ExperimentConfig
@@ -13,12 +13,12 @@ from src.data.task import Task, read_tasks
 from src.learners.device import check_device, count_gpus
 from src.results.folder import RunDir
 from src.results.metrics import METRICS
+from src.runs.checks import check_structures
 from src.runs.experiment import run_experiment
 from src.runs.launch import Launcher, Where
-from src.runs.needs import check_structures
-from src.runs.tracker import Tracker, check_tracker, track_run
 
 log = logging.getLogger(__name__)
+Tracker = Literal["tensorboard", "mlflow"]
 
 
 def main(folder: Path, argv: list[str] | None = None) -> None:
@@ -41,10 +41,10 @@ def train_target(config: ExperimentConfig, name: str, task: Task, launcher: Laun
     data = load_task_data(args.data, args.outputs, args.skip_bad_rows, launcher.n_local, task.target_column)
     metrics = run_experiment(config, name, data, args.folds, launcher, args.device)
     if args.tracker:
-        store = args.outputs / "tracker" / args.tracker
-        track_run(
-            args.tracker, config, RunDir(data.folder / name), metrics, store / task.label if len(task.targets) > 1 else store
-        )
+        from src.runs.tracker import track_run
+
+        store = args.outputs / "tracker" / args.tracker / (task.label if len(task.targets) > 1 else "")
+        track_run(args.tracker, config, RunDir(data.folder / name), metrics, store)
     if metrics:
         log.info(
             "%s%s: OOF %sMAE %.4f +- %.4f (sd over folds), RMSE %.4f %s; %d parameters; %.0f CPU seconds",
@@ -83,6 +83,8 @@ def check(config: ExperimentConfig, args: argparse.Namespace) -> None:
         check_device(args.device)
     check_structures(config, read_tasks(args.data, args.target)[0])
     if args.tracker:
+        from src.runs.tracker import check_tracker
+
         check_tracker(args.tracker)
 
 

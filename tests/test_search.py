@@ -1,8 +1,8 @@
-"""Laws of src/runs/tune.py."""
+"""Laws of a search: src/runs/search.py and src/runs/ranges.py."""
 
 import itertools
+import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,29 +18,25 @@ import pytest
 from conftest import load
 from faults import TinyRun
 
-from src.config import BlendConfig, ExperimentConfig, FoldConfig, GbdtConfig, TrainingConfig
+from src.config import BlendConfig, ExperimentConfig, FoldConfig, GbdtConfig, GraphConfig, TrainingConfig
 from src.config.load import load_config
-from src.data.folds import assign_folds, training_rows
+from src.data.folds import assign_folds
 from src.data.load import TaskData, load_folds
 from src.data.table import CrystalTable
 from src.data.task import read_task
 from src.learners.gbdt import GbdtLearner
 from src.learners.learner import DivergedError, Watched
-from src.paths import DEFAULT_TASK, EXPERIMENTS, ROOT
+from src.paths import DEFAULT_TASK, EXPERIMENTS
 from src.results.metrics import METRICS
 from src.results.publish import KNOBS, PICTURE, TRIALS
-from src.runs import trial as trial_module
-from src.runs import tune as tuning
-from src.runs.importance import MIN_FINISHED
-from src.runs.proposal import proposal
-from src.runs.ranges import BY_OPTIMIZER, RANGES, label, ranges, with_knobs
-from src.runs.trial import OUTER_FOLD, Trials, seconds_used, suggested
-from src.runs.tune import Budget, open_study, search, tune, write_tables
+from src.runs import search as searching
+from src.runs.ranges import BY_OPTIMIZER, RANGES, is_bounds, label, labelled, ranges, suggested, with_knobs
+from src.runs.search import MIN_FINISHED, OUTER_FOLD, Search, open_study, proposal, search, seconds_used, tune, write_tables
 
 if TYPE_CHECKING:
     from optuna import Trial
 
-FOLDS = FoldConfig(n_folds=4, n_bins=2)
+FOLDS = FoldConfig(n_folds=4)
 TREES = ExperimentConfig(learner=GbdtConfig(features=("fractions",), n_trees=1000, min_child_samples=5), folds=FOLDS)
 
 
@@ -55,7 +51,7 @@ def test_a_study_begins_with_the_experiments_own_settings_and_goes_on_where_it_w
     for n_before, n_trials in [(0, 2), (2, 1)]:
         study = open_study("exp900", tmp_path / "tune", "mae")
         assert len(study.trials) == n_before
-        tune(TREES, data, study, tmp_path / "tune", Trials(), Budget(n_trials), "cpu")
+        tune(TREES, data, study, tmp_path / "tune", Search(n_trials), "cpu")
     assert study.trials[0].params == {"learner.num_leaves": 31, "learner.learning_rate": 0.03}
     assert [path.name for path in (tmp_path / "tune").iterdir()] == ["study.db"]
 
@@ -85,16 +81,16 @@ def test_a_trial_of_several_splits_is_judged_by_the_mean_on_different_crystals(
     monkeypatch.setattr(GbdtLearner, "fit", recorded_fit)
     monkeypatch.setitem(METRICS, "mae", SimpleNamespace(loss=recorded_loss))
     study = open_study("exp900", tmp_path / "tune", "mae")
-    tune(TREES, data, study, tmp_path / "tune", Trials(n_splits=2), Budget(1), "cpu")
-    n_training = len(training_rows(load_folds(data, FOLDS), OUTER_FOLD, data.train.crystals.element_counts, FOLDS))
+    tune(TREES, data, study, tmp_path / "tune", Search(1, n_splits=2), "cpu")
+    n_training = int((load_folds(data, FOLDS) != OUTER_FOLD).sum())
     assert [sum(sizes) for sizes in rows] == [n_training, n_training]
     (first, loss), (second, other_loss) = losses
     assert not first & second and study.best_value == pytest.approx((loss + other_loss) / 2)
 
 
 def test_each_kind_of_trial_has_a_study_of_its_own() -> None:
-    kinds = [Trials(), Trials(n_epochs=5), Trials(n_splits=2), Trials(wide=True), Trials(5, 2, True)]
-    assert len({kind.suffix for kind in kinds}) == len(kinds) and Trials().suffix == ""
+    kinds = [Search(1), Search(1, None, 5), Search(1, n_splits=2), Search(1, wide=True), Search(1, None, 5, 2, True)]
+    assert len({kind.suffix for kind in kinds}) == len(kinds) and Search(1).suffix == ""
 
 
 def test_the_left_out_fold_is_not_looked_at(data: TaskData, tmp_path: Path) -> None:
@@ -103,14 +99,13 @@ def test_the_left_out_fold_is_not_looked_at(data: TaskData, tmp_path: Path) -> N
     values = []
     for name, train in [("a", table), ("b", changed)]:
         study = open_study("exp900", tmp_path / name, "mae")
-        tune(TREES, replace(data, train=train), study, tmp_path / name, Trials(), Budget(1), "cpu")
+        tune(TREES, replace(data, train=train), study, tmp_path / name, Search(1), "cpu")
         values.append(study.best_value)
     assert values[0] == values[1]
 
 
-@pytest.mark.parametrize("folds", [replace(FOLDS, n_train=20), FoldConfig(scheme="elements", elements=("Li", "O"), n_folds=3)])
 def test_a_search_sees_the_training_crystals_of_the_outer_fold_only(
-    task_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folds: FoldConfig
+    task_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, seen = load(task_folder), {}
 
@@ -118,12 +113,12 @@ def test_a_search_sees_the_training_crystals_of_the_outer_fold_only(
         seen.update(e_form=e_form, fold=assign_folds(e_form, counts, config))
         return seen["fold"]
 
-    monkeypatch.setattr(trial_module, "assign_folds", inner)
+    monkeypatch.setattr(searching, "assign_folds", inner)
     study = SimpleNamespace(trials=[SimpleNamespace(user_attrs={})], optimize=lambda *args, **options: None)
-    tune(replace(TREES, folds=folds), data, study, tmp_path, Trials(), Budget(1), "cpu")
-    rows = training_rows(load_folds(data, folds), OUTER_FOLD, data.train.crystals.element_counts, folds)
+    tune(TREES, data, study, tmp_path, Search(1), "cpu")
+    rows = np.flatnonzero(load_folds(data, FOLDS) != OUTER_FOLD)
     np.testing.assert_array_equal(seen["e_form"], data.train.targets[rows])
-    assert set(seen["fold"]) == set(range(folds.n_folds))
+    assert set(seen["fold"]) == set(range(FOLDS.n_folds))
 
 
 def test_a_poor_trial_is_stopped_early(data: TaskData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,7 +126,7 @@ def test_a_poor_trial_is_stopped_early(data: TaskData, tmp_path: Path, monkeypat
 
     monkeypatch.setattr(optuna.trial.Trial, "should_prune", lambda self: True)
     study = open_study("exp900", tmp_path / "tune", "mae")
-    tune(TREES, data, study, tmp_path / "tune", Trials(), Budget(1), "cpu")
+    tune(TREES, data, study, tmp_path / "tune", Search(1), "cpu")
     assert study.trials[0].state.name == "PRUNED" and list(study.trials[0].intermediate_values) == [1]
 
 
@@ -142,38 +137,32 @@ def test_trials_are_judged_by_the_metric_of_the_task(data: TaskData, tmp_path: P
         judged = replace(data, task=replace(data.task, metric=metric))
         study = open_study("exp900", tmp_path / "tune", metric)
         assert not study.trials
-        tune(TREES, judged, study, tmp_path / "tune", Trials(), Budget(2), "cpu")
+        tune(TREES, judged, study, tmp_path / "tune", Search(2), "cpu")
         values[metric] = study.best_value
-        text = proposal(TREES, "exp900", study, judged.task, Trials())
+        text = proposal(TREES, "exp900", study, judged.task, Search(2))
         unit = "" if metric == "spearman" else " eV/atom"
         assert f"{METRICS[metric].text} {abs(study.best_value):.4f}{unit} on a split" in text
     assert 0 < values["mae"] < values["rmse"] and -1 <= values["spearman"] < 0
 
 
 @pytest.mark.parametrize(("name", "wide"), [("exp001", False), ("exp012", False), ("exp012", True), ("exp016", False)])
-def test_a_proposal_is_formatted_and_checked_by_ruff(name: str, wide: bool, tmp_path: Path) -> None:
-    """The values of the best trial are not those of the experiment, and all knobs have changed."""
+def test_a_proposal_is_a_config_with_the_values_of_the_best_trial(name: str, wide: bool, tmp_path: Path) -> None:
+    """They are not those of the experiment: all knobs have changed."""
     config = load_config(EXPERIMENTS / name)
     values = {path: choices[-1] for path, choices in ranges(config, wide).items()}
     params = {path: label(value) for path, value in values.items()}
     trial, finished = SimpleNamespace(params=params, value=0.12345), SimpleNamespace(name="COMPLETE")
     study = SimpleNamespace(best_trial=trial, best_value=0.12345, trials=[SimpleNamespace(value=0.5, state=finished)] * 12)
-    code = proposal(config, name, study, read_task(DEFAULT_TASK), Trials(n_splits=1 + wide, wide=wide))
+    code = proposal(config, name, study, read_task(DEFAULT_TASK), Search(12, n_splits=1 + wide, wide=wide))
     assert f"on {'2 splits' if wide else 'a split'} inside the training folds of fold 0" in " ".join(code.split())
     (tmp_path / "config.py").write_text(code)
-    for check in (["format", "--check"], ["check"]):
-        done = subprocess.run(
-            [sys.executable, "-m", "ruff", *check, "--config", ROOT / "pyproject.toml", tmp_path / "config.py"],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stdout
     assert load_config(tmp_path) == with_knobs(config, values)
 
 
 def test_the_proposal_is_a_config_of_its_own(data: TaskData, tmp_path: Path) -> None:
     study = open_study("exp900", tmp_path / "tune", "mae")
-    tune(TREES, data, study, tmp_path / "tune", Trials(), Budget(3), "cpu")
-    (tmp_path / "config.py").write_text(proposal(TREES, "exp900", study, data.task, Trials()))
+    tune(TREES, data, study, tmp_path / "tune", Search(3), "cpu")
+    (tmp_path / "config.py").write_text(proposal(TREES, "exp900", study, data.task, Search(3)))
     proposed = load_config(tmp_path)
     assert all(attrgetter(path)(proposed) == value for path, value in study.best_params.items())
     assert with_knobs(proposed, {path: attrgetter(path)(TREES) for path in study.best_params}) == TREES
@@ -184,14 +173,14 @@ def test_a_search_ends_when_its_seconds_are_used_and_then_adds_no_trial(
 ) -> None:
     """Each look at the clock takes a second: a trial looks when it starts, after each report and when it ends."""
     clock = itertools.count()
-    monkeypatch.setattr(trial_module.time, "process_time", lambda: float(next(clock)))
+    monkeypatch.setattr(searching.time, "process_time", lambda: float(next(clock)))
     study = open_study("exp900", tmp_path / "tune", "mae")
-    tune(TREES, data, study, tmp_path / "tune", Trials(), Budget(2), "cpu")
+    tune(TREES, data, study, tmp_path / "tune", Search(2), "cpu")
     whole = [trial.user_attrs["cpu_seconds"] for trial in study.trials]
     assert whole[0] > 5
     limit = seconds_used(study) + 5
     for _ in range(2):
-        tune(TREES, data, study, tmp_path / "tune", Trials(), Budget(seconds=limit), "cpu")
+        tune(TREES, data, study, tmp_path / "tune", Search(seconds=limit), "cpu")
     assert [trial.state.name for trial in study.trials] == ["COMPLETE", "COMPLETE", "PRUNED"]
     assert limit <= seconds_used(study) <= limit + 1
     assert list((tmp_path / "tune").iterdir()) == [tmp_path / "tune" / "study.db"]
@@ -209,7 +198,7 @@ def test_a_trial_that_diverges_is_dropped_and_the_search_goes_on(
 
     monkeypatch.setattr(GbdtLearner, "fit", first_diverges)
     study = open_study("exp900", tmp_path / "tune", "mae")
-    tune(TREES, data, study, tmp_path / "tune", Trials(), Budget(2), "cpu")
+    tune(TREES, data, study, tmp_path / "tune", Search(2), "cpu")
     assert [trial.state.name for trial in study.trials] == ["PRUNED", "COMPLETE"]
 
 
@@ -217,17 +206,17 @@ def test_short_trials_have_a_study_of_their_own_and_the_proposal_keeps_the_exper
     data: TaskData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(TinyRun(data.task.folder, "network", tmp_path).folder, tmp_path / "exp" / "exp900")
-    monkeypatch.setattr(tuning, "EXPERIMENTS", tmp_path / "exp")
+    monkeypatch.setattr(searching, "EXPERIMENTS", tmp_path / "exp")
     config = load_config(tmp_path / "exp" / "exp900")
-    assert Trials(n_epochs=1).config(config) == replace(
+    assert Search(1, n_epochs=1).shortened(config) == replace(
         config, learner=replace(config.learner, training=TrainingConfig(1, batch_size=8))
     )
-    text = search("900", data.task, tmp_path / "outputs", Trials(n_epochs=1), Budget(1), "cpu")
+    text = search("900", data.task, tmp_path / "outputs", Search(1, n_epochs=1), "cpu")
     folder = tmp_path / "outputs" / "small" / "tune" / "exp900"
     assert "1 trials" in text and "n_epochs=3" in (folder / "proposal.py").read_text()
     trials = pd.read_csv(folder / "trials.csv")
-    assert trials["state"].tolist() == ["complete"] and trials["learner.training.batch_size"].tolist() == [8]
-    assert trials["loss"][0] > 0 and trials["cpu_seconds"][0] > 0
+    assert trials["state"].tolist() == ["COMPLETE"] and trials["params_learner.training.batch_size"].tolist() == [8]
+    assert trials["value"][0] > 0 and trials["user_attrs_cpu_seconds"][0] > 0
     assert len(open_study("exp900-1-epochs", folder, "mae").trials) == 1 and not open_study("exp900", folder, "mae").trials
 
 
@@ -270,11 +259,11 @@ def test_a_knob_whose_range_depends_on_the_optimiser_keeps_its_importance(data: 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (Budget, "--trials.*--seconds"),
-        (partial(Budget, 0), "must be positive"),
-        (partial(Budget, None, -1.0), "must be positive"),
-        (partial(Trials(n_epochs=5).config, TREES), "GbdtConfig has no epochs"),
-        (partial(Trials(n_splits=4).config, TREES), "4 splits: must be 1 to 3"),
+        (Search, "--trials.*--seconds"),
+        (partial(Search, 0), "must be positive"),
+        (partial(Search, None, -1.0), "must be positive"),
+        (partial(Search(1, n_epochs=5).shortened, TREES), "GbdtConfig has no epochs"),
+        (partial(Search(1, n_splits=4).shortened, TREES), "4 splits: must be 1 to 3"),
     ],
 )
 def test_a_search_that_cannot_be_is_refused(make: Callable[[], object], message: str) -> None:
@@ -283,14 +272,80 @@ def test_a_search_that_cannot_be_is_refused(make: Callable[[], object], message:
 
 
 def test_a_search_without_a_finished_trial_says_so(data: TaskData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tuning, "EXPERIMENTS", TinyRun(data.task.folder, "lightgbm", tmp_path).folder.parent)
+    monkeypatch.setattr(searching, "EXPERIMENTS", TinyRun(data.task.folder, "lightgbm", tmp_path).folder.parent)
     with pytest.raises(ValueError, match="none of 1 trials of exp001 was finished; a larger budget"):
-        search("001", data.task, tmp_path / "outputs", Trials(), Budget(seconds=1e-9), "cpu")
+        search("001", data.task, tmp_path / "outputs", Search(seconds=1e-9), "cpu")
 
 
 def test_without_ranges_or_without_optuna_the_message_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no ranges are declared for BlendConfig"):
-        ranges(ExperimentConfig(learner=BlendConfig(("001", "003"))))
+        ranges(ExperimentConfig(learner=BlendConfig(parts=("001", "003"))))
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(ValueError, match=r"pip install -e .*\[extra\]"):
         open_study("exp900", tmp_path, "mae")
+
+
+@pytest.mark.parametrize("name", ["exp001", "exp012", "exp016"])
+def test_every_declared_knob_is_one_of_the_config(name: str) -> None:
+    config = load_config(EXPERIMENTS / name)
+    assert all(attrgetter(path)(config) is not None for path in ranges(config))
+
+
+@pytest.mark.parametrize("name", ["exp010", "exp013", "exp014", "exp015", "exp016", "exp017"])
+def test_every_network_is_searched_over_the_same_kinds_of_knobs_and_its_own_settings_are_among_them(name: str) -> None:
+    config = load_config(EXPERIMENTS / name)
+    found = ranges(config)
+    training = {f"learner.training.{knob}" for knob in ("optimizer", "lr", "weight_decay", "batch_size")}
+    assert {*training, "learner.graph.r_max", "learner.network.n_channels"} <= set(found)
+    assert any(re.fullmatch(r"learner\.network\.n_\w*layers", path) for path in found)
+    for path, limits in found.items():
+        own = attrgetter(path)(config)
+        assert limits[0] <= own <= limits[1] if is_bounds(limits) else own in limits, path
+    assert len(found["learner.graph.r_max"]) == 4 and len(set(found["learner.training.optimizer"])) == 2
+
+
+def test_a_wide_search_varies_more_and_every_choice_is_one_that_the_config_accepts() -> None:
+    config = load_config(EXPERIMENTS / "exp094")
+    found = ranges(config, wide=True)
+    assert {"learner.elements.tables", "learner.graph.l_max", "learner.training.loss", "learner.network.readout"} <= set(found)
+    for path, choices in found.items():
+        own = attrgetter(path)(config)
+        assert choices[0] <= own <= choices[1] if is_bounds(choices) else own in choices, path
+        for choice in choices:
+            assert labelled(choices, label(choice)) == choice
+            assert attrgetter(path)(with_knobs(config, {path: choice})) == choice
+    with pytest.raises(ValueError, match="NequIP alone"):
+        ranges(load_config(EXPERIMENTS / "exp014"), wide=True)
+
+
+def test_of_a_formula_there_is_nothing_in_the_graph_to_vary() -> None:
+    found = ranges(load_config(EXPERIMENTS / "exp081"))
+    assert "learner.network.n_hidden" in found and not any(path.startswith("learner.graph") for path in found)
+
+
+def test_an_experiments_own_value_joins_the_choices_that_lack_it() -> None:
+    config = with_knobs(load_config(EXPERIMENTS / "exp010"), {"learner.graph.r_max": 4.5})
+    assert ranges(config)["learner.graph.r_max"] == (4.5, *RANGES[GraphConfig]["r_max"])
+
+
+@pytest.mark.parametrize("optimizer", BY_OPTIMIZER)
+def test_the_range_of_lr_and_weight_decay_is_that_of_the_trials_optimiser(optimizer: str) -> None:
+    config = load_config(EXPERIMENTS / "exp010")
+    asked = {}
+
+    def categorical(path: str, choices: tuple) -> object:
+        return optimizer if path.endswith("optimizer") else choices[0]
+
+    def number(path: str, low: float, high: float, log: bool) -> float:
+        asked[path] = (low, high)
+        return high
+
+    found = suggested(SimpleNamespace(suggest_categorical=categorical, suggest_float=number), config)
+    assert asked == {f"learner.training.{name}": limits for name, limits in BY_OPTIMIZER[optimizer].items()}
+    assert (found.learner.training.optimizer, found.learner.training.lr) == (optimizer, BY_OPTIMIZER[optimizer]["lr"][1])
+
+
+def test_a_knob_is_set_by_its_path_and_no_other_one_changes() -> None:
+    trees = ExperimentConfig(learner=GbdtConfig(features=("fractions",)))
+    expected = replace(trees, seed=3, learner=replace(trees.learner, num_leaves=7))
+    assert with_knobs(trees, {"learner.num_leaves": 7, "seed": 3}) == expected

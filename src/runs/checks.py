@@ -1,9 +1,21 @@
-"""What an experiment needs of a task's structures, checked before anything is computed or written."""
+"""What would fail later, checked before anything is computed or written."""
 
 from src.config import ExperimentConfig
 from src.config.load import load_config, sealed
+from src.data.load import TaskData
+from src.data.target import check_domain
 from src.data.task import Task
+from src.features.columns import check_columns
 from src.paths import EXPERIMENTS, experiment_folders, experiment_name
+from src.results.metrics import check_targets
+
+
+def check_rows(config: ExperimentConfig, data: TaskData) -> None:
+    """Raise ValueError, which names the row, if a target or a column is not what the metric or the config needs."""
+    rows = data.task.path("train"), data.train.ids.tolist(), data.train.targets
+    check_targets(data.task.metric, *rows)
+    check_domain(config.target, *rows)
+    check_columns(config.learner.feature_groups, data.task)
 
 
 def check_structures(config: ExperimentConfig, task: Task) -> None:

@@ -1,0 +1,275 @@
+"""Search over declared ranges with Optuna: each trial trains on a part of fold 0's training rows and is judged on the rest."""
+
+import math
+import re
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from operator import attrgetter
+from pathlib import Path
+from pprint import pformat
+from textwrap import fill
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from src.config import ExperimentConfig
+from src.config.load import load_config
+from src.data.folds import assign_folds
+from src.data.load import TaskData, load_folds, load_task_data
+from src.data.target import TargetNormalizer
+from src.data.task import MetricName, Task
+from src.learners.device import check_device
+from src.learners.learner import DivergedError, Watched
+from src.learners.make import make_learner
+from src.paths import EXPERIMENTS, MAT2VEC, experiment_name, shown
+from src.results.metrics import METRICS
+from src.results.publish import KNOBS, PICTURE, TRIALS
+from src.runs.checks import check_rows, check_structures
+from src.runs.experiment import base_energies_of
+from src.runs.ranges import label, labelled, ranges, suggested, with_knobs
+from src.storage.files import to_bytes, write_atomic, write_csv
+
+if TYPE_CHECKING:
+    from optuna import Study, Trial
+
+OUTER_FOLD = 0  # its crystals are left out of everything here
+CPU_SECONDS = "cpu_seconds"  # of a trial's training, in its record
+MAX_WIDTH = 120  # characters of a line of a proposal
+MIN_FINISHED = 10  # trials; with fewer, the importance of knobs is noise
+
+
+@dataclass(frozen=True)
+class Search:
+    """How long a search goes on, whichever limit is reached first, and what its trials are; each kind has a study of its own.
+
+    n_trials: in addition to those of the study. seconds: CPU seconds of training of all trials of the study; the trial that
+    exceeds them is stopped at its next report, for a network after the epoch. None: no limit.
+    n_epochs: of each training; None: the experiment's.
+    n_splits: trainings of a trial, each judged on other crystals; the trial is judged by the mean.
+    wide: vary more knobs, see src/runs/ranges.py.
+    """
+
+    n_trials: int | None = None
+    seconds: float | None = None
+    n_epochs: int | None = None
+    n_splits: int = 1
+    wide: bool = False
+
+    def __post_init__(self) -> None:
+        if self.n_trials is None and self.seconds is None:
+            raise ValueError("tuning: say how many trials (--trials) or how many CPU seconds (--seconds)")
+        if any(value is not None and value <= 0 for value in (self.n_trials, self.seconds)):
+            raise ValueError(f"tuning: {self.n_trials} trials, {self.seconds} seconds: must be positive")
+
+    @property
+    def suffix(self) -> str:
+        """Text that the name of its study ends with."""
+        epochs = "" if self.n_epochs is None else f"-{self.n_epochs}-epochs"
+        return epochs + (f"-{self.n_splits}-splits" if self.n_splits > 1 else "") + ("-wide" if self.wide else "")
+
+    def shortened(self, config: ExperimentConfig) -> ExperimentConfig:
+        """Return the experiment with the trials' epochs. Raises ValueError if its learner has none, or for too many splits."""
+        if not 1 <= self.n_splits < config.folds.n_folds:
+            raise ValueError(f"tuning: {self.n_splits} splits: must be 1 to {config.folds.n_folds - 1}, one less than the folds")
+        if self.n_epochs is None:
+            return config
+        if not hasattr(config.learner, "training"):
+            raise ValueError(f"tuning: {type(config.learner).__name__} has no epochs")
+        return with_knobs(config, {"learner.training.n_epochs": self.n_epochs})
+
+
+def search(number: str, task: Task, outputs: Path, plan: Search, device: str) -> str:
+    """Add trials to the study of an experiment in exp/, write the proposal for a new one, and return a summary.
+
+    The proposal keeps the experiment's epochs, whatever those of the trials are.
+    """
+    check_device(device)
+    name = experiment_name(number)
+    config = load_config(EXPERIMENTS / name)
+    ranges(config, plan.wide)
+    plan.shortened(config)
+    check_structures(config, task)
+    folder = task.runs(outputs) / "tune" / name
+    study = open_study(name + plan.suffix, folder, task.metric)
+    data = load_task_data(task.folder, outputs, skip_bad_rows=False, n_jobs=1, target=task.target_column)
+    check_rows(config, data)
+    tune(config, data, study, folder, plan, device)
+    finished = study.get_trials(deepcopy=False, states=_finished())
+    if not finished:
+        raise ValueError(f"tuning: none of {len(study.trials)} trials of {name} was finished; a larger budget is needed")
+    write_atomic(folder / "proposal.py", proposal(config, name, study, data.task, plan).encode())
+    write_tables(study, folder)
+    return (
+        f"{len(study.trials)} trials, {len(finished)} to the end, {seconds_used(study):.0f} CPU s of training\n"
+        f"best {score_text(study.best_value, data.task)}: {study.best_params}\n"
+        f"{shown(folder / 'proposal.py')}: the settings as the config of a new experiment; all trials are in {TRIALS} beside it"
+    )
+
+
+def open_study(name: str, folder: Path, metric: MetricName) -> "Study":
+    """Return the study of an experiment, which continues where it stopped. Raises ValueError if Optuna is not installed.
+
+    Trials that were judged by another metric are in a study of their own. The sampler's seed is the number of trials: one that
+    goes on with a study, or joins it from another process, does not draw what was drawn before.
+    """
+    try:
+        import optuna
+    except ModuleNotFoundError as error:
+        raise ValueError('optuna is not installed; pip install -e ".[extra]"') from error
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    folder.mkdir(parents=True, exist_ok=True)
+    study = optuna.create_study(
+        study_name=name if metric == "mae" else f"{name}-{metric}",
+        storage=f"sqlite:///{(folder / 'study.db').resolve()}",
+        load_if_exists=True,
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=5),
+    )
+    study.sampler = optuna.samplers.TPESampler(seed=len(study.trials), constant_liar=True)
+    return study
+
+
+def tune(config: ExperimentConfig, data: TaskData, study: "Study", folder: Path, plan: Search, device: str) -> None:
+    """Add the trials of a search; the first trial of a study has the settings of the experiment."""
+    if not study.trials:
+        own = {path: label(attrgetter(path)(config)) for path in ranges(config, plan.wide)}
+        study.enqueue_trial(own, skip_if_exists=True)
+    limit = math.inf if plan.seconds is None else plan.seconds
+    if seconds_used(study) >= limit:
+        return
+
+    def stop_if_used(study: "Study", _: object) -> None:
+        if seconds_used(study) >= limit:
+            study.stop()
+
+    objective = make_objective(plan.shortened(config), plan, data, folder, device, limit)
+    study.optimize(objective, n_trials=plan.n_trials, callbacks=[stop_if_used], show_progress_bar=plan.n_trials is not None)
+
+
+def seconds_used(study: "Study") -> float:
+    """Return the CPU seconds of training of all trials."""
+    return sum(trial.user_attrs.get(CPU_SECONDS, 0.0) for trial in study.trials)
+
+
+class _Reports:
+    """What a learner calls after each epoch with its MAE; ends a trial that is poor or exceeds the limit of CPU seconds.
+
+    scale: of the residual, that of the split in training.
+    """
+
+    def __init__(self, trial: "Trial", limit: float) -> None:
+        self.trial, self.n, self.scale = trial, 0, 1.0
+        self.left, self.start = limit - seconds_used(trial.study), time.process_time()
+
+    @property
+    def seconds(self) -> float:
+        """CPU seconds since the trial began."""
+        return time.process_time() - self.start
+
+    def __call__(self, error: float) -> None:
+        from optuna import TrialPruned
+
+        self.n += 1
+        self.trial.report(self.scale * error, self.n)
+        if self.trial.should_prune() or self.seconds >= self.left:
+            raise TrialPruned
+
+
+def make_objective(
+    config: ExperimentConfig, plan: Search, data: TaskData, folder: Path, device: str, limit: float
+) -> "Callable[[Trial], float]":
+    """Return the function that Optuna minimises: trial -> loss by the task's metric, the mean over the splits.
+
+    Poor trials are stopped by the MAE of the residual, whatever the metric is: learners report that after each epoch, and it is
+    compared with that of other trials at the same epoch of the same split only. So are those that diverge, and the one at which
+    the limit, CPU seconds of all trials, is reached.
+    """
+    rows = np.flatnonzero(load_folds(data, config.folds) != OUTER_FOLD)
+    counts, target = data.train.crystals.element_counts[rows], data.train.targets[rows]
+    inner = assign_folds(target, counts, config.folds)
+    base = base_energies_of(config, data.train.crystals, data.train_key, data.cache)[rows]
+    word2vec = MAT2VEC if MAT2VEC.is_file() else None
+
+    def objective(trial: "Trial") -> float:
+        from optuna import TrialPruned
+
+        trained = suggested(trial, config, plan.wide).trained
+        first = make_learner(trained, config.seed, device, word2vec)
+        inputs = first.prepare_inputs(data.train.crystals, data.train_key, data.cache, 1)
+        place, reports = folder / f"trial_{trial.number}", _Reports(trial, limit)
+        place.mkdir(parents=True, exist_ok=True)
+
+        def loss(split: int) -> float:
+            train, valid = np.flatnonzero(inner != split), np.flatnonzero(inner == split)
+            normalizer = TargetNormalizer.fit(counts[train], target[train], config.target, base[train])
+            residual, reports.scale = normalizer.normalize(counts, target, base), normalizer.scale
+            learner = make_learner(trained, config.seed, device, word2vec)
+            learner.fit(inputs[rows[train]], residual[train], place, Watched(inputs[rows[valid]], residual[valid], reports))
+            pred, _ = normalizer.mean_and_spread(counts[valid], learner.predict_members(inputs[rows[valid]]), base[valid])
+            return METRICS[data.task.metric].loss(target[valid], pred)
+
+        try:
+            return float(np.mean([loss(split) for split in range(plan.n_splits)]))
+        except DivergedError as error:
+            raise TrialPruned from error
+        finally:
+            trial.set_user_attr(CPU_SECONDS, reports.seconds)
+            shutil.rmtree(place)
+
+    return objective
+
+
+def write_tables(study: "Study", folder: Path) -> None:
+    """Write Optuna's table of all trials and, once enough have ended, the importance of each knob, as a table and a picture.
+
+    Importance is Optuna's default, PED-ANOVA (Watanabe et al., IJCAI 2023, doi:10.24963/ijcai.2023/488): by how much the values
+    of a knob among the best finished trials differ from those of all.
+    """
+    import optuna
+    import pandas as pd
+
+    write_csv(folder / TRIALS, study.trials_dataframe(attrs=("number", "state", "value", "user_attrs", "params")))
+    for name in (KNOBS, PICTURE):
+        (folder / name).unlink(missing_ok=True)  # it may be of another study of the experiment
+    finished = study.get_trials(deepcopy=False, states=_finished())
+    if len(finished) < MIN_FINISHED or len({trial.value for trial in finished}) == 1:
+        return
+    importances = optuna.importance.get_param_importances(study)
+    write_csv(folder / KNOBS, pd.DataFrame({"knob": list(importances), "importance": list(importances.values())}))
+    import matplotlib
+
+    matplotlib.use("Agg")
+    figure = optuna.visualization.matplotlib.plot_param_importances(study).figure
+    write_atomic(folder / PICTURE, to_bytes(lambda file: figure.savefig(file, bbox_inches="tight")))
+
+
+def _finished() -> tuple:
+    """Return the states of trials that were neither stopped nor interrupted; a stopped one has the value of its last report."""
+    from optuna.trial import TrialState
+
+    return (TrialState.COMPLETE,)
+
+
+def score_text(loss: float, task: Task) -> str:
+    """Return the score of a trial as people read it. loss: what Optuna minimises."""
+    metric = METRICS[task.metric]
+    return f"{metric.text} {-loss if metric.larger_is_better else loss:.4f} {task.unit if metric.has_unit else ''}".rstrip()
+
+
+def proposal(config: ExperimentConfig, name: str, study: "Study", task: Task, plan: Search) -> str:
+    """Return the config.py of a new experiment with the settings of the best trial."""
+    choices = ranges(config, plan.wide)
+    best = {path: labelled(choices[path], value) for path, value in study.best_trial.params.items()}
+    changed = {path: value for path, value in best.items() if value != attrgetter(path)(config)}
+    first = study.trials[0]
+    own = f", {score_text(first.value, task)} with the settings of {name}" if first.state.name == "COMPLETE" else ""
+    where = "a split" if plan.n_splits == 1 else f"{plan.n_splits} splits"
+    what = ", ".join(path.removeprefix("learner.") for path in changed) or "nothing: no trial was better"
+    code = pformat(with_knobs(config, changed), width=MAX_WIDTH, sort_dicts=False)
+    found = f"{score_text(study.best_value, task)} on {where} inside the training folds of fold {OUTER_FOLD}{own}."
+    text = "\n".join(fill(line, MAX_WIDTH) for line in (found, f"Parent: {name}. Changed: {what}."))
+    return (
+        f'"""What do the settings found by a search over {len(study.trials)} trials bring?\n\n{text}\n"""\n\n'
+        f"from src.config import {', '.join(sorted(set(re.findall(r'[A-Za-z]+(?=[(])', code))))}\n\nCONFIG = {code}\n"
+    )

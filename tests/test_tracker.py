@@ -17,7 +17,7 @@ from src.runs.launch import Launcher
 from src.runs.train import main as train_main
 
 GBDT = ExperimentConfig(
-    learner=GbdtConfig(features=("fractions",), n_trees=200, min_child_samples=2), folds=FoldConfig(n_folds=4, n_bins=2)
+    learner=GbdtConfig(features=("fractions",), n_trees=200, min_child_samples=2), folds=FoldConfig(n_folds=4)
 )
 
 
@@ -31,7 +31,7 @@ def finished(data: TaskData) -> tuple[RunDir, dict]:
 def test_settings_are_named_by_their_path_in_the_config() -> None:
     settings = dict(tracker.flat_settings(GBDT))
     assert settings["learner"] == "GbdtConfig"
-    assert settings["learner.n_trees"] == "200" and settings["folds.n_bins"] == "2" and settings["seed"] == "0"
+    assert settings["learner.n_trees"] == "200" and settings["folds.n_folds"] == "4" and settings["seed"] == "0"
     assert dict(tracker.flat_settings(replace(GBDT, seed=3)))["seed"] == "3"
 
 

@@ -147,8 +147,11 @@ class TrainingSet:
         """
         return _coordinates(self.known, found)
 
-    def remarks(self, found: Likeness) -> list[str]:
-        """Return what is unusual about each crystal compared with these; an empty text if nothing is."""
+    def remarks(self, found: Likeness, elements_are_alike: bool = False) -> list[str]:
+        """Return what is unusual about each crystal compared with these; an empty text if nothing is.
+
+        elements_are_alike: the model predicts one value for all crystals of one element, which is remarked.
+        """
         unseen = (found.fractions > 0) & ~(self.known.fractions > 0).any(axis=0)
         has_structure = self.known.has_structure
         distance = _nearest(self.coordinates(self.known), self.coordinates(found))
@@ -161,6 +164,8 @@ class TrainingSet:
                 note.append(f"never seen in training: {symbols}")
             elif distance[i] > self.far:
                 note.append("far from all training crystals")
+            if elements_are_alike and (found.fractions[i] > 0).sum() == 1:
+                note.append("one element: its value is a constant, the median of such training crystals")
             if found.bond[i] < least:
                 note.append(
                     f"unrelaxed? its shortest bond is {found.bond[i]:.2f} of the atomic radii, expected {least:.2f} or more"

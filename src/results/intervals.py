@@ -204,15 +204,12 @@ def _quantiles(ratio: Values, fold: NDArray[np.int64], level: float) -> Values:
     A fold that is too small for the level has that of all folds together.
     Raises ValueError if these are too few as well.
     """
-    if _rank(len(ratio), level) > len(ratio):
+
+    def rank(n: int) -> int:
+        return int(np.ceil(round((n + 1) * level, 9)))  # 0.9 * 10 is a little more than 9
+
+    if rank(len(ratio)) > len(ratio):
         raise ValueError(f"{len(ratio)} out-of-fold rows are too few for intervals at {level:.0%}")
     parts = [ratio[fold == k] for k in np.unique(fold)]
-    return np.array([_smallest(part if _rank(len(part), level) <= len(part) else ratio, level) for part in parts])
-
-
-def _smallest(ratio: Values, level: float) -> float:
-    return float(np.sort(ratio)[_rank(len(ratio), level) - 1])
-
-
-def _rank(n: int, level: float) -> int:
-    return int(np.ceil(round((n + 1) * level, 9)))  # 0.9 * 10 is a little more than 9
+    enough = [part if rank(len(part)) <= len(part) else ratio for part in parts]
+    return np.array([np.sort(part)[rank(len(part)) - 1] for part in enough])

@@ -86,39 +86,29 @@ def check_targets(metric: MetricName, path: Path, ids: Sequence[str], targets: V
         domain.check(path, ids, targets, f"metric = {metric!r}")
 
 
-def bootstrap_interval(difference: Values, level: float = 0.95) -> tuple[float, float]:
-    """Return the percentile bootstrap interval of the mean of per-crystal differences; the seed is fixed."""
-    if np.ptp(difference) == 0:
-        return float(difference[0]), float(difference[0])
-    return _bootstrap((difference,), np.mean, level, n_resamples=9999, batch=200)
-
-
-def bootstrap_score_interval(metric: MetricName, target: Values, pred: Values, other: Values) -> tuple[float, float]:
-    """Return the 95% percentile bootstrap interval of score(other) - score(pred) over crystals; the seed is fixed."""
-    if np.array_equal(pred, other):
-        return 0.0, 0.0
+def score_difference(metric: MetricName, target: Values, pred: Values, other: Values) -> tuple[float, float, float]:
+    """Return score(other) - score(pred) and its 95% percentile bootstrap interval over crystals; NaN if a score is undefined."""
+    if metric == "mae":  # a mean over crystals, so their differences are enough
+        difference = np.abs(other - target) - np.abs(pred - target)
+        if np.ptp(difference) == 0:
+            return float(difference.mean()), float(difference[0]), float(difference[0])
+        return float(difference.mean()), *_bootstrap((difference,), np.mean, n_resamples=9999, batch=200)
     score = METRICS[metric]
 
     def gain(target: Values, pred: Values, other: Values) -> float:
         return score(target, other) - score(target, pred)
 
-    return _bootstrap((target, pred, other), gain, 0.95, n_resamples=N_RESAMPLES, paired=True, vectorized=False)
-
-
-def score_difference(metric: MetricName, target: Values, pred: Values, other: Values) -> tuple[float, float, float]:
-    """Return score(other) - score(pred) and its 95% bootstrap interval over crystals; NaN if a score is undefined."""
-    if metric == "mae":  # a mean over crystals, so their differences are enough
-        difference = np.abs(other - target) - np.abs(pred - target)
-        return float(difference.mean()), *bootstrap_interval(difference)
-    value = METRICS[metric](target, other) - METRICS[metric](target, pred)
+    value = gain(target, pred, other)
     if np.isnan(value):
         return value, value, value
-    return value, *bootstrap_score_interval(metric, target, pred, other)
+    if np.array_equal(pred, other):
+        return value, 0.0, 0.0
+    return value, *_bootstrap((target, pred, other), gain, n_resamples=N_RESAMPLES, paired=True, vectorized=False)
 
 
-def _bootstrap(samples: tuple[Values, ...], statistic: Callable, level: float, **options: object) -> tuple[float, float]:
+def _bootstrap(samples: tuple[Values, ...], statistic: Callable, **options: object) -> tuple[float, float]:
+    """Return the 95% interval of a statistic; the seed is fixed."""
     from scipy.stats import bootstrap
 
-    rng = np.random.default_rng(0)
-    low, high = bootstrap(samples, statistic, confidence_level=level, method="percentile", rng=rng, **options).confidence_interval
-    return float(low), float(high)
+    found = bootstrap(samples, statistic, confidence_level=0.95, method="percentile", rng=np.random.default_rng(0), **options)
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -33,7 +34,7 @@ from src.config import (
 from src.data.crystal import Crystal
 from src.data.table import Crystals, read_table
 from src.data.task import read_task
-from src.features.similarity import TrainingSet
+from src.features.similarity import TrainingSet, likeness
 from src.paths import BEST, DEFAULT_TASK, EXPERIMENTS, ROOT
 from src.predict import Predictor, fold_models
 from src.predict import predictor as module
@@ -327,6 +328,19 @@ def test_remarks_name_what_is_unusual(task: Path) -> None:
     assert remarks[2] == "never seen in training: U"
     assert remarks[3] == "far from all training crystals"
     assert remarks[4] == ""
+
+
+def test_a_crystal_of_one_element_is_remarked_if_all_of_them_get_one_value() -> None:
+    median, none = (
+        fold_models.FoldModels(TargetConfig(), normalizers=[SimpleNamespace(pure_energy=energy)]) for energy in (0.1, None)
+    )
+    blends = [fold_models.FoldModels(TargetConfig(), parts=parts) for parts in ([median, median], [median, none])]
+    assert [models.elements_are_alike for models in (median, none, *blends)] == [True, False, True, False]
+    crystals = Crystals.from_list([CRYSTALS["diamond"], CRYSTALS["rock salt"]])
+    training = TrainingSet.of(np.array(["a", "b"]), crystals)
+    diamond, salt = training.remarks(likeness(crystals), elements_are_alike=True)
+    assert diamond.startswith("one element: its value is a constant") and "element" not in salt
+    assert not any("element" in remark for remark in training.remarks(likeness(crystals)))
 
 
 def test_the_description_of_training_crystals_survives_its_file_and_a_damaged_one_is_refused(task: Path, tmp_path: Path) -> None:

@@ -45,6 +45,11 @@ class FoldModels:
         return set().union(*(part.transforms for part in self.parts)) if self.parts else {self.target.transform}
 
     @property
+    def elements_are_alike(self) -> bool:
+        """Whether all crystals of one element get the same value, the median of those in training."""
+        return all(part.elements_are_alike for part in self.parts) and all(n.pure_energy is not None for n in self.normalizers)
+
+    @property
     def columns(self) -> ColumnNames:
         """Names of the further columns that the models need."""
         needed = [part.columns for part in self.parts] + [learner.columns for learner in self.learners[:1]]

@@ -100,7 +100,7 @@ class Predictor:
         if rows := list(crystals):
             pred, within, faults = self._predict([found[i] for i in rows])
             alike = alike or likeness(Crystals.from_list(list(crystals.values())), self.n_jobs)
-            remarks = self.training.remarks(alike)
+            remarks = self.training.remarks(alike, self.models.elements_are_alike)
             table.loc[rows, BOUNDS] = self._summary(pred, within, alike)
             table.loc[rows, "remark"] = [fault or remark for fault, remark in zip(faults, remarks, strict=True)]
             table.loc[rows, "formula"] = [crystal.reduced_formula for crystal in crystals.values()]

@@ -4,11 +4,12 @@ PY = .venv/bin/python
 LOCK ?= requirements/all.lock
 .PHONY: help locked lock audit run test report slow soak mutants faithful bench gpu accuracy memory large peers clean
 
-run: .venv/installed  ## set up, train exp001 and exp000 on the embedded data, write a submission, print the table
-	$(PY) exp/exp001/train.py
-	$(PY) exp/exp000/train.py
-	$(PY) submit.py --exps 000 001 --weights 0.8 0.2
-	$(PY) exp/compare.py 001 000
+run: .venv/installed  ## set up, train exp022 and exp094 on the embedded data, blend them, write a submission, print the scores
+	$(PY) exp/exp022/train.py
+	$(PY) exp/exp094/train.py
+	$(PY) submit.py --exps 022 094 --blend weights
+	$(PY) exp/compare.py 022 094
+	$(PY) exp/compare.py --submission outputs/flla/submission.csv
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s%s\n", $$1, $$2}' Makefile
@@ -22,9 +23,9 @@ test: .venv/installed  ## set up, check format, lint and types, run the tests
 report: .venv/installed  ## write one HTML page on all finished experiments: outputs/flla/report.html
 	$(PY) exp/report.py
 
-slow: .venv/slow  ## run the tests over the whole data set, and those of the optional packages (CHGNet, Optuna, trackers, Ray)
+slow: .venv/slow  ## run the tests over the whole data set, and those of the optional packages (SevenNet, Optuna, trackers, Ray)
 	$(PY) -m pytest -q -rs -m "slow and not soak"
-	$(PY) -m pytest -q -rs tests/test_chgnet.py tests/test_sevennet.py tests/test_search.py tests/test_tracker.py
+	$(PY) -m pytest -q -rs tests/test_sevennet.py tests/test_search.py tests/test_tracker.py
 
 soak: .venv/installed  ## kill runs at random points and feed them the corpus of bad files; print the table of kills
 	$(PY) -m pytest -q tests/test_soak.py tests/test_faults.py tests/hostile

@@ -8,16 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import load, small_task
-from src.results.pure_elements import median_energies
 
 from src.config import BlendConfig, ExperimentConfig, FoldConfig, GbdtConfig
 from src.data.load import TaskData
-from src.data.target import is_pure
 from src.data.task import read_task
 from src.learners.gbdt import GbdtLearner
 from src.paths import DEFAULT_TASK
-from src.results.blend import fit_blend, fixed_blend, shared_folds, stack_oof, stack_test_folds
+from src.results.blend import fit_blend, fixed_blend, stack_oof
 from src.results.comparison import seconds_text
 from src.results.intervals import Intervals, calibrate
 from src.results.predictions import Predictions, find_predictions
@@ -156,9 +153,9 @@ def test_intervals_scale_with_the_unit() -> None:
     np.testing.assert_allclose(in_mev.half_width, 1000 * in_ev.half_width, rtol=1e-9)
 
 
-FOLDS = FoldConfig(n_folds=4, n_bins=2)
+FOLDS = FoldConfig(n_folds=4)
 GBDT = ExperimentConfig(learner=GbdtConfig(features=("fractions",), n_trees=20, min_child_samples=2), folds=FOLDS)
-ENSEMBLE = ExperimentConfig(learner=BlendConfig(members=("901", "902"), method="weights"), folds=FOLDS)
+ENSEMBLE = ExperimentConfig(learner=BlendConfig(("901", "902")), folds=FOLDS)
 
 
 @pytest.fixture
@@ -173,30 +170,34 @@ def run(data: TaskData) -> Callable[[ExperimentConfig, str], dict]:
     return run_config
 
 
-def test_an_ensemble_leaves_what_any_experiment_leaves(run, task_folder: Path) -> None:
-    metrics = run(replace(ENSEMBLE, learner=BlendConfig(members=("901", "902"), method="ridge")), "exp903")
-    outputs = task_folder.parent / "outputs"
-    members = [find_predictions(number, read_task(task_folder), outputs) for number in ("901", "902")]
-    ensemble = find_predictions("903", read_task(task_folder), outputs)
-    e_form, oof = stack_oof(members)
-    blend = fit_blend("ridge", e_form, oof, shared_folds(members), "mae")
-    assert np.abs(blend.fold_weights - blend.weights).min() > 1e-3  # each fold differs from the weights of all rows
-    np.testing.assert_allclose(ensemble.oof["e_form_pred"], blend.nested_pred)
-    assert metrics["oof_mae"] == pytest.approx(np.abs(e_form - blend.nested_pred).mean())
-    assert metrics["n_parameters"] == sum(member.metrics["n_parameters"] for member in members)
-    assert set(members[0].metrics) == set(metrics)
-    ids = list(ensemble.test["id"])
-    by_fold = (stack_test_folds(members, ids, 4) * blend.fold_weights).sum(axis=2)
-    np.testing.assert_allclose(ensemble.test["e_form_pred"], by_fold.mean(axis=1))
-    weights = json.loads((outputs / "small" / "exp903" / "fold_2" / "weights.json").read_text())
-    np.testing.assert_allclose(list(weights.values()), blend.fold_weights[2])
+def test_a_blend_leaves_what_any_experiment_leaves(run, task_folder: Path) -> None:
+    """Its files follow from those of its parts and its weights, of which none of the two parts' are better on the other folds."""
+    metrics, outputs = run(ENSEMBLE, "exp903"), task_folder.parent / "outputs"
+    blend, *parts = (find_predictions(number, read_task(task_folder), outputs) for number in ("903", "901", "902"))
+    folders = [outputs / "small" / "exp903" / f"fold_{k}" for k in range(4)]
+    weights = np.array([list(json.loads((folder / "weights.json").read_text()).values()) for folder in folders])
+    fold, e_form = (blend.oof[name].to_numpy() for name in ("fold", "e_form"))
+    oof = np.stack([part.oof.set_index("id").loc[blend.oof["id"], "e_form_pred"] for part in parts], axis=1)
+    np.testing.assert_allclose(weights.sum(axis=1), 1)
+    np.testing.assert_allclose(blend.oof["e_form_pred"], (oof * weights[fold]).sum(axis=1))
+    shares = np.linspace(0, 1, 101)
+    for k in range(4):
+        error = (
+            oof[fold != k] @ np.stack([[*weights[k]], *zip(shares, 1 - shares, strict=True)], axis=1) - e_form[fold != k, None]
+        )
+        assert np.abs(error).mean(axis=0)[0] <= np.abs(error).mean(axis=0).min() + 1e-9
+    assert metrics["oof_mae"] == pytest.approx(np.abs(e_form - blend.oof["e_form_pred"]).mean())
+    assert metrics["n_parameters"] == sum(part.metrics["n_parameters"] for part in parts)
+    assert set(parts[0].metrics) == set(metrics)
+    by_fold = [sum(w * part.test[f"fold_{k}"] for w, part in zip(weights[k], parts, strict=True)) for k in range(4)]
+    np.testing.assert_allclose(blend.test["e_form_pred"], np.mean(by_fold, axis=0))
 
 
 def test_an_ensemble_of_ensembles_is_an_experiment_too(run, task_folder: Path) -> None:
     run(ENSEMBLE, "exp903")
-    metrics = run(replace(ENSEMBLE, learner=BlendConfig(("903", "901"), "mean")), "exp904")
+    metrics = run(replace(ENSEMBLE, learner=BlendConfig(("903", "901"))), "exp904")
     assert np.isfinite(metrics["oof_mae"])
-    assert (find_predictions("904", read_task(task_folder), task_folder.parent / "outputs").oof["spread"] > 0).all()
+    assert (find_predictions("904", read_task(task_folder), task_folder.parent / "outputs").oof["spread"] >= 0).all()
 
 
 def test_an_ensemble_says_that_a_gpu_trained_a_member(run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,7 +205,7 @@ def test_an_ensemble_says_that_a_gpu_trained_a_member(run, monkeypatch: pytest.M
     assert run(ENSEMBLE, "exp903")["gpus"] == []
     monkeypatch.setattr(GbdtLearner, "gpu", "a GPU")
     trained = run(replace(GBDT, seed=1), "exp905")
-    ensemble = run(replace(ENSEMBLE, learner=BlendConfig(("901", "905"), "mean")), "exp906")
+    ensemble = run(replace(ENSEMBLE, learner=BlendConfig(("901", "905"))), "exp906")
     assert trained["gpus"] == ensemble["gpus"] == ["a GPU"]
     assert seconds_text(ensemble) == f"≥ {ensemble['cpu_seconds']:.0f}"
 
@@ -227,29 +228,3 @@ def test_an_ensemble_refuses_members_of_other_data(run, task_folder: Path) -> No
 def test_an_ensemble_names_no_member_twice() -> None:
     with pytest.raises(ValueError, match="a number is duplicated"):
         BlendConfig(("001", "001"))
-
-
-def test_pure_elements_get_the_median_of_the_other_folds_and_others_stay(tmp_path: Path) -> None:
-    folder = small_task(tmp_path, n_pure=6)
-    data, found = load(folder), {}
-    blends = {f"90{i}": BlendConfig(("901", "902"), "mean", how) for i, how in ((3, "as_members"), (4, "median"))}
-    trees = {"901": GBDT.learner, "902": replace(GBDT.learner, n_trees=5)}
-    for number, learner in {**trees, **blends}.items():
-        run_experiment(replace(GBDT, learner=learner), f"exp{number}", data, None, Launcher(n_jobs=1), "cpu")
-        found[number] = find_predictions(number, data.task, data.outputs)
-    for table, name in ((data.train, "oof"), (data.test, "test")):
-        before, after = (getattr(found[number], name) for number in blends)
-        pure = is_pure(table.crystals.element_counts)
-        pd.testing.assert_frame_equal(before[~pure], after[~pure])
-        assert pure.sum() == 6 and (after[pure]["e_form_pred"] != before[pure]["e_form_pred"]).all()
-    own = found["904"].oof[is_pure(data.train.crystals.element_counts)]
-    for _, row in own.iterrows():
-        others = own["fold"] != row["fold"]
-        assert not others.all()
-        assert row["e_form_pred"] == pytest.approx(own.loc[others, "e_form"].median())
-
-
-def test_a_median_needs_pure_elements_in_two_folds() -> None:
-    e_form, fold = np.zeros(4), np.array([0, 0, 1, 1])
-    with pytest.raises(ValueError, match="crystals of one element in two folds at least"):
-        median_energies(e_form, fold == 0, fold)

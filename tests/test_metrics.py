@@ -116,7 +116,7 @@ def test_a_task_is_scored_by_its_metric_everywhere(tmp_path: Path, metric: Metri
     description = tmp_path / "small" / "task.toml"
     description.write_text(description.read_text().replace('"mae"', f'"{metric}"'))
     where = ["--data", str(tmp_path / "small"), "--outputs", str(tmp_path / "outputs")]
-    folds = FoldConfig(n_folds=4, n_bins=2)
+    folds = FoldConfig(n_folds=4)
     trees = ExperimentConfig(GbdtConfig(features=("fractions",), n_trees=20, min_child_samples=2), folds)
     for name, config in (
         ("exp001", trees),

@@ -25,7 +25,7 @@ from src.results.predictions import Predictions
 from src.runs.experiment import run_experiment
 from src.runs.launch import Launcher
 
-FOLDS = FoldConfig(n_folds=4, n_bins=2)
+FOLDS = FoldConfig(n_folds=4)
 GBDT = ExperimentConfig(learner=GbdtConfig(features=("fractions",), n_trees=200, min_child_samples=2), folds=FOLDS)
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 

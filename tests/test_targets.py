@@ -30,7 +30,7 @@ GAP = "band gap"
 CONFIG = """from src.config import *
 
 CONFIG = ExperimentConfig(
-    learner=GbdtConfig(features=("fractions",), n_trees=20, min_child_samples=2), folds=FoldConfig(n_folds=4, n_bins=2)
+    learner=GbdtConfig(features=("fractions",), n_trees=20, min_child_samples=2), folds=FoldConfig(n_folds=4)
 )
 """
 OWN_FILES = ("oof.csv", "test.csv", "fold_1/normalizer.json")
@@ -261,7 +261,7 @@ def test_an_ensemble_blends_the_members_of_its_target(both: Path, finished: list
     for column in (TARGET, GAP):
         shutil.copytree(outputs / "both" / column / "exp001", outputs / "both" / column / "exp002")
         data = load_task_data(both, outputs, False, 1, column)
-        config = ExperimentConfig(BlendConfig(("001", "002"), "mean"), folds=FoldConfig(n_folds=4, n_bins=2))
+        config = ExperimentConfig(BlendConfig(("001", "002")), folds=FoldConfig(n_folds=4))
         run_experiment(config, "exp040", data, None, Launcher(n_jobs=1), "cpu")
         own = [pd.read_csv(outputs / "both" / column / name / "oof.csv")["e_form_pred"] for name in ("exp001", "exp040")]
         np.testing.assert_allclose(own[0], own[1])

@@ -35,7 +35,7 @@ class TinyRun:
         self.task, self.outputs = task, outputs
         self.folder = task.parent / learner / "exp001"
         self.folder.mkdir(parents=True, exist_ok=True)
-        config = f"ExperimentConfig(learner={LEARNERS[learner]}, folds=FoldConfig(n_folds=3, n_bins=2))".replace(
+        config = f"ExperimentConfig(learner={LEARNERS[learner]}, folds=FoldConfig(n_folds=3))".replace(
             "n_epochs=3", f"n_epochs={n_epochs}"
         )
         (self.folder / "config.py").write_text(f"from src.config import *\n\nCONFIG = {config}\n")

@@ -20,7 +20,6 @@ from src.config import (
     GnnConfig,
     GraphConfig,
     NequipConfig,
-    SvrConfig,
     TargetConfig,
     TrainingConfig,
 )
@@ -29,6 +28,7 @@ from src.data.export import write_task
 from src.data.load import TaskData, load_folds
 from src.data.target import TargetNormalizer
 from src.data.task import read_task
+from src.features import sevennet
 from src.learners.learner import Learner, Watched, write_learner
 from src.learners.make import LEARNERS
 from src.paths import EXPERIMENTS, ROOT
@@ -46,7 +46,7 @@ sys.path.insert(0, str(ROOT))
 import submit
 from exp import compare
 
-FOLDS = FoldConfig(n_folds=4, n_bins=2)
+FOLDS = FoldConfig(n_folds=4)
 GBDT = ExperimentConfig(learner=GbdtConfig(features=("fractions",), n_trees=20, min_child_samples=2), folds=FOLDS)
 NEQUIP = ExperimentConfig(
     learner=GnnConfig(
@@ -56,11 +56,10 @@ NEQUIP = ExperimentConfig(
     ),
     folds=FOLDS,
 )
-OPEN = replace(GBDT, target=TargetConfig(base="chgnet"))
-MEMBERS = (GBDT.learner, replace(GBDT.learner, features=("geometry", "fractions")))
-ENSEMBLE = replace(GBDT, learner=GbdtEnsembleConfig(members=MEMBERS, outlier_fraction=0.1, n_inner_folds=2))
-SUPPORT_VECTORS = replace(GBDT, learner=SvrConfig(features=("fractions", "geometry")))
-KINDS = {"lightgbm": GBDT, "nequip": NEQUIP, "ensemble": ENSEMBLE, "svr": SUPPORT_VECTORS}
+OPEN = replace(GBDT, target=TargetConfig(base="7net-l3i5"))
+PARTS = (GBDT.learner, replace(GBDT.learner, features=("geometry", "fractions")))
+ENSEMBLE = replace(GBDT, learner=GbdtEnsembleConfig(parts=PARTS, outlier_fraction=0.1))
+KINDS = {"lightgbm": GBDT, "nequip": NEQUIP, "ensemble": ENSEMBLE}
 EVERY_KIND = pytest.mark.parametrize("config", KINDS.values(), ids=KINDS)
 
 
@@ -205,7 +204,7 @@ def test_with_a_base_nothing_leaks_and_the_residual_alone_is_learned(task_folder
     def energies(config: TargetConfig, crystals: Sized, *_: object) -> np.ndarray:
         return np.resize(rows, len(crystals)) + np.random.default_rng(3).normal(size=len(crystals)) * 1e-3 + 7
 
-    monkeypatch.setattr(experiment, "base_energies", energies)
+    monkeypatch.setattr(sevennet, "base_energies", energies)
     metrics = run(task_folder, OPEN, "exp003")
     assert metrics["oof_mae"] < 0.01
     test_targets_of_scored_rows_change_nothing_that_is_fitted(task_folder, OPEN)
@@ -251,7 +250,7 @@ def test_a_submission_has_intervals_or_says_why_not_and_both_tables_may_count_fr
     for path in task_folder.glob("*.csv*"):
         table = pd.read_csv(path)[:n_train]
         table.assign(id=range(len(table))).to_csv(path, index=False)
-    run(task_folder, replace(GBDT, folds=FoldConfig(n_folds=2, n_bins=2)))
+    run(task_folder, replace(GBDT, folds=FoldConfig(n_folds=2)))
     submit.main(["--exps", "001", *where])
     assert says in capsys.readouterr().out
     assert outputs(task_folder, "submission.csv").is_file()

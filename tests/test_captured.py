@@ -9,8 +9,7 @@ from conftest import CRYSTALS, make_batch
 from torch import Tensor, nn
 
 from src.config import GraphConfig, NequipConfig
-from src.graphs.batch import GraphBatch
-from src.graphs.padding import sizes_of
+from src.graphs.batch import GraphBatch, sizes_of
 from src.learners import captured
 from src.learners.captured import CapturedGradient
 from src.models.network import make_network

@@ -1,6 +1,5 @@
 """The reduction by symmetry is exact over the embedded data set, with trained weights."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,9 +40,9 @@ def test_reduced_and_full_graphs_agree_over_the_data_set_with_trained_weights(tm
 @torch.no_grad()
 def predict_double(learner: GnnLearner, crystals: list[Crystal], symmetry: bool) -> np.ndarray:
     """Return unitless predictions (n_crystals,), computed in double precision."""
-    config = replace(learner.config.graph, symmetry=symmetry)
+    config = learner.config.graph
     model = learner.model.double()
     parts = []
     for i in range(0, len(crystals), 64):
-        parts.append(model(batch_from_graphs([build_graph(crystal, config) for crystal in crystals[i : i + 64]])))
+        parts.append(model(batch_from_graphs([build_graph(crystal, config, symmetry) for crystal in crystals[i : i + 64]])))
     return torch.cat(parts).numpy()

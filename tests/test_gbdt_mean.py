@@ -95,7 +95,7 @@ def test_missing_numbers_are_taken(tmp_path: Path) -> None:
 
 
 def test_settings_out_of_range_are_refused() -> None:
-    for change in ({"members": ()}, {"outlier_fraction": 0.5}, {"n_inner_folds": 1}):
+    for change in ({"parts": ()}, {"outlier_fraction": 0.5}):
         with pytest.raises(ValueError, match=f"GbdtEnsembleConfig.{next(iter(change))}=.*: must"):
             replace(GbdtEnsembleConfig(MEMBERS), **change)
 

@@ -1,17 +1,17 @@
 """Laws of src/graphs/graph.py and src/graphs/dataset.py."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from conftest import CRYSTALS, make_batch
 
 from src.config import GraphConfig
 from src.data.crystal import Crystal
 from src.data.table import Crystals
 from src.graphs import dataset
-from src.graphs.batch import batch_from_graphs, batch_from_store
+from src.graphs.batch import batch_from_store
 from src.graphs.dataset import cached_graphs, graph_key
 from src.graphs.graph import INDEX_OF, LEVELS, build_graph
 from src.learners import graph_inputs
@@ -23,7 +23,7 @@ def test_weights_of_the_orbits_sum_to_one(crystal: Crystal) -> None:
 
 
 def test_a_graph_without_symmetry_has_every_atom_and_identity_rotations(crystal: Crystal) -> None:
-    graph = build_graph(crystal, GraphConfig(symmetry=False, l_max=2))
+    graph = build_graph(crystal, GraphConfig(l_max=2), reduce=False)
     np.testing.assert_array_equal(graph.atom_orbit_index, np.arange(crystal.n_atoms))
     identity = np.concatenate([np.eye(3).ravel(), np.eye(5).ravel()])
     np.testing.assert_allclose(graph.atom_rotation, np.tile(identity, (crystal.n_atoms, 1)), atol=1e-12)
@@ -50,20 +50,13 @@ def test_a_batch_keeps_every_crystal_apart() -> None:
     assert (np.diff(whole.edge_dst_index.numpy()) >= 0).all()
 
 
-def test_a_strained_batch_is_the_batch_of_the_scaled_crystals() -> None:
-    crystals, factor = list(CRYSTALS.values()), np.linspace(0.98, 1.02, len(CRYSTALS))
-    scaled = [Crystal(c.lattice * f, c.frac_coords, c.atomic_numbers) for c, f in zip(crystals, factor, strict=True)]
-    graphs = [build_graph(crystal, GraphConfig(r_max=4.0 * f)) for crystal, f in zip(scaled, factor, strict=True)]
-    strained, wanted = make_batch(crystals, r_max=4.0).strained(torch.from_numpy(factor)), batch_from_graphs(graphs)
-    for name in LEVELS:
-        torch.testing.assert_close(getattr(strained, name), getattr(wanted, name), rtol=0, atol=1e-9)
-
-
-def test_average_number_of_neighbours_does_not_depend_on_symmetry() -> None:
+def test_average_number_of_neighbours_does_not_depend_on_symmetry(monkeypatch: pytest.MonkeyPatch) -> None:
     crystals = Crystals.from_list(list(CRYSTALS.values()))
     averages = []
-    for symmetry in (True, False):
-        store = dataset.build_store(crystals, GraphConfig(r_max=4.83, symmetry=symmetry))
+    build = dataset.graph.build_graph
+    for reduce in (True, False):
+        monkeypatch.setattr(dataset.graph, "build_graph", partial(build, reduce=reduce))
+        store = dataset.build_store(crystals, GraphConfig(r_max=4.83))
         averages.append(GraphInputs(store, np.arange(len(store))).avg_n_neighbors)
     assert averages[0] == pytest.approx(averages[1], rel=1e-6)
 
@@ -89,7 +82,7 @@ def test_the_cache_gives_back_what_was_built_and_is_built_once(tmp_path: Path, m
 
 def test_everything_that_shapes_a_graph_is_in_the_key() -> None:
     keys = [graph_key("a", GraphConfig()), graph_key("b", GraphConfig())]
-    changes = [{"r_max": 4.0}, {"l_max": 2}, {"symmetry": False}, {"symprec": 0.01}, {"r_angle": 3.0}, {"max_neighbors": 12}]
+    changes = [{"r_max": 4.0}, {"l_max": 2}, {"r_angle": 3.0}]
     changes.append({"radius_exponent": 0.5})
     keys += [graph_key("a", GraphConfig(**change)) for change in changes]
     assert len(set(keys)) == len(keys)

@@ -55,10 +55,10 @@ NEQUIP = NequipConfig(n_channels=4, n_layers=2, radial_hidden=(8,), head_hidden=
 NETWORKS = [
     NEQUIP,
     replace(NEQUIP, radial_knots=0, n_element_attributes=0, readout="attention"),
-    EgnnConfig(n_channels=4, n_layers=2, readout="max"),
-    CgcnnConfig(n_channels=4, n_layers=2, n_hidden=4),
-    SchnetConfig(n_channels=4, n_layers=2, readout="sum"),
-    AlignnConfig(n_channels=4, n_alignn_layers=1, n_gcn_layers=1, n_embedding=4),
+    EgnnConfig(n_channels=4, n_layers=2),
+    CgcnnConfig(n_channels=4, n_layers=2),
+    SchnetConfig(n_channels=4, n_layers=2),
+    AlignnConfig(n_channels=4, n_alignn_layers=1, n_gcn_layers=1),
 ]
 EVERY_CRYSTAL = Crystals.from_list(list(CRYSTALS.values()))
 TARGET = np.random.default_rng(0).normal(size=len(CRYSTALS))
@@ -257,7 +257,7 @@ def test_what_members_cannot_do_is_refused(changes: dict, message: str) -> None:
         replace(config(), **changes)
 
 
-FOLDS = FoldConfig(n_folds=4, n_bins=2)
+FOLDS = FoldConfig(n_folds=4)
 EXPERIMENT = ExperimentConfig(learner=config(n_epochs=2, batch_size=8), folds=FOLDS)
 
 

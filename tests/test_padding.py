@@ -17,11 +17,10 @@ from src.config import (
     SchnetConfig,
 )
 from src.data.crystal import Crystal
-from src.graphs.batch import GraphBatch
+from src.graphs.batch import GraphBatch, pad, padded_sizes, sizes_of
 from src.graphs.graph import INDEX_OF
-from src.graphs.padding import pad, padded_sizes, sizes_of
+from src.models.blocks import statistics_of
 from src.models.network import make_network
-from src.models.standardise import InputStatistics, statistics_of
 
 GRAPH = {"r_max": 4.0, "l_max": 2, "r_angle": 3.0}
 NEQUIP = NequipConfig(n_channels=8, radial_hidden=(8,), head_hidden=(8,))
@@ -32,9 +31,9 @@ NETWORKS = {
     "nequip of extensive targets": NequipConfig(n_channels=8, radial_hidden=(8,), head_hidden=(8,), readout="sum"),
     "nequip of the extreme atom": NequipConfig(n_channels=8, radial_hidden=(8,), head_hidden=(8,), readout="max"),
     "egnn": EgnnConfig(n_channels=8),
-    "cgcnn": CgcnnConfig(n_channels=8, n_hidden=8),
+    "cgcnn": CgcnnConfig(n_channels=8),
     "schnet": SchnetConfig(n_channels=8, n_layers=2),
-    "megnet": MegnetConfig(n_channels=4, n_hidden=8, n_layers=2),
+    "megnet": MegnetConfig(n_channels=4, n_layers=2),
     "alignn": AlignnConfig(n_channels=8, n_alignn_layers=1, n_gcn_layers=1),
 }
 CRYSTALS_OF_BATCH = list(CRYSTALS.values())
@@ -86,11 +85,10 @@ def test_batches_that_lack_something_are_padded_too(batch: GraphBatch) -> None:
     check_law(make_network(NEQUIP, GraphConfig(**GRAPH), torch.randn(119, 6), 20.0).double(), batch, {})
 
 
-def test_features_of_crystals_and_atoms_are_padded_too(batch: GraphBatch) -> None:
+def test_features_of_crystals_are_padded_too(batch: GraphBatch) -> None:
     torch.manual_seed(0)
     batch.global_features = torch.randn(batch.n_crystals, 3, dtype=torch.float64)
-    batch.atom_features = torch.randn(len(batch.atom_orbit_index), 2, dtype=torch.float64)
-    statistics = InputStatistics(statistics_of(batch.global_features), statistics_of(batch.atom_features))
+    statistics = statistics_of(batch.global_features)
     check_law(make_network(NEQUIP, GraphConfig(**GRAPH), torch.randn(119, 6), 20.0, statistics).double(), batch, {})
 
 

@@ -10,8 +10,7 @@ from src.config import GraphConfig, SchnetConfig
 from src.config.networks import NequipConfig
 from src.data.crystal import Crystal
 from src.graphs.graph import build_graph
-from src.graphs.neighbors import find_edges
-from src.graphs.radii import TYPICAL_RADIUS, largest_unit
+from src.graphs.neighbors import TYPICAL_RADIUS, find_edges, largest_unit
 from src.models.network import make_network
 
 FULL = {"r_max": 3.5, "symmetry": False}

@@ -5,19 +5,18 @@ import pytest
 import torch
 from conftest import CRYSTALS
 from pymatgen.core import Element
-from src.graphs.formula import formula_graph
-from src.graphs.padding import pad, padded_sizes
 from torch import Tensor
 
-from src.config import GnnConfig, GraphConfig, NequipConfig, RoostConfig, TrainingConfig
+from src.config import GnnConfig, GraphConfig, RoostConfig, TrainingConfig
 from src.data.crystal import Crystal
 from src.data.table import Crystals
-from src.graphs.batch import batch_from_graphs
+from src.graphs.batch import batch_from_graphs, pad, padded_sizes
+from src.graphs.graph import formula_graph
 from src.learners.gnn import GnnLearner
 from src.learners.make import load_learner
 from src.models.roost import Roost
 
-CONFIG = RoostConfig(n_channels=6, n_layers=2, n_heads=2, n_hidden=5)
+CONFIG = RoostConfig(n_channels=6, n_layers=2, n_hidden=5)
 FORMULAS = ("Fe2O3", "SrTiO3", "He", "LiFePO4", "FeO")
 
 
@@ -25,7 +24,7 @@ FORMULAS = ("Fe2O3", "SrTiO3", "He", "LiFePO4", "FeO")
 def model() -> Roost:
     """A network whose powers of the shares are not one."""
     torch.manual_seed(0)
-    network = Roost(CONFIG, GraphConfig(formula=True), torch.randn(119, 4), 1.0).double()
+    network = Roost(CONFIG, GraphConfig(), torch.randn(119, 4), 1.0).double()
     for layer in [*network.layers, network.pooling]:
         torch.nn.init.uniform_(layer.power, 0.5, 1.5)
     return network
@@ -86,9 +85,9 @@ def test_the_network_is_the_one_of_the_paper(model: Roost) -> None:
 
 @pytest.mark.parametrize("members", [1, 3])
 def test_it_learns_formulas_by_heart_and_is_saved_and_loaded(members: int, tmp_path) -> None:
-    network = RoostConfig(n_channels=8, n_layers=2, n_heads=2, n_hidden=16)
+    network = RoostConfig(n_channels=8, n_layers=2, n_hidden=16)
     training = TrainingConfig(n_epochs=200, batch_size=5, lr=1e-2, ema_decay=0.9)
-    config = GnnConfig(training=training, graph=GraphConfig(formula=True), network=network, members=members)
+    config = GnnConfig(training=training, network=network, members=members)
     learner, target = GnnLearner(config, seed=3), np.random.default_rng(0).normal(size=len(FORMULAS))
     inputs = learner.prepare_inputs(Crystals.from_list([Crystal.from_formula(text) for text in FORMULAS]), "test", tmp_path, 1)
     learner.fit(inputs, target, tmp_path)
@@ -98,15 +97,6 @@ def test_it_learns_formulas_by_heart_and_is_saved_and_loaded(members: int, tmp_p
     assert learner.features(inputs).shape == (len(FORMULAS), members * network.n_channels)
 
 
-@pytest.mark.parametrize("knob", [{"r_max": 4.0}, {"radius_exponent": 0.5}, {"max_neighbors": 3}])
-def test_settings_of_structures_are_refused_beside_a_formula(knob: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="no other setting of the graph matters"):
-        GraphConfig(formula=True, **knob)
-    with pytest.raises(ValueError, match="a formula has no lengths"):
-        GnnConfig(training=TrainingConfig(n_epochs=1, strain=0.01), graph=GraphConfig(formula=True), network=CONFIG)
-
-
-@pytest.mark.parametrize(("network", "formula"), [(CONFIG, False), (NequipConfig(), True)])
-def test_roost_reads_formulas_and_others_structures(network: RoostConfig | NequipConfig, formula: bool) -> None:
-    with pytest.raises(ValueError, match="must be true for Roost, and false for all other networks"):
-        GnnConfig(training=TrainingConfig(n_epochs=1), graph=GraphConfig(formula=formula), network=network)
+def test_settings_of_structures_are_refused() -> None:
+    with pytest.raises(ValueError, match="graph: Roost reads formulas"):
+        GnnConfig(training=TrainingConfig(n_epochs=1), graph=GraphConfig(r_max=4.0), network=CONFIG)

@@ -29,12 +29,12 @@ def angles_per_atom(graph: CrystalGraph) -> dict[int, float]:
     ],
 )
 def test_angles_of_known_structures(name: str, r_angle: float, expected: dict[int, float], symmetry: bool) -> None:
-    graph = build_graph(CRYSTALS[name], GraphConfig(r_max=4.0, r_angle=r_angle, symmetry=symmetry))
+    graph = build_graph(CRYSTALS[name], GraphConfig(r_max=4.0, r_angle=r_angle), symmetry)
     assert angles_per_atom(graph) == pytest.approx(expected)
 
 
 def test_the_reduced_graph_has_the_angles_of_the_full_one(crystal: Crystal) -> None:
-    reduced, full = (build_graph(crystal, GraphConfig(r_angle=3.1, symmetry=symmetry)) for symmetry in (True, False))
+    reduced, full = (build_graph(crystal, GraphConfig(r_angle=3.1), symmetry) for symmetry in (True, False))
     assert angles_per_atom(reduced) == pytest.approx(angles_per_atom(full))
     if crystal is not CRYSTALS["triclinic"]:
         assert len(reduced.triplet_cos) < len(full.triplet_cos)
@@ -43,7 +43,7 @@ def test_the_reduced_graph_has_the_angles_of_the_full_one(crystal: Crystal) -> N
 def test_triplets_are_all_pairs_of_bonds_by_brute_force() -> None:
     """The reference finds the middle atom from the atoms and cells of both edges."""
     crystal = CRYSTALS["quartz"]
-    graph = build_graph(crystal, GraphConfig(r_max=3.5, r_angle=3.2, symmetry=False))
+    graph = build_graph(crystal, GraphConfig(r_max=3.5, r_angle=3.2), reduce=False)
     edges = find_edges(crystal, np.arange(crystal.n_atoms), 3.5)
     expected = []
     for e in np.flatnonzero(np.linalg.norm(edges.vec, axis=1) <= 3.2):

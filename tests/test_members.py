@@ -151,7 +151,7 @@ def test_the_history_is_of_the_mean_prediction_and_the_mean_loss(inputs: GraphIn
     assert row["train_loss"] == pytest.approx(np.mean(losses), rel=1e-5) and np.ptp(losses) > 1e-3
 
 
-@pytest.mark.parametrize("network", [*NETWORKS, RoostConfig(4, 1, 2, 4)], ids=lambda c: type(c).__name__)
+@pytest.mark.parametrize("network", [*NETWORKS, RoostConfig(4, 1, 4)], ids=lambda c: type(c).__name__)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["fused", "reference"])
 @pytest.mark.parametrize("in_turn", [False, True], ids=["at once", "in turn"])
 def test_networks_at_once_are_the_networks_one_by_one(

@@ -6,6 +6,8 @@ from pydantic import Field
 
 from src.config.schema import Seed, config_class
 
+N_ELEMENTS = 119  # every per-element table is indexed by atomic number; index 0 is unused
+
 
 @config_class
 class FoldConfig:

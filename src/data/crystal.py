@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from pymatgen.core import Composition, DummySpecies, Lattice, Structure
 from pymatgen.optimization.neighbors import find_points_in_spheres
 
+from src.config.data import N_ELEMENTS
 from src.data.cif import parse_cif, read_plain
 
-N_ELEMENTS = 119  # every per-element table is indexed by atomic number; index 0 is unused
 MIN_THICKNESS = 0.5  # Angstrom, between opposite faces of a cell; the thinnest primitive cells of elements have 2
 MIN_DISTANCE = 0.2  # Angstrom, between atoms; below half the thickness, so that the nearest image is the rounded one
 CHUNK = 256  # atoms whose distances to all others are held in memory at once

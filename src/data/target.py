@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.config import TargetConfig
-from src.data.crystal import N_ELEMENTS
+from src.config.data import N_ELEMENTS
 from src.data.unseen import predicted_shifts
 
 Values = NDArray[np.float64]

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pymatgen.core import Element
 
-from src.data.crystal import N_ELEMENTS
+from src.config.data import N_ELEMENTS
 
 MIN_CRYSTALS = 10  # with an element, for its shift to teach something
 

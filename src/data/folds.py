@@ -11,7 +11,7 @@ from src.config import FoldConfig
 from src.data.rows import read_rows
 
 N_BINS = 6  # quantiles of the target, for `stratified`
-MAX_SHOWN = 5
+N_FIRST = 5
 
 
 def assign_folds(e_form: NDArray[np.float64], element_counts: NDArray[np.int64], config: FoldConfig) -> NDArray[np.int64]:
@@ -51,7 +51,7 @@ def read_folds(path: Path, id_column: str, ids: Sequence[str], left_out: Collect
     known = set(ids)
     for record, row in enumerate(read_rows(path), start=2):
         if not {id_column, "fold"} <= set(row):
-            raise ValueError(f"{path}: expected the columns {id_column!r} and 'fold', found {list(row)[:MAX_SHOWN]}")
+            raise ValueError(f"{path}: expected the columns {id_column!r} and 'fold', found {list(row)[:N_FIRST]}")
         own, fold = row[id_column], row["fold"]
         place = f"{path}: record {record}, {own[:80]!r}"
         if own not in known and own not in left_out:
@@ -62,7 +62,7 @@ def read_folds(path: Path, id_column: str, ids: Sequence[str], left_out: Collect
             raise ValueError(f"{place}: fold is {fold[:80]!r}; number the folds 0, 1, 2, ...")
         found[own] = int(fold)
     if missing := [row_id for row_id in ids if row_id not in found]:
-        raise ValueError(f"{path}: {len(missing)} training rows have no fold: {missing[:MAX_SHOWN]}; give each of them one")
+        raise ValueError(f"{path}: {len(missing)} training rows have no fold: {missing[:N_FIRST]}; give each of them one")
     fold_of_crystal = np.array([found[row_id] for row_id in ids])
     n_folds = max(int(fold_of_crystal.max()) + 1, 2)
     if empty := sorted(set(range(n_folds)) - set(fold_of_crystal.tolist())):

@@ -13,7 +13,7 @@ from src.data.crystal import Crystal
 from src.data.task import StructureFormat, is_inside
 
 MAX_BYTES = 50_000_000  # of a structure file; 2,000 atoms take a few hundred thousand
-MAX_SHOWN = 300  # characters of a reason
+MAX_REASON = 300  # characters of a reason
 CELL_LINES = 5  # of a POSCAR, before the elements and the numbers of atoms
 MISSING_ELEMENTS = "the POSCAR names no elements; write their symbols into line 6, above the numbers of atoms"
 
@@ -58,7 +58,7 @@ def crystal_in_file(folder: Path, name: str) -> Crystal:
 def file_in(folder: Path, name: str) -> Path:
     """Return the path of a file named in a table. Raises ValueError if it lies outside the folder or is missing."""
     if not is_inside(name):
-        raise ValueError(f"{name[:MAX_SHOWN]!r} is not the name of a file inside {folder}")
+        raise ValueError(f"{name[:MAX_REASON]!r} is not the name of a file inside {folder}")
     if not (folder / name).is_file():
         raise ValueError(f"{folder / name} is missing")
     return folder / name
@@ -88,7 +88,7 @@ def is_structure_file(path: Path) -> bool:
 def reason(error: Exception) -> str:
     """Return what an error says in one line."""
     text = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-    return " ".join(text.split())[:MAX_SHOWN]
+    return " ".join(text.split())[:MAX_REASON]
 
 
 def _reader(path: Path) -> "Callable[[Path], list[Any]] | None":

@@ -8,7 +8,7 @@ import numpy as np
 from pymatgen.core import Composition, DummySpecies
 
 MAX_CHARACTERS = 300
-MAX_SHOWN = 60  # characters of a formula in a message
+MAX_QUOTED = 60  # characters of a formula in a message
 MAX_ATOMS = 10_000  # of a formula, after its amounts have been made whole numbers
 EXACT_DENOMINATOR = 100  # amounts with up to two decimals stay as they are
 MAX_DENOMINATOR = 1000
@@ -27,7 +27,7 @@ def parse_formula(text: str) -> dict[int, int]:
     """
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f"the formula has {len(text)} characters; the limit is {MAX_CHARACTERS}")
-    written, shown = "".join(text.translate(SUBSCRIPTS).split()), repr(text[:MAX_SHOWN])
+    written, shown = "".join(text.translate(SUBSCRIPTS).split()), repr(text[:MAX_QUOTED])
     if not TOKENS.fullmatch(written):
         raise ValueError(f"{shown} is not a formula such as Fe2O3, Ca(OH)2 or Li0.5CoO2: elements, amounts and brackets alone")
     if isotopes := [name for name in re.findall("[A-Z][a-z]?", written) if name in ISOTOPES]:

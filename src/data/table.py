@@ -14,7 +14,7 @@ from pymatgen.core import Element
 
 from src.data.columns import ColumnNames, Field, columns_of, frame_of, parse_fields, with_columns
 from src.data.crystal import N_ELEMENTS, Crystal
-from src.data.formats import crystal_in_file, crystal_in_text
+from src.data.formats import MAX_REASON, crystal_in_file, crystal_in_text
 from src.data.rows import MAX_NAMED, Row, number, read_rows
 from src.data.task import Task
 from src.storage.cache import in_chunks
@@ -27,7 +27,6 @@ log = logging.getLogger(__name__)
 LEVELS = {"lattice": "lattice", "frac_coords": "atom", "atomic_numbers": "atom"}
 ROW_FIELDS = ("ids", "all_targets")  # of a stored table, one entry per row
 MAX_ID = 200  # characters; ids are stored at the width of the longest
-MAX_SHOWN = 300  # characters of a reason
 CHUNK = 64  # rows that a process parses per task
 SLACK = 2e-3  # of all atoms, by which counts of elements may differ from a formula: both may be rounded
 SYMBOLS = {Element.from_Z(z).symbol: z for z in range(1, N_ELEMENTS)}
@@ -224,7 +223,7 @@ def parse_rows(rows: Sequence[Row], task: Task, has_target: bool, folder: Path |
             if not math.isfinite(value)
         ]
         text = "; ".join(reasons).replace("\n", " ")
-        parsed.append(Parsed(crystal, values, text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]} ..."))
+        parsed.append(Parsed(crystal, values, text if len(text) <= MAX_REASON else f"{text[:MAX_REASON]} ..."))
     return parsed
 
 

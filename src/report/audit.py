@@ -18,7 +18,7 @@ from src.features.geometry import crystal_system
 
 Values = NDArray[np.float64]
 N_TELLING = 5
-MAX_SHOWN = 10
+MAX_GROUPS = 10
 SAME_SITES = 1e-2  # Angstrom; looser than the graphs' tolerance: the aim is to recognise a symmetry, not to impose it
 SYMMETRY = ("space_group", "crystal_system")
 
@@ -58,12 +58,12 @@ def _duplicates_text(groups: list[pd.DataFrame], fold: pd.Series, has_structure:
         f"{len(groups)} groups of {what}; {len(across)} with training and test crystals, "
         f"{sum(n > 1 for n in folds)} with crystals of different folds"
     ]
-    for group in groups[:MAX_SHOWN]:
+    for group in groups[:MAX_GROUPS]:
         ids = ", ".join(f"{row.id} ({row.table})" for row in group.itertuples())
         space_group = f" (space group {group['space_group'].iloc[0]})" if has_structure else ""
         lines.append(f"  {group['formula'].iloc[0]}{space_group}: {ids}")
-    if len(groups) > MAX_SHOWN:
-        lines.append(f"  and {len(groups) - MAX_SHOWN} more")
+    if len(groups) > MAX_GROUPS:
+        lines.append(f"  and {len(groups) - MAX_GROUPS} more")
     return "\n".join(lines)
 
 

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from src.config import TargetConfig
 from src.config.data import N_ELEMENTS
-from src.data.unseen import predicted_shifts
 
 Values = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -243,6 +242,8 @@ def _shifts(element_counts: Counts, left: Values, config: TargetConfig) -> Shift
     scheme = Shifts if config.reference == "elements" else ShiftsWithU
     shifts = scheme.fit(element_counts, left, robust=config.base != "none")
     if config.unseen_elements == "predicted":
+        from src.data.unseen import predicted_shifts  # predictions do without
+
         return Shifts(predicted_shifts(shifts.values, element_counts))
     return shifts
 

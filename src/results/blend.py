@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from src.data.task import MetricName
 from src.results.predictions import Predictions
-from src.results.weights import BlendMethod, fit_weights
+
+if TYPE_CHECKING:
+    from src.results.weights import BlendMethod
 
 Values = NDArray[np.float64]
 
@@ -45,8 +48,10 @@ def fixed_blend(weights: Values, oof: Values) -> Blend:
     return Blend(weights, weights[None], pred, pred)
 
 
-def fit_blend(method: BlendMethod, e_form: Values, oof: Values, fold: NDArray[np.int64], metric: MetricName) -> Blend:
+def fit_blend(method: "BlendMethod", e_form: Values, oof: Values, fold: NDArray[np.int64], metric: MetricName) -> Blend:
     """Return the blend with weights fitted to out-of-fold rows. e_form, fold: (n_crystals,). oof: (n_crystals, n_parts)."""
+    from src.results.weights import fit_weights  # predictions do without
+
     if method == "mean":
         return fixed_blend(fit_weights(method, oof, e_form, metric), oof)
     weights = fit_weights(method, oof, e_form, metric)

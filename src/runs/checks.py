@@ -40,6 +40,6 @@ def structure_needs(config: ExperimentConfig) -> list[str]:
     if network := config.learner.graph_network:
         needs.append(f"its learner is a network, {network}")
     if groups := [group for group in config.learner.feature_groups if group in NEED_STRUCTURES]:
-        needs.append(f"learner features: {', '.join(groups)}")
+        needs.append(f"learner.features: {', '.join(groups)}")
     parts = [name for name in map(experiment_name, config.parts) if not sealed(name)]
     return needs + [f"its part {name} does" for name in parts if structure_needs(load_config(EXPERIMENTS / name))]

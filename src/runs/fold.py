@@ -23,7 +23,7 @@ from src.storage.files import write_json
 MEMBERS = "member_maes"  # in the metrics of folds and runs: the MAE of each member of an ensemble of networks
 LIBRARIES = (
     "torch", "numba", "numpy", "lightgbm", "scikit-learn", "pymatgen-core", "matminer", "gensim", "ElementEmbeddings",
-    "moyopy", "scipy", "lion-pytorch", "torch-geometric", "chgnet", "sevenn",
+    "moyopy", "scipy", "lion-pytorch", "torch-geometric", "sevenn",
 )  # fmt: skip
 
 

@@ -5,7 +5,6 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from pymatgen.core import Element
 
 from src.config.data import N_ELEMENTS
 
@@ -39,6 +38,8 @@ def predicted_shifts(shift: NDArray[np.float64], element_counts: NDArray[np.int6
 @cache
 def _periodic_table() -> NDArray[np.float64]:
     """Return Pauling's electronegativity, group and row, standardised, (N_ELEMENTS, 3); what is unknown is the mean."""
+    from pymatgen.core import Element  # takes long to import, and commands that look at results do without
+
     table = np.full((N_ELEMENTS, 3), np.nan)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pymatgen warns of electronegativities that it does not have

@@ -30,8 +30,8 @@ from src.data.load import load_task_data  # noqa: E402
 from src.graphs.batch import GraphBatch, batch_from_graphs  # noqa: E402
 from src.graphs.graph import build_graph  # noqa: E402
 from src.models.alignn import Alignn, EdgeGatedConv  # noqa: E402
+from src.models.blocks import gaussians, orbit_edges  # noqa: E402
 from src.models.cgcnn import Cgcnn  # noqa: E402
-from src.models.edges import gaussians, orbit_edges  # noqa: E402
 from src.models.megnet import Megnet, MegnetBlock, WeightedMetaLayer  # noqa: E402
 from src.paths import DEFAULT_TASK, OUTPUTS  # noqa: E402
 
@@ -50,9 +50,9 @@ def scrambled(module: nn.Module) -> nn.Module:
     return module.eval()
 
 
-def make_batch(crystals: list[Crystal], **graph: object) -> GraphBatch:
-    """Return the batch of the crystals' graphs in double precision."""
-    return batch_from_graphs([build_graph(crystal, GraphConfig(**graph)) for crystal in crystals])
+def make_batch(crystals: list[Crystal], graph: GraphConfig, symmetry: bool) -> GraphBatch:
+    """Return the batch of the crystals' graphs in double precision. symmetry: whether they are reduced by it."""
+    return batch_from_graphs([build_graph(crystal, graph, symmetry) for crystal in crystals])
 
 
 def difference(ours: Tensor, theirs: Tensor) -> float:
@@ -74,9 +74,9 @@ def compare_alignn(crystals: list[Crystal], symmetry: bool) -> float:
     torch.set_default_dtype(torch.float64)
     expected = theirs([theirs.graph(crystal) for crystal in crystals])
     torch.set_default_dtype(torch.float32)
-    batch = make_batch(crystals, r_max=graph.r_max, r_angle=graph.r_angle, symmetry=symmetry)
+    batch = make_batch(crystals, graph, symmetry)
     with (
-        patch("src.models.alignn.edge_weights", lambda batch, r_max, p: strong * batch.edge_multiplicity),
+        patch("src.models.alignn.edge_weights", lambda batch, r_max: strong * batch.edge_multiplicity),
         patch.object(ours, "triplet_weights", lambda batch: strong * batch.triplet_multiplicity),
     ):
         return difference(ours(batch), expected)
@@ -109,11 +109,12 @@ def compare_megnet(crystals: list[Crystal]) -> dict[str, float]:
     """Return the differences of the parts that correspond; all atoms have equally many bonds, see N_BONDS."""
     theirs = peers.Megnet().network
     scrambled(theirs)
-    graph = GraphConfig(r_max=8.0, symmetry=False)
+    graph = GraphConfig(r_max=8.0)
     # their exponent is 0.5, which they call a width; the paper's code divides by the square of a width of 0.5
-    ours = Megnet(MegnetConfig(gaussian_width=math.sqrt(2), n_set2set=2), replace(graph, r_max=theirs.cutoff), torch.eye(119), 1)
+    with patch.multiple("src.models.megnet", GAUSSIAN_WIDTH=math.sqrt(2), N_SET2SET=2):
+        ours = Megnet(MegnetConfig(), replace(graph, r_max=theirs.cutoff), torch.eye(N_ELEMENTS), 1)
     ours.double().eval()
-    batch = make_batch(crystals, r_max=graph.r_max, symmetry=False)
+    batch = make_batch(crystals, graph, symmetry=False)
     edges = first_bonds(batch)
     random = torch.Generator().manual_seed(1)
     x, e, u = (
@@ -173,16 +174,16 @@ def copy_block(theirs: MEGNetBlock, ours: MegnetBlock) -> None:
 
 def compare_cgcnn(crystals: list[Crystal], symmetry: bool) -> float:
     """Return the difference of whole networks; ours without cutoff, scale and layer norm, theirs without batch norm."""
-    graph = GraphConfig(r_max=8.0, max_neighbors=12, symmetry=symmetry)
+    graph = GraphConfig(r_max=8.0)
     vectors = torch.randn(N_ELEMENTS, 92, generator=torch.Generator().manual_seed(2))
     theirs = scrambled(PublishedCgcnn(92, 41, n_convolutions=3))
     ours = Cgcnn(CgcnnConfig(), graph, vectors, 1.0).double().eval()
     copy_cgcnn(theirs, ours)
-    full = make_batch(crystals, r_max=graph.r_max, max_neighbors=12, symmetry=False)
+    full = make_batch(crystals, graph, symmetry=False)
     distance = full.length[full.edge_length_index]
     expected = theirs(vectors.double()[full.orbit_z], distance, orbit_edges(full), full.orbit_batch)
-    batch = make_batch(crystals, r_max=graph.r_max, max_neighbors=12, symmetry=symmetry)
-    with patch("src.models.cgcnn.edge_weights", lambda batch, r_max, p: batch.edge_multiplicity):
+    batch = make_batch(crystals, graph, symmetry)
+    with patch("src.models.cgcnn.edge_weights", lambda batch, r_max: batch.edge_multiplicity):
         return difference(ours(batch), expected)
 
 

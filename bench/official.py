@@ -13,6 +13,7 @@ from src.config import GraphConfig, NequipConfig
 from src.data.crystal import N_ELEMENTS, Crystal
 from src.graphs.neighbors import find_edges
 from src.models.nequip import Interaction, Nequip
+from src.models.radial import CUTOFF_EXPONENT
 
 ENERGY = AtomicDataDict.TOTAL_ENERGY_KEY
 
@@ -38,7 +39,7 @@ def build_official(config: NequipConfig, graph: GraphConfig, avg_n_neighbors: fl
         readout_mlp_hidden_layers_depth=len(config.head_hidden),
         readout_mlp_hidden_layers_width=config.head_hidden[0],
         num_bessels=config.n_bessel,
-        polynomial_cutoff_p=int(config.polynomial_cutoff_p),
+        polynomial_cutoff_p=int(CUTOFF_EXPONENT),
         avg_num_neighbors=avg_n_neighbors,
         per_type_energy_scales=1.0,
         per_type_energy_shifts=0.0,

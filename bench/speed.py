@@ -25,7 +25,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -40,14 +39,12 @@ from timing import Step, in_turn, make_step, peak_memory  # noqa: E402
 from src.config import GraphConfig, NequipConfig  # noqa: E402
 from src.data.crystal import Crystal  # noqa: E402
 from src.data.load import load_task_data  # noqa: E402
-from src.data.table import Crystals  # noqa: E402
-from src.graphs.batch import GraphBatch, batch_from_store  # noqa: E402
-from src.graphs.dataset import build_store  # noqa: E402
+from src.graphs.batch import GraphBatch, batch_from_graphs  # noqa: E402
+from src.graphs.graph import build_graph  # noqa: E402
 from src.learners.captured import CapturedGradient  # noqa: E402
 from src.learners.device import check_device  # noqa: E402
 from src.learners.flat import FlatParameters  # noqa: E402
 from src.models.nequip import Nequip  # noqa: E402
-from src.models.network import compile_network  # noqa: E402
 from src.paths import DEFAULT_TASK, OUTPUTS  # noqa: E402
 
 BATCH_SIZE, OTHER_SIZES = 32, (8, 128)
@@ -66,11 +63,10 @@ class Row(NamedTuple):
 
 
 class Variant(NamedTuple):
-    """Options of our step: intervals of the radial table, edges that symmetry leaves or all, torch.compile, CUDA graphs."""
+    """Options of our step: intervals of the radial table, edges that symmetry leaves or all, CUDA graphs."""
 
     knots: int = 0
     symmetry: bool = True
-    compiled: bool = False
     captured: bool = False
 
 
@@ -84,8 +80,6 @@ class Comparison:
             self.variants["all edges"] = Variant(symmetry=False)
         if device.startswith("cuda"):
             self.variants["captured"] = Variant(captured=True)
-            if "compile" in modes:
-                self.variants["compiled"] = Variant(compiled=True)
 
     def header(self) -> list[str]:
         """Return the two lines that open the table."""
@@ -112,16 +106,14 @@ class Comparison:
 
     def _our_steps(self, crystals: list[Crystal], row: Row) -> tuple[dict[str, Step], tuple[int, int, int]]:
         """Return a step of each variant; edges of all atoms, edges kept, and lengths."""
-        steps, batches = {}, {}
+        steps, batches, graph = {}, {}, GraphConfig(r_max=row.r_max, l_max=row.l_max)
         for symmetry in (True, False):
-            store = build_store(Crystals.from_list(crystals), GraphConfig(r_max=row.r_max, l_max=row.l_max, symmetry=symmetry))
-            batches[symmetry] = batch_from_store(store, np.arange(len(crystals))).to(self.device)
+            graphs = [build_graph(crystal, graph, symmetry) for crystal in crystals]
+            batches[symmetry] = batch_from_graphs(graphs, torch.float32).to(self.device)
         for name, variant in self.variants.items():
             config, batch = replace(network_config(row), radial_knots=variant.knots), batches[variant.symmetry]
-            network = our_network(config, GraphConfig(r_max=row.r_max, l_max=row.l_max), AVG_N_NEIGHBORS)
+            network = our_network(config, graph, AVG_N_NEIGHBORS)
             network = network.float().to(self.device)  # nequip sets double precision as the default
-            if variant.compiled:
-                compile_network(network)
             if variant.captured:
                 steps[name] = captured_step(network, batch.to("cpu"))
             else:

@@ -15,7 +15,7 @@ import numpy as np
 from joblib import Parallel, delayed
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from src.config.load import load_config
+from src.config.catalogue import load_config
 from src.data.load import load_task_data
 from src.models import convolution
 from src.paths import DEFAULT_TASK, EXPERIMENTS

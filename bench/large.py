@@ -45,7 +45,7 @@ from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, {root!r})
-from src.config.load import load_config
+from src.config.catalogue import load_config
 from src.runs.train import main
 
 CONFIG = load_config(Path({root!r}) / "exp" / "exp010")

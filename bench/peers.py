@@ -33,13 +33,12 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from src.config import TrainingConfig
-from src.config.load import load_config
+from src.config.catalogue import load_config
 from src.data.crystal import Crystal
 from src.data.load import TaskData, load_folds, load_task_data
 from src.data.target import TargetNormalizer
 from src.learners.evaluation import predict
-from src.learners.learner import Values
-from src.learners.make import make_learner
+from src.learners.learner import Values, make_learner
 from src.learners.training import Training, seed_everything
 from src.paths import DEFAULT_TASK, EXPERIMENTS, OUTPUTS
 

@@ -43,7 +43,7 @@ from src.graphs.batch import GraphBatch, batch_from_graphs  # noqa: E402
 from src.graphs.graph import build_graph  # noqa: E402
 from src.learners.captured import CapturedGradient  # noqa: E402
 from src.learners.device import check_device  # noqa: E402
-from src.learners.flat import FlatParameters  # noqa: E402
+from src.learners.training import FlatParameters  # noqa: E402
 from src.models.nequip import Nequip  # noqa: E402
 from src.paths import DEFAULT_TASK, OUTPUTS  # noqa: E402
 

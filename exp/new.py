@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from src.command import command, one_message
-from src.config.new import new_experiment
+from src.config.catalogue import new_experiment
 from src.paths import shown
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from src.config.load import load_config
+from src.config.catalogue import load_config
 from src.data.load import load_task_data
 from src.paths import DEFAULT_TASK, EXPERIMENTS, experiment_name
 from src.results.folder import RunDir, read_csv

@@ -12,7 +12,7 @@ from src.config import GraphConfig, NequipConfig
 from src.graphs.batch import GraphBatch, sizes_of
 from src.learners import captured
 from src.learners.captured import CapturedGradient
-from src.models.network import make_network
+from src.models.members import make_network
 
 GRAPH = {"r_max": 3.5}
 SMALL, LARGE = ["rock salt", "quartz"], ["perovskite", "quartz"]

@@ -27,8 +27,7 @@ from src.data.export import write_task
 from src.data.load import TaskData, load_folds, load_task_data
 from src.data.table import Crystals, CrystalTable
 from src.features.columns import MAX_CATEGORIES, ColumnEncoder, data_key
-from src.learners.learner import Learner
-from src.learners.make import load_learner, make_learner
+from src.learners.learner import Learner, load_learner, make_learner
 from src.predict import Predictor, predict_files
 from src.runs.experiment import run_experiment
 from src.runs.launch import Launcher

@@ -24,7 +24,7 @@ from src.config import (
     to_dict,
     track,
 )
-from src.config.load import load_config
+from src.config.catalogue import load_config
 from src.config.schema import TYPES
 from src.paths import EXPERIMENTS
 

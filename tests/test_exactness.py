@@ -12,8 +12,7 @@ from src.data.target import TargetNormalizer
 from src.graphs.batch import batch_from_graphs
 from src.graphs.dataset import build_store
 from src.graphs.graph import build_graph
-from src.learners.gnn import GnnLearner
-from src.learners.graph_inputs import GraphInputs
+from src.learners.gnn import GnnLearner, GraphInputs
 from src.paths import DEFAULT_TASK, EXPERIMENTS
 from src.runs.train import load_config
 

@@ -23,14 +23,13 @@ from src.config import (
     TargetConfig,
     TrainingConfig,
 )
-from src.config.load import load_config
+from src.config.catalogue import load_config
 from src.data.export import write_task
 from src.data.load import TaskData, load_folds
 from src.data.target import TargetNormalizer
 from src.data.task import read_task
 from src.features import sevennet
-from src.learners.learner import Learner, Watched, write_learner
-from src.learners.make import LEARNERS
+from src.learners.learner import LEARNERS, Learner, Watched, write_learner
 from src.paths import EXPERIMENTS, ROOT
 from src.results import predictions as results
 from src.results.folder import check_score

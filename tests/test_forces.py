@@ -10,7 +10,7 @@ from src.config import EgnnConfig, GraphConfig, NequipConfig
 from src.data.crystal import Crystal
 from src.graphs.symmetry import find_symmetry
 from src.learners.pretraining import energy_and_forces
-from src.models.network import make_network
+from src.models.members import make_network
 
 GRAPH = {"r_max": 4.5, "l_max": 2}
 NETWORKS = {

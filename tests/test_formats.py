@@ -29,7 +29,7 @@ from src.data.formula import parse_formula
 from src.data.load import TaskData
 from src.data.table import CrystalTable, read_table
 from src.data.task import read_task
-from src.learners.make import make_learner
+from src.learners.learner import make_learner
 from src.paths import EXPERIMENTS, ROOT
 from src.predict.read import read_structures
 from src.runs.experiment import run_experiment

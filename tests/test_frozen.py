@@ -11,7 +11,7 @@ from conftest import load
 from frozen import shortened
 
 from src.config import ExperimentConfig
-from src.config.load import load_config
+from src.config.catalogue import load_config
 from src.data.task import read_task
 from src.paths import DEFAULT_TASK, EXPERIMENTS
 from src.runs.experiment import run_experiment

@@ -11,7 +11,7 @@ from torch import Tensor
 from src.config import GraphConfig, NequipConfig
 from src.models import fused, fused_layer
 from src.models.convolution import Convolution
-from src.models.network import make_network
+from src.models.members import make_network
 
 
 def results(config: NequipConfig, l_max: int) -> list[Tensor]:

@@ -8,10 +8,8 @@ import pandas as pd
 import pytest
 
 from src.config import GbdtConfig, GbdtEnsembleConfig
-from src.learners.gbdt import GbdtLearner
-from src.learners.gbdt_mean import MEMBER_SEEDS, GbdtEnsembleLearner
+from src.learners.gbdt import MEMBER_SEEDS, GbdtEnsembleLearner, GbdtLearner, TableInputs
 from src.learners.learner import Watched
-from src.learners.table_inputs import TableInputs
 
 MEMBERS = (GbdtConfig(features=("a",), n_trees=30), GbdtConfig(features=("a", "b"), n_trees=20, num_leaves=4))
 RNG = np.random.default_rng(0)

@@ -15,7 +15,7 @@ from src.graphs.batch import batch_from_store
 from src.graphs.dataset import cached_graphs, graph_key
 from src.graphs.graph import INDEX_OF, LEVELS, build_graph
 from src.learners import graph_inputs
-from src.learners.graph_inputs import GraphInputs
+from src.learners.gnn import GraphInputs
 
 
 def test_weights_of_the_orbits_sum_to_one(crystal: Crystal) -> None:

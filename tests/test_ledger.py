@@ -12,8 +12,7 @@ import pytest
 
 from exp import compare
 from src.config import load
-from src.config.load import experiment_names, load_config, question_and_parent
-from src.config.new import new_experiment
+from src.config.catalogue import experiment_names, load_config, new_experiment, question_and_parent
 from src.data.task import read_task
 from src.paths import DEFAULT_TASK, EXPERIMENTS
 from src.results import ledger

@@ -33,15 +33,11 @@ from src.data.table import Crystals
 from src.data.target import TargetNormalizer
 from src.data.task import read_task
 from src.features.elements import element_vectors
-from src.learners.flat import FlatParameters
-from src.learners.gnn import GnnLearner
-from src.learners.graph_inputs import GraphInputs
-from src.learners.learner import DivergedError, Watched
-from src.learners.make import load_learner
+from src.learners.gnn import GnnLearner, GraphInputs
+from src.learners.learner import DivergedError, Watched, load_learner
 from src.learners.pretraining import pretrain
-from src.learners.training import Training
-from src.models.members import MemberNetworks, make_members, separate
-from src.models.network import make_network
+from src.learners.training import FlatParameters, Training
+from src.models.members import MemberNetworks, make_members, make_network, separate
 from src.predict import Predictor
 from src.results.blend import stack_oof_spread, stack_test_folds
 from src.results.predictions import find_predictions

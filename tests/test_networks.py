@@ -22,15 +22,15 @@ from src.config import (
     NetworkConfig,
     SchnetConfig,
 )
-from src.config.networks import ReadoutName
+from src.config.knobs import ReadoutName
 from src.data.crystal import Crystal
 from src.graphs import graph
 from src.graphs.symmetry import find_symmetry
 from src.models.blocks import Standardise, orbit_edges
 from src.models.cgcnn import WeightedCGConv
 from src.models.egnn import Egnn
+from src.models.members import make_network
 from src.models.nequip import EquivariantLinear, Nequip, edge_harmonics
-from src.models.network import make_network
 from src.models.radial import bessel_basis, polynomial_cutoff
 from src.models.schnet import Schnet
 

@@ -20,7 +20,7 @@ from src.data.crystal import Crystal
 from src.graphs.batch import GraphBatch, pad, padded_sizes, sizes_of
 from src.graphs.graph import INDEX_OF
 from src.models.blocks import statistics_of
-from src.models.network import make_network
+from src.models.members import make_network
 
 GRAPH = {"r_max": 4.0, "l_max": 2, "r_angle": 3.0}
 NEQUIP = NequipConfig(n_channels=8, radial_hidden=(8,), head_hidden=(8,))

@@ -10,9 +10,9 @@ from conftest import CRYSTALS, make_batch
 from src.config import GraphConfig, NequipConfig
 from src.data.table import Crystals, read_table
 from src.data.task import read_task
-from src.learners.make import load_learner
+from src.learners.learner import load_learner
 from src.learners.pretraining import energy_and_forces
-from src.models.network import make_network
+from src.models.members import make_network
 from src.models.radial import Knots, RadialBasis, RadialValues
 from src.paths import BEST, DEFAULT_TASK, EXPERIMENTS
 

@@ -1,4 +1,4 @@
-"""Laws of src/graphs/radii.py: lengths relative to covalent radii."""
+"""Laws of lengths relative to covalent radii."""
 
 import numpy as np
 import pytest
@@ -7,11 +7,11 @@ from ase.data import covalent_radii
 from conftest import CRYSTALS, make_batch
 
 from src.config import GraphConfig, SchnetConfig
-from src.config.networks import NequipConfig
+from src.config.knobs import NequipConfig
 from src.data.crystal import Crystal
 from src.graphs.graph import build_graph
 from src.graphs.neighbors import TYPICAL_RADIUS, find_edges, largest_unit
-from src.models.network import make_network
+from src.models.members import make_network
 
 FULL = {"r_max": 3.5, "symmetry": False}
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from conftest import load, small_task
 
-from src.config.load import load_config
+from src.config.catalogue import load_config
 from src.paths import EXPERIMENTS
 from src.results.folder import RunDir, read_csv
 from src.runs.experiment import run_experiment

@@ -13,7 +13,7 @@ from src.data.table import Crystals
 from src.graphs.batch import batch_from_graphs, pad, padded_sizes
 from src.graphs.graph import formula_graph
 from src.learners.gnn import GnnLearner
-from src.learners.make import load_learner
+from src.learners.learner import load_learner
 from src.models.roost import Roost
 
 CONFIG = RoostConfig(n_channels=6, n_layers=2, n_hidden=5)

@@ -19,7 +19,7 @@ from conftest import load
 from faults import TinyRun
 
 from src.config import BlendConfig, ExperimentConfig, FoldConfig, GbdtConfig, GraphConfig, TrainingConfig
-from src.config.load import load_config
+from src.config.catalogue import load_config
 from src.data.folds import assign_folds
 from src.data.load import TaskData, load_folds
 from src.data.table import CrystalTable

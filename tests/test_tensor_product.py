@@ -15,8 +15,7 @@ from torch import Tensor
 
 from src.graphs.batch import GraphBatch
 from src.models import fused, fused_mix, kernels
-from src.models.convolution import Convolution
-from src.models.dense import DenseConvolution
+from src.models.convolution import Convolution, DenseConvolution
 from src.models.nequip import edge_lengths, natural_irreps
 from src.models.radial import Knots, RadialValues, each_row
 from src.models.tensor_product import Path, find_paths, paths_into, reference, reference_mix, rotate_to_atoms

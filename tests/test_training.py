@@ -30,13 +30,11 @@ from src.config import (
 )
 from src.data.table import Crystals
 from src.graphs.batch import pad, padded_sizes
-from src.learners.gnn import GnnLearner
-from src.learners.graph_inputs import GraphInputs
-from src.learners.learner import Watched
-from src.learners.make import load_learner, make_learner
+from src.learners.gnn import GnnLearner, GraphInputs
+from src.learners.learner import Watched, load_learner, make_learner
 from src.learners.pretraining import energy_and_forces, pretrain
 from src.learners.training import CLIP_NORM, Training, energy_loss, make_optimizer, make_schedule, seed_everything
-from src.models.network import make_network
+from src.models.members import make_network
 from src.storage.names import HISTORY
 
 EPOCHS = 4

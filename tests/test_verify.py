@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src.config.load import is_ensemble
+from src.config.catalogue import is_ensemble
 from src.data.task import read_task
 from src.paths import DEFAULT_TASK, EXPERIMENTS
 from src.results.predictions import published_folder

@@ -3,26 +3,27 @@
 A default means "as before": it never changes once a living experiment relies on it.
 """
 
-from src.config.data import ElementConfig, FoldConfig, GraphConfig, TargetConfig
-from src.config.learners import (
+from src.config.catalogue import LEARNED_ON_ENERGIES, track
+from src.config.knobs import (
+    AlignnConfig,
     BlendConfig,
+    CgcnnConfig,
+    EgnnConfig,
+    ElementConfig,
     ExperimentConfig,
+    FoldConfig,
     GbdtConfig,
     GbdtEnsembleConfig,
     GnnConfig,
+    GraphConfig,
     LearnerConfig,
-    PretrainingConfig,
-    TrainingConfig,
-)
-from src.config.load import LEARNED_ON_ENERGIES, track
-from src.config.networks import (
-    AlignnConfig,
-    CgcnnConfig,
-    EgnnConfig,
     MegnetConfig,
     NequipConfig,
     NetworkConfig,
+    PretrainingConfig,
     RoostConfig,
     SchnetConfig,
+    TargetConfig,
+    TrainingConfig,
 )
 from src.config.schema import from_dict, to_dict

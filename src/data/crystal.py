@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pymatgen.core import Composition, DummySpecies, Lattice, Structure
 from pymatgen.optimization.neighbors import find_points_in_spheres
 
-from src.config.data import N_ELEMENTS
+from src.config.knobs import N_ELEMENTS
 from src.data.cif import parse_cif, read_plain
 
 MIN_THICKNESS = 0.5  # Angstrom, between opposite faces of a cell; the thinnest primitive cells of elements have 2

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.config import TargetConfig
-from src.config.data import N_ELEMENTS
+from src.config.knobs import N_ELEMENTS
 
 Values = NDArray[np.float64]
 Counts = NDArray[np.int64]

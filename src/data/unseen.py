@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from src.config.data import N_ELEMENTS
+from src.config.knobs import N_ELEMENTS
 
 MIN_CRYSTALS = 10  # with an element, for its shift to teach something
 

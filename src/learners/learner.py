@@ -1,16 +1,17 @@
-"""What every learner is: inputs and a unitless target in, unitless predictions out."""
+"""What every learner is: inputs and a unitless target in, unitless predictions out; one line for each in LEARNERS."""
 
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from src.config import from_dict, to_dict
+from src.config import GbdtConfig, GbdtEnsembleConfig, GnnConfig, LearnerConfig, from_dict, to_dict
 from src.data.columns import ColumnNames
 from src.data.table import Crystals
 from src.features.columns import COLUMNS, ColumnEncoder
@@ -201,3 +202,26 @@ class Learner(ABC, Generic[C]):
     @abstractmethod
     def n_parameters(self) -> int:
         """Number of fitted parameters: weights, or leaves of trees."""
+
+
+# config -> module and class, imported when asked for: trees train without torch
+LEARNERS: dict[type, str] = {
+    GnnConfig: "src.learners.gnn:GnnLearner",
+    GbdtConfig: "src.learners.gbdt:GbdtLearner",
+    GbdtEnsembleConfig: "src.learners.gbdt:GbdtEnsembleLearner",
+}
+
+
+def make_learner(config: LearnerConfig, seed: int = 0, device: str = "cpu", word2vec: Path | None = None) -> Learner[Any]:
+    """Return an untrained learner; the arguments are those of `Learner`."""
+    return resolve_name(LEARNERS[type(config)])(config, seed, device, word2vec)
+
+
+def load_learner(folder: Path, device: str = "cpu", word2vec: Path | None = None) -> Learner[Any]:
+    """Return the learner that was saved in the folder of a fold, ready to predict; the settings are its own."""
+    config, settings = read_settings(folder)
+    if type(config) not in LEARNERS:
+        raise ValueError(f"{folder / SETTINGS}: not the settings of a learner; {remedy(folder / SETTINGS)}")
+    learner = make_learner(config, settings["seed"], device, word2vec)
+    learner.restore(folder, settings)
+    return learner

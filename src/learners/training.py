@@ -5,6 +5,7 @@ import csv
 import io
 import math
 import random
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -20,8 +21,8 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from src.config import TrainingConfig
 from src.graphs.batch import GraphBatch
 from src.learners.evaluation import MakeBatch
-from src.learners.flat import FlatParameters
 from src.learners.learner import DivergedError
+from src.models.members import count_members
 from src.storage.files import to_bytes, write_atomic
 from src.storage.names import CHECKPOINT, HISTORY
 
@@ -55,6 +56,40 @@ def energy_loss(config: TrainingConfig) -> Callable[[Tensor, Tensor], Tensor]:
     loss = nn.L1Loss() if config.loss == "l1" else nn.HuberLoss(delta=HUBER_KNEE)
     of_members = torch.vmap(loss, in_dims=(0, None))
     return lambda energy, target: (loss if energy.dim() == 1 else of_members)(energy, target)
+
+
+class FlatParameters(nn.Module):
+    """One parameter that holds those of a network, which become views of it; so do their gradients.
+
+    Those of several members are (n_members, n_parameters). Optimisers that treat each number on its own (Lion, AdamW) do the
+    same to it as to the parameters one by one. Gradients must be set to zero in place, not to None.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        n = count_members(network)
+        own_dims = 0 if n == 1 else 1  # a member's parameters follow the dimension of members
+        if n > 1:  # views of rows are not contiguous, for which torch has this warning; it also says that it is no error
+            warnings.filterwarnings("ignore", "grad and param do not obey the gradient layout contract")
+        self.values = nn.Parameter(torch.cat([p.detach().flatten(own_dims) for p in network.parameters()], dim=-1))
+        self.values.grad = torch.zeros_like(self.values)
+        self.bind(network)
+
+    def bind(self, network: nn.Module) -> None:
+        """Make the parameters of a network of the same form views of these values."""
+        start, n = 0, count_members(network)
+        for p in network.parameters():
+            place = slice(start, start + p.numel() // n)
+            p.data = self.values.data[..., place].view_as(p)
+            p.grad = None if self.values.grad is None else self.values.grad[..., place].view_as(p)
+            start = place.stop
+
+    def clip(self, largest: float) -> Tensor:
+        """Scale the gradient of each member to a norm of at most `largest`; return the norms before, (n_members,)."""
+        grad = cast(Tensor, self.values.grad)  # there is one from the beginning
+        norm = torch.linalg.vector_norm(grad, dim=-1, keepdim=True)
+        grad.mul_((largest / (norm + 1e-6)).clamp(max=1))  # as torch.nn.utils.clip_grad_norm_ does
+        return norm.view(-1)
 
 
 class Training:

@@ -12,7 +12,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from src.config.networks import ReadoutName
+from src.config.knobs import ReadoutName
 from src.graphs.batch import GraphBatch
 from src.models.radial import polynomial_cutoff
 

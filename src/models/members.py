@@ -1,12 +1,27 @@
-"""Networks of one form with different weights, evaluated on a batch in one pass."""
+"""The network for a config, and networks of one form with different weights, evaluated on a batch in one pass."""
 
 import copy
 from collections.abc import Callable, Sequence
+from pkgutil import resolve_name
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+
+from src.config import GraphConfig, NetworkConfig
+
+
+def make_network(
+    config: NetworkConfig, graph: GraphConfig, element_vectors: Tensor, avg_n_neighbors: float, statistics: Tensor | None = None
+) -> nn.Module:
+    """Return an untrained network: the class `Name` in src/models/name.py for a NameConfig.
+
+    element_vectors: (N_ELEMENTS, n_features). statistics: of global features, see Standardise.
+    """
+    extra = {} if statistics is None else {"statistics": statistics}  # only NequIP takes them
+    network = resolve_name(f"src.models.{config.name.lower()}:{config.name}")  # torch-geometric takes seconds to import
+    return network(config, graph, element_vectors, avg_n_neighbors, **extra)
 
 
 class MemberNetworks(nn.Module):

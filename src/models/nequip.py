@@ -18,8 +18,7 @@ from src.config import GraphConfig, NequipConfig
 from src.graphs.batch import GraphBatch
 from src.graphs.harmonics import harmonics
 from src.models.blocks import Readout, Standardise, dense
-from src.models.convolution import Convolution, mix
-from src.models.dense import DenseConvolution
+from src.models.convolution import Convolution, DenseConvolution, mix
 from src.models.radial import Knots, RadialBasis, RadialNetwork, RadialValues, each_row, unit_linear
 from src.models.tensor_product import Features, find_paths, paths_into
 

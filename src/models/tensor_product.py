@@ -6,7 +6,7 @@ where h are the node features of the representatives rotated to each atom, Y the
 multiplicity), and C the Clebsch-Gordan coefficients of e3nn (src/graphs/harmonics.py) in `component` normalisation.
 This is o3.TensorProduct with "uvu" paths (Batzner et al. 2022, see nequip.py, eqs. 5 to 7). `reference` is what they
 are compared with. `src/models/fused.py` computes the same on a CPU in single precision, with first derivatives w.r.t. h and w;
-`src/models/dense.py` anywhere, with derivatives of any order.
+`DenseConvolution` in convolution.py anywhere, with derivatives of any order.
 
 Features are a list over the degree l: features[l] has shape (2l+1, n_nodes, n_channels). Parity is natural: 0e, 1o, 2e, 3o.
 """

@@ -15,8 +15,7 @@ from src.data.table import Crystals
 from src.data.target import TargetNormalizer
 from src.data.task import Task
 from src.features.elements import word2vec_key
-from src.learners.learner import Learner
-from src.learners.make import load_learner
+from src.learners.learner import Learner, load_learner
 from src.paths import MAT2VEC
 from src.results.intervals import part_spread
 from src.results.predictions import Predictions, find_predictions

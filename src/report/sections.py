@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pymatgen.core import Element
 
-from src.config.load import is_ensemble, question_and_parent, track_of
+from src.config.catalogue import is_ensemble, question_and_parent, track_of
 from src.data.crystal import N_ELEMENTS
 from src.data.load import TaskData
 from src.data.task import MetricName

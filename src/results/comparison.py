@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from src.config.load import experiment_names, track_of
+from src.config.catalogue import experiment_names, track_of
 from src.data.task import MetricName, Task
 from src.paths import shown
 from src.results.blend import fixed_blend, stack_oof, stack_test

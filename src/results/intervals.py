@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from src.config.load import transforms_of
+from src.config.catalogue import transforms_of
 from src.data.target import TRANSFORMS, Transform
 from src.results.blend import Blend, shared_folds, stack_oof, stack_oof_spread, stack_test_folds
 from src.results.predictions import Predictions

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from src.config.load import question_and_parent, track_of
+from src.config.catalogue import question_and_parent, track_of
 from src.data.task import read_task
 from src.paths import DEFAULT_TASK, EXPERIMENTS, OUTPUTS, experiment_folders
 from src.results import matbench

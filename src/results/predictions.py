@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from src.config.load import sealed, sealed_remedy
+from src.config.catalogue import sealed, sealed_remedy
 from src.data.task import Task
 from src.paths import DEFAULT_TASK, EXPERIMENTS, OUTPUTS, SEALED, experiment_name, shown
 from src.results.folder import METRICS, NO_TEST, OOF_COLUMNS, RunDir, check_score, read_csv

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from src.config.load import track_of
+from src.config.catalogue import track_of
 from src.data.rows import read_rows
 from src.data.task import MetricName, Task
 from src.paths import shown

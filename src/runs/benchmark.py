@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from src.config import ExperimentConfig, FoldConfig, to_dict
-from src.config.load import load_config
+from src.config.catalogue import load_config
 from src.data.export import target_of, write_official_fold
 from src.data.load import TaskData, load_folds, load_task_data
 from src.data.task import read_task

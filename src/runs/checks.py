@@ -1,7 +1,7 @@
 """What would fail later, checked before anything is computed or written."""
 
 from src.config import ExperimentConfig
-from src.config.load import load_config, sealed
+from src.config.catalogue import load_config, sealed
 from src.data.load import TaskData
 from src.data.target import check_domain
 from src.data.task import Task

@@ -12,7 +12,7 @@ from src.data.load import TaskData, load_folds
 from src.data.table import Crystals, CrystalTable
 from src.features.columns import data_key
 from src.features.elements import word2vec_key
-from src.learners.make import make_learner
+from src.learners.learner import make_learner
 from src.paths import MAT2VEC
 from src.results.folder import NO_TEST, RunDir, read_csv
 from src.results.metrics import scores

@@ -14,8 +14,7 @@ from src.config import ExperimentConfig
 from src.data.table import CrystalTable
 from src.data.target import TargetNormalizer
 from src.learners.device import device_of
-from src.learners.learner import DivergedError, Inputs, Learner, Watched
-from src.learners.make import make_learner
+from src.learners.learner import DivergedError, Inputs, Learner, Watched, make_learner
 from src.results.folder import OOF_COLUMNS, RunDir
 from src.results.metrics import scores
 from src.storage.files import write_json

@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from src.config import ExperimentConfig
-from src.config.load import load_config
+from src.config.catalogue import load_config
 from src.data.folds import assign_folds
 from src.data.load import TaskData, load_folds, load_task_data
 from src.data.target import TargetNormalizer
 from src.data.task import MetricName, Task
 from src.learners.device import check_device
-from src.learners.learner import DivergedError, Watched
-from src.learners.make import make_learner
+from src.learners.learner import DivergedError, Watched, make_learner
 from src.paths import EXPERIMENTS, MAT2VEC, experiment_name, shown
 from src.results.metrics import METRICS
 from src.results.publish import KNOBS, PICTURE, TRIALS

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from src.command import command, one_message, task_options
 from src.config import ExperimentConfig
-from src.config.load import load_config
+from src.config.catalogue import load_config
 from src.data.load import load_task_data
 from src.data.task import Task, read_tasks
 from src.learners.device import check_device, count_gpus

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from src.config.load import load_config, sealed
+from src.config.catalogue import load_config, sealed
 from src.data.load import load_task_data
 from src.data.task import Task
 from src.features.columns import data_key

@@ -20,8 +20,7 @@ from src.config import (
 )
 from src.graphs.batch import GraphBatch
 from src.learners.device import keep_products_whole
-from src.models.members import make_members
-from src.models.network import make_network
+from src.models.members import make_members, make_network
 
 pytestmark = pytest.mark.gpu
 

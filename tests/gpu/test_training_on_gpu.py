@@ -20,11 +20,10 @@ from src.data.table import Crystals
 from src.data.task import read_task
 from src.graphs.batch import GraphBatch
 from src.learners.captured import AddGradient, CapturedGradient
-from src.learners.gnn import GnnLearner
-from src.learners.graph_inputs import GraphInputs
-from src.learners.make import load_learner
+from src.learners.gnn import GnnLearner, GraphInputs
+from src.learners.learner import load_learner
 from src.learners.training import Training
-from src.models.network import make_network
+from src.models.members import make_network
 from src.paths import DEFAULT_TASK
 from src.runs.verify import verify
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from conftest import small_table
 
 from src.data.export import write_task
-from src.learners.make import load_learner
+from src.learners.learner import load_learner
 from src.paths import ROOT
 from src.runs.train import main as train_main
 

@@ -16,7 +16,7 @@ METHODS = {"read_pickle", "read_hdf", "unsafe_load", "system", "popen", "full_lo
 NEEDS = {"torch.load": ("weights_only", True), "np.load": ("allow_pickle", False), "np.save": ("allow_pickle", False)}
 ALLOWED = {  # call -> the one file that may make it
     "Word2Vec.load": "src/features/elements.py",  # a gensim file that the user names; announced with its hash
-    "loader.exec_module": "src/config/load.py",  # exp/expNNN/config.py
+    "loader.exec_module": "src/config/catalogue.py",  # exp/expNNN/config.py
     "joblib.load": "",
 }
 

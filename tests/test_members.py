@@ -98,6 +98,7 @@ def test_each_member_is_the_network_that_it_would_be_alone(
     inputs: GraphInputs, tmp_path: Path, optimizer: str, loss: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On the same batches, with a gradient that is clipped by the member's own norm in every step."""
+    monkeypatch.setattr("src.learners.training.CLIP_NORM", 0.005)
     norms, clip = [], FlatParameters.clip
     monkeypatch.setattr(FlatParameters, "clip", lambda self, largest: norms.append(clip(self, largest)) or norms[-1])
     c = config(optimizer=optimizer, loss=loss)
@@ -114,7 +115,7 @@ def test_each_member_is_the_network_that_it_would_be_alone(
 
 
 def test_each_member_is_pretrained_as_it_would_be_alone_and_resumes(inputs: GraphInputs, tmp_path: Path) -> None:
-    stage = PretrainingConfig(n_epochs=2, force_weight=1.0, virial_weight=1.0)
+    stage = PretrainingConfig(n_epochs=2, force_weight=1.0)
     c = replace(config(optimizer="adamw"), pretraining=stage)
     learner = trained(c, inputs, tmp_path / "all")
     assert learner.histories() == {f"pretraining/member_{m}/history.csv": 2 for m in range(N)} | {"history.csv": 4}

@@ -16,7 +16,7 @@ import joblib
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from src.command import command, one_message
-from src.data.new_task import Wishes, new_task
+from src.data.new_task import new_task
 from src.data.task import FILES, MetricName
 from src.paths import INPUT
 
@@ -61,9 +61,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     files = {which: path for option, which in OPTIONS.items() if (path := getattr(args, option))}
-    wishes = Wishes(args.id, args.structure, args.target, args.unit)
+    wishes = args.id, args.structure, args.target, args.unit
     with one_message("new_task"):
-        print(new_task(args.out or INPUT / args.name, files, args.metric, wishes, args.link, args.force, joblib.cpu_count()))
+        print(new_task(args.out or INPUT / args.name, files, args.metric, *wishes, args.link, args.force, joblib.cpu_count()))
 
 
 if __name__ == "__main__":

@@ -24,8 +24,7 @@ from src.config import (
     RoostConfig,
     TrainingConfig,
 )
-from src.data.crystal import Crystal
-from src.data.formula import parse_formula
+from src.data.crystal import Crystal, parse_formula
 from src.data.load import TaskData
 from src.data.table import CrystalTable, read_table
 from src.data.task import read_task

@@ -8,7 +8,7 @@ import pytest
 
 from src.config import TargetConfig
 from src.data.crystal import N_ELEMENTS
-from src.data.target import NOBLE_GASES, WITH_U, Shifts, TargetNormalizer
+from src.data.target import NOBLE_GASES, WITH_U, TargetNormalizer
 
 PLAIN = TargetConfig(base="7net-l3i5")
 CONFIG = replace(PLAIN, reference="elements_and_u")
@@ -38,7 +38,7 @@ def _fit(counts: np.ndarray, e_form: np.ndarray, config: TargetConfig = CONFIG) 
 
 def test_the_shifts_of_a_u_are_found_and_explain_what_elements_alone_do_not() -> None:
     counts, e_form = _crystals()
-    found = _fit(counts, e_form).shifts.values[N_ELEMENTS:]
+    found = _fit(counts, e_form).shifts[N_ELEMENTS:]
     np.testing.assert_allclose(found[[list(WITH_U).index(z) for z in U]], list(U.values()), atol=1e-6)
     left = [np.abs(e_form - _fit(counts, e_form, config).baseline(counts, 0 * e_form)).mean() for config in (CONFIG, PLAIN)]
     assert left[0] < 1e-6 < 0.05 < left[1]
@@ -47,7 +47,7 @@ def test_the_shifts_of_a_u_are_found_and_explain_what_elements_alone_do_not() ->
 def test_crystals_without_oxygen_and_fluorine_and_other_metals_have_no_u() -> None:
     counts, e_form = _crystals()
     normalizer = _fit(counts, e_form)
-    elements = replace(normalizer, shifts=Shifts(normalizer.shifts.values[:N_ELEMENTS]))
+    elements = replace(normalizer, shifts=normalizer.shifts[:N_ELEMENTS])
     difference = normalizer.baseline(counts, 0 * e_form) - elements.baseline(counts, 0 * e_form)
     np.testing.assert_array_equal(difference[: len(counts) // 2], 0)
     np.testing.assert_allclose(difference, _u(counts), atol=1e-6)
@@ -75,24 +75,24 @@ def test_a_metal_that_is_there_with_or_without_u_alone_gets_the_mean_u(beside_an
 
 def test_an_absent_element_gets_the_mean_shift_of_elements() -> None:
     counts, e_form = _crystals()
-    shift = _fit(counts, e_form).shifts.values
+    shift = _fit(counts, e_form).shifts
     assert shift[40] == pytest.approx(shift[ELEMENTS].mean())
     assert shift[N_ELEMENTS + list(WITH_U).index(23)] == pytest.approx(np.mean(list(U.values())), abs=1e-6)
 
 
 def test_an_absent_noble_gas_has_no_shift_and_one_that_is_there_has_its_own() -> None:
     counts, e_form = _crystals()
-    assert (_fit(counts, e_form).shifts.values[NOBLE_GASES] == 0).all()
+    assert (_fit(counts, e_form).shifts[NOBLE_GASES] == 0).all()
     counts[:, [36, COPPER]] = counts[:, [COPPER, 36]]
-    assert _fit(counts, e_form).shifts.values[36] == pytest.approx(COPPER / 30, abs=1e-6)
+    assert _fit(counts, e_form).shifts[36] == pytest.approx(COPPER / 30, abs=1e-6)
 
 
 def test_without_any_u_to_see_there_is_none() -> None:
     counts, e_form = _crystals()
-    shift = _fit(counts[:60], e_form[:60]).shifts.values
+    shift = _fit(counts[:60], e_form[:60]).shifts
     np.testing.assert_array_equal(shift[N_ELEMENTS:], 0)
     others = np.setdiff1d(np.arange(N_ELEMENTS), NOBLE_GASES)
-    np.testing.assert_array_equal(shift[others], _fit(counts[:60], e_form[:60], PLAIN).shifts.values[others])
+    np.testing.assert_array_equal(shift[others], _fit(counts[:60], e_form[:60], PLAIN).shifts[others])
 
 
 def test_a_u_requires_a_base() -> None:

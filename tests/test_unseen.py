@@ -34,9 +34,7 @@ def test_a_crystal_of_an_unseen_element_is_nearer_to_the_truth_than_with_the_mea
 def test_the_shifts_of_elements_that_were_seen_stay() -> None:
     counts, e_form = salts()
     seen = counts[:, 12] == 0
-    plain, found = (
-        TargetNormalizer.fit(counts[seen], e_form[seen], config).shifts.values for config in (TargetConfig(), PREDICTED)
-    )
+    plain, found = (TargetNormalizer.fit(counts[seen], e_form[seen], config).shifts for config in (TargetConfig(), PREDICTED))
     present = counts[seen].any(axis=0)
     np.testing.assert_array_equal(plain[present], found[present])
     assert (plain[~present][1:] != found[~present][1:]).all()
@@ -45,9 +43,7 @@ def test_the_shifts_of_elements_that_were_seen_stay() -> None:
 def test_few_elements_teach_nothing() -> None:
     counts, e_form = salts()
     rows = counts[:, [3, 11, 19]].any(axis=1)
-    plain, found = (
-        TargetNormalizer.fit(counts[rows], e_form[rows], config).shifts.values for config in (TargetConfig(), PREDICTED)
-    )
+    plain, found = (TargetNormalizer.fit(counts[rows], e_form[rows], config).shifts for config in (TargetConfig(), PREDICTED))
     np.testing.assert_array_equal(plain, found)
 
 

@@ -43,7 +43,7 @@ class TargetConfig:
         where oxygen or fluorine is present: there the energies of the Materials Project, and so SevenNet's, contain a Hubbard U.
         Requires a base.
     unseen_elements: shift of an element that no training crystal has: `mean`, of all others; `predicted`, from those near it in
-        the periodic table, see src/data/unseen.py. The latter with kind `residual` and reference `elements` only.
+        the periodic table, see src/data/target.py. The latter with kind `residual` and reference `elements` only.
     """
 
     kind: Literal["residual", "standardise", "raw"] = "residual"

@@ -1,7 +1,10 @@
 """Crystal: a lattice and its atoms, or only the atoms of a formula, independent of files and graphs."""
 
+import re
 from contextlib import suppress
 from dataclasses import dataclass
+from fractions import Fraction
+from math import lcm
 
 import moyopy
 import numpy as np
@@ -18,6 +21,16 @@ CHUNK = 256  # atoms whose distances to all others are held in memory at once
 MAX_LENGTH = 1_000.0  # Angstrom, of a lattice vector
 MAX_VOLUME = 20_000.0  # Angstrom^3 per atom: one atom in a cube with a side of 27 Angstrom
 SELF_DISTANCE = 1e-8  # Angstrom; a point closer than this is the centre itself, as in pymatgen
+MAX_FORMULA = 300  # characters of a formula
+MAX_QUOTED = 60  # characters of a formula in a message
+MAX_FORMULA_ATOMS = 10_000  # after its amounts have been made whole numbers
+EXACT_DENOMINATOR = 100  # amounts with up to two decimals stay as they are
+MAX_DENOMINATOR = 1000
+AMOUNT_TOLERANCE = 5e-4  # of other amounts: 0.333 and 0.667 are thirds
+TOKENS = re.compile(r"(?:[A-Z][a-z]?+|[()\[\]{}]|\d++(?:\.\d++)?+|\.\d++)+")  # possessive: a refusal takes no longer
+ISOTOPES = {"D": "deuterium", "T": "tritium"}
+HYDRATE = re.compile(r"\d\.\d+H2O")
+SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 Pairs = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]
 
 
@@ -95,8 +108,6 @@ class Crystal:
     @classmethod
     def from_formula(cls, formula: str) -> "Crystal":
         """Return the atoms of a chemical formula, without a structure; raise ValueError as `parse_formula` does."""
-        from src.data.formula import parse_formula  # structures do without
-
         counts = parse_formula(formula)
         numbers = np.repeat(np.array(list(counts), dtype=np.int64), list(counts.values()))
         return cls(np.zeros((0, 3)), np.full((len(numbers), 3), np.nan), numbers)
@@ -111,14 +122,7 @@ class Crystal:
 
 
 def _checked(crystal: Crystal) -> Crystal:
-    """Return the crystal; raise ValueError if its cell or its distances are beyond the limits above."""
-    _check_cell(crystal)
-    _check_distances(crystal)
-    return crystal
-
-
-def _check_cell(crystal: Crystal) -> None:
-    """Raise ValueError for an unphysical cell."""
+    """Return the crystal; raise ValueError for an unphysical cell, coincident atoms, or coordinates that are not finite."""
     if not np.isfinite(crystal.lattice).all() or crystal.volume < 1e-6:
         raise ValueError("the cell has no volume")
     thinnest = 1 / np.linalg.norm(np.linalg.inv(crystal.lattice), axis=0).max()
@@ -130,10 +134,6 @@ def _check_cell(crystal: Crystal) -> None:
             f"the cell has vectors of up to {longest:.4g} Angstrom and {room:.4g} Angstrom^3 per atom; the limits are "
             f"{MAX_LENGTH:g} and {MAX_VOLUME:g}"
         )
-
-
-def _check_distances(crystal: Crystal) -> None:
-    """Raise ValueError if two atoms coincide, or if a coordinate is not finite."""
     if not np.isfinite(crystal.frac_coords).all():
         raise ValueError("coordinates are not finite numbers")
     frac = crystal.frac_coords
@@ -144,6 +144,7 @@ def _check_distances(crystal: Crystal) -> None:
         if distance.min() < MIN_DISTANCE:
             i, j = np.unravel_index(distance.argmin(), distance.shape)
             raise ValueError(f"coincident atoms: {start + i + 1} and {j + 1} are {distance.min():.2g} Angstrom apart")
+    return crystal
 
 
 def points_within(
@@ -155,3 +156,51 @@ def points_within(
     """
     coords, centers, lattice = (np.ascontiguousarray(array) for array in (coords, centers, lattice))
     return find_points_in_spheres(coords, centers, float(radius), np.ones(3, dtype=np.int64), lattice, SELF_DISTANCE)
+
+
+def parse_formula(text: str) -> dict[int, int]:
+    """Return atomic number -> number of atoms of a formula such as Fe2O3, Ca(OH)2 or Li0.5CoO2.
+
+    The numbers are those written, or the smallest whole ones in the same proportion; brackets may be nested. Raises ValueError
+    for unknown elements, isotopes, charges, variables, and formulas that are too large or can be read in two ways.
+    """
+    if len(text) > MAX_FORMULA:
+        raise ValueError(f"the formula has {len(text)} characters; the limit is {MAX_FORMULA}")
+    written, shown = "".join(text.translate(SUBSCRIPTS).split()), repr(text[:MAX_QUOTED])
+    if not TOKENS.fullmatch(written):
+        raise ValueError(f"{shown} is not a formula such as Fe2O3, Ca(OH)2 or Li0.5CoO2: elements, amounts and brackets alone")
+    if isotopes := [name for name in re.findall("[A-Z][a-z]?", written) if name in ISOTOPES]:
+        raise ValueError(f"{shown}: {isotopes[0]} is {ISOTOPES[isotopes[0]]}; write H if it should count as hydrogen")
+    if HYDRATE.search(written):
+        raise ValueError(f"{shown} can be read in two ways; write the water in brackets, as in CuSO4(H2O)5")
+    try:
+        composition = Composition(written)
+    except Exception as error:  # pymatgen raises exceptions of several types
+        raise ValueError(f"{shown} is not a formula ({error})") from error
+    if unknown := [symbol for symbol in composition if isinstance(symbol, DummySpecies)]:
+        raise ValueError(f"{shown}: {unknown[0].symbol} is not an element")
+    if not composition:
+        raise ValueError(f"{shown}: no atoms")
+    return _whole(shown, {element.Z: float(amount) for element, amount in composition.items()})
+
+
+def _whole(shown: str, amounts: dict[int, float]) -> dict[int, int]:
+    """Return whole numbers in the proportion of the amounts."""
+    values = np.array(list(amounts.values()))
+    if not values.sum() <= MAX_FORMULA_ATOMS:
+        raise ValueError(f"{shown} has {values.sum():.6g} atoms; the limit is {MAX_FORMULA_ATOMS}")
+    exact = [Fraction(value).limit_denominator(EXACT_DENOMINATOR) for value in values.tolist()]
+    factor = lcm(*(fraction.denominator for fraction in exact))
+    if factor > EXACT_DENOMINATOR or max(abs(float(f) - v) for f, v in zip(exact, values, strict=True)) > 1e-9:
+        factors = np.arange(1, MAX_DENOMINATOR + 1)[:, None]
+        counts = np.rint(values * factors)
+        good = ((np.abs(counts / factors - values) <= AMOUNT_TOLERANCE) & (counts >= 1)).all(axis=1)
+        if not good.any():
+            raise ValueError(f"{shown}: amounts below {1 / MAX_DENOMINATOR} are not read")
+        factor = int(factors[good.argmax(), 0])
+    numbers = np.rint(values * factor).astype(int).tolist()
+    if sum(numbers) > MAX_FORMULA_ATOMS:
+        raise ValueError(
+            f"{shown} has {sum(numbers)} atoms in whole numbers, at most {MAX_FORMULA_ATOMS} are read: write fewer decimals"
+        )
+    return dict(zip(amounts, numbers, strict=True))

@@ -1,5 +1,6 @@
 """Structures in the formats that are read, as text or as files -> Crystal, or the reason why there is none."""
 
+import io
 import json
 import warnings
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from src.data.cif import MAX_ATOMS
 from src.data.crystal import Crystal
 from src.data.task import StructureFormat, is_inside
 
-MAX_BYTES = 50_000_000  # of a structure file; 2,000 atoms take a few hundred thousand
+MAX_FILE = 50_000_000  # bytes of a structure file; 2,000 atoms take a few hundred thousand
 MAX_REASON = 300  # characters of a reason
 CELL_LINES = 5  # of a POSCAR, before the elements and the numbers of atoms
 MISSING_ELEMENTS = "the POSCAR names no elements; write their symbols into line 6, above the numbers of atoms"
@@ -36,22 +37,15 @@ def to_crystal(structure: Any) -> Crystal:
     return Crystal.from_structure(structure)
 
 
-def crystal_in_text(text: str, form: StructureFormat) -> Crystal:
-    """Return the crystal in the text of a CIF, a POSCAR or pymatgen's JSON, or that of a formula, which has no structure.
+def crystal_in(text: str, form: StructureFormat, folder: Path | None = None) -> Crystal:
+    """Return the crystal in a field of a table; that of a formula has no structure.
 
-    Raises ValueError with the reason if there is not just one ordered crystal.
+    folder: of the files that fields name, for the format `file`. Raises ValueError with the reason if there is not just one ordered
+    crystal.
     """
-    try:
-        return to_crystal(TEXTS[form](text))
-    except Exception as error:  # pymatgen and ASE raise exceptions of nearly any type
-        raise ValueError(reason(error)) from error
-
-
-def crystal_in_file(folder: Path, name: str) -> Crystal:
-    """Return the crystal in a file of a folder. Raises ValueError with the reason if there is not just one."""
-    found = structures_in(file_in(folder, name))
+    found = structures_in(file_in(folder, text)) if form == "file" and folder else _structures(text, form)
     if len(found) > 1:
-        raise ValueError(f"{name}: the file holds {len(found)} structures, expected one")
+        raise ValueError(f"{text[:MAX_REASON]}: the file holds {len(found)} structures, expected one")
     return to_crystal(found[0])
 
 
@@ -66,23 +60,17 @@ def file_in(folder: Path, name: str) -> Path:
 
 def structures_in(path: Path) -> list[Any]:
     """Return all structures in a file as `to_crystal` takes them. Raises ValueError with the reason if there is none."""
-    reader = _reader(path)
-    if reader is None:
-        raise ValueError(f"{path.name}: not a kind of file that is read: {', '.join(READERS)}")
-    if (size := path.stat().st_size) > MAX_BYTES:
-        raise ValueError(f"the file has {size} bytes; the limit is {MAX_BYTES}")
-    try:
-        structures = reader(path)
-    except Exception as error:  # as above
-        raise ValueError(reason(error)) from error
-    if not structures:
-        raise ValueError("the file holds no structure")
-    return structures
+    form = _form(path)
+    if form is None:
+        raise ValueError(f"{path.name}: not a kind of file that is read: {', '.join(KINDS)}")
+    if (size := path.stat().st_size) > MAX_FILE:
+        raise ValueError(f"the file has {size} bytes; the limit is {MAX_FILE}")
+    return _structures(path.read_text(encoding="utf-8", errors="replace"), form)
 
 
 def is_structure_file(path: Path) -> bool:
     """Return True if the name is that of a kind of structure file that is read."""
-    return _reader(path) is not None
+    return _form(path) is not None
 
 
 def reason(error: Exception) -> str:
@@ -91,11 +79,20 @@ def reason(error: Exception) -> str:
     return " ".join(text.split())[:MAX_REASON]
 
 
-def _reader(path: Path) -> "Callable[[Path], list[Any]] | None":
-    """Return the function that reads a structure file, chosen by the file's name."""
+def _form(path: Path) -> str | None:
+    """Return the format of a structure file, told by its name; None if it is not read."""
     name = path.name.lower()
-    kind = next((kind for kind in READERS if name.endswith(kind) or (kind in NAMES and name.startswith(kind))), None)
-    return READERS[kind] if kind else None
+    return next((form for kind, form in KINDS.items() if name.endswith(kind) or name.startswith(kind)), None)
+
+
+def _structures(text: str, form: str) -> list[Any]:
+    try:
+        found = TEXTS[form](text)
+    except Exception as error:  # pymatgen and ASE raise exceptions of nearly any type
+        raise ValueError(reason(error)) from error
+    if not found:
+        raise ValueError("the file holds no structure")
+    return found
 
 
 def _check_size(n_atoms: int) -> None:
@@ -103,7 +100,7 @@ def _check_size(n_atoms: int) -> None:
         raise ValueError(f"the cell has {n_atoms} atoms; the limit is {MAX_ATOMS}")
 
 
-def _from_poscar(text: str) -> Structure:
+def _from_poscar(text: str) -> list[Structure]:
     from pymatgen.io.vasp.inputs import Poscar  # takes a second to import
 
     lines = text.splitlines()[CELL_LINES : CELL_LINES + 2]
@@ -115,7 +112,7 @@ def _from_poscar(text: str) -> Structure:
         warnings.simplefilter("ignore")
         warnings.filterwarnings("error", message="Elements in POSCAR cannot be determined")  # it would make up elements
         try:
-            return Poscar.from_str(text).structure
+            return [Poscar.from_str(text).structure]
         except UserWarning as error:
             raise ValueError(MISSING_ELEMENTS) from error
 
@@ -133,42 +130,30 @@ def _from_dict(data: Any) -> Structure:
         raise ValueError(f"not the JSON of a pymatgen Structure ({type(error).__name__}: {error})") from error
 
 
-def _from_json(text: str) -> Structure:
-    return _from_dict(json.loads(text))
-
-
-def _read_cif(path: Path) -> list[Any]:
-    return [Crystal.from_cif(path.read_text(encoding="utf-8", errors="replace"))]
-
-
-def _read_poscar(path: Path) -> list[Any]:
-    return [_from_poscar(path.read_text(encoding="utf-8"))]
-
-
-def _read_json(path: Path) -> list[Any]:
-    data = json.loads(path.read_text(encoding="utf-8"))
+def _from_json(text: str) -> list[Structure]:
+    data = json.loads(text)
     return [_from_dict(one) for one in (data if isinstance(data, list) else [data])]
 
 
-def _read_xyz(path: Path) -> list[Any]:
+def _from_xyz(text: str) -> list[Any]:
     from ase.io import read
 
-    return list(read(path, index=":", format="extxyz"))
+    return list(read(io.StringIO(text), index=":", format="extxyz"))
 
 
-TEXTS: dict[str, Callable[[str], Crystal | Structure]] = {
-    "cif": Crystal.from_cif,
+TEXTS: dict[str, Callable[[str], list[Any]]] = {
+    "cif": lambda text: [Crystal.from_cif(text)],
     "poscar": _from_poscar,
     "json": _from_json,
-    "formula": Crystal.from_formula,
+    "xyz": _from_xyz,
+    "formula": lambda text: [Crystal.from_formula(text)],
 }
-READERS: dict[str, Callable[[Path], list[Any]]] = {
-    ".cif": _read_cif,
-    ".json": _read_json,
-    ".xyz": _read_xyz,
-    ".extxyz": _read_xyz,
-    ".vasp": _read_poscar,
-    "poscar": _read_poscar,
-    "contcar": _read_poscar,
+KINDS = {  # how a name ends, or begins: VASP's files -> format
+    ".cif": "cif",
+    ".json": "json",
+    ".xyz": "xyz",
+    ".extxyz": "xyz",
+    ".vasp": "poscar",
+    "poscar": "poscar",
+    "contcar": "poscar",
 }
-NAMES = ("poscar", "contcar")  # VASP's files begin with these names, or end with them after a dot

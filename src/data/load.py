@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from src.config import FoldConfig
-from src.data.columns import ColumnNames
 from src.data.folds import assign_folds, read_folds
 from src.data.formats import file_in
 from src.data.rows import read_rows
-from src.data.table import LEVELS, Crystals, CrystalTable, check_header, read_table, structures_folder
+from src.data.table import LEVELS, ColumnNames, Crystals, CrystalTable, check_header, read_table, structures_folder
 from src.data.task import Task, read_task
 from src.storage.cache import cache_key
 from src.storage.files import read_id_table, write_csv
@@ -25,7 +24,7 @@ from src.storage.ragged import RaggedStore
 from src.storage.remedy import remedy
 
 log = logging.getLogger(__name__)
-WORTH_A_BAR = 2000  # structure files
+MANY_FILES = 2000  # of structures, whose hashing a bar shows
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +54,7 @@ class TaskData:
     @property
     def cache(self) -> Path:
         """Folder of the stores that are built from the tables, for all targets."""
-        return _cache(self.task, self.outputs)
+        return self.outputs / self.task.name / "cache"
 
     def n_folds(self, config: FoldConfig) -> int:
         """Return the number of the task's own folds or, if it has none, that of the config."""
@@ -68,14 +67,12 @@ def load_task_data(data: Path, outputs: Path, skip_bad_rows: bool, n_jobs: int, 
     target: the column to predict (None: the only one). Tables are parsed once for all targets.
     """
     task = read_task(data, target)
-    loaded = {}
     tables = ("train", "test") if task.has_test else ("train",)
     for which in tables:  # before the structures of any are parsed
         check_header(task.path(which), task, has_target=which == "train")
-    structures = {which: structures_key(task, task.path(which)) for which in tables}
-    for which in tables:
-        loaded[which] = _load(task, which, which == "train", skip_bad_rows, _cache(task, outputs), n_jobs, structures[which])
-    (train, train_key), (test, test_key) = loaded["train"], loaded.get("test", (_no_rows(), ""))
+    structures = {which: _structures_key(task, task.path(which)) for which in tables}
+    train, train_key = _load(task, "train", skip_bad_rows, outputs, n_jobs, structures["train"])
+    test, test_key = _load(task, "test", False, outputs, n_jobs, structures["test"]) if task.has_test else (_no_rows(), "")
     left_out = _left_out(task, train) if skip_bad_rows else []
     if left_out:
         log.warning("%s: %d bad rows are left out: %s", task.path("train"), len(left_out), " ".join(left_out))
@@ -90,10 +87,6 @@ def load_task_data(data: Path, outputs: Path, skip_bad_rows: bool, n_jobs: int, 
         log.info("%s: its %d folds are used instead of those of the config", path, given.max() + 1)
     key = hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
     return TaskData(task, train, test, train_key, test_key, key, outputs, left_out, given)
-
-
-def _cache(task: Task, outputs: Path) -> Path:
-    return outputs / task.name / "cache"
 
 
 def _no_rows() -> CrystalTable:
@@ -111,51 +104,36 @@ def _left_out(task: Task, train: CrystalTable) -> list[str]:
 
 
 def _load(
-    task: Task, which: str, has_target: bool, skip: bool, cache: Path, n_jobs: int, structures: list[str]
+    task: Task, which: str, skip_bad_rows: bool, outputs: Path, n_jobs: int, structures: list[str]
 ) -> tuple[CrystalTable, str]:
-    path = task.path(which)
+    """Return a table and the hash of all that shaped it."""
+    path, has_target = task.path(which), which == "train"
     content = hashlib.sha256(path.read_bytes()).hexdigest()
     named = task.id_column, task.structure_column, *(target.column for target in task.targets)
     further = tuple(ColumnNames.of(task))  # their names: none of them counts an element
-    settings = [named, has_target, skip and has_target, structures, further]
-    key = cache_key(content, settings, "src.data.table")
-    stored = RaggedStore.cached(cache / f"crystals-{key}", lambda: read_table(path, task, has_target, skip, n_jobs).to_store())
+    key = cache_key(content, [named, has_target, skip_bad_rows, structures, further], "src.data.table")
+    folder = outputs / task.name / "cache" / f"crystals-{key}"
+    stored = RaggedStore.cached(folder, lambda: read_table(path, task, has_target, skip_bad_rows, n_jobs).to_store())
     return CrystalTable.from_store(stored, task.target_idx), key
 
 
-def structures_key(task: Task, table: Path) -> list[str]:
+def _structures_key(task: Task, table: Path) -> list[str]:
     """Return what shapes the crystals of a table besides its own content: the format and, of files, a hash of all of them.
 
     It is empty for CIF, so that the keys of tasks that know no other format stay as they are.
     """
     if task.structure_format == "cif":
         return []
-    folder = structures_folder(task, table)
-    return [
-        task.structure_format,
-        *([] if folder is None else [_hash_of_files(folder, names_of_files(table, task.structure_column))]),
-    ]
-
-
-def names_of_files(table: Path, column: str) -> list[str]:
-    """Return the names in the structure column of a table, one for each row; none if it lacks the column."""
-    return [row[column] for row in read_rows(table) if column in row]
-
-
-def _hash_of_files(folder: Path, names: list[str]) -> str:
+    if (folder := structures_folder(task, table)) is None:
+        return [task.structure_format]
+    names = [row[task.structure_column] for row in read_rows(table)]
     digest = hashlib.sha256()
-    for part in tqdm(_contents(folder, names), "hashing structure files", len(names), disable=len(names) < WORTH_A_BAR):
-        digest.update(hashlib.sha256(part).digest())
-    return digest.hexdigest()
-
-
-def _contents(folder: Path, names: list[str]) -> Iterator[bytes]:
-    """Yield the name and the content of each file; nothing for one that cannot be read, which the table's reader refuses."""
-    for name in names:
-        try:
-            yield name.encode() + b"\0" + file_in(folder, name).read_bytes()
-        except (ValueError, OSError):
-            yield name.encode()
+    for name in tqdm(names, "hashing structure files", disable=len(names) < MANY_FILES):
+        content = b""
+        with suppress(ValueError, OSError):  # the table's reader refuses a file that cannot be read
+            content = b"\0" + file_in(folder, name).read_bytes()
+        digest.update(hashlib.sha256(name.encode() + content).digest())
+    return [task.structure_format, digest.hexdigest()]
 
 
 def load_folds(data: TaskData, config: FoldConfig) -> NDArray[np.int64]:

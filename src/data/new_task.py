@@ -2,25 +2,20 @@
 
 import contextlib
 import filecmp
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from tqdm import tqdm
 
-from src.data.formats import crystal_in_file, crystal_in_text, file_in, is_structure_file
-from src.data.formula import parse_formula
-from src.data.load import names_of_files
+from src.data.crystal import parse_formula
+from src.data.formats import crystal_in, file_in, is_structure_file
 from src.data.rows import number, read_rows
 from src.data.table import SYMBOLS, contradictions, parse_table
-from src.data.task import MAX_TEXT, MetricName, StructureFormat, Target, Task, description, is_inside, read_tasks
+from src.data.task import MAX_TEXT, MetricName, StructureFormat, Target, description, is_inside, read_tasks
 from src.paths import shown
 from src.storage.files import write_atomic
 
@@ -31,7 +26,6 @@ WIDTH = 44  # characters of a field in the summary
 N_EXAMPLES = 50  # fields of each column that are looked at closely
 SURE = 0.9  # of the examples must be of a format
 LARGEST = 1e100  # larger numbers are no measurements
-VECTOR = re.compile(r"\s*[-+.\dEe]+\s+[-+.\dEe]+\s+[-+.\dEe]+\s*")
 ID_NAMES = (r"id", r".*[ _-]id|\w{2,5}id", r".*material.*|.*name|key", r"(?s).*")  # the likelier first
 UNITS = {  # part of a column's name -> unit
     r"ev[ _/(]*(per[ _])?n?atom": "eV/atom",
@@ -41,67 +35,21 @@ UNITS = {  # part of a column's name -> unit
     r"1/cm|cm-1": "1/cm",
 }
 MAX_CATEGORIES = 50  # different values of a categorical column of text
-MAX_CODES = 20  # different values of whole numbers that are taken for codes
 ROWS_PER_CATEGORY = 4
 CODES = re.compile(r"space_?group|sg_?(num|no)|group|class|type|categor|cluster|label|code|kind", re.IGNORECASE)
-COUNTS = re.compile(r"^n_|^n(sites|atoms|elem)|number_of|num_|_num|count|total", re.IGNORECASE)
 DERIVED = re.compile(r"n_?(sites|elements|atoms)|formula\w*|composition|full_formula", re.IGNORECASE)
-NOT_USED = ("left out", "checked")
-
-
-class Wishes(NamedTuple):
-    """What the user has said about a task; None: find out."""
-
-    id_column: str | None = None
-    structure_column: str | None = None
-    targets: Sequence[str] | None = None
-    units: Sequence[str] | None = None
-
-
-class Column:
-    """A column of a table. texts: (n_rows,), its fields."""
-
-    def __init__(self, name: str, texts: pd.Series) -> None:
-        self.name, self.texts, self.n_rows = name, texts, len(texts)
-        self.is_unique = bool(texts.is_unique)
-        self.examples = texts[texts.str.strip() != ""].head(N_EXAMPLES).tolist()
-        self.is_short = max(map(len, self.examples), default=0) <= MAX_TEXT
-
-    @cached_property
-    def n_different(self) -> int:
-        """Number of different fields."""
-        return int(self.texts.nunique())
-
-    @cached_property
-    def numbers(self) -> NDArray[np.float64]:
-        """Fields that are not empty as numbers; NaN for those that are none."""
-        values = self.texts[self.texts.str.strip() != ""].map(number).to_numpy(np.float64)
-        return np.where(np.abs(values) <= LARGEST, values, np.nan)
-
-    @property
-    def is_numeric(self) -> bool:
-        """True if every field is a number or empty."""
-        return len(self.numbers) > 0 and bool(np.isfinite(self.numbers).all())
-
-    @property
-    def is_integer(self) -> bool:
-        """True if every field is a whole number or empty."""
-        return self.is_numeric and bool((self.numbers % 1 == 0).all())
-
-    @property
-    def numbers_rows(self) -> bool:
-        """True for consecutive whole numbers, which say nothing about the rows."""
-        return self.is_unique and self.is_integer and np.ptp(self.numbers) + 1 == self.n_rows > 1
-
-
-Columns = Mapping[str, Column]
+CHECKED = "checked against the structures"
+Tables = Mapping[str, pd.DataFrame]  # all fields are text
 
 
 def new_task(
     folder: Path,
     files: Mapping[str, Path],
     metric: MetricName,
-    wishes: Wishes,
+    id_column: str | None = None,
+    structure_column: str | None = None,
+    targets: Sequence[str] | None = None,
+    units: Sequence[str] | None = None,
     link: bool = False,
     force: bool = False,
     n_jobs: int = 1,
@@ -110,7 +58,8 @@ def new_task(
 
     files: of those that a task's [files] may name; `train` at least. `structures`: a folder; without it, files are looked for
     beside the training table. What is not in the task's folder yet is copied, or linked to. force: replace what is there.
-    Raises ValueError or FileNotFoundError, and changes nothing, if the tables cannot be understood or the task exists.
+    What is None is found out. Raises ValueError or FileNotFoundError, and changes nothing, if the tables cannot be understood
+    or the task exists.
     """
     written = folder / "task.toml"
     if written.exists() and not force:
@@ -121,44 +70,36 @@ def new_task(
         if which != "structures" and not path.name.lower().endswith(ENDINGS):
             raise ValueError(f"{path}: expected a table, .csv or .csv.gz")
     beside = files.get("structures", files["train"].parent)
-    tables = {which: _columns(files[which]) for which in LOOKED_AT if which in files}
-    id_column = _id_column(tables, wishes.id_column)
-    shared = {name: column for name, column in tables["train"].items() if name in tables.get("test", tables["train"])}
-    structure_column, form = _structure_column(
-        {name: column for name, column in shared.items() if name != id_column}, beside, wishes.structure_column
-    )
-    names = _targets(tables, [id_column, structure_column], wishes.targets)
-    targets = [Target(name, unit) for name, unit in zip(names, _units(names, wishes.units), strict=True)]
-    kinds = _kinds(tables, [id_column, structure_column, *names], structure_column, form, beside)
-    kinds |= {id_column: "id", structure_column: f"structure ({form})", **{t.column: f"target ({t.unit})" for t in targets}}
+    tables = {which: _read(files[which]) for which in LOOKED_AT if which in files}
+    for option, name in (("--id", id_column), ("--structure", structure_column), *(("--target", t) for t in targets or ())):
+        if name is not None and name not in tables["train"]:
+            raise ValueError(f"{option} {name}: the table has the columns {_listed(tables['train'])}")
+    ids = _id_column(tables, id_column)
+    structures, form = _structure_column(tables, ids, beside, structure_column)
+    names = targets or _targets(tables, (ids, structures))
+    found = [Target(name, unit) for name, unit in zip(names, _units(names, units), strict=True)]
+    kinds = _kinds(tables, (ids, structures, *names), structures, form, beside)
+    kinds |= {ids: "id", structures: f"structure ({form})", **{t.column: f"target ({t.unit})" for t in found}}
     if form == "file":
         files = {**files, "structures": beside}
     elif "structures" in files:
         raise ValueError(f"--structures {beside}: no column of the training table names files in it")
     places = {which: _place_in_task(which, path, folder) for which, path in files.items()}
     for which, path in files.items():
-        if which != "structures":
+        if which != "structures" or link:
             _place(path, folder / places[which], link, force)
-    if form == "file":
-        named = {name for which in ("train", "test") if which in files for name in names_of_files(files[which], structure_column)}
-        _place_structures(beside, folder / places["structures"], named, link, force)
+    if form == "file" and not link:
+        named = {name for which in ("train", "test") if which in tables for name in tables[which][structures]}
+        for name in tqdm(sorted(filter(is_inside, named)), "copying structure files", mininterval=1, delay=1):
+            if (beside / name).is_file():
+                _place(beside / name, folder / places["structures"] / name, link, force)
     numeric, categorical = ([name for name in tables["train"] if kinds[name] == kind] for kind in ("numeric", "categorical"))
-    text = description(id_column, structure_column, targets, metric, places, form, numeric, categorical)
-    write_atomic(written, text.encode())
-    return _summary(folder, {name: (kinds[name], column) for name, column in tables["train"].items()}, n_jobs)
+    write_atomic(written, description(ids, structures, found, metric, places, form, numeric, categorical).encode())
+    return _summary(folder, tables["train"], kinds, n_jobs)
 
 
-def _columns(path: Path) -> Columns:
-    """Return the columns of a table by name. Raises ValueError if it is no table."""
-    table = pd.DataFrame(tqdm(read_rows(path), f"looking at {path.name}", mininterval=1, delay=1), dtype=object)
-    return {name: Column(name, table[name]) for name in table}
-
-
-def _named(name: str, columns: Columns, option: str) -> str:
-    """Return a column that the user has named; raise ValueError if the table lacks it."""
-    if name not in columns:
-        raise ValueError(f"{option} {name}: the table has the columns {_listed(columns)}")
-    return name
+def _read(path: Path) -> pd.DataFrame:
+    return pd.DataFrame(tqdm(read_rows(path), f"looking at {path.name}", mininterval=1, delay=1), dtype=object)
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -166,34 +107,46 @@ def _listed(names: Iterable[str]) -> str:
     return text if len(text) <= 500 else f"{text[:500]} ..."
 
 
-def _id_column(tables: Mapping[str, Columns], wish: str | None) -> str:
+def _filled(texts: pd.Series) -> pd.Series:
+    return texts[texts.str.strip() != ""]
+
+
+def _numbers(texts: pd.Series) -> pd.Series:
+    """Return the fields that are not empty as numbers; NaN for those that are none."""
+    values = _filled(texts).map(number).astype(float)
+    return values.where(values.abs() <= LARGEST)
+
+
+def _is_numeric(texts: pd.Series, whole: bool = False) -> bool:
+    """Return whether every field is empty or a number, and not all are empty. whole: a whole number."""
+    values = _numbers(texts)
+    return len(values) > 0 and bool((values % 1 == 0 if whole else values.notna()).all())
+
+
+def _id_column(tables: Tables, wish: str | None) -> str:
     """Return the column whose values are unique in every table that has to have it."""
     train = tables["train"]
-    found = [name for name in train if name and all(name in columns for columns in tables.values())]
-    unique = [name for name in found if all(columns[name].is_unique for columns in tables.values())]
-    texts = [name for name in unique if not train[name].is_numeric] + [name for name in unique if train[name].is_integer]
-    if wish is not None:
-        _named(wish, train, "--id")
-        texts = [name for name in texts if name == wish]
-    short = [name for name in texts if train[name].is_short]
+    shared = [name for name in train if name and all(name in table for table in tables.values())]
+    unique = [name for name in shared if all(table[name].is_unique for table in tables.values())]
+    good = [name for name in unique if _is_numeric(train[name], whole=True) or not _is_numeric(train[name])]
+    short = sorted((name for name in good if train[name].str.len().max() <= MAX_TEXT), key=lambda name: _is_numeric(train[name]))
     likely = [name for pattern in ID_NAMES for name in short if re.fullmatch(pattern, name, re.IGNORECASE)]
-    if not likely:
+    if not (likely := [name for name in likely if wish in (None, name)]):
         what = f"the column {wish!r} is not" if wish is not None else "there is no column that is"
         raise ValueError(
             f"{what} in all tables ({', '.join(tables)}) with a different value in each row of them, as ids need; the tables "
-            f"share the columns {_listed(found) or 'none'}: name the right one with --id, or add one"
+            f"share the columns {_listed(shared) or 'none'}: name the right one with --id, or add one"
         )
-    sample, test = tables.get("sample_submission", {}), tables.get("test", {})
-    if sample and set(sample[likely[0]].texts) != set(test[likely[0]].texts):
+    if "sample_submission" in tables and set(tables["sample_submission"][likely[0]]) != set(tables["test"][likely[0]]):
         raise ValueError(f"the values of {likely[0]!r} in the sample submission are not those of the test table; is it --id?")
     return likely[0]
 
 
-def _structure_column(columns: Columns, folder: Path, wish: str | None) -> tuple[str, StructureFormat]:
+def _structure_column(tables: Tables, ids: str, folder: Path, wish: str | None) -> tuple[str, StructureFormat]:
     """Return the column of structures, which training and test tables share, and its format; a formula if there is none."""
-    if wish is not None:
-        _named(wish, columns, "--structure")
-    found = {name: form for name in ([wish] if wish else columns) if (form := _format(columns[name], folder))}
+    train = tables["train"]
+    columns = [name for name in train if name in tables.get("test", train) and name != ids and wish in (None, name)]
+    found = {name: form for name in columns if (form := _format(train[name], folder))}
     best = [name for name, form in found.items() if form != "formula"]
     if not best:
         best = [name for name in found if re.search("formula|compos", name, re.IGNORECASE)][:1] or [*found]
@@ -207,7 +160,7 @@ def _structure_column(columns: Columns, folder: Path, wish: str | None) -> tuple
     raise ValueError(f"several columns hold structures: choose one of {_listed(best)} with --structure")
 
 
-def _format(column: Column, folder: Path) -> StructureFormat | None:
+def _format(texts: pd.Series, folder: Path) -> StructureFormat | None:
     """Return the format of the structures in a column, None if it holds none. folder: of structure files."""
     tests: dict[StructureFormat, Callable[[str], bool]] = {
         "cif": lambda text: "_cell_length_a" in text,
@@ -216,9 +169,9 @@ def _format(column: Column, folder: Path) -> StructureFormat | None:
         "file": lambda text: is_structure_file(Path(text)) and file_in(folder, text).is_file(),
         "formula": lambda text: bool(parse_formula(text)),
     }
-    needed = SURE * len(column.examples)
+    examples = _filled(texts).head(N_EXAMPLES)
     for form, test in tests.items():
-        if column.examples and sum(_holds(test, text) for text in column.examples) >= needed:
+        if len(examples) and sum(_holds(test, text) for text in examples) >= SURE * len(examples):
             return form
     return None
 
@@ -232,16 +185,15 @@ def _holds(test: Callable[[str], bool], text: str) -> bool:
 
 def _is_poscar(text: str) -> bool:
     lines = text.strip().splitlines()
-    return len(lines) > 7 and number(lines[1]) == number(lines[1]) and all(map(VECTOR.fullmatch, lines[2:5]))
+    numbers = [number(word) for line in lines[1:5] for word in line.split()]  # a scale and three vectors
+    return len(lines) > 7 and len(numbers) == 10 and bool(np.isfinite(numbers).all())
 
 
-def _targets(tables: Mapping[str, Columns], taken: Sequence[str], wish: Sequence[str] | None) -> Sequence[str]:
+def _targets(tables: Tables, taken: Sequence[str]) -> Sequence[str]:
     """Return the columns to predict: those of the sample submission or, without one, those that the test table lacks."""
-    train, test, sample = tables["train"], tables.get("test", {}), tables.get("sample_submission")
-    others = [column for name, column in train.items() if name not in (*taken, *test)]
-    numbers = [column.name for column in others if column.is_numeric and len(column.numbers) == column.n_rows]
-    if wish is not None:
-        return [_named(name, train, "--target") for name in wish]
+    train, test, sample = tables["train"], tables.get("test"), tables.get("sample_submission")
+    others = [name for name in train if name not in taken and (test is None or name not in test)]
+    numbers = [name for name in others if len(_filled(train[name])) == len(train) and _is_numeric(train[name])]
     if sample is not None:
         targets = [name for name in sample if name not in taken]
         if unknown := [name for name in targets if name not in train]:
@@ -250,7 +202,7 @@ def _targets(tables: Mapping[str, Columns], taken: Sequence[str], wish: Sequence
                 f"{_listed(numbers)}: give both the same name"
             )
         return targets
-    if test and numbers:
+    if test is not None and numbers:
         return numbers
     raise ValueError(f"which column is to be predicted? Say --target with one or more of {_listed(numbers)}")
 
@@ -264,53 +216,45 @@ def _units(targets: Sequence[str], wish: Sequence[str] | None) -> Sequence[str]:
     return list(wish) * (len(targets) // len(wish))
 
 
-def _kinds(
-    tables: Mapping[str, Columns], taken: Sequence[str], structure: str, form: StructureFormat, folder: Path
-) -> dict[str, str]:
+def _kinds(tables: Tables, taken: Sequence[str], structures: str, form: StructureFormat, folder: Path) -> dict[str, str]:
     """Return what each column of the training table is taken for that is not taken yet.
 
     Columns named like elements or `nsites` are checks if they agree with the structures.
     """
-    train, kinds = tables["train"], {}
-    for name in train:
-        if name not in tables.get("test", train):
-            kinds[name] = "left out: not in the test table"
-        elif name not in taken:
-            kinds[name] = _kind([tables[which][name] for which in ("train", "test") if which in tables], folder)
-    counts = [name for name, kind in kinds.items() if (name in SYMBOLS or name == "nsites") and not kind.endswith("test table")]
+    train = tables["train"]
+    test = tables.get("test", train)
+    absent = {name: "left out: not in the test table" for name in train if name not in test}
+    kinds = {name: _kind(train[name], test[name]) for name in train if name not in (*taken, *absent)}
+    counts = [name for name in kinds if name in SYMBOLS or name == "nsites"]
     agree = []
-    for i in range(min(N_EXAMPLES, train[structure].n_rows)):
+    for row in train.head(N_EXAMPLES).to_dict("records"):
         with contextlib.suppress(ValueError):  # a bad row is reported later
-            text = train[structure].texts.iloc[i]
-            crystal = crystal_in_file(folder, text) if form == "file" else crystal_in_text(text, form)
-            agree.append(not contradictions(crystal, {name: train[name].texts.iloc[i] for name in counts}))
+            agree.append(not contradictions(crystal_in(row[structures], form, folder), {name: row[name] for name in counts}))
     if sum(agree) >= SURE * max(1, len(agree)):
-        return kinds | dict.fromkeys(counts, "checked against the structures")
-    return kinds | {name: "numeric" for name in counts if kinds[name].startswith(NOT_USED)}  # unless named they would be checked
+        return absent | kinds | dict.fromkeys(counts, CHECKED)
+    unnamed = [name for name in counts if kinds[name].startswith("left out")]  # they would be checked
+    return absent | kinds | dict.fromkeys(unnamed, "numeric")
 
 
-def _kind(parts: Sequence[Column], folder: Path) -> str:
-    """Return what a column of the training table is taken for. parts: of the training and, if there is one, the test table."""
-    column = parts[0]
-    is_few = column.n_different * ROWS_PER_CATEGORY <= column.n_rows
-    if not 0 < len(column.name) <= MAX_TEXT:
+def _kind(texts: pd.Series, in_test: pd.Series) -> str:
+    """Return what a column of the training and the test table is taken for."""
+    name, n_different, numbers = str(texts.name), texts.nunique(), _numbers(texts)
+    if not 0 < len(name) <= MAX_TEXT:
         return "left out: its name is empty or too long"
-    if column.n_different == 1:
+    if n_different == 1:
         return "left out: constant"
-    if DERIVED.fullmatch(column.name):
+    if DERIVED.fullmatch(name):
         return "left out: follows from the structure"
-    if all(part.is_numeric for part in parts):
-        if column.numbers_rows:
+    if _is_numeric(texts) and _is_numeric(in_test):
+        is_whole = _is_numeric(texts, whole=True)
+        if is_whole and n_different == len(texts) == np.ptp(numbers) + 1:
             return "left out: numbers the rows"
-        is_code = bool(CODES.search(column.name)) and column.n_different <= column.n_rows / 2
-        is_plain = column.n_different <= MAX_CODES and is_few and not COUNTS.search(column.name)
-        return "categorical" if column.is_integer and (is_code or is_plain) else "numeric"
-    is_category = is_few and column.n_different <= MAX_CATEGORIES
-    if (form := _format(column, folder)) and not (form == "formula" and is_category):
-        return f"left out: another column of structures ({form})"
-    if np.isfinite(column.numbers).sum() > column.n_rows / 2:
+        return "categorical" if is_whole and CODES.search(name) and n_different <= len(texts) / 2 else "numeric"
+    if numbers.notna().sum() > len(texts) / 2:
         return "left out: numbers and text; leave the fields of missing numbers empty to use it"
-    return "categorical" if is_category and column.is_short else f"left out: text with {column.n_different} different values"
+    is_few = n_different <= min(MAX_CATEGORIES, len(texts) / ROWS_PER_CATEGORY)
+    is_category = is_few and texts.str.len().max() <= MAX_TEXT
+    return "categorical" if is_category else f"left out: text with {n_different} different values"
 
 
 def _place_in_task(which: str, path: Path, folder: Path) -> str:
@@ -322,63 +266,48 @@ def _place_in_task(which: str, path: Path, folder: Path) -> str:
 
 
 def _place(source: Path, target: Path, link: bool, force: bool) -> None:
-    """Copy a file, or link to it, unless it is there already."""
-    if target.is_file() and (target.samefile(source) or filecmp.cmp(source, target, shallow=False)):
-        return
-    if (target.exists() or target.is_symlink()) and not force:
-        raise ValueError(f"{target} exists and differs from {source}: remove it, or replace it with --force")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}-{os.getpid()}")
-    if link:
-        temporary.symlink_to(source.resolve())
-    else:
-        shutil.copyfile(source, temporary)
-    temporary.replace(target)
-
-
-def _place_structures(source: Path, target: Path, named: Iterable[str], link: bool, force: bool) -> None:
-    """Copy the structure files that the tables name, or link to their folder."""
+    """Copy a file, or link to it or to a folder, unless it is there already."""
     if target.exists() and target.samefile(source):
         return
-    if link:
-        if target.exists() and not force:
-            raise ValueError(f"{target} exists: remove it, or replace it with --force")
-        if target.is_symlink():
-            target.unlink()
-        elif target.is_dir():
-            shutil.rmtree(target)
-        target.symlink_to(source.resolve(), target_is_directory=True)
+    if target.is_file() and source.is_file() and filecmp.cmp(source, target, shallow=False):
         return
-    target.mkdir(exist_ok=True)
-    for name in tqdm(sorted(named), "copying structure files", mininterval=1, delay=1):
-        if is_inside(name) and (source / name).is_file():
-            _place(source / name, target / name, link=False, force=force)
+    if target.exists() or target.is_symlink():
+        if not force:
+            raise ValueError(f"{target} exists and differs from {source}: remove it, or replace it with --force")
+        shutil.rmtree(target) if target.is_dir() and not target.is_symlink() else target.unlink()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if link:
+        target.symlink_to(source.resolve())
+    else:
+        shutil.copyfile(source, target)
 
 
-def _summary(folder: Path, columns: Mapping[str, tuple[str, Column]], n_jobs: int) -> str:
-    """Return what the columns are, what is wrong with the rows, the targets, and what to do next.
-
-    columns: name -> what it is taken for, and the column itself.
-    """
+def _summary(folder: Path, train: pd.DataFrame, kinds: Mapping[str, str], n_jobs: int) -> str:
+    """Return what the columns are, what is wrong with the rows, the targets, and what to do next."""
     task = read_tasks(folder)[0]
-    values = {target: columns[target.column][1].texts.map(number).to_numpy(np.float64) for target in task.targets}
+    values = {target: train[target.column].map(number) for target in task.targets}
     problems, n_rows = [], {}
     for which in ("train", "test") if task.has_test else ("train",):
-        found = _problems(task, which, values if which == "train" else {}, n_jobs)
-        n_rows[which] = len(found)
-        problems += [f"{task.files[which]}: {problem}" for problem in found if problem]
+        ids, parsed = parse_table(task.path(which), task, has_target=False, n_jobs=n_jobs)
+        n_rows[which] = len(ids)
+        for i, row in enumerate(parsed):
+            columns = [t.column for t, column in values.items() if which == "train" and not np.isfinite(column[i])]
+            reasons = [*filter(None, [row.reason]), *(f"{name!r} is not a finite number" for name in columns)]
+            if reasons:
+                problems.append(f"{task.files[which]}: record {i + 2}, {ids[i][:WIDTH]!r}: {'; '.join(reasons)}")
+    ranges = [[t.column, t.unit, *_range(column[np.isfinite(column)])] for t, column in values.items()]
     one = f" --target {task.target_column}" if len(task.targets) > 1 else ""
     data = f"--data {shown(folder)}"
     return "\n".join(
         [
             f"{shown(folder / 'task.toml')} describes {' and '.join(f'{n} {which} rows' for which, n in n_rows.items())}:",
-            *_table(["column", "is", "example"], _roles(columns)),
+            *_table(["column", "is", "example"], _roles(train, kinds)),
             "",
             f"{len(problems)} of {sum(n_rows.values())} rows are bad{':' if problems else ''}",
             *(f"  {problem}" for problem in problems[:N_NAMED]),
             *([f"  and {len(problems) - N_NAMED} more"] if len(problems) > N_NAMED else []),
             "",
-            *_table(["target", "unit", "n", "min", "median", "max"], [_range(t, column) for t, column in values.items()]),
+            *_table(["target", "unit", "n", "min", "median", "max"], ranges),
             "",
             "Correct task.toml if a column is not what it is taken for. Next:",
             f"  python exp/check_data.py {data}{one}",
@@ -387,36 +316,25 @@ def _summary(folder: Path, columns: Mapping[str, tuple[str, Column]], n_jobs: in
     )
 
 
-def _problems(task: Task, which: str, values: Mapping[Target, NDArray[np.float64]], n_jobs: int) -> list[str]:
-    """Return what is wrong with each row of a table, '' if nothing is. values: (n_rows,) of each target."""
-    ids, parsed = parse_table(task.path(which), task, has_target=False, n_jobs=n_jobs)
-    found = []
-    for i, (row_id, row) in enumerate(zip(ids, parsed, strict=True)):
-        bad = [f"{t.column!r} is not a finite number" for t, column in values.items() if not np.isfinite(column[i])]
-        reasons = "; ".join(filter(None, [row.reason, *bad]))
-        found.append(f"record {i + 2}, {row_id[:WIDTH]!r}: {reasons}" if reasons else "")
-    return found
-
-
-def _roles(columns: Mapping[str, tuple[str, Column]]) -> list[list[str]]:
+def _roles(train: pd.DataFrame, kinds: Mapping[str, str]) -> list[list[str]]:
     """Return a line for each column that is used, and one for all columns that are left out or checked for one reason."""
-    used = {name: (kind, column) for name, (kind, column) in columns.items() if not kind.startswith(NOT_USED)}
-    lines = [[name, kind, next(iter(column.examples), "")] for name, (kind, column) in used.items()]
-    for kind in dict.fromkeys(kind for kind, _ in columns.values() if kind.startswith(NOT_USED)):
-        names = [name or "(no name)" for name, (other, _) in columns.items() if other == kind]
-        lines.append([", ".join(names), kind, f"{len(names)} columns" if len(names) > 1 else ""])
-    return lines
+    unused = {kind: [name or "(no name)" for name in train if kinds[name] == kind] for kind in kinds.values() if _is_unused(kind)}
+    used = [[name, kinds[name], next(iter(_filled(train[name])), "")] for name in train if not _is_unused(kinds[name])]
+    return used + [[", ".join(names), kind, f"{len(names)} columns" if len(names) > 1 else ""] for kind, names in unused.items()]
 
 
-def _range(target: Target, values: NDArray[np.float64]) -> list[str]:
-    finite = values[np.isfinite(values)]
-    low, middle, high = (f"{x:.6g}" for x in np.quantile(finite, [0, 0.5, 1])) if len(finite) else ("", "", "")
-    return [target.column, target.unit, str(len(finite)), low, middle, high]
+def _is_unused(kind: str) -> bool:
+    return kind == CHECKED or kind.startswith("left out")
+
+
+def _range(values: pd.Series) -> list[str]:
+    """Return the number of values, the least, the median and the largest."""
+    return [str(len(values)), *(f"{x:.6g}" for x in values.quantile([0, 0.5, 1]) if len(values))]
 
 
 def _table(header: list[str], rows: list[list[str]]) -> list[str]:
     """Return the lines of a table for people."""
-    cells = [[_short(text) for text in row] for row in [header, *rows]]
+    cells = [[_short(text) for text in (*row, *[""] * (len(header) - len(row)))] for row in [header, *rows]]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return ["  " + "  ".join(text.ljust(w) for text, w in zip(row, widths, strict=True)).rstrip() for row in cells]
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 Row = dict[str, str]
-MAX_NAMED = 50  # bad rows listed in a message
+MAX_ROWS_NAMED = 50  # bad rows listed in a message
 MAX_LINE = 1_000_000  # characters of a line, and of a field
 MAX_ROWS = 1_000_000
 MAX_COLUMNS = 5_000
@@ -69,7 +69,7 @@ def _records(path: Path, lines: Iterator[str]) -> Iterator[Row]:
                 continue
             if len(record) != len(header):
                 ragged.append(n_rows + len(ragged) + 2)
-                if len(ragged) == MAX_NAMED:
+                if len(ragged) == MAX_ROWS_NAMED:
                     break
             elif n_rows == MAX_ROWS:
                 raise ValueError(f"{path}: more than {MAX_ROWS} rows; split the table")

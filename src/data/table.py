@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pymatgen.core import Element
 
-from src.data.columns import ColumnNames, Field, columns_of, frame_of, parse_fields, with_columns
 from src.data.crystal import N_ELEMENTS, Crystal
-from src.data.formats import MAX_REASON, crystal_in_file, crystal_in_text
-from src.data.rows import MAX_NAMED, Row, number, read_rows
+from src.data.formats import MAX_REASON, crystal_in
+from src.data.rows import MAX_ROWS_NAMED, Row, number, read_rows
 from src.data.task import Task
 from src.storage.cache import in_chunks
 from src.storage.ragged import RaggedStore
@@ -29,7 +28,78 @@ ROW_FIELDS = ("ids", "all_targets")  # of a stored table, one entry per row
 MAX_ID = 200  # characters; ids are stored at the width of the longest
 CHUNK = 64  # rows that a process parses per task
 SLACK = 2e-3  # of all atoms, by which counts of elements may differ from a formula: both may be rounded
+FIELDS = {"numeric": "row", "categorical": "row", "column_names": "column"}  # of a store -> level; one item has all names
+MAX_NUMBER = 1e100  # so that no square and no sum of squares overflows
+MAX_CATEGORY = 200  # characters; categories are stored at the width of the longest
+Field = float | str  # of a further column: a number, or a category
 SYMBOLS = {Element.from_Z(z).symbol: z for z in range(1, N_ELEMENTS)}
+
+
+class ColumnNames(NamedTuple):
+    """Names of further columns by kind."""
+
+    numeric: tuple[str, ...]
+    categorical: tuple[str, ...]
+
+    @classmethod
+    def of(cls, task: Task) -> "ColumnNames":
+        """Return the names in a task's description."""
+        return cls(task.numeric_columns, task.categorical_columns)
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """All names, those of numeric columns first."""
+        return self.numeric + self.categorical
+
+
+def parse_fields(row: Mapping[str, str], names: ColumnNames) -> tuple[tuple[Field, ...], str]:
+    """Return the fields of a row and what is wrong with them ('' if nothing is).
+
+    A number is NaN if its field is empty. A category is text without spaces around it, and '' if it is missing.
+    """
+    fields: list[Field] = []
+    flaws: list[str] = []
+    for name in names.all:
+        text = row.get(name)
+        flaws += _flaws(name, text, name in names.numeric)
+        fields.append(number(text or "") if name in names.numeric else (text or "").strip())
+    return tuple(fields), "; ".join(flaws)
+
+
+def frame_of(fields: Sequence[tuple[Field, ...]], names: ColumnNames) -> "pd.DataFrame":
+    """Return the fields of several rows as a table, (n_rows, n_columns): numbers as float64, categories as text."""
+    import pandas as pd  # half a second, which the processes that read structures do without
+
+    kinds = {**dict.fromkeys(names.numeric, np.float64), **dict.fromkeys(names.categorical, object)}
+    return pd.DataFrame(fields, columns=list(names.all), dtype=object).astype(kinds)
+
+
+def _flaws(name: str, field: str | None, is_numeric: bool) -> list[str]:
+    """Return the reasons why a field is no number, or no category; None stands for a field that is not there."""
+    if field is None:
+        return [f"no column {name!r}, which the models were trained with; predict from a table that has it"]
+    if is_numeric and field.strip() and not abs(number(field)) <= MAX_NUMBER:
+        return [
+            f"{name!r} is {field[:MAX_CATEGORY]!r}, not a number up to {MAX_NUMBER:g}; leave the field empty if it is unknown"
+        ]
+    if len(field) > MAX_CATEGORY:
+        return [f"{name!r} has {len(field)} characters; the limit is {MAX_CATEGORY}"]
+    return []
+
+
+def texts_of(columns: "pd.DataFrame", names: ColumnNames) -> list[dict[str, str]]:
+    """Return the fields of each row of a data frame as they would be in a table; missing values become ''.
+
+    Raises ValueError if one of the columns is missing, or if categories are numbers with a decimal point.
+    """
+    if missing := [name for name in names.all if name not in columns]:
+        raise ValueError(f"columns: no {', '.join(map(repr, missing))}, which the models were trained with")
+    for name in names.categorical:
+        if columns[name].dtype.kind == "f" and columns[name].notna().any():
+            raise ValueError(f"columns: the categories {name!r} are numbers with a decimal point; give the texts of the table")
+    chosen = columns[list(names.all)]
+    texts = chosen.astype(str).where(chosen.notna(), "")
+    return [dict(zip(names.all, row, strict=True)) for row in texts.itertuples(index=False, name=None)]
 
 
 class Crystals:
@@ -70,14 +140,27 @@ class Crystals:
 
     @property
     def columns(self) -> "pd.DataFrame | None":
-        """Further columns of the table, (n_crystals, n_columns), see src/data/columns.py; None if there are none."""
-        return columns_of(self.store)
+        """Further columns of the table, (n_crystals, n_columns), numeric ones first; None if there are none."""
+        if "column_names" not in self.store.arrays:
+            return None
+        import pandas as pd  # see `frame_of`
+
+        numeric, categorical, names = (np.array(self.store.arrays[name]) for name in FIELDS)
+        n = numeric.shape[1]
+        parts = pd.DataFrame(numeric, columns=names[:n]), pd.DataFrame(categorical.astype(object), columns=names[n:])
+        return pd.concat(parts, axis=1)
 
     @classmethod
     def from_list(cls, crystals: list[Crystal], columns: "pd.DataFrame | None" = None) -> "Crystals":
         """Return the sequence of the given crystals and their further columns, stored in memory."""
         store = RaggedStore.from_items(LEVELS, [vars(crystal) for crystal in crystals])
-        return cls(store if columns is None else with_columns(store, columns))
+        if columns is None:
+            return cls(store)
+        numeric, categorical = columns.select_dtypes("number"), columns.select_dtypes(exclude="number")
+        names = np.array([*numeric.columns, *categorical.columns], dtype=np.str_)
+        arrays = dict(zip(FIELDS, (numeric.to_numpy(np.float64), categorical.to_numpy(np.str_), names), strict=True))
+        offsets = {"row": np.arange(len(columns) + 1), "column": np.append(0, np.full(len(columns), len(names)))}
+        return cls(RaggedStore({**store.arrays, **arrays}, {**store.offsets, **offsets}, {**store.levels, **FIELDS}))
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,10 +218,15 @@ def read_table(path: Path, task: Task, has_target: bool, skip_bad_rows: bool = F
     Raises ValueError listing the bad rows with ids and reasons.
     """
     ids, parsed = parse_table(path, task, has_target, n_jobs)
-    bad = [i for i, row in enumerate(parsed) if row.reason]
+    bad = [f"record {i + 2}, {ids[i][:MAX_ID]!r}: {row.reason}" for i, row in enumerate(parsed) if row.reason]
     if bad:
-        messages = [f"record {i + 2}, {ids[i][:MAX_ID]!r}: {parsed[i].reason}" for i in bad]
-        _refuse(path, messages, skippable=has_target, skip=skip_bad_rows)
+        more = f"\n  and {len(bad) - MAX_ROWS_NAMED} more" if len(bad) > MAX_ROWS_NAMED else ""
+        text = "\n  ".join([f"{path}: {len(bad)} bad rows", *bad[:MAX_ROWS_NAMED]]) + more
+        if not has_target:
+            raise ValueError(f"{text}\na test row is never left out: correct them")
+        if not skip_bad_rows:
+            raise ValueError(f"{text}\ncorrect them, or leave them out with --skip-bad-rows")
+        log.warning("%s\nthese rows are left out", text)
     kept = [i for i, row in enumerate(parsed) if not row.reason]
     if not kept:
         raise ValueError(f"{path}: no rows are left")
@@ -192,25 +280,13 @@ def structures_folder(task: Task, table: Path) -> Path | None:
     return task.path("structures") if inside else table.parent
 
 
-def _refuse(path: Path, messages: list[str], skippable: bool, skip: bool) -> None:
-    shown = "\n  ".join(messages[:MAX_NAMED])
-    more = f"\n  and {len(messages) - MAX_NAMED} more" if len(messages) > MAX_NAMED else ""
-    text = f"{path}: {len(messages)} bad rows\n  {shown}{more}"
-    if not (skippable and skip):
-        remedy = (
-            "correct them, or leave them out with --skip-bad-rows" if skippable else "a test row is never left out: correct them"
-        )
-        raise ValueError(f"{text}\n{remedy}")
-    log.warning("%s\nthese rows are left out", text)
-
-
 def parse_rows(rows: Sequence[Row], task: Task, has_target: bool, folder: Path | None = None) -> list[Parsed]:
     """Return what each row holds. folder: that of the structure files, if the rows name files."""
     parsed = []
     for row in rows:
         crystal, reasons = None, []
         try:
-            crystal = _crystal(row[task.structure_column], task, folder)
+            crystal = crystal_in(row[task.structure_column], task.structure_format, folder)
             reasons += contradictions(crystal, row, (*task.numeric_columns, *task.categorical_columns))
         except ValueError as error:
             reasons.append(f"unreadable structure in {task.structure_column!r} ({error})")
@@ -225,10 +301,6 @@ def parse_rows(rows: Sequence[Row], task: Task, has_target: bool, folder: Path |
         text = "; ".join(reasons).replace("\n", " ")
         parsed.append(Parsed(crystal, values, text if len(text) <= MAX_REASON else f"{text[:MAX_REASON]} ..."))
     return parsed
-
-
-def _crystal(text: str, task: Task, folder: Path | None) -> Crystal:
-    return crystal_in_text(text, task.structure_format) if folder is None else crystal_in_file(folder, text)
 
 
 def _flaws_of_id(text: str, column: str) -> list[str]:

@@ -1,5 +1,6 @@
 """TargetNormalizer: formation energy per atom <-> the unitless residual that learners see."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ Counts = NDArray[np.int64]
 OXYGEN, FLUORINE = 8, 9
 NOBLE_GASES = np.array([2, 10, 18, 36, 54, 86])  # whose crystals have nearly the energy of their atoms: a cohesion below 0.2 eV
 WITH_U = np.array([23, 24, 25, 26, 27, 28, 42, 74])  # V, Cr, Mn, Fe, Co, Ni, Mo, W: metals to which MP gives a Hubbard U
+MIN_CRYSTALS = 10  # with an element, for its shift to teach something about those that no crystal has
 MAX_NAMED = 10  # rows in a message
 
 
@@ -69,83 +71,63 @@ def check_domain(config: TargetConfig, path: Path, ids: Sequence[str], targets: 
         TRANSFORMS[config.transform].domain.check(path, ids, targets, f"target.transform = {config.transform!r}")
 
 
-@dataclass(frozen=True, eq=False)
-class Shifts:
-    """What the atoms of each element add to the energy, whatever surrounds them.
+def _shifts(element_counts: Counts, left: Values, config: TargetConfig) -> Values:
+    """Return what the atoms of each element add to the energy, whatever surrounds them, see TargetNormalizer.shifts.
 
-    values: (N_ELEMENTS,), eV/atom, by atomic number.
+    left: (n_crystals,), eV/atom, the energies that the shifts of residuals come closest to.
     """
+    if config.kind == "raw":
+        return np.zeros(N_ELEMENTS)
+    if config.kind == "standardise":
+        return np.full(N_ELEMENTS, left.mean())
+    robust = config.base != "none"
+    if config.reference == "elements_and_u":
+        return _shifts_with_u(element_counts, left, robust)
+    present = element_counts.any(axis=0)
+    shift = np.full(N_ELEMENTS, 0.0)
+    shift[present] = _regression(element_counts[:, present], element_counts.sum(axis=1), left, robust)
+    shift[~present] = shift[present].mean()
+    return predicted_shifts(shift, element_counts) if config.unseen_elements == "predicted" else shift
 
-    values: Values
 
-    @classmethod
-    def equal(cls, value: float) -> "Shifts":
-        """Return the same shift for all elements."""
-        return cls(np.full(N_ELEMENTS, value))
+def _shifts_with_u(element_counts: Counts, left: Values, robust: bool) -> Values:
+    """Return the shifts of the elements, followed by those that the metals of WITH_U have on top beside oxygen or fluorine.
 
-    @classmethod
-    def fit(cls, element_counts: Counts, left: Values, robust: bool) -> "Shifts":
-        """Return the shifts that come closest to the energies `left`, (n_crystals,), eV/atom; absent elements get their mean.
+    There the energies of the Materials Project contain a Hubbard U. A U needs its metal both beside O or F and without them; the
+    others get the mean U. If the metal is there beside O or F alone, its own shift is what is left of theirs. Absent elements get
+    the mean shift, but noble gases none: the energies are relative to atoms, and near zero for them.
+    """
+    counts, n_atoms = _columns(element_counts, with_u=True), element_counts.sum(axis=1)
+    with_u = counts[:, N_ELEMENTS:] > 0
+    is_there = with_u.any(axis=0)
+    has_both = is_there & ((element_counts[:, WITH_U] > 0) & ~with_u).any(axis=0)
+    present = np.concatenate([element_counts.any(axis=0), has_both])
+    fitted = np.zeros(len(present))
+    fitted[present] = _regression(counts[:, present], n_atoms, left, robust)
+    shift, u = fitted[:N_ELEMENTS], fitted[N_ELEMENTS:]
+    u[~has_both] = u[has_both].mean() if has_both.any() else 0.0
+    alone = is_there & ~has_both
+    shift[WITH_U[alone]] -= u[alone]
+    absent = ~present[:N_ELEMENTS]
+    shift[absent] = shift[~absent].mean()
+    shift[NOBLE_GASES] = np.where(absent[NOBLE_GASES], 0.0, shift[NOBLE_GASES])
+    return fitted
 
-        This is the 2nd-place solution of the Nishika 2023 competition (mi-212, Qiita items/694124649d2848a6b559, 2023): the
-        structure's energy is regressed on the atom counts without intercept.
-        robust: minimise absolute errors per atom instead.
-        """
-        present, n_atoms = element_counts.any(axis=0), element_counts.sum(axis=1)
-        shift = np.full(N_ELEMENTS, 0.0)
-        shift[present] = _regression(element_counts[:, present], n_atoms, left, robust)
-        shift[~present] = shift[present].mean()
-        return cls(shift)
 
-    def of(self, element_counts: Counts) -> Values:
-        """Return the mean shift of the atoms of each crystal, (n_crystals,), eV/atom."""
-        return self.columns(element_counts) @ self.values / element_counts.sum(axis=1)
-
-    @staticmethod
-    def columns(element_counts: Counts) -> Counts:
-        """Return the number of atoms that each of the values counts for, (n_crystals, n_values)."""
+def _columns(element_counts: Counts, with_u: bool) -> Counts:
+    """Return the number of atoms that each shift counts for, (n_crystals, n_shifts)."""
+    if not with_u:
         return element_counts
-
-
-class ShiftsWithU(Shifts):
-    """Shifts of the elements, followed by those that the metals of WITH_U have on top beside oxygen or fluorine.
-
-    There the energies of the Materials Project contain a Hubbard U. values: (N_ELEMENTS + len(WITH_U),), eV/atom.
-    """
-
-    @classmethod
-    def fit(cls, element_counts: Counts, left: Values, robust: bool) -> "ShiftsWithU":
-        """Return the shifts that come closest to the energies `left`.
-
-        A U needs its metal both beside O or F and without them; the others get the mean U. If the metal is there beside O or F
-        alone, its own shift is what is left of theirs. Absent elements get the mean shift, but noble gases none: the energies are
-        relative to atoms, and near zero for them.
-        """
-        counts, n_atoms = cls.columns(element_counts), element_counts.sum(axis=1)
-        with_u = counts[:, N_ELEMENTS:] > 0
-        is_there = with_u.any(axis=0)
-        has_both = is_there & ((element_counts[:, WITH_U] > 0) & ~with_u).any(axis=0)
-        present = np.concatenate([element_counts.any(axis=0), has_both])
-        fitted = np.zeros(len(present))
-        fitted[present] = _regression(counts[:, present], n_atoms, left, robust)
-        shift, u = fitted[:N_ELEMENTS], fitted[N_ELEMENTS:]
-        u[~has_both] = u[has_both].mean() if has_both.any() else 0.0
-        alone = is_there & ~has_both
-        shift[WITH_U[alone]] -= u[alone]
-        absent = ~present[:N_ELEMENTS]
-        shift[absent] = shift[~absent].mean()
-        shift[NOBLE_GASES] = np.where(absent[NOBLE_GASES], 0.0, shift[NOBLE_GASES])
-        return cls(fitted)
-
-    @staticmethod
-    def columns(element_counts: Counts) -> Counts:
-        """Return the counts, and those of the metals of WITH_U beside O or F, else zeros, (n_crystals, n_values)."""
-        has_anion = element_counts[:, [OXYGEN, FLUORINE]].any(axis=1, keepdims=True)
-        return np.concatenate([element_counts, element_counts[:, WITH_U] * has_anion], axis=1)
+    has_anion = element_counts[:, [OXYGEN, FLUORINE]].any(axis=1, keepdims=True)
+    return np.concatenate([element_counts, element_counts[:, WITH_U] * has_anion], axis=1)
 
 
 def _regression(columns: Counts, n_atoms: Counts, left: Values, robust: bool) -> Values:
-    """Return a shift per column: least squares of left x n_atoms, or, if robust, least absolute deviations per atom."""
+    """Return a shift per column: least squares of left x n_atoms, or, if robust, least absolute deviations per atom.
+
+    The former is the 2nd-place solution of the Nishika 2023 competition (mi-212, Qiita items/694124649d2848a6b559, 2023): the
+    structure's energy is regressed on the atom counts without intercept.
+    """
     from sklearn.linear_model import LinearRegression, QuantileRegressor  # predictions do without
 
     if not robust:
@@ -154,19 +136,56 @@ def _regression(columns: Counts, n_atoms: Counts, left: Values, robust: bool) ->
     return regressor.fit(columns / n_atoms[:, None], left).coef_
 
 
+def predicted_shifts(shift: Values, element_counts: Counts) -> Values:
+    """Return the shifts with those of absent elements predicted from the others, (N_ELEMENTS,).
+
+    A Gaussian process (Rasmussen, Williams, MIT Press 2006, algorithm 2.1) on electronegativity, group and row of the periodic
+    table, whose length and noise maximise the marginal likelihood.
+    shift: (N_ELEMENTS,), eV/atom. element_counts: (n_crystals, N_ELEMENTS), of the crystals that they were fitted to.
+    """
+    n_crystals = (element_counts > 0).sum(axis=0)
+    known, absent = n_crystals >= MIN_CRYSTALS, n_crystals == 0
+    if known.sum() < MIN_CRYSTALS:
+        return shift
+    from sklearn.gaussian_process import GaussianProcessRegressor  # predictions do without
+    from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
+
+    x = _periodic_table()
+    process = GaussianProcessRegressor(ConstantKernel() * RBF() + WhiteKernel(0.1), normalize_y=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a length at the end of its range
+        process.fit(x[known], shift[known])
+    found = shift.copy()
+    found[absent] = process.predict(x[absent])
+    return found
+
+
+def _periodic_table() -> Values:
+    """Return Pauling's electronegativity, group and row, standardised, (N_ELEMENTS, 3); what is unknown is the mean."""
+    from pymatgen.core import Element  # takes long to import, and commands that look at results do without
+
+    table = np.full((N_ELEMENTS, 3), np.nan)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pymatgen warns of electronegativities that it does not have
+        for z in range(1, N_ELEMENTS):
+            element = Element.from_Z(z)
+            table[z] = element.X, element.group, element.row
+    return np.nan_to_num((table - np.nanmean(table, axis=0)) / np.nanstd(table, axis=0))
+
+
 @dataclass(frozen=True, eq=False)
 class TargetNormalizer:
     """Map: residual = (transform(e_form) - base - mean over the crystal's atoms of their shifts) / scale.
 
     Without a transform, the MAE in eV/atom is scale x MAE of the residual; with one, shift and scale have the unit of what it
     returns.
-    scale: eV/atom.
+    shifts: (N_ELEMENTS,), eV/atom, by atomic number; further ones are those of `_shifts_with_u`. scale: eV/atom.
     base: name of the model whose energies are the `base` argument of every method, (n_crystals,), eV/atom; `none`: zeros.
     transform: a key of TRANSFORMS, or `none`.
     pure_energy: eV/atom, what all crystals of one element get, whatever the residual; None: they are predicted as compounds are.
     """
 
-    shifts: Shifts
+    shifts: Values
     scale: float
     base: str = "none"
     transform: str = "none"
@@ -192,7 +211,8 @@ class TargetNormalizer:
         """Return what atom counts and base predict without a learner, (n_crystals,), eV/atom or the unit of the transform."""
         if self.base != "none" and np.ndim(base) == 0:
             raise ValueError(f"target: the energies of the base {self.base!r} are missing; see src/features/sevennet.py")
-        return base + self.shifts.of(element_counts)
+        counts = _columns(element_counts, with_u=len(self.shifts) > N_ELEMENTS)
+        return base + counts @ self.shifts / element_counts.sum(axis=1)
 
     def normalize(self, element_counts: Counts, e_form: Values, base: Values | float = 0.0) -> Values:
         """Return the unitless residual of formation energies in eV/atom."""
@@ -214,7 +234,7 @@ class TargetNormalizer:
 
     def to_json(self) -> dict:
         """Return the normaliser as JSON-serialisable values; what does nothing is left out."""
-        data: dict = {"shift": self.shifts.values.tolist(), "scale": self.scale, "base": self.base}
+        data: dict = {"shift": self.shifts.tolist(), "scale": self.scale, "base": self.base}
         if self.transform != "none":
             data["transform"] = self.transform
         return data if self.pure_energy is None else {**data, "pure_elements": "median", "pure_energy": self.pure_energy}
@@ -222,30 +242,15 @@ class TargetNormalizer:
     @classmethod
     def from_json(cls, data: dict) -> "TargetNormalizer":
         """Return the normaliser that `to_json` wrote."""
-        values = np.array(data["shift"])
-        shifts = Shifts(values) if len(values) == N_ELEMENTS else ShiftsWithU(values)
         pure_energy = data.get("pure_energy", 0.0) if data.get("pure_elements") == "median" else None
-        return cls(shifts, float(data["scale"]), data.get("base", "none"), data.get("transform", "none"), pure_energy)
+        return cls(
+            np.array(data["shift"]), float(data["scale"]), data.get("base", "none"), data.get("transform", "none"), pure_energy
+        )
 
 
 def is_pure(element_counts: Counts) -> NDArray[np.bool_]:
     """Return which crystals consist of one element, (n_crystals,). element_counts: (n_crystals, N_ELEMENTS)."""
     return (element_counts > 0).sum(axis=1) == 1
-
-
-def _shifts(element_counts: Counts, left: Values, config: TargetConfig) -> Shifts:
-    """Return the shifts of a config, fitted to the energies `left`, (n_crystals,), eV/atom."""
-    if config.kind == "raw":
-        return Shifts.equal(0.0)
-    if config.kind == "standardise":
-        return Shifts.equal(left.mean())
-    scheme = Shifts if config.reference == "elements" else ShiftsWithU
-    shifts = scheme.fit(element_counts, left, robust=config.base != "none")
-    if config.unseen_elements == "predicted":
-        from src.data.unseen import predicted_shifts  # predictions do without
-
-        return Shifts(predicted_shifts(shifts.values, element_counts))
-    return shifts
 
 
 def _transformed(transform: str, e_form: Values) -> Values:

@@ -3,7 +3,7 @@
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -16,11 +16,12 @@ OF_A_TEST = FILES[1:4]  # a task without a test table names none of these
 MAX_BYTES = 100_000  # of a description
 MAX_TEXT = 200  # characters of a name in it
 MAX_LISTED = 1000  # names in a list of it
+SHARED = ("id_column", "structure_column", "structure_format", "metric", "files", "numeric_columns", "categorical_columns")
 WAY_OUT = "compare it with input/flla/task.toml"
-
 
 Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
 Texts = Annotated[list[Text], Field(max_length=MAX_LISTED)]
+Columns = Annotated[tuple[Text, ...], Field(max_length=MAX_LISTED, strict=False)]
 OneOrMore = Annotated[Texts, Field(min_length=1), BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
 
 
@@ -104,19 +105,25 @@ def read_task(folder: Path, target: str | None = None) -> Task:
 
     target: the column to predict; None: the only one. Raises ValueError if there are several, or no such one.
     """
-    return read_tasks(folder, None if target is None else [target], only_one=True)[0]
+    tasks = read_tasks(folder, None if target is None else [target])
+    if len(tasks) > 1:
+        columns = ", ".join(task.target_column for task in tasks)
+        raise ValueError(f"{folder / 'task.toml'} has several targets; choose one with --target: {columns}")
+    return tasks[0]
 
 
-def read_tasks(folder: Path, targets: Sequence[str] | None = None, only_one: bool = False) -> list[Task]:
+def read_tasks(folder: Path, targets: Sequence[str] | None = None) -> list[Task]:
     """Return the task of a folder once for each of its targets, or for those named; raises as `read_task`."""
     path = folder / "task.toml"
-    task = _task(path, _read(path))
-    columns = [target.column for target in task.targets]
-    if unknown := [name for name in targets or () if name not in columns]:
-        raise ValueError(f"--target {unknown[0]}: {path} has the targets {', '.join(columns)}")
-    if only_one and targets is None and len(columns) > 1:
-        raise ValueError(f"{path} has several targets; choose one with --target: {', '.join(columns)}")
-    return [replace(task, target=target) for target in task.targets if targets is None or target.column in targets]
+    fields = _read(path)
+    units = fields.unit * (len(fields.target_columns) // len(fields.unit))
+    found = tuple(map(Target, fields.target_columns, units))
+    if unknown := [name for name in targets or () if name not in fields.target_columns]:
+        raise ValueError(f"--target {unknown[0]}: {path} has the targets {', '.join(fields.target_columns)}")
+    shared = {name: getattr(fields, name) for name in SHARED}
+    name = folder.resolve().name
+    wanted = [target for target in found if targets is None or target.column in targets]
+    return [Task(name=name, folder=folder, targets=found, target=target, **shared) for target in wanted]
 
 
 def description(
@@ -142,12 +149,9 @@ def description(
         **({"categorical_columns": [*categorical]} if categorical else {}),
     }
     lines = ["# What the columns and files of this task are called, and what is predicted. Read by src/data/task.py."]
-    lines += [*map(_line, fields, fields.values()), "", "[files]", *map(_line, files, files.values()), ""]
+    lines += [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in fields.items()]  # texts and lists: it is TOML
+    lines += ["", "[files]", *(f"{key} = {json.dumps(name, ensure_ascii=False)}" for key, name in files.items()), ""]
     return "\n".join(lines)
-
-
-def _line(key: str, value: object) -> str:
-    return f"{key} = {json.dumps(value, ensure_ascii=False)}"  # of texts and lists of them, JSON is TOML
 
 
 class Description(BaseModel):
@@ -161,8 +165,8 @@ class Description(BaseModel):
     targets: Annotated[Texts, Field(min_length=1)] | None = None
     metric: MetricName
     unit: OneOrMore
-    numeric_columns: Texts = []
-    categorical_columns: Texts = []
+    numeric_columns: Columns = ()
+    categorical_columns: Columns = ()
     files: dict[str, Any]
 
     @model_validator(mode="after")
@@ -181,10 +185,6 @@ class Description(BaseModel):
         bad = [name for name in columns if "/" in name or name in (".", "..")]
         if bad and len(columns) > 1:  # their names become folders
             raise ValueError(f"the target {bad[0]!r} has a slash or is a dot; rename the column, its runs get a folder")
-        self._check_files()
-        return self
-
-    def _check_files(self) -> None:
         if set(self.files) - set(FILES) or "train" not in self.files:
             raise ValueError(f"[files] must name train (and may name {', '.join(FILES[1:])})")
         if set(self.files) & set(OF_A_TEST) and not {"test", "sample_submission"} <= set(self.files):
@@ -197,6 +197,7 @@ class Description(BaseModel):
                 f"structure_format = {self.structure_format!r}; [files] must name the folder `structures` for 'file', and only "
                 "for it"
             )
+        return self
 
     @property
     def target_columns(self) -> list[str]:
@@ -229,26 +230,6 @@ def _fault(error: ValidationError) -> str:
     if not key:
         return str(fault["ctx"]["error"])
     return f"{key} is {repr(fault['input'])[:MAX_TEXT]}: {fault['msg']}"
-
-
-def _task(path: Path, fields: Description) -> Task:
-    """Return the task that a description stands for, with its first target."""
-    columns = fields.target_columns
-    units = fields.unit * (len(columns) // len(fields.unit))
-    targets = tuple(Target(column, unit) for column, unit in zip(columns, units, strict=True))
-    return Task(
-        name=path.parent.resolve().name,
-        folder=path.parent,
-        id_column=fields.id_column,
-        structure_column=fields.structure_column,
-        structure_format=fields.structure_format,
-        targets=targets,
-        target=targets[0],
-        metric=fields.metric,
-        files=fields.files,
-        numeric_columns=tuple(fields.numeric_columns),
-        categorical_columns=tuple(fields.categorical_columns),
-    )
 
 
 def is_inside(name: object) -> bool:

@@ -14,8 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from src.data.columns import ColumnNames
-from src.data.table import Crystals
+from src.data.table import ColumnNames, Crystals
 from src.data.task import Task
 
 COLUMNS = "columns"

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import KFold
 
 from src.config import GbdtConfig, GbdtEnsembleConfig
-from src.data.columns import ColumnNames
-from src.data.table import Crystals
+from src.data.table import ColumnNames, Crystals
 from src.features.columns import COLUMNS, ColumnEncoder, further_columns
 from src.features.tables import cached_features
 from src.learners.learner import (

@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.config import GbdtConfig, GbdtEnsembleConfig, GnnConfig, LearnerConfig, from_dict, to_dict
-from src.data.columns import ColumnNames
-from src.data.table import Crystals
+from src.data.table import ColumnNames, Crystals
 from src.features.columns import COLUMNS, ColumnEncoder
 from src.storage.files import read_json, write_atomic, write_json
 from src.storage.remedy import damaged, remedy

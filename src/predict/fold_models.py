@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.config import ExperimentConfig, TargetConfig
-from src.data.columns import ColumnNames
-from src.data.table import Crystals
+from src.data.table import ColumnNames, Crystals
 from src.data.target import TargetNormalizer
 from src.data.task import Task
 from src.features.elements import word2vec_key

@@ -6,11 +6,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from src.data.columns import ColumnNames, frame_of, parse_fields, texts_of
 from src.data.crystal import Crystal
-from src.data.formats import READERS, is_structure_file, reason, structures_in, to_crystal
+from src.data.formats import KINDS, is_structure_file, reason, structures_in, to_crystal
 from src.data.rows import Row, read_rows
-from src.data.table import Crystals, parse_rows, structures_folder
+from src.data.table import ColumnNames, Crystals, frame_of, parse_fields, parse_rows, structures_folder, texts_of
 from src.data.task import Task
 from src.storage.cache import in_chunks
 
@@ -60,7 +59,7 @@ def _sources(path: Path, task: Task) -> Iterator[Source]:
     elif not path.is_file():
         yield Source(str(path), path, reason="no such file")
     elif not _is_known(path):
-        yield Source(str(path), path, reason=f"not a kind of file that is read: {', '.join((*READERS, *TABLES))}")
+        yield Source(str(path), path, reason=f"not a kind of file that is read: {', '.join((*KINDS, *TABLES))}")
     elif path.name.lower().endswith(TABLES):
         yield from _rows(path, task)
     else:

@@ -40,12 +40,12 @@ def to_crystal(structure: Any) -> Crystal:
 def crystal_in(text: str, form: StructureFormat, folder: Path | None = None) -> Crystal:
     """Return the crystal in a field of a table; that of a formula has no structure.
 
-    folder: of the files that fields name, for the format `file`. Raises ValueError with the reason if there is not just one ordered
-    crystal.
+    folder: of the files that fields name, for the format `file`. Raises ValueError with the reason if it is not one crystal.
     """
     found = structures_in(file_in(folder, text)) if form == "file" and folder else _structures(text, form)
     if len(found) > 1:
-        raise ValueError(f"{text[:MAX_REASON]}: the file holds {len(found)} structures, expected one")
+        where = f"{text}: the file" if form == "file" else "the field"
+        raise ValueError(f"{where} holds {len(found)} structures, expected one")
     return to_crystal(found[0])
 
 

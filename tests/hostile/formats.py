@@ -93,7 +93,7 @@ JSONS = [
     bad("json", "half", json.dumps(DICT)[:200], "Unterminated string"),
     bad("json", "of Python", str(DICT), "Expecting property name"),
     bad("json", "another object", '{"lattice": 1}', "not the JSON of a pymatgen Structure"),
-    bad("json", "a list", f"[{json.dumps(DICT)}]", "not the JSON of a pymatgen Structure"),
+    bad("json", "a list", f"[{json.dumps(DICT)}, {json.dumps(DICT)}]", "holds 2 structures, expected one"),
     bad("json", "nested a hundred thousand times", "[" * 100_000, "RecursionError"),
     bad("json", "disordered", changed(["sites", 0, "species", 0, "occu"], 0.5), "disordered sites"),
     bad("json", "an unknown element", changed(["sites", 0, "species", 0, "element"], "Xx"), "Xx"),

@@ -21,7 +21,6 @@ WAY_OUT = "compare it with input/flla/task.toml"
 
 Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
 Texts = Annotated[list[Text], Field(max_length=MAX_LISTED)]
-Columns = Annotated[tuple[Text, ...], Field(max_length=MAX_LISTED, strict=False)]
 OneOrMore = Annotated[Texts, Field(min_length=1), BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
 
 
@@ -120,7 +119,9 @@ def read_tasks(folder: Path, targets: Sequence[str] | None = None) -> list[Task]
     found = tuple(map(Target, fields.target_columns, units))
     if unknown := [name for name in targets or () if name not in fields.target_columns]:
         raise ValueError(f"--target {unknown[0]}: {path} has the targets {', '.join(fields.target_columns)}")
-    shared = {name: getattr(fields, name) for name in SHARED}
+    shared: dict[str, Any] = {
+        name: tuple(value) if isinstance(value := getattr(fields, name), list) else value for name in SHARED
+    }
     name = folder.resolve().name
     wanted = [target for target in found if targets is None or target.column in targets]
     return [Task(name=name, folder=folder, targets=found, target=target, **shared) for target in wanted]
@@ -165,8 +166,8 @@ class Description(BaseModel):
     targets: Annotated[Texts, Field(min_length=1)] | None = None
     metric: MetricName
     unit: OneOrMore
-    numeric_columns: Columns = ()
-    categorical_columns: Columns = ()
+    numeric_columns: Texts = []
+    categorical_columns: Texts = []
     files: dict[str, Any]
 
     @model_validator(mode="after")

@@ -121,9 +121,8 @@ class ToyLearner(Learner[ToyConfig]):
     def save(self, folder: Path) -> None:
         write_learner(folder, self.config, mean=self.mean)
 
-    @classmethod
-    def load(cls, folder: Path, device: str = "cpu") -> "ToyLearner":
-        raise NotImplementedError
+    def restore(self, folder: Path, settings: dict) -> None:
+        self.mean = settings["mean"]
 
     @property
     def n_parameters(self) -> int:

@@ -30,7 +30,7 @@ from src.config import (
     to_dict,
 )
 from src.data.table import Crystals
-from src.data.target import TargetNormalizer
+from src.data.target import Shifts, TargetNormalizer
 from src.data.task import read_task
 from src.features.elements import element_vectors
 from src.learners.gnn import GnnLearner, GraphInputs
@@ -123,7 +123,7 @@ def test_each_member_is_pretrained_as_it_would_be_alone_and_resumes(inputs: Grap
     for m, member in enumerate(separate(learner.model)):
         own = untrained(c, inputs, SEED + 1000 * m)
         batches, targets = lambda rows: inputs.batch(rows, "cpu"), torch.tensor(TARGET, dtype=torch.float32)
-        pretrain(own, stage, c.training, SEED, batches, targets, tmp_path / f"first{m}", lambda _: 0.0, inputs.n_edges)
+        pretrain(own, stage, c.training, SEED, batches, targets, tmp_path / f"first{m}", lambda _: 0.0)
         training = Training(own, c.training, SEED, len(inputs))
         (tmp_path / f"{m}").mkdir()
         training.run(batches, targets, tmp_path / f"{m}", lambda _: 0.0)
@@ -234,7 +234,7 @@ def test_a_member_that_diverges_stops_the_training(inputs: GraphInputs, tmp_path
 
 def test_a_transform_is_undone_before_members_are_averaged() -> None:
     counts, residuals = np.eye(119, dtype=np.int64)[[8, 26]], np.array([[0.0, 1.0], [2.0, -1.0], [1.0, 3.0]])
-    normalizer = TargetNormalizer(np.full(119, 0.5), 2.0, transform="log")
+    normalizer = TargetNormalizer(Shifts.equal(0.5), 2.0, transform="log")
     mean, spread = normalizer.mean_and_spread(counts, residuals)
     np.testing.assert_allclose(mean, np.exp(0.5 + 2 * residuals).mean(axis=0))
     np.testing.assert_allclose(spread, np.exp(0.5 + 2 * residuals).std(axis=0))
@@ -242,10 +242,7 @@ def test_a_transform_is_undone_before_members_are_averaged() -> None:
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [
-        ({"members": 0}, ""),
-        ({"network": MegnetConfig()}, "must be 1 for MEGNet"),
-    ],
+    [({"members": 0}, ""), ({"network": MegnetConfig()}, "must be 1 for Megnet")],
     ids=["none", "MEGNet"],
 )
 def test_what_members_cannot_do_is_refused(changes: dict, message: str) -> None:

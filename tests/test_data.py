@@ -21,7 +21,7 @@ from src.data.load import load_task_data
 from src.data.rows import read_rows
 from src.data.table import CrystalTable, read_table
 from src.data.target import TargetNormalizer, is_pure
-from src.data.task import Target, read_task
+from src.data.task import read_task
 from src.storage import cache
 from src.storage.files import write_csv
 from src.storage.ragged import RaggedStore
@@ -58,25 +58,11 @@ def test_a_table_keeps_the_order_of_its_rows(task_folder: Path) -> None:
     np.testing.assert_array_equal(table.crystals.element_counts[5], table.crystals[5].element_counts)
 
 
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        ({"cif": "no cif at all"}, "unreadable structure"),
-        ({"cif": ""}, "unreadable structure"),
-        ({"id": "x-0"}, "duplicate id"),
-        ({"id": ""}, "empty 'id'"),
-        ({TARGET: "nan"}, "not a finite number"),
-        ({TARGET: "inf"}, "not a finite number"),
-        ({TARGET: "minus one"}, "not a finite number"),
-        ({"nsites": "7"}, "nsites='7' but 2 atoms"),
-        ({"Xe": "1"}, "Xe='1' but 0"),
-    ],
-)
-def test_a_bad_row_is_refused_by_id_and_reason_or_left_out_when_asked(task_folder: Path, change: dict, reason: str) -> None:
-    with pytest.raises(ValueError, match="1 bad rows") as error:
-        read_changed(task_folder, change)
-    assert reason in str(error.value) and repr(change.get("id", "x-3")) in str(error.value)
-    assert len(read_changed(task_folder, change, skip_bad_rows=True).ids) == 39
+def test_bad_rows_are_all_named_and_left_out_when_asked(task_folder: Path) -> None:
+    """tests/hostile has each thing that may be wrong with a row."""
+    assert len(read_changed(task_folder, {"cif": "broken"}, row=1, skip_bad_rows=True).ids) == 39
+    with pytest.raises(ValueError, match=r"2 bad rows\n.*'x-1'.*unreadable structure.*\n.*'x-2'.*not a finite number"):
+        read_changed(task_folder, {TARGET: ""}, row=2)
 
 
 @pytest.mark.parametrize("occupancy", ["0.5", "0"])  # pymatgen would leave a site of occupancy 0 out
@@ -94,59 +80,9 @@ def test_atoms_that_coincide_across_a_face_of_the_cell_are_refused() -> None:
         Crystal.from_structure(structure)
 
 
-def test_every_bad_row_is_named(task_folder: Path) -> None:
-    read_changed(task_folder, {"cif": "broken"}, row=1, skip_bad_rows=True)
-    with pytest.raises(ValueError, match=r"'x-1'.*\n.*'x-2'"):
-        read_changed(task_folder, {TARGET: ""}, row=2)
-
-
 def test_a_test_row_is_never_left_out(task_folder: Path) -> None:
     with pytest.raises(ValueError, match="a test row is never left out"):
         read_changed(task_folder, {"cif": "broken"}, which="test", skip_bad_rows=True)
-
-
-def test_a_missing_column_is_named(task_folder: Path) -> None:
-    missing = Target("energy", "eV")
-    task = replace(read_task(task_folder), targets=(missing,), target=missing)
-    with pytest.raises(ValueError, match="no column 'energy'"):
-        read_table(task.path("train"), task, has_target=True)
-
-
-@pytest.mark.parametrize(
-    "content", [b"", b"\x1f\x8b\x08\x00damaged", b"id,cif\n", b'id,cif\n1,"open', b"id,cif\n1,2,3\n", b"\xff\xfe\x00id"]
-)
-def test_a_file_that_is_not_a_table_is_refused(task_folder: Path, content: bytes) -> None:
-    path = task_folder / "bad.csv"
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"bad\.csv"):
-        read_table(path, read_task(task_folder), has_target=False)
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ('id_column = "id"', "", "no id_column"),
-        ('metric = "mae"', 'metric = "auc"', "metric"),
-        ('train = "train.csv.gz"', 'train = "../../etc/passwd"', "not a file inside"),
-        ('train = "train.csv.gz"', 'train = "sub/../../secret.csv"', "not a file inside"),
-        ('train = "train.csv.gz"', 'train = "/etc/passwd"', "not a file inside"),
-        ("[files]", "[file]", "no files"),
-        ("[files]", "files]", "task.toml"),
-    ],
-)
-def test_a_wrong_task_description_is_refused(task_folder: Path, old: str, new: str, message: str) -> None:
-    path = task_folder / "task.toml"
-    path.write_text(path.read_text().replace(old, new))
-    with pytest.raises(ValueError, match=message):
-        read_task(task_folder)
-
-
-def test_a_table_may_be_a_link_to_a_file_elsewhere(task_folder: Path) -> None:
-    """Large tables are often linked from a shared disk."""
-    table, elsewhere = task_folder / "train.csv.gz", task_folder.parent / "elsewhere.csv.gz"
-    table.rename(elsewhere)
-    table.symlink_to(elsewhere)
-    assert read_task(task_folder).path("train").read_bytes() == elsewhere.read_bytes()
 
 
 @pytest.mark.parametrize("scheme", ["stratified", "shuffled", "grouped"])
@@ -262,12 +198,6 @@ def test_the_shift_of_a_base_minimises_the_absolute_error_per_atom() -> None:
             assert np.abs(e_form - moved.baseline(counts, base)).mean() >= error - 1e-12
 
 
-def test_an_absent_element_gets_the_mean_shift_with_a_base_too() -> None:
-    counts, e_form = _counts_and_energies()
-    normalizer = TargetNormalizer.fit(counts, e_form, SEVENNET, _base(e_form) + 1)
-    assert normalizer.shifts[36] == pytest.approx(normalizer.shifts[counts.sum(axis=0) > 0].mean())
-
-
 def test_crystals_of_one_element_get_their_median_whatever_is_learned_and_compounds_what_is_learned() -> None:
     counts, e_form = _counts_and_energies()
     counts[:9] = 0
@@ -374,12 +304,6 @@ def test_a_store_travels_to_another_process_as_its_path(tmp_path: Path) -> None:
     store = RaggedStore.from_items({"x": "row"}, [{"x": np.zeros(100_000)}])
     store.save(tmp_path / "store")
     assert len(pickle.dumps(RaggedStore.open(tmp_path / "store"))) < 1000
-
-
-def test_the_competitions_columns_are_89_elements_in_order() -> None:
-    columns = list(small_table(1))
-    assert columns[0] == "id" and columns[1] == "Ac" and columns[89] == "Zr"
-    assert columns[90:] == ["nelements", "nsites", "formula_pretty", "cif", TARGET]
 
 
 def test_crystals_are_read_again_after_the_parser_has_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

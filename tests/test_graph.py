@@ -14,7 +14,7 @@ from src.graphs import dataset
 from src.graphs.batch import batch_from_store
 from src.graphs.dataset import cached_graphs, graph_key
 from src.graphs.graph import INDEX_OF, LEVELS, build_graph
-from src.learners import graph_inputs
+from src.learners import gnn
 from src.learners.gnn import GraphInputs
 
 
@@ -65,7 +65,7 @@ def test_neighbours_counted_some_crystals_at_a_time_are_the_same_to_the_bit(monk
     store = dataset.build_store(Crystals.from_list(list(CRYSTALS.values())), GraphConfig())
     inputs = GraphInputs(store, np.array([5, 2, 7, 0, 1]))
     at_once = inputs.avg_n_neighbors
-    monkeypatch.setattr(graph_inputs, "EDGES_AT_ONCE", 2)
+    monkeypatch.setattr(gnn, "EDGES_AT_ONCE", 2)
     assert inputs.avg_n_neighbors == at_once
 
 

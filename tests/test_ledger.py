@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from exp import compare
-from src.config import load
+from src.config import catalogue
 from src.config.catalogue import experiment_names, load_config, new_experiment, question_and_parent
 from src.data.task import read_task
 from src.paths import DEFAULT_TASK, EXPERIMENTS
@@ -85,15 +85,15 @@ def test_a_ledger_without_its_marks_is_refused() -> None:
 
 
 def test_an_ensemble_is_of_the_closed_track_where_its_members_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert load.track_of("exp046") == "closed"
+    assert catalogue.track_of("exp046") == "closed"
     open_member = load_config(EXPERIMENTS / "exp012")
-    monkeypatch.setattr(load, "track", lambda config: "open" if config == open_member else "closed")
-    assert load.track_of("exp046") == "open"
+    monkeypatch.setattr(catalogue, "track", lambda config: "open" if config == open_member else "closed")
+    assert catalogue.track_of("exp046") == "open"
 
 
 def test_every_sealed_experiment_is_found_with_the_score_of_its_row(rows: pd.DataFrame) -> None:
     task, sealed = read_task(DEFAULT_TASK), rows[rows["commit"] != ""]
-    assert set(sealed["number"].radd("exp")) == set(load.sealed_experiments())
+    assert set(sealed["number"].radd("exp")) == set(catalogue.sealed_experiments())
     scored = sealed[sealed["oof"] != ""]
     assert set(scored["number"].radd("exp")) == set(sealed_metrics())
     for number, oof in zip(scored["number"], scored["oof"].astype(float), strict=True):
@@ -107,7 +107,7 @@ def test_the_command_that_verifies_a_sealed_fold_trains_it_with_the_commit_of_it
 ) -> None:
     monkeypatch.setattr(verify, "ROOT", tmp_path / "repository")
     add, enter, train = (verify.command_elsewhere("57", 3) or "").split(" && ")
-    tree, commit = tmp_path / "repository-330aafe", load.sealed_experiments()["exp057"]["commit"]
+    tree, commit = tmp_path / "repository-330aafe", catalogue.sealed_experiments()["exp057"]["commit"]
     assert add.endswith(f"worktree add --detach {tree} {commit}") and enter == f"cd {tree}"
     assert train.endswith("exp/verify.py 057 --fold 3 --device cpu") and verify.command_elsewhere("010", 3) is None
     tree.mkdir()

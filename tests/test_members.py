@@ -30,7 +30,7 @@ from src.config import (
     to_dict,
 )
 from src.data.table import Crystals
-from src.data.target import Shifts, TargetNormalizer
+from src.data.target import TargetNormalizer
 from src.data.task import read_task
 from src.features.elements import element_vectors
 from src.learners.gnn import GnnLearner, GraphInputs
@@ -234,7 +234,7 @@ def test_a_member_that_diverges_stops_the_training(inputs: GraphInputs, tmp_path
 
 def test_a_transform_is_undone_before_members_are_averaged() -> None:
     counts, residuals = np.eye(119, dtype=np.int64)[[8, 26]], np.array([[0.0, 1.0], [2.0, -1.0], [1.0, 3.0]])
-    normalizer = TargetNormalizer(Shifts.equal(0.5), 2.0, transform="log")
+    normalizer = TargetNormalizer(np.full(119, 0.5), 2.0, transform="log")
     mean, spread = normalizer.mean_and_spread(counts, residuals)
     np.testing.assert_allclose(mean, np.exp(0.5 + 2 * residuals).mean(axis=0))
     np.testing.assert_allclose(spread, np.exp(0.5 + 2 * residuals).std(axis=0))

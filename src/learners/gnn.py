@@ -1,5 +1,6 @@
 """Networks on graphs of crystals. What trains them is imported by `fit` alone: a prediction does without."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -181,7 +182,7 @@ class GnnLearner(Learner[GnnConfig]):
             model = together(networks)
         training = Training(model, c.training, self.seed, len(inputs))
         training.run(make_batch, targets, folder, watch)
-        self.model = training.averaged
+        self.model = copy.deepcopy(training.averaged)  # aligned as if loaded: views of a buffer give other last digits
 
     def _make_model(self, vectors: Tensor, statistics: Tensor | None, n: int) -> torch.nn.Module:
         """Return n untrained networks as one model, each from the seed of a member."""

@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from gensim.models import KeyedVectors, Word2Vec
 
@@ -11,7 +12,7 @@ from src.config import ElementConfig
 from src.data.crystal import N_ELEMENTS, Crystal
 from src.data.table import Crystals
 from src.features import elements
-from src.features.composition import composition_features
+from src.features.composition import GROUPS
 from src.features.elements import TABLES, element_vectors, mat2vec, word2vec_key
 from src.features.tables import cached_features
 
@@ -91,15 +92,10 @@ def test_composition_features_depend_on_fractions_alone() -> None:
     counts[0, [26, 8]] = 2, 3
     counts[1, [26, 8]] = 4, 6
     counts[2, [10]] = 1  # neon: no electronegativity
-    features = composition_features(counts, ("fractions", "magpie", "mat2vec"))
+    features = pd.concat([compute(counts, 1, None) for compute in GROUPS.values()], axis=1)
     assert np.isfinite(features.to_numpy()).all()
     np.testing.assert_allclose(features.iloc[0], features.iloc[1], rtol=1e-9)
     assert features["x_Fe"][0] == pytest.approx(0.4)
     assert features["MagpieData mean Number"][0] == pytest.approx(0.4 * 26 + 0.6 * 8)
     expected = 0.4 * elements.element_vectors(ElementConfig())[26, 7] + 0.6 * elements.element_vectors(ElementConfig())[8, 7]
     assert features["mat2vec_mean_7"][0] == pytest.approx(expected)
-
-
-def test_an_unknown_group_of_features_is_refused() -> None:
-    with pytest.raises(ValueError, match="alchemy"):
-        composition_features(np.zeros((1, N_ELEMENTS), dtype=np.int64), ("alchemy",))

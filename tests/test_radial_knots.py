@@ -34,13 +34,13 @@ def test_cubic_polynomials_are_reproduced() -> None:
 
 
 def test_the_error_falls_with_the_fourth_power_of_the_spacing() -> None:
-    basis = RadialBasis(R_MAX, 8, 6.0)
+    basis = RadialBasis(R_MAX, 8)
     errors = [float((at_lengths(basis, n) - basis(LENGTHS)).abs().max()) for n in (32, 64, 128)]
     assert 12 < errors[0] / errors[1] < 20 and 12 < errors[1] / errors[2] < 20
 
 
 def test_the_value_at_the_cutoff_is_zero() -> None:
-    assert at_lengths(RadialBasis(R_MAX, 8, 6.0), 64)[-1].abs().max() == 0
+    assert at_lengths(RadialBasis(R_MAX, 8), 64)[-1].abs().max() == 0
 
 
 def published(n_knots: int, crystals: Crystals, inputs) -> tuple[np.ndarray, np.ndarray]:
@@ -67,7 +67,7 @@ def test_a_trained_network_predicts_the_same_between_knots(tmp_path, n_knots: in
 
 
 def test_lengths_beyond_the_cutoff_have_a_basis_of_zero_as_without_knots() -> None:
-    basis, knots = RadialBasis(R_MAX, 8, 6.0).double(), Knots(R_MAX, 64).double()
+    basis, knots = RadialBasis(R_MAX, 8).double(), Knots(R_MAX, 64).double()
     length = torch.tensor([1.0, 1.001, 1.02, 1.1], dtype=torch.float64) * R_MAX
     found = RadialValues(basis(knots.distance), *knots.locate(length)).at_lengths()
     torch.testing.assert_close(found, basis(length), rtol=0, atol=1e-12)

@@ -16,7 +16,7 @@ from torch import Tensor
 from src.graphs.batch import GraphBatch
 from src.models import fused, fused_mix, kernels
 from src.models.convolution import Convolution, DenseConvolution
-from src.models.nequip import edge_lengths, natural_irreps
+from src.models.nequip import edge_lengths
 from src.models.radial import Knots, RadialValues, each_row
 from src.models.tensor_product import Path, find_paths, paths_into, reference, reference_mix, rotate_to_atoms
 from src.paths import ROOT
@@ -40,7 +40,7 @@ def make_inputs(
 def test_reference_is_e3nns_tensor_product_summed_at_the_centres(l_max: int) -> None:
     features, weights, sh, length_index, batch = make_inputs(l_max, torch.float64)
     paths = find_paths(l_max, l_max, l_max)
-    irreps_in = o3.Irreps(natural_irreps(N_CHANNELS, l_max))
+    irreps_in = o3.Irreps([(N_CHANNELS, (l, (-1) ** l)) for l in range(l_max + 1)])
     irreps_out = o3.Irreps([(N_CHANNELS, (path.l_out, (-1) ** path.l_out)) for path in paths])
     instructions = [(path.l_in, path.l_edge, p, "uvu", True) for p, path in enumerate(paths)]
     product = o3.TensorProduct(

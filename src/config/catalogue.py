@@ -5,8 +5,6 @@ import functools
 import importlib.util
 import json
 import re
-import shutil
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, TypedDict
@@ -142,14 +140,9 @@ def new_experiment(number: str, parent_number: str, why: str, experiments: Path 
         raise ValueError(f"there is no experiment {parent} in {shown(experiments)}")
     config = _new_config((source / "config.py").read_text(encoding="utf-8"), parent, _checked(why))
     command = (source / "train.py").read_text(encoding="utf-8").replace(parent, name)
-    temporary = Path(tempfile.mkdtemp(dir=experiments, prefix=f".{name}-"))
-    try:
-        (temporary / "config.py").write_text(config, encoding="utf-8")
-        (temporary / "train.py").write_text(command, encoding="utf-8")
-        temporary.chmod(0o755)
-        temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    folder.mkdir()
+    (folder / "config.py").write_text(config, encoding="utf-8")
+    (folder / "train.py").write_text(command, encoding="utf-8")
     return folder
 
 

@@ -1,4 +1,7 @@
-"""Composition statistics: element counts -> columns for LightGBM."""
+"""Composition statistics: element counts, (n_crystals, N_ELEMENTS), -> one row of columns for each crystal, for LightGBM.
+
+word2vec: a gensim file with the vectors of mat2vec; None: the packaged table.
+"""
 
 import warnings
 from collections.abc import Callable
@@ -16,21 +19,6 @@ from src.storage.cache import in_chunks
 
 Counts = NDArray[np.int64]
 CHUNK = 64  # compositions
-
-
-def composition_features(
-    element_counts: Counts, groups: tuple[str, ...], n_jobs: int = 1, word2vec: Path | None = None
-) -> pd.DataFrame:
-    """Return one row for each crystal, the columns of the named groups side by side.
-
-    element_counts: (n_crystals, N_ELEMENTS).
-    groups: names in GROUPS.
-    word2vec: a gensim file with the vectors of mat2vec; None: the packaged table.
-    """
-    unknown = set(groups) - set(GROUPS)
-    if unknown:
-        raise ValueError(f"learner.features: unknown {sorted(unknown)}; there are {', '.join(GROUPS)}")
-    return pd.concat([GROUPS[name](element_counts, n_jobs, word2vec) for name in groups], axis=1)
 
 
 def fractions(element_counts: Counts, n_jobs: int, word2vec: Path | None) -> pd.DataFrame:

@@ -109,7 +109,7 @@ class TrainingSet:
         """Return the description of a training table."""
         known = likeness(crystals, n_jobs)
         judged = np.random.default_rng(0).permutation(len(ids))[:N_JUDGED]
-        point = _coordinates(known, known)
+        point = cls(ids, known, np.inf).coordinates(known)
         nearest = _nearest(point, point[judged], rank=min(1, len(ids) - 1))  # the first is the crystal itself
         return cls(ids, known, float(np.quantile(nearest, FAR_QUANTILE)))
 
@@ -145,7 +145,9 @@ class TrainingSet:
 
         If these are formulas, they are the composition alone; a formula among crystals has their mean shape.
         """
-        return _coordinates(self.known, found)
+        if not self.known.has_structure:
+            return found.fractions
+        return np.where(np.isnan(found.point), self.known.point.mean(axis=0), found.point)
 
     def remarks(self, found: Likeness, elements_are_alike: bool = False) -> list[str]:
         """Return what is unusual about each crystal compared with these; an empty text if nothing is.
@@ -180,12 +182,6 @@ class TrainingSet:
         if self.known.has_structure:
             alike = np.flatnonzero((np.abs(self.known.shape - found.shape[i]) <= SAME).all(axis=1))
         return alike[(np.abs(self.known.fractions[alike] - found.fractions[i]) <= 1e-6).all(axis=1)]
-
-
-def _coordinates(known: Likeness, found: Likeness) -> NDArray[np.float32]:
-    if not known.has_structure:
-        return found.fractions
-    return np.where(np.isnan(found.point), known.point.mean(axis=0), found.point)
 
 
 def _nearest(known: NDArray[np.float32], points: NDArray[np.float32], rank: int = 0) -> NDArray[np.float64]:

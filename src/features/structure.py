@@ -43,9 +43,6 @@ def structure_features(crystals: Crystals, groups: tuple[str, ...], n_jobs: int 
     If a group that is not finite cannot be computed, its columns are NaN; the log says how often and why.
     groups: names in GROUPS.
     """
-    unknown = set(groups) - set(GROUPS)
-    if unknown:
-        raise ValueError(f"features: unknown {sorted(unknown)}; there are {', '.join(GROUPS)}")
     crystals.check_structures(f"features: {', '.join(groups)}")
     compute, n = partial(_rows, crystals, groups), len(crystals)
     found = list(in_chunks(compute, range(n), n, CHUNK, f"features: {', '.join(groups)}", n_jobs, worth_workers=100))

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from src.data.table import Crystals
 from src.features import composition, sevennet, structure
 from src.features.columns import COLUMNS
-from src.features.composition import composition_features
 from src.features.elements import word2vec_key
 from src.features.structure import structure_features
 from src.storage.cache import cache_key
@@ -71,7 +70,7 @@ def _cached_group(
 def _computed_group(crystals: Crystals, group: str, n_jobs: int, word2vec: Path | None) -> RaggedStore:
     """Return a store whose one item is the table of a group."""
     if group in composition.GROUPS:
-        table = composition_features(crystals.element_counts, (group,), n_jobs, word2vec)
+        table = composition.GROUPS[group](crystals.element_counts, n_jobs, word2vec)
     else:
         table = structure_features(crystals, (group,), n_jobs)
     item = {"values": table.to_numpy(np.float32), "columns": np.array(table.columns, dtype=str)}

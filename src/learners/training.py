@@ -27,6 +27,7 @@ from src.storage.files import to_bytes, write_atomic
 from src.storage.names import CHECKPOINT, HISTORY
 
 COLUMNS = ("epoch", "lr", "train_loss", "valid_mae")
+STATEFUL = ("model", "average", "optimizer", "schedule")  # attributes of a training that a checkpoint contains
 WARMUP = 0.05  # share of all steps in which the learning rate rises
 CLIP_NORM = 10.0  # largest norm of a gradient
 HUBER_KNEE = 0.1  # in units of the target's scale
@@ -196,14 +197,8 @@ class Training:
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint contains."""
-        return {
-            "model": self.model.state_dict(),
-            "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "history": self.history,
-            "random": torch.get_rng_state(),
-        }
+        own = {name: getattr(self, name).state_dict() for name in STATEFUL}
+        return {**own, "history": self.history, "random": torch.get_rng_state()}
 
     def resume(self, checkpoint: Path) -> None:
         """Load the state of a checkpoint. Raises ValueError if it is damaged or of another network."""
@@ -215,7 +210,7 @@ class Training:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore what `state` returned."""
-        for name in ("model", "average", "optimizer", "schedule"):
+        for name in STATEFUL:
             getattr(self, name).load_state_dict(state[name])
         self.history = state["history"]
         torch.set_rng_state(state["random"])

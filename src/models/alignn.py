@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from src.config import AlignnConfig, GraphConfig
 from src.graphs.batch import GraphBatch, sum_at
-from src.models.blocks import edge_weights, gaussians, orbit_edges
+from src.models.blocks import CrystalNetwork, edge_weights, gaussians, orbit_edges
 from src.models.radial import polynomial_cutoff
 
 N_GAUSSIANS, N_ANGLE_GAUSSIANS = 80, 40  # that expand bond lengths from 0 to r_max, and cosines
@@ -52,17 +52,16 @@ class EdgeGatedConv(nn.Module):
         return x, e if self.norm_edges is None else e + nn.functional.silu(self.norm_edges(message))
 
 
-class Alignn(nn.Module):
-    """ALIGNN: maps a graph batch to one number per crystal, the mean over its atoms.
+class Alignn(CrystalNetwork):
+    """ALIGNN, the mean over the atoms.
 
-    element_vectors: (N_ELEMENTS, n_features), by atomic number.
     avg_n_neighbors: unused, because the gates normalise the sums.
     """
 
     members_in_turn = True  # see members.py
 
     def __init__(self, config: AlignnConfig, graph: GraphConfig, element_vectors: Tensor, avg_n_neighbors: float) -> None:
-        super().__init__()
+        super().__init__(element_vectors)
         if graph.r_angle == 0:
             raise ValueError("graph.r_angle=0: ALIGNN needs bond angles; set it to 3.5 Angstrom, for example")
         n, m = config.n_channels, N_EMBEDDING
@@ -70,8 +69,6 @@ class Alignn(nn.Module):
         # exponents as in the authors' code: one over the spacing of the centres
         self.lengths = gaussians(0, graph.r_max, N_GAUSSIANS, (N_GAUSSIANS - 1) / graph.r_max)
         self.cosines = gaussians(-1, 1, N_ANGLE_GAUSSIANS, (N_ANGLE_GAUSSIANS - 1) / 2)
-        self.element_vectors: Tensor
-        self.register_buffer("element_vectors", element_vectors)
         self.atom_embedding = normed(element_vectors.shape[1], n)
         self.edge_embedding = nn.Sequential(normed(N_GAUSSIANS, m), normed(m, n))
         self.angle_embedding = nn.Sequential(normed(N_ANGLE_GAUSSIANS, m), normed(m, n))
@@ -88,7 +85,7 @@ class Alignn(nn.Module):
         edge_index, triplet_index = orbit_edges(batch), (batch.triplet_src_index, batch.triplet_dst_index)
         weight = edge_weights(batch, self.r_max)[:, None]
         triplet_weight = self.triplet_weights(batch)[:, None]
-        atoms = self.atom_embedding(self.element_vectors[batch.orbit_z])  # (n_orbits, n)
+        atoms = self.atom_embedding(self.vectors(batch))  # (n_orbits, n)
         bonds = self.edge_embedding(self.lengths(batch.length))[batch.edge_length_index]  # (n_edges, n)
         angles = self.angle_embedding(self.cosines(batch.triplet_cos))  # (n_triplets, n)
         for i, layer in enumerate(self.on_atoms):

@@ -1,4 +1,4 @@
-"""What several networks share: dense layers, the edges that invariant networks see, standardised features, and the readout.
+"""What networks share: element vectors, dense layers, the edges that invariant ones see, standardised features, the readout.
 
 In an invariant network all atoms of an orbit have equal features, and all edges that one merged edge represents carry equal
 messages. The reduction by symmetry is therefore exact if sums over edges are weighted by multiplicity, and sums over atoms by
@@ -17,6 +17,25 @@ from src.graphs.batch import GraphBatch
 from src.models.radial import polynomial_cutoff
 
 MAX_DEVIATION = 5.0  # standard deviations of a feature: an outlier must not dominate
+
+
+class CrystalNetwork(nn.Module):
+    """Maps a graph batch to one number per crystal. Networks take their config, that of the graph, and
+
+    element_vectors: (N_ELEMENTS, n_features), by atomic number.
+    avg_n_neighbors: of the training fold.
+    """
+
+    members_in_turn = False  # see members.py
+
+    def __init__(self, element_vectors: Tensor) -> None:
+        super().__init__()
+        self.element_vectors: Tensor
+        self.register_buffer("element_vectors", element_vectors)
+
+    def vectors(self, batch: GraphBatch) -> Tensor:
+        """Return the element vector of each orbit, (n_orbits, n_features)."""
+        return self.element_vectors[batch.orbit_z]
 
 
 def dense(*widths: int, activation: Callable[[], nn.Module] = nn.SiLU, last: bool = False) -> nn.Sequential:

@@ -14,7 +14,7 @@ from torch_geometric.nn import CGConv
 
 from src.config import CgcnnConfig, GraphConfig
 from src.graphs.batch import GraphBatch
-from src.models.blocks import edge_weights, gaussians, orbit_edges
+from src.models.blocks import CrystalNetwork, edge_weights, gaussians, orbit_edges
 from src.models.radial import unit_linear
 
 GAUSSIAN_STEP = 0.2  # Angstrom, between the centres of the Gaussians that expand bond lengths
@@ -39,23 +39,17 @@ class WeightedCGConv(CGConv):
         return super().message(x_i, x_j, edge_attr) * weight
 
 
-class Cgcnn(nn.Module):
-    """CGCNN: maps a graph batch to one number per crystal, from the mean of its atoms' features.
-
-    element_vectors: (N_ELEMENTS, n_features), by atomic number.
-    avg_n_neighbors: of the training fold.
-    """
+class Cgcnn(CrystalNetwork):
+    """CGCNN, from the mean of the atoms' features."""
 
     members_in_turn = True  # see members.py
 
     def __init__(self, config: CgcnnConfig, graph: GraphConfig, element_vectors: Tensor, avg_n_neighbors: float) -> None:
-        super().__init__()
+        super().__init__(element_vectors)
         n, step = config.n_channels, GAUSSIAN_STEP
         self.r_max, self.scale = graph.r_max, avg_n_neighbors**-0.5
         n_gaussians = int(graph.r_max / step) + 1
         self.expansion = gaussians(0, (n_gaussians - 1) * step, n_gaussians, step**-2)
-        self.element_vectors: Tensor
-        self.register_buffer("element_vectors", element_vectors)
         self.embedding = unit_linear(element_vectors.shape[1], n)
         self.layers = nn.ModuleList(WeightedCGConv(n, n_gaussians) for _ in range(config.n_layers))
         self.head = nn.Sequential(nn.Softplus(), nn.Linear(n, N_HIDDEN), nn.Softplus(), nn.Linear(N_HIDDEN, 1))
@@ -65,7 +59,7 @@ class Cgcnn(nn.Module):
         edge_index = orbit_edges(batch)
         weight = edge_weights(batch, self.r_max)[:, None] * self.scale
         edge_attr = self.expansion(batch.length)[batch.edge_length_index]  # (n_edges, n_gaussians)
-        h = self.embedding(self.element_vectors[batch.orbit_z])  # (n_orbits, n_channels)
+        h = self.embedding(self.vectors(batch))  # (n_orbits, n_channels)
         for layer in self.layers:
             h = layer(h, edge_index, edge_attr, weight)
         return self.head(batch.mean_over_atoms(h)).squeeze(-1)

@@ -33,18 +33,21 @@ def as_numpy(tensor: Tensor) -> NDArray:
     return tensor.detach().contiguous().numpy()
 
 
-def for_each_member(function: Any, info: Any, in_dims: tuple, inputs: tuple) -> tuple[Any, Any]:
-    """Apply an autograd function to one member after another: its rule for torch.vmap, see members.py.
+class CompiledFunction(torch.autograd.Function):
+    """A differentiable operation. Its last output is what `backward` needs; the others are tensors."""
 
-    Outputs that are no tensors are left out.
-    """
-    n = info.batch_size
-    each = [[x] * n if d is None or not isinstance(x, Tensor) else x.unbind(d) for x, d in zip(inputs, in_dims, strict=True)]
-    outs = [function.apply(*own) for own in zip(*each, strict=True)]
-    if isinstance(outs[0], Tensor):
-        return torch.stack(outs), 0
-    stacked = [torch.stack(same) for same in zip(*outs, strict=True) if isinstance(same[0], Tensor)]
-    return tuple(stacked), (0,) * len(stacked)
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
+        """Keep the last output."""
+        ctx.done = output[-1]
+
+    @classmethod
+    def vmap(cls, info: Any, in_dims: tuple, *inputs: Any) -> tuple[Any, Any]:
+        """Apply the operation to one member after another, see members.py; the last output is left out."""
+        n = info.batch_size
+        each = [[x] * n if d is None or not isinstance(x, Tensor) else x.unbind(d) for x, d in zip(inputs, in_dims, strict=True)]
+        outs = [cls.apply(*own)[:-1] for own in zip(*each, strict=True)]
+        return tuple(map(torch.stack, zip(*outs, strict=True))), (0,) * len(outs[0])
 
 
 class _Announcement(event.Listener):

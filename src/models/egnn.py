@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from src.config import EgnnConfig, GraphConfig
 from src.graphs.batch import GraphBatch, sum_at
-from src.models.blocks import dense
+from src.models.blocks import CrystalNetwork, dense
 from src.models.radial import bessel_basis, polynomial_cutoff, unit_linear
 
 N_BESSEL = 8  # radial basis functions
@@ -48,28 +48,22 @@ class EgnnLayer(nn.Module):
         return h + self.node(torch.cat([h, total], dim=-1)), displacement
 
 
-class Egnn(nn.Module):
-    """EGNN: maps a graph batch to one number per crystal, the mean over its atoms.
-
-    element_vectors: (N_ELEMENTS, n_features), by atomic number.
-    avg_n_neighbors: of the training fold.
-    """
+class Egnn(CrystalNetwork):
+    """EGNN, the mean over the atoms."""
 
     def __init__(self, config: EgnnConfig, graph: GraphConfig, element_vectors: Tensor, avg_n_neighbors: float) -> None:
-        super().__init__()
+        super().__init__(element_vectors)
         if graph.l_max < 1:
             raise ValueError(f"graph.l_max={graph.l_max}: EGNN rotates vectors and needs at least 1")
         n = config.n_channels
         self.r_max = graph.r_max
-        self.element_vectors: Tensor
-        self.register_buffer("element_vectors", element_vectors)
         self.embedding = unit_linear(element_vectors.shape[1], n)
         self.layers = nn.ModuleList(EgnnLayer(config, graph.r_max, avg_n_neighbors) for _ in range(config.n_layers))
         self.head = dense(n, n, 1)
 
     def forward(self, batch: GraphBatch) -> Tensor:
         """Return one unitless prediction per crystal, (n_crystals,)."""
-        h = self.embedding(self.element_vectors[batch.orbit_z])  # (n_orbits, n_channels)
+        h = self.embedding(self.vectors(batch))  # (n_orbits, n_channels)
         displacement = batch.edge_vec.new_zeros(batch.n_orbits, 3)
         strength = polynomial_cutoff(batch.edge_vec.norm(dim=-1) / self.r_max) * batch.edge_multiplicity
         for layer in self.layers:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from src.graphs.batch import GraphBatch
-from src.models.compiled import as_numpy, for_each_member, jit
+from src.models.compiled import CompiledFunction, as_numpy, jit
 from src.models.kernels import TILE, interpolate, interpolate_back, make_kernels
 from src.models.radial import RadialValues
 from src.models.tensor_product import Features, Path, paths_into
@@ -183,7 +183,7 @@ class Pass:
         return torch.from_numpy(self.table.gradient(grad_rows)), [torch.from_numpy(g) for g in grads]
 
 
-class _Convolution(torch.autograd.Function):
+class _Convolution(CompiledFunction):
     """The convolution and its derivatives w.r.t. the radial network's rows and the features."""
 
     @staticmethod
@@ -191,14 +191,6 @@ class _Convolution(torch.autograd.Function):
         """Return the sums of messages, one tensor per degree, and then what `backward` needs."""
         done = Pass(features, RadialValues(rows, *places), edges, paths)
         return *done.sums(), done
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):  # type: ignore[no-untyped-def]
-        ctx.done = output[-1]
-
-    @staticmethod
-    def vmap(info, in_dims, *inputs):  # type: ignore[no-untyped-def]
-        return for_each_member(_Convolution, info, in_dims, inputs)
 
     @staticmethod
     @torch.autograd.function.once_differentiable

@@ -9,7 +9,7 @@ from itertools import accumulate, pairwise
 import torch
 from torch import Tensor
 
-from src.models.compiled import for_each_member
+from src.models.compiled import CompiledFunction
 from src.models.fused import Edges, Pass
 from src.models.radial import RadialValues
 from src.models.tensor_product import Features, Path
@@ -72,7 +72,7 @@ class _Layer:
         return grad_rows, [*grad_features, *grad_w_in, *grad_w_out, *grad_self]
 
 
-class _Function(torch.autograd.Function):
+class _Function(CompiledFunction):
     """The layer and its derivatives w.r.t. the radial network's rows and all tensors."""
 
     @staticmethod
@@ -80,14 +80,6 @@ class _Function(torch.autograd.Function):
         """Return the features, one tensor per degree, and then what `backward` needs."""
         done = _Layer(RadialValues(rows, *places), edges, paths, connected, scale, list(tensors))
         return *done.outs(), done
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):  # type: ignore[no-untyped-def]
-        ctx.done = output[-1]
-
-    @staticmethod
-    def vmap(info, in_dims, *inputs):  # type: ignore[no-untyped-def]
-        return for_each_member(_Function, info, in_dims, inputs)
 
     @staticmethod
     @torch.autograd.function.once_differentiable

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from src.models.compiled import as_numpy, for_each_member, jit, jit_sums
+from src.models.compiled import CompiledFunction, as_numpy, jit, jit_sums
 
 
 @jit
@@ -53,27 +53,19 @@ def _mix_weights_grad(x, grad_out, element, grad_mixing):  # type: ignore[no-unt
                     weights[f] += a * row[f]
 
 
-class _Mixing(torch.autograd.Function):
+class _Mixing(CompiledFunction):
     """`_mix` and its derivatives w.r.t. x and mixing."""
 
     @staticmethod
     def forward(x, mixing, element_index):  # type: ignore[no-untyped-def]
-        out = np.zeros((*x.shape[:2], mixing.shape[2]), dtype=np.float32)
-        _mix(as_numpy(x), as_numpy(mixing), as_numpy(element_index), out)
-        return torch.from_numpy(out)
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):  # type: ignore[no-untyped-def]
-        ctx.kept = tuple(as_numpy(tensor) for tensor in inputs)
-
-    @staticmethod
-    def vmap(info, in_dims, *inputs):  # type: ignore[no-untyped-def]
-        return for_each_member(_Mixing, info, in_dims, inputs)
+        out, kept = np.zeros((*x.shape[:2], mixing.shape[2]), dtype=np.float32), tuple(map(as_numpy, (x, mixing, element_index)))
+        _mix(*kept, out)
+        return torch.from_numpy(out), kept
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, grad_out):  # type: ignore[no-untyped-def]
-        x, mixing, element = ctx.kept
+    def backward(ctx, grad_out, _):  # type: ignore[no-untyped-def]
+        x, mixing, element = ctx.done
         grad, grad_x, grad_mixing = as_numpy(grad_out), np.empty_like(x), np.zeros_like(mixing)
         _mix_input_grad(grad, mixing, element, grad_x)
         _mix_weights_grad(x, grad, element, grad_mixing)
@@ -82,4 +74,4 @@ class _Mixing(torch.autograd.Function):
 
 def mix(x: Tensor, mixing: Tensor, element_index: Tensor) -> Tensor:
     """Compute `tensor_product.reference_mix` for float32 tensors on a CPU; differentiable once."""
-    return _Mixing.apply(x, mixing, element_index)
+    return _Mixing.apply(x, mixing, element_index)[0]

@@ -18,7 +18,7 @@ from torch_geometric.utils import softmax
 
 from src.config import GraphConfig, MegnetConfig
 from src.graphs.batch import GraphBatch, sum_at
-from src.models.blocks import dense, edge_weights, gaussians, orbit_edges
+from src.models.blocks import CrystalNetwork, dense, edge_weights, gaussians, orbit_edges
 from src.models.radial import unit_linear
 
 N_HIDDEN = 64  # width inside a block
@@ -90,20 +90,14 @@ class WeightedSet2Set(Set2Set):
         return out
 
 
-class Megnet(nn.Module):
-    """MEGNet: maps a graph batch to one number per crystal, from intensive states.
-
-    element_vectors: (N_ELEMENTS, n_features), by atomic number.
-    avg_n_neighbors: of the training fold.
-    """
+class Megnet(CrystalNetwork):
+    """MEGNet, from intensive states."""
 
     def __init__(self, config: MegnetConfig, graph: GraphConfig, element_vectors: Tensor, avg_n_neighbors: float) -> None:
-        super().__init__()
+        super().__init__(element_vectors)
         n = config.n_channels
         self.r_max, self.scale = graph.r_max, 1 / avg_n_neighbors
         self.expansion = gaussians(0, graph.r_max + 1, N_GAUSSIANS, GAUSSIAN_WIDTH**-2)
-        self.element_vectors: Tensor
-        self.register_buffer("element_vectors", element_vectors)
         self.embedding = unit_linear(element_vectors.shape[1], n)
         self.edge_embedding = soft(N_GAUSSIANS, N_HIDDEN, n)
         self.state = nn.Parameter(torch.zeros(n))
@@ -116,7 +110,7 @@ class Megnet(nn.Module):
         edge_index = orbit_edges(batch)
         weight = edge_weights(batch, self.r_max)[:, None] * self.scale
         bonds = self.edge_embedding(self.expansion(batch.length))[batch.edge_length_index]  # (n_edges, n)
-        atoms = self.embedding(self.element_vectors[batch.orbit_z])  # (n_orbits, n)
+        atoms = self.embedding(self.vectors(batch))  # (n_orbits, n)
         states = atoms, bonds, self.state.expand(batch.n_crystals, -1)
         for block in self.blocks:
             states = block(states, edge_index, batch, weight)

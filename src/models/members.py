@@ -41,7 +41,7 @@ class MemberNetworks(nn.Module):
         """Return the predictions of the members, (n_members, n_crystals)."""
         parameters = dict(self.network.named_parameters())
         on_cpu = next(iter(parameters.values())).device.type == "cpu"
-        if on_cpu and getattr(self.network, "members_in_turn", False):
+        if on_cpu and self.network.members_in_turn:
             each = zip(*(p.unbind() for p in parameters.values()), strict=True)
             every = [dict(zip(parameters, own, strict=True)) for own in each]
             return torch.stack([functional_call(self.network, own, (batch,)) for own in every])

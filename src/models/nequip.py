@@ -17,17 +17,12 @@ from torch import Tensor, nn
 from src.config import GraphConfig, NequipConfig
 from src.graphs.batch import GraphBatch
 from src.graphs.harmonics import harmonics
-from src.models.blocks import Readout, Standardise, dense
+from src.models.blocks import CrystalNetwork, Readout, Standardise, dense
 from src.models.convolution import Convolution, DenseConvolution, mix
 from src.models.radial import Knots, RadialBasis, RadialNetwork, RadialValues, each_row, unit_linear
 from src.models.tensor_product import Features, find_paths, paths_into
 
 SILU_SCALE = 1.6791767923989418  # gives SiLU of a normal variable a second moment of one, as e3nn's normalize2mom samples it
-
-
-def natural_irreps(n_channels: int, l_max: int) -> str:
-    """Return n_channels of each irrep 0e, 1o, 2e, ... up to l_max, as e3nn writes them."""
-    return "+".join(f"{n_channels}x{l}{'eo'[l % 2]}" for l in range(l_max + 1))
 
 
 class EquivariantLinear(nn.Module):
@@ -67,17 +62,13 @@ class SelfConnection(nn.Module):
         return out
 
 
-class Gate(nn.Module):
-    """Gated nonlinearity (e3nn.nn.Gate): SiLU on scalars; features of l > 0 are multiplied by gates, SiLU of further scalars."""
+def gated(features: Features, n_channels: int) -> Features:
+    """Return SiLU of the scalars, and the features of l > 0 times their gates, SiLU of further scalars (e3nn.nn.Gate).
 
-    def __init__(self, n_channels: int) -> None:
-        super().__init__()
-        self.n_channels = n_channels
-
-    def forward(self, features: Features) -> Features:
-        """Return the gated features. features[0]: scalars, then gates for each l > 0, n_channels each: (1, n_orbits, ...)."""
-        scalars, *gates = (nn.functional.silu(features[0]) * SILU_SCALE).split(self.n_channels, dim=-1)
-        return [scalars, *(x * gate for x, gate in zip(features[1:], gates, strict=True))]
+    features[0]: scalars, then gates for each l > 0, n_channels each: (1, n_orbits, ...).
+    """
+    scalars, *gates = (nn.functional.silu(features[0]) * SILU_SCALE).split(n_channels, dim=-1)
+    return [scalars, *(x * gate for x, gate in zip(features[1:], gates, strict=True))]
 
 
 class Interaction(nn.Module):
@@ -86,21 +77,18 @@ class Interaction(nn.Module):
     def __init__(self, config: NequipConfig, l_in: int, l_edge: int, l_out: int) -> None:
         super().__init__()
         n = config.n_channels
-        self.irreps_in, self.irreps_out = natural_irreps(n, l_in), natural_irreps(n, l_out)
         paths = find_paths(l_in, l_edge, l_out)
         self.dense = DenseConvolution(paths)
         n_out = [n * (1 + l_out)] + [n] * l_out  # scalars and gates, then the gated features
         self.linear_in = EquivariantLinear([n] * (l_in + 1), [n] * (l_in + 1))
         self.radial = RadialNetwork(config.n_bessel, config.radial_hidden, len(paths) * n)
         self.linear_out = EquivariantLinear([n * len(paths_into(paths, l)) for l in range(l_out + 1)], n_out)
-        n_shared = min(l_in, l_out) + 1
-        self.n_shared = n_shared
+        self.n_shared = n_shared = min(l_in, l_out) + 1
         self.self_connection: nn.Module
         if config.n_element_attributes:
             self.self_connection = SelfConnection(n, config.n_element_attributes, n_out[:n_shared])
         else:
             self.self_connection = EquivariantLinear([n] * n_shared, n_out[:n_shared])
-        self.gate = Gate(n)
 
     def forward(
         self,
@@ -126,14 +114,12 @@ class Interaction(nn.Module):
         out = self.linear_out(messages)
         kept = self.self_connection(shared) if kept is None else kept
         out[: self.n_shared] = [x + y for x, y in zip(out[: self.n_shared], kept, strict=True)]
-        return self.gate(out)
+        return gated(out, features[0].shape[-1])
 
 
-class Nequip(nn.Module):
-    """NequIP: maps a graph batch to one number per crystal, by default the mean over its atoms.
+class Nequip(CrystalNetwork):
+    """NequIP, by default the mean over the atoms.
 
-    element_vectors: (N_ELEMENTS, n_features), by atomic number.
-    avg_n_neighbors: of the training fold.
     statistics: of the features of crystals that join the head's input; None: there are none.
     """
 
@@ -145,12 +131,10 @@ class Nequip(nn.Module):
         avg_n_neighbors: float,
         statistics: Tensor | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(element_vectors)
         n, l_max = config.n_channels, graph.l_max
         self.message_scale = avg_n_neighbors**-0.5
         self.l_max = l_max
-        self.element_vectors: Tensor
-        self.register_buffer("element_vectors", element_vectors)
         self.global_features = Standardise(statistics)
         self.embedding = unit_linear(element_vectors.shape[1], n)
         n_attributes = config.n_element_attributes
@@ -186,7 +170,7 @@ class Nequip(nn.Module):
         edge_sh = edge_harmonics(self.l_max, batch.edge_vec)
         edge_sh = edge_sh * (batch.edge_multiplicity * self.message_scale)[:, None]  # (n_edges, (l_max + 1)^2)
         convolution = Convolution(edge_sh, length_index, batch)
-        features = [self.embedding(self.element_vectors[batch.orbit_z])[None]]
+        features = [self.embedding(self.vectors(batch))[None]]
         scalars = [features[0][0]]
         for layer in self.layers:
             features = layer(features, attributes, radial, convolution)

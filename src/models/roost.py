@@ -15,7 +15,7 @@ from torch_geometric.utils import softmax
 
 from src.config import GraphConfig, RoostConfig
 from src.graphs.batch import GraphBatch, sum_at
-from src.models.blocks import dense
+from src.models.blocks import CrystalNetwork, dense
 from src.models.radial import unit_linear
 
 N_HEADS = 3  # of each attention
@@ -42,18 +42,15 @@ class WeightedAttention(nn.Module):
         return sum_at(index, (share[..., None] * message).mean(dim=1), n)
 
 
-class Roost(nn.Module):
-    """Roost: maps a batch of graphs of formulas to one number per crystal.
+class Roost(CrystalNetwork):
+    """Roost, for graphs of formulas.
 
-    element_vectors: (N_ELEMENTS, n_features), by atomic number.
     avg_n_neighbors: unused, because attention is a mean.
     """
 
     def __init__(self, config: RoostConfig, graph: GraphConfig, element_vectors: Tensor, avg_n_neighbors: float) -> None:
-        super().__init__()
+        super().__init__(element_vectors)
         n, n_hidden = config.n_channels, config.n_hidden
-        self.element_vectors: Tensor
-        self.register_buffer("element_vectors", element_vectors)
         self.embedding = unit_linear(element_vectors.shape[1], n - 1)  # the share in the formula is one more
         self.layers = nn.ModuleList(WeightedAttention(2 * n, n, n_hidden) for _ in range(config.n_layers))
         self.pooling = WeightedAttention(n, n, n_hidden)
@@ -62,7 +59,7 @@ class Roost(nn.Module):
     def forward(self, batch: GraphBatch) -> Tensor:
         """Return one unitless prediction per crystal, (n_crystals,)."""
         weight, source = batch.orbit_weight, batch.atom_orbit_index[batch.edge_src_index]
-        h = torch.cat([self.embedding(self.element_vectors[batch.orbit_z]), weight[:, None]], dim=1)  # (n_orbits, n_channels)
+        h = torch.cat([self.embedding(self.vectors(batch)), weight[:, None]], dim=1)  # (n_orbits, n_channels)
         for layer in self.layers:
             pairs = torch.cat([h[batch.edge_dst_index], h[source]], dim=1)  # (n_edges, 2 n_channels)
             h = h + layer(pairs, weight[source], batch.edge_dst_index, batch.n_orbits)

@@ -12,7 +12,7 @@ from torch_geometric.nn.models.schnet import CFConv, InteractionBlock, ShiftedSo
 
 from src.config import GraphConfig, SchnetConfig
 from src.graphs.batch import GraphBatch
-from src.models.blocks import dense, gaussians, orbit_edges
+from src.models.blocks import CrystalNetwork, dense, gaussians, orbit_edges
 from src.models.radial import unit_linear
 
 N_GAUSSIANS = 50  # that expand bond lengths, from 0 to r_max
@@ -40,22 +40,16 @@ class WeightedInteraction(InteractionBlock):
         return self.lin(self.act(self.conv(x, edge_index, filters, weight)))
 
 
-class Schnet(nn.Module):
-    """SchNet: maps a graph batch to one number per crystal, the mean over its atoms.
-
-    element_vectors: (N_ELEMENTS, n_features), by atomic number.
-    avg_n_neighbors: of the training fold.
-    """
+class Schnet(CrystalNetwork):
+    """SchNet, the mean over the atoms."""
 
     members_in_turn = True  # see members.py
 
     def __init__(self, config: SchnetConfig, graph: GraphConfig, element_vectors: Tensor, avg_n_neighbors: float) -> None:
-        super().__init__()
+        super().__init__(element_vectors)
         n, spacing = config.n_channels, graph.r_max / (N_GAUSSIANS - 1)
         self.r_max, self.scale = graph.r_max, avg_n_neighbors**-0.5
         self.expansion = gaussians(0, graph.r_max, N_GAUSSIANS, 0.5 / spacing**2)
-        self.element_vectors: Tensor
-        self.register_buffer("element_vectors", element_vectors)
         self.embedding = unit_linear(element_vectors.shape[1], n)
         self.layers = nn.ModuleList(WeightedInteraction(n, N_GAUSSIANS, graph.r_max) for _ in range(config.n_layers))
         self.head = dense(n, max(1, n // 2), 1, activation=ShiftedSoftplus)
@@ -66,7 +60,7 @@ class Schnet(nn.Module):
         fade = 0.5 * ((batch.length * (math.pi / self.r_max)).cos() + 1) * (batch.length < self.r_max)  # (n_lengths,)
         weight = (fade[batch.edge_length_index] * batch.edge_multiplicity * self.scale)[:, None]
         basis = self.expansion(batch.length)  # (n_lengths, n_gaussians)
-        h = self.embedding(self.element_vectors[batch.orbit_z])  # (n_orbits, n_channels)
+        h = self.embedding(self.vectors(batch))  # (n_orbits, n_channels)
         for layer in self.layers:
             h = h + layer(h, edge_index, basis, batch.edge_length_index, weight)
         return batch.mean_over_atoms(self.head(h)).squeeze(-1)

@@ -19,9 +19,8 @@ from src.data.rows import read_rows
 from src.data.table import LEVELS, ColumnNames, Crystals, CrystalTable, check_header, read_table, structures_folder
 from src.data.task import Task, read_task
 from src.storage.cache import cache_key
-from src.storage.files import read_id_table, write_csv
+from src.storage.files import read_id_table, remedy, write_csv
 from src.storage.ragged import RaggedStore
-from src.storage.remedy import remedy
 
 log = logging.getLogger(__name__)
 MANY_FILES = 2000  # of structures, whose hashing a bar shows

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from src.config import GbdtConfig, GbdtEnsembleConfig, GnnConfig, LearnerConfig, from_dict, to_dict
 from src.data.table import ColumnNames, Crystals
 from src.features.columns import COLUMNS, ColumnEncoder
-from src.storage.files import read_json, write_atomic, write_json
-from src.storage.remedy import damaged, remedy
+from src.storage.files import damaged, read_json, remedy, write_atomic, write_json
 
 Values = NDArray[np.float64]
 SETTINGS = "learner.json"  # of a saved learner: its config, its seed and the SHA-256 of its weights

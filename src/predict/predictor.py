@@ -25,8 +25,7 @@ from src.results.intervals import Scale, merged_bounds, total_spread
 from src.results.predictions import Predictions, find_predictions
 from src.results.surroundings import Surroundings, considered
 from src.storage.cache import ALL_CORES
-from src.storage.files import write_csv
-from src.storage.remedy import remedy
+from src.storage.files import remedy, write_csv
 
 Values = NDArray[np.float64]
 BOUNDS = ["prediction", "lower", "upper", "spread"]

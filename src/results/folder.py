@@ -10,8 +10,7 @@ import pandas as pd
 
 from src.config import ExperimentConfig, from_dict, to_dict
 from src.storage import names
-from src.storage.files import locked, read_id_table, read_json, write_csv, write_json
-from src.storage.remedy import remedy
+from src.storage.files import locked, read_id_table, read_json, remedy, write_csv, write_json
 
 NUMBER = (int, float)
 Kinds = dict[str, type | tuple[type, ...]]

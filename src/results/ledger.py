@@ -21,8 +21,7 @@ from src.results.metrics import METRICS as SCORES
 from src.results.predictions import Predictions, find_predictions, published_folder
 from src.results.surroundings import points_of
 from src.storage import names
-from src.storage.files import read_json
-from src.storage.remedy import RESULTS
+from src.storage.files import RESULTS, read_json
 
 LEDGER = EXPERIMENTS / "ledger.csv"
 KEY = ["number", "task", "target", "record"]  # record: of a benchmark's official folds; empty for others

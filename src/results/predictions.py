@@ -11,8 +11,7 @@ from src.data.task import Task
 from src.paths import DEFAULT_TASK, EXPERIMENTS, OUTPUTS, SEALED, experiment_name, shown
 from src.results.folder import METRICS, NO_TEST, OOF_COLUMNS, RunDir, check_score, read_csv
 from src.storage import names
-from src.storage.files import read_json
-from src.storage.remedy import RESULTS, published_in
+from src.storage.files import RESULTS, published_in, read_json
 
 MODELS = "models"  # folder of the published models
 

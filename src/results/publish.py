@@ -12,9 +12,8 @@ from src.results.folder import METRICS, NO_TEST, OOF_COLUMNS, RunDir, read_csv
 from src.results.metrics import scores
 from src.results.predictions import MODELS, Predictions, find_predictions, is_default, published_folder, same_data
 from src.storage import names
-from src.storage.files import read_json, write_atomic, write_csv, write_json
+from src.storage.files import read_json, remedy, write_atomic, write_csv, write_json
 from src.storage.names import SHARED, WEIGHTS
-from src.storage.remedy import remedy
 
 MAX_BYTES = 13_000_000  # of all published models of an experiment: they stay in the history of the repository
 COMMON = "element_vectors"  # the same table in all folds, stored once

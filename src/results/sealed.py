@@ -12,8 +12,7 @@ import pandas as pd
 from src.paths import SEALED
 from src.results.folder import OOF_COLUMNS
 from src.storage import names
-from src.storage.files import read_json
-from src.storage.remedy import damaged
+from src.storage.files import damaged, read_json
 
 OOF, TEST = "oof.csv.gz", "test.csv.gz"
 

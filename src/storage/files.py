@@ -1,10 +1,11 @@
-"""Files that are whole if they exist, and locks that one process holds at a time."""
+"""Files that are whole if they exist, what to do about a damaged one, and locks that one process holds at a time."""
 
 import contextlib
 import gzip
 import io
 import json
 import os
+import re
 import socket
 import tempfile
 import time
@@ -15,11 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from src.storage.remedy import damaged, remedy
+from src.paths import SEALED, shown
 
 if TYPE_CHECKING:
     import pandas as pd
 
+RESULTS = "results"  # folder of what is published of an experiment
+N_MEMBER = 2  # levels of a fold's deepest file: fold_0/member_1/learner.json
+N_BELOW = 5  # levels of its deepest file: results/<task>/<target>/models/fold_0/learner.json
 STALE_SECONDS = 3600.0  # a temporary file this old was left by a killed process
 
 
@@ -126,3 +130,26 @@ def locked(path: Path, held: str) -> Iterator[None]:
     finally:
         holder.unlink(missing_ok=True)
         lock.release()
+
+
+def published_in(path: Path) -> Path | None:
+    """Return the folder exp/expNNN/results that a path is in, itself included; None if it is in none."""
+    folders = (path, *path.parents[:N_BELOW])
+    return next((f for f in folders if f.name == RESULTS and re.fullmatch(r"exp\d{3}", f.parent.name)), None)
+
+
+def damaged(path: Path, what: object, way_out: str | None = None) -> ValueError:
+    """Return the error about a file that cannot be read. what: is wrong with it. way_out: if it is not its `remedy`."""
+    return ValueError(f"{path} is damaged ({what}); {way_out or remedy(path)}")
+
+
+def remedy(path: Path) -> str:
+    """Return what to do about a damaged file of a run or of published results, as the second half of a message."""
+    if path.is_relative_to(SEALED):
+        return f"restore it: git checkout {shown(SEALED)}"
+    if (folder := published_in(path)) is not None:
+        return f"restore it: git checkout {shown(folder)}"
+    fold = next((f for f in path.parents[:N_MEMBER] if f.name.startswith("fold_")), None)
+    if fold is not None:
+        return f"remove the folder {fold}, and train.py will train that fold again"
+    return "remove it, and train.py will write it again"

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Sized
+from collections.abc import Callable, Sized
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -69,14 +69,14 @@ def run(
     return run_experiment(config, name, data, folds, Launcher(n_jobs=n_jobs), "cpu")
 
 
-def outputs(task: Path, name: str = "exp001") -> Path:
+def folder_of(task: Path, name: str = "exp001") -> Path:
     return task.parent / "outputs" / "small" / name
 
 
 @EVERY_KIND
 def test_a_run_covers_every_crystal_once_and_scores_what_it_wrote(task_folder: Path, config: ExperimentConfig) -> None:
     metrics = run(task_folder, config)
-    oof, test = (pd.read_csv(outputs(task_folder) / f"{name}.csv") for name in ("oof", "test"))
+    oof, test = (pd.read_csv(folder_of(task_folder) / f"{name}.csv") for name in ("oof", "test"))
     train_ids = pd.read_csv(task_folder / "train.csv.gz")["id"]
     assert list(oof["id"]) == list(train_ids)
     assert metrics["oof_mae"] == pytest.approx(np.abs(oof["e_form"] - oof["e_form_pred"]).mean())
@@ -84,7 +84,7 @@ def test_a_run_covers_every_crystal_once_and_scores_what_it_wrote(task_folder: P
     np.testing.assert_allclose(metrics["fold_maes"], per_fold)
     assert metrics["fold_mae_sd"] == pytest.approx(per_fold.std(ddof=1))
     np.testing.assert_allclose(test["e_form_pred"], test[[f"fold_{k}" for k in range(4)]].mean(axis=1))
-    assert json.loads((outputs(task_folder) / "metrics.json").read_text()) == metrics
+    assert json.loads((folder_of(task_folder) / "metrics.json").read_text()) == metrics
 
 
 @EVERY_KIND
@@ -93,7 +93,7 @@ def test_folds_in_any_order_and_in_processes_give_the_same_numbers(task_folder: 
     assert run(task_folder, config, "exp002", folds=[2, 0]) is None
     run(task_folder, config, "exp002", n_jobs=2)
     for name in ("oof.csv", "test.csv"):
-        assert (outputs(task_folder, "exp002") / name).read_bytes() == (outputs(task_folder) / name).read_bytes()
+        assert (folder_of(task_folder, "exp002") / name).read_bytes() == (folder_of(task_folder) / name).read_bytes()
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class ToyLearner(Learner[ToyConfig]):
 def test_a_new_learner_is_a_class_and_one_line_of_the_registry(task_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(LEARNERS, ToyConfig, f"{__name__}:ToyLearner")
     metrics = run(task_folder, replace(GBDT, learner=ToyConfig(), target=TargetConfig(kind="standardise")))
-    oof = pd.read_csv(outputs(task_folder) / "oof.csv")
+    oof = pd.read_csv(folder_of(task_folder) / "oof.csv")
     for k, rows in oof.groupby("fold"):
         others = oof.loc[oof["fold"] != k, "e_form"]
         np.testing.assert_allclose(rows["e_form_pred"], others.mean())
@@ -141,7 +141,7 @@ def test_a_new_learner_is_a_class_and_one_line_of_the_registry(task_folder: Path
 
 def test_every_fold_trains_with_a_seed_of_its_own(task_folder: Path) -> None:
     run(task_folder, replace(GBDT, seed=5))
-    saved = [json.loads((outputs(task_folder) / f"fold_{k}" / "learner.json").read_text()) for k in range(4)]
+    saved = [json.loads((folder_of(task_folder) / f"fold_{k}" / "learner.json").read_text()) for k in range(4)]
     assert [learner["seed"] for learner in saved] == [5, 6, 7, 8]
 
 
@@ -160,7 +160,7 @@ def test_finished_folds_are_not_trained_again(task_folder: Path, monkeypatch: py
 
 def test_a_run_goes_on_when_a_new_knob_arrives_with_its_default(task_folder: Path) -> None:
     run(task_folder, NEQUIP, folds=[0])
-    path = outputs(task_folder) / "config.json"
+    path = folder_of(task_folder) / "config.json"
     stored = json.loads(path.read_text())
     del stored["config"]["learner"]["training"]["optimizer"]  # as written before the knob was there
     path.write_text(json.dumps(stored))
@@ -188,10 +188,10 @@ def test_targets_of_scored_rows_change_nothing_that_is_fitted(task_folder: Path,
         data.task, replace(data.train, e_form=changed), data.test, data.train_key, data.test_key, data.key, data.outputs, []
     )  # same keys: same folds
     run_experiment(config, "exp002", other, [1], Launcher(n_jobs=1), "cpu")
-    before, after = (pd.read_csv(outputs(task_folder, name) / "fold_1" / "valid.csv") for name in ("exp001", "exp002"))
+    before, after = (pd.read_csv(folder_of(task_folder, name) / "fold_1" / "valid.csv") for name in ("exp001", "exp002"))
     np.testing.assert_array_equal(before["e_form_pred"], after["e_form_pred"])
     np.testing.assert_allclose(after["e_form"], before["e_form"] + 5)
-    normalizers = [(outputs(task_folder, name) / "fold_1" / "normalizer.json").read_text() for name in ("exp001", "exp002")]
+    normalizers = [(folder_of(task_folder, name) / "fold_1" / "normalizer.json").read_text() for name in ("exp001", "exp002")]
     assert normalizers[0] == normalizers[1]
 
 
@@ -234,9 +234,9 @@ def test_submission_is_the_mean_in_the_samples_order(task_folder: Path, where: l
     sample = pd.read_csv(task_folder / "sample_submission.csv")
     sample[::-1].to_csv(task_folder / "sample_submission.csv", index=False)
     submit.main(["--exps", "001", "3", "--weights", "3", "1", *where])
-    written = pd.read_csv(outputs(task_folder, "submission.csv"))
+    written = pd.read_csv(folder_of(task_folder, "submission.csv"))
     assert list(written["id"]) == list(sample["id"][::-1])
-    a, b = (pd.read_csv(outputs(task_folder, name) / "test.csv")["e_form_pred"][::-1] for name in ("exp001", "exp003"))
+    a, b = (pd.read_csv(folder_of(task_folder, name) / "test.csv")["e_form_pred"][::-1] for name in ("exp001", "exp003"))
     np.testing.assert_allclose(written["formation_energy_per_atom"], 0.75 * a + 0.25 * b)
     assert "exp003" in capsys.readouterr().out
 
@@ -251,7 +251,7 @@ def test_a_submission_has_intervals_or_says_why_not_and_both_tables_may_count_fr
     run(task_folder, replace(GBDT, folds=FoldConfig(n_folds=2)))
     submit.main(["--exps", "001", *where])
     assert says in capsys.readouterr().out
-    assert outputs(task_folder, "submission.csv").is_file()
+    assert folder_of(task_folder, "submission.csv").is_file()
 
 
 @pytest.mark.parametrize(
@@ -270,13 +270,13 @@ def test_a_submission_that_cannot_be_is_refused_by_name(
     run(task_folder, GBDT, "exp001")
     with pytest.raises(SystemExit, match=message):
         submit.main([*arguments, *where])
-    assert not outputs(task_folder, "submission.csv").exists()
+    assert not folder_of(task_folder, "submission.csv").exists()
 
 
 @pytest.mark.parametrize("damage", ["nan", "missing id", "foreign sample"])
 def test_a_submission_is_checked_before_it_is_written(task_folder: Path, where: list[str], damage: str) -> None:
     run(task_folder, GBDT, "exp001")
-    path = outputs(task_folder) / "test.csv"
+    path = folder_of(task_folder) / "test.csv"
     if damage == "foreign sample":
         path = task_folder / "sample_submission.csv"
     table = pd.read_csv(path)
@@ -287,12 +287,12 @@ def test_a_submission_is_checked_before_it_is_written(task_folder: Path, where: 
     table.to_csv(path, index=False)
     with pytest.raises(SystemExit, match="not finite" if damage == "nan" else "missing"):
         submit.main(["--exps", "001", *where])
-    assert not outputs(task_folder, "submission.csv").exists()
+    assert not folder_of(task_folder, "submission.csv").exists()
 
 
 def test_a_submission_is_scored_by_its_ids(task_folder: Path, where: list[str], capsys: pytest.CaptureFixture) -> None:
     run(task_folder, GBDT, "exp001")
-    file = outputs(task_folder, "submission.csv")
+    file = folder_of(task_folder, "submission.csv")
     submit.main(["--exps", "001", *where])
     written = pd.read_csv(file)
     labels = pd.read_csv(task_folder / "test_labels.csv.gz").set_index("id")["formation_energy_per_atom"]
@@ -313,51 +313,46 @@ def test_comparison_is_paired_and_scores_only_when_asked(
     compare.main(["001", "003", "--score", *where])
     shown = capsys.readouterr().out
     truth = pd.read_csv(task_folder / "test_labels.csv.gz")["formation_energy_per_atom"]
-    expected = np.abs(pd.read_csv(outputs(task_folder) / "test.csv")["e_form_pred"] - truth).mean()
+    expected = np.abs(pd.read_csv(folder_of(task_folder) / "test.csv")["e_form_pred"] - truth).mean()
     assert f"{expected:.4f}" in shown
-    errors = [np.abs(m.oof["e_form"] - m.oof["e_form_pred"]).mean() for m in (find_predictions(n, read_task(task_folder), task_folder.parent / "outputs") for n in ("001", "003"))]  # fmt: skip  # noqa: E501
+    oofs = [pd.read_csv(folder_of(task_folder, name) / "oof.csv") for name in ("exp001", "exp003")]
+    errors = [np.abs(oof["e_form"] - oof["e_form_pred"]).mean() for oof in oofs]
     assert f"{errors[1] - errors[0]:+.4f}" in shown
     monkeypatch.setattr(compare, "read_labels", lambda task: pytest.fail("read the test labels"))
     compare.main(where)
 
 
-def test_published_results_are_read_as_the_run_itself_is(task_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run(task_folder, GBDT, "exp001")
+@pytest.fixture
+def published(task_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Path]:
+    """A function that publishes a finished run of exp001 and returns the folder of its results."""
+    run(task_folder, GBDT)
     monkeypatch.setattr(results, "EXPERIMENTS", task_folder.parent / "exp")
     monkeypatch.setattr(results, "DEFAULT_TASK", task_folder)
-    publish("001", read_task(task_folder), task_folder.parent / "outputs")
-    own, published = (
-        find_predictions("001", read_task(task_folder), task_folder.parent / where) for where in ("outputs", "nowhere")
-    )
-    assert published.source == task_folder.parent / "exp/exp001/results" and published.metrics == own.metrics
-    pd.testing.assert_frame_equal(published.oof, own.oof)
-    pd.testing.assert_frame_equal(published.test, own.test)
+    return lambda: publish("001", read_task(task_folder), task_folder.parent / "outputs")
 
 
-def test_the_tables_of_a_search_are_published_beside_the_experiment(task_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run(task_folder, GBDT, "exp001")
-    monkeypatch.setattr(results, "EXPERIMENTS", task_folder.parent / "exp")
-    monkeypatch.setattr(results, "DEFAULT_TASK", task_folder)
-    outputs = task_folder.parent / "outputs"
-    write_atomic(outputs / "small/tune/exp001/trials.csv", b"trial,state,loss\n0,complete,0.1\n")
-    folder = publish("001", read_task(task_folder), outputs)
-    assert (folder / "trials.csv").read_text() == "trial,state,loss\n0,complete,0.1\n" and (folder / "oof.csv.gz").is_file()
-    write_atomic(outputs / "small/tune/exp001/trials.csv", b"trial,state,loss\n0,complete,0.2\n")
-    publish("001", read_task(task_folder), outputs)
-    assert "0.1" in (folder / "trials.csv").read_text()  # what is published stays
+def test_published_results_are_read_as_the_run_itself_is(task_folder: Path, published: Callable[[], Path]) -> None:
+    folder, task = published(), read_task(task_folder)
+    own, read = (find_predictions("001", task, task_folder.parent / where) for where in ("outputs", "nowhere"))
+    assert read.source == task_folder.parent / "exp/exp001/results" == folder and read.metrics == own.metrics
+    pd.testing.assert_frame_equal(read.oof, own.oof)
+    pd.testing.assert_frame_equal(read.test, own.test)
+
+
+def test_the_tables_of_a_search_are_published_once_beside_the_experiment(outputs: Path, published: Callable[[], Path]) -> None:
+    for loss in (b"0.1", b"0.2"):
+        write_atomic(outputs / "small/tune/exp001/trials.csv", b"trial,state,loss\n0,complete,%b\n" % loss)
+        folder = published()
+        assert (folder / "trials.csv").read_text() == "trial,state,loss\n0,complete,0.1\n" and (folder / "oof.csv.gz").is_file()
 
 
 def test_the_same_run_trained_again_leaves_published_results_as_they_are(
-    task_folder: Path, monkeypatch: pytest.MonkeyPatch
+    task_folder: Path, published: Callable[[], Path]
 ) -> None:
-    run(task_folder, GBDT, "exp001")
-    monkeypatch.setattr(results, "EXPERIMENTS", task_folder.parent / "exp")
-    monkeypatch.setattr(results, "DEFAULT_TASK", task_folder)
-    outputs = task_folder.parent / "outputs"
-    before = (publish("001", read_task(task_folder), outputs) / "metrics.json").read_bytes()
-    path = outputs / "small/exp001/metrics.json"
+    before = (published() / "metrics.json").read_bytes()
+    path = folder_of(task_folder) / "metrics.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"cpu_seconds": 1e6}))
-    assert (publish("001", read_task(task_folder), outputs) / "metrics.json").read_bytes() == before
+    assert (published() / "metrics.json").read_bytes() == before
 
 
 def test_the_commands_work_to_the_letter_from_any_folder(task_folder: Path, where: list[str], tmp_path: Path) -> None:
@@ -365,13 +360,8 @@ def test_the_commands_work_to_the_letter_from_any_folder(task_folder: Path, wher
     rows = small_table(36)
     write_task(task_folder, rows[:30], rows[30:])
     for command in (["exp/exp001/train.py", "--jobs", "2"], ["submit.py", "--exps", "001"]):
-        done = subprocess.run(
-            [sys.executable, str(ROOT / command[0]), *command[1:], *where],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        arguments = [sys.executable, str(ROOT / command[0]), *command[1:], *where]
+        done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
     assert len(pd.read_csv(tmp_path / "outputs" / "small" / "submission.csv")) == 6
 

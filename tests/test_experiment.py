@@ -87,7 +87,7 @@ def test_a_run_covers_every_crystal_once_and_scores_what_it_wrote(task_folder: P
     assert json.loads((folder_of(task_folder) / "metrics.json").read_text()) == metrics
 
 
-@EVERY_KIND
+@pytest.mark.parametrize("config", [GBDT, NEQUIP], ids=["lightgbm", "nequip"])
 def test_folds_in_any_order_and_in_processes_give_the_same_numbers(task_folder: Path, config: ExperimentConfig) -> None:
     run(task_folder, config)
     assert run(task_folder, config, "exp002", folds=[2, 0]) is None

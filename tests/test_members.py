@@ -92,8 +92,7 @@ def alone(c: GnnConfig, inputs: GraphInputs, member: int, folder: Path) -> torch
     return training.averaged
 
 
-@pytest.mark.parametrize("loss", ["l1", "huber"])
-@pytest.mark.parametrize("optimizer", ["adamw", "lion"])
+@pytest.mark.parametrize(("optimizer", "loss"), [("adamw", "l1"), ("lion", "huber")])
 def test_each_member_is_the_network_that_it_would_be_alone(
     inputs: GraphInputs, tmp_path: Path, optimizer: str, loss: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -107,16 +107,6 @@ def test_a_run_predicts_and_scores_the_target_itself(positive: Path, transform: 
     assert json.loads((folder / "fold_0" / "normalizer.json").read_text())["transform"] == transform
 
 
-def test_a_finished_fold_goes_on_without_the_knob_but_not_with_another_value(positive: Path) -> None:
-    folder = run(positive, "none", folds=[0])
-    stored = json.loads((folder / "config.json").read_text())
-    del stored["config"]["target"]["transform"]
-    (folder / "config.json").write_text(json.dumps(stored))
-    run(positive, "none", folds=[1])
-    with pytest.raises(ValueError, match="another config"):
-        run(positive, "log", folds=[2])
-
-
 @EVERY_TRANSFORM
 def test_targets_of_scored_rows_do_not_reach_the_normaliser(positive: Path, transform: str) -> None:
     data = load(positive)

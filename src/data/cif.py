@@ -194,14 +194,16 @@ def _number(text: str) -> float:
 
 def _check_symmetry(block: Block, n_sites: int) -> None:
     """Raise ValueError if an operation is invalid, or if applying all of them would take too long."""
-    n_magnetic = [_n_rows(block.get(f"_space_group_symop_magn_{part}", [])) for part in ("operation.xyz", "centering.xyz")]
-    n_written = max([n_magnetic[0] * max(1, n_magnetic[1]), *(_n_rows(block[name]) for name in _operation_names(block))])
+    magnetic = [block.get(f"_space_group_symop_magn_{part}", []) for part in ("operation.xyz", "centering.xyz")]
+    n_magnetic = [1 if isinstance(values, str) else len(values) for values in magnetic]
+    written = {name: [text] if isinstance(text, str) else text for name, text in block.items() if OPERATIONS.fullmatch(name)}
+    n_written = max([n_magnetic[0] * max(1, n_magnetic[1]), *map(len, written.values())])
     if n_written > MAX_OPERATIONS:
         raise ValueError(
             f"the CIF has {n_written} symmetry operations; the limit is {MAX_OPERATIONS}, more than any space group has"
         )
-    for name in _operation_names(block):
-        for text in [block[name]] if isinstance(block[name], str) else block[name]:
+    for name, texts in written.items():
+        for text in texts:
             if not _is_isometry(text):
                 raise ValueError(f"{name}: {text!r} is not a symmetry operation")
     n_operations = n_written or _n_of_symbols(block)
@@ -217,10 +219,6 @@ def _n_of_symbols(block: Block) -> int:
     return 1 if all(re.sub(r"[\s_]", "", str(block[name])) in ("P1", "1") for name in names) else 192
 
 
-def _operation_names(block: Block) -> list[str]:
-    return [name for name in block if OPERATIONS.fullmatch(name)]
-
-
 def _is_isometry(text: str) -> bool:
     """Return True if pymatgen can parse the operation (otherwise it would fall back to P1) and it preserves volumes."""
     try:
@@ -228,10 +226,6 @@ def _is_isometry(text: str) -> bool:
     except (ValueError, ZeroDivisionError, IndexError):
         return False
     return bool(abs(abs(determinant) - 1) < 1e-3)
-
-
-def _n_rows(values: str | list[str]) -> int:
-    return 1 if isinstance(values, str) else len(values)
 
 
 def _expand(parser: "CifParser") -> Structure:

@@ -60,7 +60,7 @@ def file_in(folder: Path, name: str) -> Path:
 
 def structures_in(path: Path) -> list[Any]:
     """Return all structures in a file as `to_crystal` takes them. Raises ValueError with the reason if there is none."""
-    form = _form(path)
+    form = format_of(path)
     if form is None:
         raise ValueError(f"{path.name}: not a kind of file that is read: {', '.join(KINDS)}")
     if (size := path.stat().st_size) > MAX_FILE:
@@ -68,21 +68,16 @@ def structures_in(path: Path) -> list[Any]:
     return _structures(path.read_text(encoding="utf-8", errors="replace"), form)
 
 
-def is_structure_file(path: Path) -> bool:
-    """Return True if the name is that of a kind of structure file that is read."""
-    return _form(path) is not None
+def format_of(path: Path) -> str | None:
+    """Return the format of a structure file, told by its name; None if it is not read."""
+    name = path.name.lower()
+    return next((form for kind, form in KINDS.items() if name.endswith(kind) or name.startswith(kind)), None)
 
 
 def reason(error: Exception) -> str:
     """Return what an error says in one line."""
     text = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
     return " ".join(text.split())[:MAX_REASON]
-
-
-def _form(path: Path) -> str | None:
-    """Return the format of a structure file, told by its name; None if it is not read."""
-    name = path.name.lower()
-    return next((form for kind, form in KINDS.items() if name.endswith(kind) or name.startswith(kind)), None)
 
 
 def _structures(text: str, form: str) -> list[Any]:

@@ -12,7 +12,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from src.data.crystal import parse_formula
-from src.data.formats import crystal_in, file_in, is_structure_file
+from src.data.formats import crystal_in, file_in, format_of
 from src.data.rows import number, read_rows
 from src.data.table import SYMBOLS, contradictions, parse_table
 from src.data.task import MAX_TEXT, MetricName, StructureFormat, Target, description, is_inside, read_tasks
@@ -166,7 +166,7 @@ def _format(texts: pd.Series, folder: Path) -> StructureFormat | None:
         "cif": lambda text: "_cell_length_a" in text,
         "json": lambda text: text.lstrip().startswith("{") and '"lattice"' in text,
         "poscar": _is_poscar,
-        "file": lambda text: is_structure_file(Path(text)) and file_in(folder, text).is_file(),
+        "file": lambda text: format_of(Path(text)) is not None and file_in(folder, text).is_file(),
         "formula": lambda text: bool(parse_formula(text)),
     }
     examples = _filled(texts).head(N_EXAMPLES)

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from src.data.crystal import Crystal
-from src.data.formats import KINDS, is_structure_file, reason, structures_in, to_crystal
+from src.data.formats import KINDS, format_of, reason, structures_in, to_crystal
 from src.data.rows import Row, read_rows
 from src.data.table import ColumnNames, Crystals, frame_of, parse_fields, parse_rows, structures_folder, texts_of
 from src.data.task import Task
@@ -80,7 +80,7 @@ def _rows(path: Path, task: Task) -> Iterator[Source]:
 
 
 def _is_known(path: Path) -> bool:
-    return not path.name.startswith(".") and (path.name.lower().endswith(TABLES) or is_structure_file(path))
+    return not path.name.startswith(".") and (path.name.lower().endswith(TABLES) or format_of(path) is not None)
 
 
 def _read_chunk(task: Task, chunk: Sequence[Source]) -> list[Found]:

@@ -20,9 +20,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from src.config.catalogue import load_config
 from src.data.load import load_task_data
 from src.paths import DEFAULT_TASK, EXPERIMENTS, experiment_name
-from src.results.folder import RunDir, read_csv
+from src.results.folder import RunDir
 from src.runs.experiment import run_experiment
 from src.runs.launch import Launcher
+from src.storage.files import read_id_table
 
 
 def shortened(config, n_epochs):
@@ -51,7 +52,7 @@ def frozen(number, data, n_epochs):
     run = RunDir(data.folder / name)
     arrays = [run.valid(0)["e_form_pred"].to_numpy()]
     if data.task.has_test:
-        arrays.append(read_csv(run.fold(0) / "test.csv", ["id", "e_form_pred"])["e_form_pred"].to_numpy())
+        arrays.append(read_id_table(run.fold(0) / "test.csv", ["id", "e_form_pred"])["e_form_pred"].to_numpy())
     return digest(*arrays)
 
 

@@ -16,7 +16,7 @@ from src.learners.gbdt import GbdtLearner
 from src.paths import DEFAULT_TASK
 from src.results.blend import fit_blend, fixed_blend, stack_oof
 from src.results.comparison import seconds_text
-from src.results.intervals import Intervals, calibrate
+from src.results.intervals import Intervals, Scale, calibrate
 from src.results.predictions import Predictions, find_predictions
 from src.results.submission import parts_table
 from src.results.surroundings import Points
@@ -124,7 +124,7 @@ POINTS = Points(*(pd.DataFrame(np.random.default_rng(9).normal(size=(len(ids), 2
 
 def intervals_of(members: list[Predictions]) -> Intervals:
     """Intervals of the mean of the members, for crystals whose place says nothing."""
-    return calibrate(members, mean_of(members)[1], list(members[0].test["id"]), POINTS)
+    return calibrate(members, mean_of(members)[1], list(members[0].test["id"]), POINTS, on=Scale())
 
 
 @pytest.mark.parametrize("n_members", [1, 4])

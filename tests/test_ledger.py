@@ -18,8 +18,7 @@ from src.paths import DEFAULT_TASK, EXPERIMENTS
 from src.results import ledger
 from src.results.comparison import error_correlation
 from src.results.difference import paired_difference
-from src.results.predictions import Predictions, find_predictions
-from src.results.sealed import sealed_metrics
+from src.results.predictions import Predictions, find_predictions, sealed_metrics
 from src.runs import verify
 
 

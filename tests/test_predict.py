@@ -42,7 +42,7 @@ from src.predict.read import read_structures
 from src.results import predictions as results
 from src.results.blend import fixed_blend, stack_oof
 from src.results.folder import RunDir
-from src.results.intervals import calibrate, scale_of
+from src.results.intervals import calibrate
 from src.results.predictions import find_predictions
 from src.results.publish import MAX_BYTES, publish, publish_models
 from src.results.surroundings import Surroundings, points_of
@@ -390,7 +390,7 @@ def test_intervals_are_those_of_a_submission_and_depend_on_no_other_row(
     one = find_predictions("010", read_task(task), outputs)
     points = points_of(read_task(task), outputs, one)
     single = fixed_blend(np.ones(1), stack_oof([one])[1])
-    expected = calibrate([one], single, list(one.test["id"]), points, on=scale_of([one]))
+    expected = calibrate([one], single, list(one.test["id"]), points)
     ready = predictor(task, "010")
     table = ready.predict(test_structures)
     np.testing.assert_allclose(table[["lower", "upper"]].T, (expected.lower, expected.upper), atol=1e-5)

@@ -19,7 +19,7 @@ from src.report.page import Cell, Section, html_table, note, page, picture, stru
 from src.results.blend import Blend, fit_blend, fixed_blend, shared_folds, stack_oof, stack_test, stack_test_folds
 from src.results.comparison import INTERVALS, STAR, error_correlation, leaderboard, score_rows
 from src.results.difference import p_text
-from src.results.intervals import calibrate, scale_of
+from src.results.intervals import calibrate
 from src.results.metrics import METRICS, check_targets
 from src.results.predictions import Predictions
 from src.results.surroundings import Points, points_of
@@ -235,8 +235,7 @@ def blend_section(experiments: list[Predictions], metric: MetricName, unit: str)
 
 def calibration_section(blend: Blend, singles: list[Predictions], ids: list[str], points: Points, unit: str) -> Section:
     """Return how often the intervals of the blend contain the truth, by level and by fold."""
-    on = scale_of(singles)
-    found = {level: calibrate(singles, blend, ids, points, level, on) for level in LEVELS}
+    found = {level: calibrate(singles, blend, ids, points, level) for level in LEVELS}
     covered = np.array([found[level].oof_covered.mean() for level in LEVELS])
     at_90 = found[0.9]
     text = "Intervals of the blend, each fold calibrated on the others."

@@ -13,7 +13,7 @@ from src.data.task import MetricName, Task
 from src.paths import shown
 from src.results.blend import fixed_blend, stack_oof, stack_test
 from src.results.difference import Difference, fold_scores, holm_of, p_text, paired_difference
-from src.results.intervals import calibrate, scale_of
+from src.results.intervals import calibrate
 from src.results.metrics import METRICS, check_targets, scores
 from src.results.predictions import Predictions, find_predictions
 from src.results.surroundings import Points, points_of
@@ -48,44 +48,39 @@ def score_rows(
     intervals.
     """
     rows = []
-    for experiment in experiments:
-        e_form, oof = stack_oof([experiment])
-        check_targets(metric, experiment.source / "oof.csv", experiment.oof["id"].tolist(), e_form)
-        oof_scores = scores(e_form, oof[:, 0], metric)
-        row: dict = {
-            "experiment": experiment.name,
-            "oof_mae": oof_scores["mae"],
-            "fold_mae_sd": experiment.metrics["fold_mae_sd"],
-        }
-        row["oof_rmse"] = oof_scores["rmse"]
+    for one in experiments:
+        e_form, oof = stack_oof([one])
+        check_targets(metric, one.source / "oof.csv", one.oof["id"].tolist(), e_form)
+        own = scores(e_form, oof[:, 0], metric)
+        row: dict = {"experiment": one.name, "oof_mae": own["mae"]}
+        row |= {"fold_mae_sd": one.metrics["fold_mae_sd"], "oof_rmse": own["rmse"]}
         if metric != "mae":
-            by_fold = fold_scores(e_form, oof[:, 0], experiment.oof["fold"].to_numpy(), METRICS[metric])
-            row |= {f"oof_{metric}": oof_scores[metric], f"fold_{metric}_sd": float(by_fold.std(ddof=1))}
+            by_fold = fold_scores(e_form, oof[:, 0], one.oof["fold"].to_numpy(), METRICS[metric])
+            row |= {f"oof_{metric}": own[metric], f"fold_{metric}_sd": float(by_fold.std(ddof=1))}
         if labels is not None:
-            pred = stack_test([experiment], list(labels.index))[:, 0]
-            test = scores(labels.to_numpy(), pred, metric)
-            row |= {"test_mae": test["mae"], "test_rmse": test["rmse"], f"test_{metric}": test[metric]}
+            ids = list(labels.index)
+            test = scores(labels.to_numpy(), stack_test([one], ids)[:, 0], metric)
+            row |= {f"test_{name}": test[name] for name in ("mae", "rmse", metric)}
             if points is not None:
-                single = fixed_blend(np.ones(1), oof)
-                found = calibrate([experiment], single, list(labels.index), points, on=scale_of([experiment]))
+                found = calibrate([one], fixed_blend(np.ones(1), oof), ids, points)
                 row["inside_90"] = float(labels.between(found.lower, found.upper).mean())
-        row |= {"cpu_seconds": experiment.metrics["cpu_seconds"], "n_parameters": experiment.metrics["n_parameters"]}
-        row["seconds_text"] = seconds_text(experiment.metrics)
-        row["difference"] = None if experiment is experiments[0] else paired_difference(experiments[0], experiment, metric)
+        row |= {key: one.metrics[key] for key in ("cpu_seconds", "n_parameters")}
+        row["seconds_text"] = seconds_text(one.metrics)
+        row["difference"] = None if one is experiments[0] else paired_difference(experiments[0], one, metric)
         rows.append(row)
     return [row | {"p_holm": p} for row, p in zip(rows, holm_of([row["difference"] for row in rows]), strict=True)]
 
 
 def score_cells(row: dict, metric: MetricName = "mae") -> dict[str, str]:
     """Return the scores of one row of `score_rows` as people read them, column -> text; the task's metric is the first."""
-    names = dict.fromkeys((metric, "mae", "rmse"))
-    cells = {f"OOF {METRICS[name].text}": f"{row[f'oof_{name}']:.4f}" for name in names}
-    for name in dict.fromkeys((metric, "mae")):
-        cells[f"OOF {METRICS[name].text}"] += f" ± {row[f'fold_{name}_sd']:.4f}"
+    cells = {}
+    for name in dict.fromkeys((metric, "mae", "rmse")):
+        sd = f" ± {row[f'fold_{name}_sd']:.4f}" if f"fold_{name}_sd" in row else ""
+        cells[f"OOF {METRICS[name].text}"] = f"{row[f'oof_{name}']:.4f}{sd}"
     if "test_mae" in row:
-        cells |= {f"test {METRICS[name].text}": f"{row[f'test_{name}']:.4f}" for name in names}
+        cells |= {f"test {METRICS[name].text}": f"{row[f'test_{name}']:.4f}" for name in dict.fromkeys((metric, "mae", "rmse"))}
     if "inside_90" in row:
-        cells |= {"in 90%": f"{row['inside_90']:.1%}"}
+        cells["in 90%"] = f"{row['inside_90']:.1%}"
     return cells | {"CPU s": row["seconds_text"], "parameters": str(row["n_parameters"])}
 
 
@@ -108,13 +103,12 @@ def error_correlation(experiments: Sequence[Predictions]) -> pd.DataFrame:
 
 def leaderboard(rows: list[dict], metric: MetricName = "mae") -> str:
     """Return how well the order out of fold agrees with the order on the test set, by the task's metric."""
-    oof, test = ([row[f"{which}_{metric}"] for row in rows] for which in ("oof", "test"))
-    correlation = METRICS["spearman"](np.array(oof), np.array(test))
-    first = max if METRICS[metric].larger_is_better else min
-    best = [rows[values.index(first(values))]["experiment"] for values in (oof, test)]
+    table = pd.DataFrame(rows).set_index("experiment")[[f"oof_{metric}", f"test_{metric}"]]
+    correlation = METRICS["spearman"](*table.to_numpy(dtype=np.float64).T)
+    best_oof, best_test = table.idxmax() if METRICS[metric].larger_is_better else table.idxmin()
     return (
         f"CV against leaderboard: rank correlation {correlation:.2f} over {len(rows)} experiments; "
-        f"best OOF {best[0]}, best on test {best[1]}"
+        f"best OOF {best_oof}, best on test {best_test}"
     )
 
 
@@ -140,9 +134,9 @@ class Compared:
     def text(self, markdown: bool) -> str:
         """Return the tables of scores and of error correlations, the meaning of their signs, and where each run was read from."""
         metric, rows, reference = self.task.metric, self.rows, self.experiments[0].name
-        table = pd.DataFrame(
-            [{"experiment": row["experiment"]} | score_cells(row, metric) | _gain_cells(row, reference, metric) for row in rows]
-        )
+        cells = [
+            {"experiment": row["experiment"]} | score_cells(row, metric) | _gain_cells(row, reference, metric) for row in rows
+        ]
         square = error_correlation(self.experiments).map("{:.2f}".format).rename_axis("error correlation").reset_index()
         notes, ranks = ["sd over folds"], []
         if len(rows) > 1:
@@ -152,8 +146,8 @@ class Compared:
             notes.append("in 90%: share of test crystals inside their 90% interval")
             ranks = [leaderboard(rows, metric)] if len(rows) > 2 else []
         sources = [f"{one.name}: {track_of(one.name)} track, read from {shown(one.source)}" for one in self.experiments]
-        tables = [_shown(part, markdown) for part in (table, square)]
         errors = "\n".join([f"Errors in {self.task.unit}.", *sources])
+        tables = [_shown(part, markdown) for part in (pd.DataFrame(cells), square)]
         return "\n\n".join([tables[0], ";\n".join(notes) + ".", tables[1], *ranks, errors])
 
 
@@ -161,12 +155,10 @@ def compared_text(compared: Sequence[Compared], markdown: bool) -> str:
     """Return the tables of each target and, if there are several, that of the mean score, which is the competition's."""
     if len(compared) == 1:
         return compared[0].text(markdown)
-    metric, mark = compared[0].task.metric, "## " if markdown else ""
-    titles = {f"{which}_{metric}": f"{title} {METRICS[metric].text}" for which, title in (("oof", "OOF"), ("test", "test"))}
-    means = pd.DataFrame(
-        [{titles.get(key, key): f"{v:.4f}" if key in titles else v for key, v in row.items()} for row in mean_scores(compared)]
-    )
-    table = "no experiment has all" if means.empty else _shown(means, markdown)
+    text, mark = METRICS[compared[0].task.metric].text, "## " if markdown else ""
+    means = mean_scores(compared).map("{:.4f}".format)
+    means.columns = [f"{'OOF' if column.startswith('oof') else 'test'} {text}" for column in means]
+    table = "no experiment has all" if means.empty else _shown(means.reset_index(), markdown)
     parts = [f"{mark}{one.task.target_column}\n\n{one.text(markdown)}" for one in compared]
     return "\n\n".join([*parts, f"{mark}mean over {len(compared)} targets\n\n{table}"])
 
@@ -176,20 +168,16 @@ def compared_json(compared: Sequence[Compared]) -> str:
     if len(compared) == 1:
         return json.dumps(compared[0].figures(), indent=1)
     by_target = {one.task.target_column: one.figures() for one in compared}
-    return json.dumps({"targets": by_target, "mean": mean_scores(compared)}, indent=1)
+    return json.dumps({"targets": by_target, "mean": mean_scores(compared).reset_index().to_dict("records")}, indent=1)
 
 
-def mean_scores(compared: Sequence[Compared]) -> list[dict]:
+def mean_scores(compared: Sequence[Compared]) -> pd.DataFrame:
     """Return the task's metric as its mean over targets, out of fold and on the test set, of experiments that have all."""
     metric = compared[0].task.metric
-    by_name = [{row["experiment"]: row for row in one.rows} for one in compared]
-    means = []
-    for name in by_name[0]:
-        if all(name in rows for rows in by_name):
-            own = [rows[name] for rows in by_name]
-            keys = [key for key in (f"oof_{metric}", f"test_{metric}") if key in own[0]]
-            means.append({"experiment": name} | {key: float(np.mean([row[key] for row in own])) for key in keys})
-    return means
+    tables = [pd.DataFrame(one.rows).set_index("experiment").filter([f"oof_{metric}", f"test_{metric}"]) for one in compared]
+    shared = [name for name in tables[0].index if all(name in table.index for table in tables)]
+    means = np.mean([table.loc[shared].to_numpy() for table in tables], axis=0)
+    return pd.DataFrame(means, index=pd.Index(shared, name="experiment"), columns=tables[0].columns)
 
 
 def _plain(row: dict) -> dict | None:
@@ -201,22 +189,19 @@ def _plain(row: dict) -> dict | None:
     folds = found.pop("folds") or dict.fromkeys(("low", "high", "p"))
     found = {found.pop("metric"): found.pop("value")} | found
     found |= {"folds_low": folds["low"], "folds_high": folds["high"], "p": folds["p"], "p_holm": row["p_holm"]}
-    return {key: None if isinstance(v, float) and np.isnan(v) else v for key, v in found.items()} | {
-        "verdict": difference.verdict
-    }
+    plain = {key: None if isinstance(v, float) and np.isnan(v) else v for key, v in found.items()}
+    return plain | {"verdict": difference.verdict}
 
 
 def _gain_cells(row: dict, reference: str, metric: MetricName) -> dict[str, str]:
+    """Return the difference of one row of `score_rows` as people read it, column -> text."""
     difference: Difference | None = row["difference"]
     return {
         f"Δ{METRICS[metric].text} to {reference} ({INTERVALS})": str(difference or ""),
         "folds won": f"{difference.folds_won} of {difference.n_folds}" if difference else "",
-    } | p_cells(difference, row["p_holm"])
-
-
-def p_cells(difference: Difference | None, p_holm: float | None) -> dict[str, str]:
-    """Return the p-values of a difference over folds as people read them, column -> text."""
-    return {"p": p_text(difference.folds.p if difference and difference.folds else None), "Holm p": p_text(p_holm)}
+        "p": p_text(difference.folds.p if difference and difference.folds else None),
+        "Holm p": p_text(row["p_holm"]),
+    }
 
 
 def to_markdown(table: pd.DataFrame) -> str:

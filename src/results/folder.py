@@ -44,11 +44,6 @@ def check_score(path: Path, table: pd.DataFrame, mae: float) -> None:
         )
 
 
-def read_csv(path: Path, columns: list[str]) -> pd.DataFrame:
-    """Read a table of a run with the remedy that fits its place."""
-    return read_id_table(path, columns)
-
-
 @dataclass(frozen=True)
 class RunDir:
     """The folder of one experiment on one task."""
@@ -85,7 +80,7 @@ class RunDir:
     def valid(self, k: int) -> pd.DataFrame:
         """Return the predictions of a finished fold for its own crystals; raise ValueError if they do not have its MAE."""
         path, metrics = self.fold(k) / "valid.csv", self.fold_metrics(k) or {}
-        table = read_csv(path, OOF_COLUMNS)
+        table = read_id_table(path, OOF_COLUMNS)
         check_score(path, table, metrics["mae"])
         return table
 

@@ -2,18 +2,15 @@
 
 Each fold is a calibration set for its own model, which was fitted without it. So every fold model has an interval by normalised
 split conformal prediction (Papadopoulos et al. 2011; Lei et al., J. Am. Stat. Assoc. 113, 1094 (2018)): its prediction plus and
-minus q_k times the crystal's difficulty, q_k the conformal quantile of error over difficulty in fold k. What more than half of
-the intervals of the fold models contain is inside the median of their lower and that of their upper bounds, which are the
-bounds here. If each interval holds with probability `level`, so does the merged one with at least 2 level - 1, whatever the
-models have in common (Solari, Djordjilovic, Stat. Probab. Lett. 184, 109395 (2022), doi:10.1016/j.spl.2022.109395), and about
-`level` in practice. Where fold models disagree, the bounds move with them, and a row's bounds are a function of that row and the
-out-of-fold rows alone.
+minus q_k times the crystal's difficulty (`surroundings.py`), q_k the conformal quantile of error over difficulty in fold k. What
+more than half of these intervals contain is inside the median of their lower and that of their upper bounds, which are the
+bounds here. If each holds with probability `level`, so does the merged one with at least 2 level - 1, whatever the models have
+in common (Solari, Djordjilovic, Stat. Probab. Lett. 184, 109395 (2022), doi:10.1016/j.spl.2022.109395), and about `level` in
+practice.
 
-The difficulty (`surroundings.py`) of fold k's crystals is learned from the errors in other folds only, and so are the weights
-of a blend. The models behind these errors have seen fold k, so the guarantee holds up to that influence, and a fold that is too
-small for the level shares the errors of all folds; the coverage on held-out crystals is in docs/results.md.
-
-If all parts learned one transform of the target, all of this happens on its scale, and the bounds are transformed back.
+The difficulty of fold k's crystals and the weights of a blend are learned from the errors in other folds only. The models behind
+these errors have seen fold k, so the guarantee holds up to that influence; the coverage on held-out crystals is in
+docs/results.md. If all parts learned one transform of the target, all of this happens on its scale.
 """
 
 from collections.abc import Collection, Sequence
@@ -57,9 +54,6 @@ class Scale:
         return np.maximum(bound, self.smallest) if self.transform is None else self.transform.back(bound)
 
 
-ORIGINAL = Scale()
-
-
 @dataclass(frozen=True, eq=False)
 class Intervals:
     """Prediction intervals at one level.
@@ -90,34 +84,33 @@ def scale_of(parts: Sequence[Predictions]) -> Scale:
 
 
 def calibrate(
-    parts: Sequence[Predictions],
-    blend: Blend,
-    ids: Sequence[str],
-    points: Points,
-    level: float = 0.9,
-    on: Scale = ORIGINAL,
+    parts: Sequence[Predictions], blend: Blend, ids: Sequence[str], points: Points, level: float = 0.9, on: Scale | None = None
 ) -> Intervals:
-    """Return intervals for the test rows `ids` and for the out-of-fold rows of a blend. on: the scale of its errors.
+    """Return intervals for the test rows `ids` and for the out-of-fold rows of a blend.
 
     points: where the crystals lie, to judge their difficulty. Of more than 10,000 out-of-fold rows a random choice is used.
+    on: the scale of the blend's errors (None: that of its parts' configs).
     Raises ValueError if parts have different folds, or test tables without fold models.
     """
+    on = on or scale_of(parts)
     every_fold = shared_folds(parts)
     n_folds = int(every_fold.max()) + 1
     around, rows = points.around(parts[0].oof["id"].tolist(), every_fold, ids)
     fold, e_form, nested = every_fold[rows], stack_oof(parts)[0][rows], blend.nested_pred[rows]
-    error = np.abs(on.forward(e_form) - on.forward(nested))
+    center = on.forward(nested)
+    error = np.abs(on.forward(e_form) - center)
     own, new = around.difficulty(error)
     pred = fold_predictions(parts, blend, ids, n_folds)
     lower, upper = merged_bounds(error, own, fold, on.forward(pred), new, level)
     half_width = oof_half_width(error, own, fold, level)
     covered = error <= half_width
-    within = part_spread_of_test(parts, blend, ids, n_folds)
+    if on.transform is not None:
+        half_width = (on.back(center + half_width) - on.back(center - half_width)) / 2
     return Intervals(
         lower=on.back(lower),
         upper=on.back(upper),
-        spread=total_spread(pred, within),
-        oof_half_width=_half_width(on.forward(nested), half_width, on),
+        spread=total_spread(pred, part_spread_of_test(parts, blend, ids, n_folds)),
+        oof_half_width=half_width,
         oof_error=np.abs(e_form - nested),
         oof_covered=covered,
         coverage=np.array([covered[fold == k].mean() for k in range(n_folds)]),
@@ -149,38 +142,21 @@ def oof_half_width(error: Values, own: Values, fold: NDArray[np.int64], level: f
     return found
 
 
-def _half_width(center: Values, half_width: Values, scale: Scale) -> Values:
-    """Return half the widths, eV/atom, of intervals around centers on a scale."""
-    if scale.transform is None:
-        return half_width
-    return (scale.back(center + half_width) - scale.back(center - half_width)) / 2
-
-
 def fold_predictions(parts: Sequence[Predictions], blend: Blend, ids: Sequence[str], n_folds: int) -> Values:
     """Return the predictions of the blended fold models, (n_test, n_folds), eV/atom, each fold with its own weights."""
     return (stack_test_folds(parts, ids, n_folds) * blend.fold_weights).sum(axis=2)
 
 
-def part_spread_of_oof(parts: Sequence[Predictions], blend: Blend, fold: NDArray[np.int64], scale: Scale = ORIGINAL) -> Values:
-    """Return the standard deviation of out-of-fold predictions over parts, (n_crystals,), eV/atom or on a scale."""
-    oof, own = stack_oof(parts)[1], stack_oof_spread(parts)
+def part_spread_of_oof(parts: Sequence[Predictions], blend: Blend, fold: NDArray[np.int64]) -> Values:
+    """Return the standard deviation of out-of-fold predictions over parts, (n_crystals,), eV/atom."""
     weights = np.broadcast_to(blend.fold_weights, (fold.max() + 1, len(parts)))[fold]
-    return part_spread(*_on(scale, oof, own), weights)
+    return part_spread(stack_oof(parts)[1], stack_oof_spread(parts), weights)
 
 
-def part_spread_of_test(
-    parts: Sequence[Predictions], blend: Blend, ids: Sequence[str], n_folds: int, scale: Scale = ORIGINAL
-) -> Values:
-    """Return the standard deviation over the parts' models of each fold, (n_test, n_folds), eV/atom or on a scale."""
+def part_spread_of_test(parts: Sequence[Predictions], blend: Blend, ids: Sequence[str], n_folds: int) -> Values:
+    """Return the standard deviation over the parts' models of each fold, (n_test, n_folds), eV/atom."""
     pred, own = (stack_test_folds(parts, ids, n_folds, prefix) for prefix in ("fold", "spread"))
-    return part_spread(*_on(scale, pred, own), blend.fold_weights)
-
-
-def _on(scale: Scale, pred: Values, spread: Values) -> tuple[Values, Values]:
-    """Return predictions and their spread on a scale; a spread is there that between a prediction and one larger by it."""
-    if scale.transform is None:
-        return pred, spread
-    return scale.forward(pred), scale.forward(pred + spread) - scale.forward(pred)
+    return part_spread(pred, own, blend.fold_weights)
 
 
 def part_spread(pred: Values, own: Values, weights: Values) -> Values:

@@ -15,7 +15,7 @@ from src.paths import DEFAULT_TASK, EXPERIMENTS, OUTPUTS, experiment_folders
 from src.results import matbench
 from src.results.comparison import is_lower_bound, score_rows
 from src.results.difference import Difference, FoldInterval, Verdict, holm, paired_difference
-from src.results.folder import METRICS, Kinds
+from src.results.folder import METRICS
 from src.results.labels import read_labels
 from src.results.metrics import METRICS as SCORES
 from src.results.predictions import Predictions, find_predictions, published_folder
@@ -27,9 +27,10 @@ LEDGER = EXPERIMENTS / "ledger.csv"
 KEY = ["number", "task", "target", "record"]  # record: of a benchmark's official folds; empty for others
 START, END = "<!-- ledger: written by python exp/ledger.py -->", "<!-- /ledger -->"
 PUBLISHED_ONLY = Path("/nonexistent")  # as the outputs folder
-ABOUT: Kinds = METRICS | {"metric": str, "unit": str}  # what is published of other tasks
 OUTCOMES: dict[Verdict, str] = {"wins": "wins", "loses": "loses", "no difference": "level", "undecided": "undecided"}
 TRACKS = {"closed": "closed track", "open": "open track: with models trained on other data"}
+OWN = {"oof": "oof_mae", "sd": "fold_mae_sd", "rmse": "oof_rmse", "test": "test_mae", "in_90": "inside_90"}  # in `score_rows`
+SAME = ("test_rmse", "cpu_seconds", "n_parameters")
 Row = dict[str, object]
 
 
@@ -41,18 +42,15 @@ def read_ledger() -> pd.DataFrame:
 def updated_ledger() -> pd.DataFrame:
     """Return the ledger with a row for each result that has none, and Holm's p-values of living experiments."""
     ledger = read_ledger()
-    known = set(ledger[KEY].itertuples(index=False, name=None))
-    rows = [{column: _cell(row.get(column)) for column in ledger} for row in _new_rows(known)]
+    rows = [{column: _cell(row.get(column)) for column in ledger} for row in _new_rows(set(ledger[KEY].agg(tuple, axis=1)))]
     ledger = pd.concat([ledger, pd.DataFrame(rows, columns=ledger.columns)], ignore_index=True)
     for track in TRACKS:
         tested = ledger[(ledger["track"] == track) & (ledger["p"] != "")]
         corrected = pd.Series(holm(tested["p"].astype(float).tolist()), index=tested.index).map(repr)
         living = tested.index[tested["commit"] == ""]
         ledger.loc[living, "p_holm"] = corrected[living]
-    is_other = ledger["task"] != DEFAULT_TASK.name
-    return (
-        ledger.assign(is_other=is_other).sort_values(["is_other", "task", "target", "number", "record"]).drop(columns="is_other")
-    )
+    order = ledger.assign(is_other=ledger["task"] != DEFAULT_TASK.name)
+    return ledger.loc[order.sort_values(["is_other", "task", "target", "number", "record"]).index]
 
 
 def updated_files() -> dict[Path, str]:
@@ -78,11 +76,16 @@ def ledger_text(ledger: pd.DataFrame) -> str:
         metric = SCORES[rows["metric"].iloc[0]]
         title = ", ".join(filter(None, (task, target, TRACKS[track], metric.label(rows["unit"].iloc[0]))))
         rows = rows.sort_values("oof", key=lambda column: column.astype(float), ascending=not metric.larger_is_better)
-        sections.append(f"### {title}\n\n{_table([_line(row) for _, row in rows.iterrows()])}")
-    others = [
-        {"exp": row["number"], "question": row["short"], "verdict": row["outcome"]}
-        for _, row in ledger.drop(scored.index).iterrows()
-    ]
+        cells = {
+            "exp": rows["number"],
+            "question": rows["short"],
+            "OOF": rows.apply(_score, axis=1, column="oof"),
+            "test": rows.apply(_score, axis=1, column="test"),
+            "CPU s": rows.apply(seconds, axis=1),
+            "verdict": rows["outcome"],
+        }
+        sections.append(f"### {title}\n\n{_table(pd.DataFrame(cells))}")
+    others = ledger.drop(scored.index)[["number", "short", "outcome"]].set_axis(["exp", "question", "verdict"], axis=1)
     return "\n\n".join([*sections, f"### Without a score of their own\n\n{_table(others)}"])
 
 
@@ -99,21 +102,13 @@ def seconds(row: Mapping[str, str] | pd.Series) -> str:
     return f"{'≥ ' if row['lower_bound'] else ''}{float(row['cpu_seconds']):,.0f}"
 
 
-def _line(row: pd.Series) -> dict[str, str]:
-    oof, test = (f"{float(row[key]):.{4 if float(row['oof']) < 10 else 2}f}" if row[key] else "" for key in ("oof", "test"))
-    return {
-        "exp": row["number"],
-        "question": row["short"],
-        "OOF": oof,
-        "test": test,
-        "CPU s": seconds(row),
-        "verdict": row["outcome"],
-    }
+def _score(row: pd.Series, column: str) -> str:
+    return f"{float(row[column]):.{4 if float(row['oof']) < 10 else 2}f}" if row[column] else ""
 
 
-def _table(rows: list[dict[str, str]]) -> str:
+def _table(rows: pd.DataFrame) -> str:
     """Return rows in Markdown without spaces, so that the words of the page are those of its cells."""
-    return "\n".join(["|".join(["", *line, ""]) for line in (rows[0], ["---"] * len(rows[0]), *(row.values() for row in rows))])
+    return "\n".join("|".join(["", *line, ""]) for line in (list(rows), ["---"] * rows.shape[1], *rows.to_numpy()))
 
 
 def _cell(value: object) -> str:
@@ -127,22 +122,25 @@ def _new_rows(known: set[tuple[str, ...]]) -> Iterator[Row]:
     """Yield the rows of published results of living experiments but for known ones. known: values of KEY."""
     task, members = read_task(DEFAULT_TASK), []
     for folder in experiment_folders():
-        number, about = folder.name.removeprefix("exp"), _about(folder.name)
+        number = folder.name.removeprefix("exp")
         if (published_folder(folder.name, task) / names.METRICS).is_file() and (number, task.name, "", "") not in known:
             members.append(find_predictions(number, task, PUBLISHED_ONLY))
-        for path in sorted(path for depth in ("*", "*/*") for path in folder.glob(f"{RESULTS}/{depth}/{names.METRICS}")):
-            other, *target = path.parent.relative_to(folder / RESULTS).parts
+        results = folder / RESULTS
+        for path in sorted([*results.glob(f"*/{names.METRICS}"), *results.glob(f"*/*/{names.METRICS}")]):
+            other, *target = path.parent.relative_to(results).parts
             if (number, other, "".join(target), "") not in known:
-                yield about | {"task": other, "target": "".join(target)} | _other(read_json(path, ABOUT))
-        for path in sorted(folder.glob(f"{RESULTS}/*/*.json.gz")):
+                yield _about(folder.name) | {"task": other, "target": "".join(target)} | _other(path)
+        for path in sorted(results.glob("*/*.json.gz")):
             record = path.name.removesuffix(".json.gz")
             if (number, path.parent.name, "", record) not in known:
-                yield about | {"task": path.parent.name, "record": record} | _record(path)
+                yield _about(folder.name) | {"task": path.parent.name, "record": record} | _record(path)
     if members:
         labels, points = read_labels(task), points_of(task, OUTPUTS, members[0])
         for member in members:
             (scored,) = score_rows([member], labels, points)
-            yield _about(member.name) | {"task": task.name} | _own(scored, member)
+            row = {key: scored[column] for key, column in (OWN | dict(zip(SAME, SAME, strict=True))).items()}
+            own = {"task": task.name, "metric": "mae", "unit": task.unit, "lower_bound": is_lower_bound(member.metrics)}
+            yield _about(member.name) | own | row | _gain(member)
 
 
 def _about(name: str) -> Row:
@@ -151,26 +149,24 @@ def _about(name: str) -> Row:
     return about | {"track": track_of(name)}
 
 
-def _own(scored: Row, member: Predictions) -> Row:
-    """Return the columns of a result on the task of this repository. scored: of `score_rows`."""
-    task, parent = read_task(DEFAULT_TASK), question_and_parent(member.name)[1]
-    own = {"oof": "oof_mae", "sd": "fold_mae_sd", "rmse": "oof_rmse", "test": "test_mae", "in_90": "inside_90"}
-    same = {name: name for name in ("test_rmse", "cpu_seconds", "n_parameters")}
-    row: Row = {"metric": "mae", "unit": task.unit} | {key: scored[column] for key, column in (own | same).items()}
-    row |= {"lower_bound": is_lower_bound(member.metrics)}
-    if parent is None:
-        return row
+def _gain(member: Predictions) -> Row:
+    """Return the columns of the difference to the parent on the task of this repository; none if it has no result there."""
+    parent = question_and_parent(member.name)[1]
     try:
-        gain = paired_difference(find_predictions(parent, task, PUBLISHED_ONLY), member)
-    except FileNotFoundError:  # on this task
-        return row
-    row |= {"difference": gain.value, "crystals_low": gain.low, "crystals_high": gain.high, "outcome": OUTCOMES[gain.verdict]}
+        reference = find_predictions(parent, read_task(DEFAULT_TASK), PUBLISHED_ONLY) if parent else None
+    except FileNotFoundError:
+        reference = None
+    if reference is None:
+        return {}
+    gain = paired_difference(reference, member)
+    row = {"difference": gain.value, "crystals_low": gain.low, "crystals_high": gain.high, "outcome": OUTCOMES[gain.verdict]}
     folds = gain.folds
     return row | ({"folds_low": folds.low, "folds_high": folds.high, "p": folds.p} if folds else {})
 
 
-def _other(found: dict) -> Row:
+def _other(path: Path) -> Row:
     """Return the columns of published metrics of another task."""
+    found = read_json(path, METRICS | {"metric": str, "unit": str})
     metric, test = found["metric"], found.get("test", {})
     row = {"metric": metric, "unit": found["unit"], "oof": found[f"oof_{metric}"], "rmse": found["oof_rmse"]}
     row |= {"sd": found["fold_mae_sd"] if metric == "mae" else None, "test": test.get(metric), "test_rmse": test.get("rmse")}

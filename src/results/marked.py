@@ -20,8 +20,9 @@ from src.results.comparison import to_markdown
 from src.results.ledger import read_ledger, seconds
 
 DATA = ROOT / "docs" / "figures.toml"
-END, BLOCKS = "<!-- / -->", ("table", "board")
-MARKED = re.compile(rf"<!-- ([a-z]+ [^>\n]+) -->.*?{END}", re.DOTALL)
+CLOSING, BLOCKS = "<!-- / -->", ("table", "board")
+MARKED = re.compile(rf"<!-- ([a-z]+ [^>\n]+) -->.*?{CLOSING}", re.DOTALL)
+PHONONS = "matbench_phonons"
 NOMAD = ("formation_energy_ev_natom", "bandgap_energy_ev")
 IN_BRACES = re.compile(r"\{([a-z]+ [^}\n]+)\}")
 FIGURE = re.compile(
@@ -50,7 +51,7 @@ def updated(text: str, path: Path) -> str:
         if not is_block and text[: match.start()].endswith("\n"):
             raise ValueError(f"{path}: <!-- {key} --> begins a line, which Markdown would show as it is: put a word before it")
         new = figure(key, path)
-        return f"<!-- {key} -->\n\n{new}\n\n{END}" if is_block else f"<!-- {key} -->{new}{END}"
+        return f"<!-- {key} -->\n\n{new}\n\n{CLOSING}" if is_block else f"<!-- {key} -->{new}{CLOSING}"
 
     return MARKED.sub(written, text)
 
@@ -88,10 +89,6 @@ def costs() -> dict[str, dict[str, tuple[float, float]]]:
     }
 
 
-def _measured(name: str) -> str:
-    return _data()["figures"][name]["value"]
-
-
 @cache
 def _data() -> dict:
     return tomllib.loads(DATA.read_text(encoding="utf-8"))
@@ -107,10 +104,6 @@ def _rows() -> dict[tuple[str, ...], dict[str, str]]:
 def _score(column: str) -> Callable[..., str]:
     """Return the function that finds a score by number and, of other tasks, target or record."""
     return lambda *words: f"{float(_rows()[words][column]):.4f}"
-
-
-def _cpu(*words: str) -> str:
-    return seconds(_rows()[words])
 
 
 def _outcome(number: str) -> str:
@@ -132,14 +125,13 @@ def _contest(*numbers: str) -> str:
 def _fold(name: str, fold: str) -> str:
     """Return the MAE of an official fold of matbench_phonons in a published record, such as 026/inner."""
     number, _, protocol = name.partition("/")
-    record = matbench.read_record(EXPERIMENTS / f"exp{number}" / "results" / "matbench_phonons" / f"{protocol}.json.gz")
-    return f"{record['tasks']['matbench_phonons']['results'][f'fold_{fold}']['scores']['mae']:.2f}"
+    record = matbench.read_record(EXPERIMENTS / f"exp{number}" / "results" / PHONONS / f"{protocol}.json.gz")
+    return f"{record['tasks'][PHONONS]['results'][f'fold_{fold}']['scores']['mae']:.2f}"
 
 
 def _board(most: str) -> str:
     """Return the rows of matbench_phonons whose MAE is at most this."""
-    contents = [matbench.read_record(path) for path in matbench.published_records("matbench_phonons")]
-    table = matbench.board("matbench_phonons", contents, "1/cm")
+    table = matbench.board(PHONONS, matbench.published_records(PHONONS), "1/cm")
     kept = table[table["MAE (1/cm)"].str.strip("*").astype(float) <= float(most)]
     return to_markdown(kept[["algorithm", "MAE (1/cm)", "sd over folds", "RMSE", "CPU s"]])
 
@@ -147,13 +139,13 @@ def _board(most: str) -> str:
 KINDS: dict[str, Callable[..., str]] = {
     "oof": _score("oof"),
     "test": _score("test"),
-    "cpu": _cpu,
+    "cpu": lambda *words: seconds(_rows()[words]),
     "outcome": _outcome,
     "gain": _gain,
     "contest": _contest,
     "phonons": lambda name: f"{float(_rows()[tuple(name.split('/'))]['oof']):.2f}",
     "fold": _fold,
     "board": _board,
-    "measured": _measured,
+    "measured": lambda name: _data()["figures"][name]["value"],
     "table": _table,
 }

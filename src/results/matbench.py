@@ -21,6 +21,7 @@ from src.results.metrics import METRICS
 from src.storage.files import write_atomic
 
 Values = NDArray[np.float64]
+Record = dict[str, Any]
 BENCHMARK, VERSION = "matbench_v0.1", "0.6"
 MAPE_THRESHOLD = 1e-5  # targets closer to zero are left out of matbench's MAPE
 MAX_BYTES = 200_000  # of a published record: it stays in the history of the repository
@@ -73,19 +74,16 @@ class FoldResult:
     @property
     def scores(self) -> dict[str, float]:
         """matbench's four scores of a regression."""
-        from sklearn.metrics import max_error
-
-        kept = np.abs(self.target) > MAPE_THRESHOLD
-        relative = np.abs((self.target[kept] - self.pred[kept]) / self.target[kept])
+        kept, error = np.abs(self.target) > MAPE_THRESHOLD, self.target - self.pred
         return {
             "mae": METRICS["mae"](self.target, self.pred),
             "rmse": METRICS["rmse"](self.target, self.pred),
-            "mape": float(relative.mean()),
-            "max_error": float(max_error(self.target, self.pred)),
+            "mape": float(np.abs(error[kept] / self.target[kept]).mean()),
+            "max_error": float(np.abs(error).max()),
         }
 
 
-def record(task_name: str, folds: Sequence[FoldResult], metadata: dict[str, Any]) -> dict[str, Any]:
+def record(task_name: str, folds: Sequence[FoldResult], metadata: dict[str, Any]) -> Record:
     """Return the record of a task. folds: all of them, in order. metadata: free, JSON-serialisable."""
     results = {
         f"fold_{k}": {
@@ -109,46 +107,45 @@ def record(task_name: str, folds: Sequence[FoldResult], metadata: dict[str, Any]
     return content | {"hash": hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()}
 
 
-def own_row(content: dict[str, Any]) -> Row:
+def own_row(content: Record) -> Row:
     """Return the row of a record; as on matbench's leaderboards, the standard deviation is that of the population of folds."""
-    (task,) = content["tasks"].values()
-    scores = pd.DataFrame([result["scores"] for result in task["results"].values()])
-    mean, about = scores.mean(), content["user_metadata"]
+    scores, about = pd.DataFrame(_results(content, "scores")), content["user_metadata"]
     spread, largest = float(scores["mae"].std(ddof=0)), float(scores["max_error"].max())
-    return Row(about["algorithm"], float(mean["mae"]), spread, float(mean["rmse"]), largest, about["cpu_seconds"])
+    return Row(
+        about["algorithm"], float(scores["mae"].mean()), spread, float(scores["rmse"].mean()), largest, about["cpu_seconds"]
+    )
 
 
-def board(task_name: str, contents: Sequence[dict[str, Any]], unit: str) -> pd.DataFrame:
+def board(task_name: str, contents: Sequence[Record], unit: str) -> pd.DataFrame:
     """Return the published rows of others and those of our records, in bold, by MAE, as people read them."""
-    rows = sorted([*PUBLISHED.get(task_name, ()), *map(own_row, contents)], key=lambda row: row.mae)
     cells = []
-    for row in rows:
+    for row in sorted([*PUBLISHED.get(task_name, ()), *map(own_row, contents)], key=lambda row: row.mae):
         texts = [row.algorithm, f"{row.mae:.2f}", f"{row.sd:.2f}", f"{row.rmse:.2f}", f"{row.max_error:.1f}"]
         is_own = row.cpu_seconds is not None
         cells.append([f"**{text}**" for text in [*texts, f"{row.cpu_seconds:.0f}"]] if is_own else [*texts, ""])
     return pd.DataFrame(cells, columns=["algorithm", f"MAE ({unit})", "sd over folds", "RMSE", "max error", "CPU s"])
 
 
-def board_with(content: dict[str, Any], unit: str) -> pd.DataFrame:
+def board_with(content: Record, unit: str) -> pd.DataFrame:
     """Return the leaderboard with a record and with all published records of other algorithms of ours."""
     (task_name,) = content["tasks"]
-    others = [read_record(path) for path in published_records(task_name)]
     name = content["user_metadata"]["algorithm"]
-    return board(task_name, [content, *(one for one in others if one["user_metadata"]["algorithm"] != name)], unit)
+    others = [one for one in published_records(task_name) if one["user_metadata"]["algorithm"] != name]
+    return board(task_name, [content, *others], unit)
 
 
-def published_records(task_name: str) -> list[Path]:
-    """Return the files of the published records of a task."""
-    return sorted(EXPERIMENTS.glob(f"exp*/results/{task_name}/*.json.gz"))
+def published_records(task_name: str) -> list[Record]:
+    """Return the published records of a task."""
+    return [read_record(path) for path in sorted(EXPERIMENTS.glob(f"exp*/results/{task_name}/*.json.gz"))]
 
 
-def write_record(path: Path, content: dict[str, Any]) -> None:
+def write_record(path: Path, content: Record) -> None:
     """Write a record as JSON, which matbench reads; .json.gz is for publishing."""
     text = json.dumps(content).encode()
     write_atomic(path, gzip.compress(text, compresslevel=9, mtime=0) if path.suffix == ".gz" else text)
 
 
-def read_record(path: Path) -> dict[str, Any]:
+def read_record(path: Path) -> Record:
     """Return the record in a file that `write_record` wrote."""
     content = path.read_bytes()
     return json.loads(gzip.decompress(content) if path.suffix == ".gz" else content)
@@ -159,7 +156,7 @@ def publish_record(path: Path, name: str) -> Path:
     content = read_record(path)
     (task_name,) = content["tasks"]
     published = EXPERIMENTS / name / "results" / task_name / f"{path.stem}.json.gz"
-    if published.is_file() and _predictions(read_record(published)) == _predictions(content):
+    if published.is_file() and _results(read_record(published), "data") == _results(content, "data"):
         return published
     if (size := len(gzip.compress(path.read_bytes(), compresslevel=9))) > MAX_BYTES:
         raise ValueError(f"{shown(path)}: compressed, it has {size} bytes; at most {MAX_BYTES} are published")
@@ -167,6 +164,7 @@ def publish_record(path: Path, name: str) -> Path:
     return published
 
 
-def _predictions(content: dict[str, Any]) -> list[dict[str, float]]:
+def _results(content: Record, key: str) -> list[dict[str, float]]:
+    """Return what a record has under a key, fold by fold."""
     (task,) = content["tasks"].values()
-    return [result["data"] for result in task["results"].values()]
+    return [result[key] for result in task["results"].values()]

@@ -1,17 +1,23 @@
-"""Predictions of finished experiments, read from outputs/ or from the published results in exp/."""
+"""Predictions of finished experiments: from outputs/, from the published results in exp/, or from the tables of sealed ones."""
 
+import csv
+import functools
+import gzip
+import io
 import shlex
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from src.config.catalogue import sealed, sealed_remedy
 from src.data.task import Task
 from src.paths import DEFAULT_TASK, EXPERIMENTS, OUTPUTS, SEALED, experiment_name, shown
-from src.results.folder import METRICS, NO_TEST, OOF_COLUMNS, RunDir, check_score, read_csv
+from src.results.folder import METRICS, NO_TEST, OOF_COLUMNS, RunDir, check_score
 from src.storage import names
-from src.storage.files import RESULTS, published_in, read_json
+from src.storage.files import RESULTS, damaged, published_in, read_id_table, read_json
 
 MODELS = "models"  # folder of the published models
 
@@ -33,8 +39,8 @@ class Predictions:
     @property
     def models(self) -> RunDir:
         """The folder of the fold models: that of the run, or the published one. Raises ValueError if the experiment is sealed."""
-        if self.source == SEALED:
-            raise ValueError(_sealed(self.name))
+        if self.source == SEALED and (kept := sealed(self.name)):
+            raise ValueError(sealed_remedy(self.name, kept["commit"]))
         return RunDir(self.source / MODELS if published_in(self.source) else self.source)
 
 
@@ -60,47 +66,59 @@ def find_predictions(number: str, task: Task, outputs: Path = OUTPUTS) -> Predic
         source, ending = run, ".csv"
     elif (published / names.METRICS).is_file():
         source, ending = published, ".csv.gz"
-    elif sealed(name):
-        return _find_sealed(name, task)
-    elif (EXPERIMENTS / name).is_dir():
-        done = len(list(run.glob(f"fold_*/{names.METRICS}")))
-        raise FileNotFoundError(
-            f"{name} is not finished on task {task.label} ({done} folds are); run: python exp/{name}/train.py{_options(task)}"
-        )
+    elif is_default(task) and name in sealed_metrics() and sealed(name):
+        source, ending = SEALED, ".csv.gz"
     else:
-        raise FileNotFoundError(f"there is no experiment {name} in {EXPERIMENTS}")
-    metrics = read_json(source / names.METRICS, METRICS)
-    oof = read_csv(source / f"oof{ending}", OOF_COLUMNS)
+        raise FileNotFoundError(_missing(name, task, run))
+    if source == SEALED:
+        metrics, oof, test = sealed_metrics()[name], _sealed(f"oof{ending}", name, 3), _sealed(f"test{ending}", name, 1)
+    else:
+        metrics = read_json(source / names.METRICS, METRICS)
+        oof = read_id_table(source / f"oof{ending}", OOF_COLUMNS)
+        no_test = pd.DataFrame(columns=["id", *(f"fold_{k}" for k in range(len(metrics["fold_maes"]))), "e_form_pred"])
+        test = no_test if metrics.get(NO_TEST) else read_id_table(source / f"test{ending}", ["id", "e_form_pred"])
     check_score(source / f"oof{ending}", oof, metrics["oof_mae"])
-    if metrics.get(NO_TEST):
-        test = pd.DataFrame(columns=["id", *(f"fold_{k}" for k in range(len(metrics["fold_maes"]))), "e_form_pred"])
-    else:
-        test = read_csv(source / f"test{ending}", ["id", "e_form_pred"])
     return Predictions(name, source, oof, test, metrics)
 
 
-def _find_sealed(name: str, task: Task) -> Predictions:
-    from src.results.sealed import OOF, sealed_metrics, sealed_predictions  # living experiments do without
+def _missing(name: str, task: Task, run: Path) -> str:
+    """Return why an experiment has no predictions, and what to do."""
+    if kept := sealed(name):
+        return f"{name} has no predictions on task {task.label}; {sealed_remedy(name, kept['commit'])}"
+    if not (EXPERIMENTS / name).is_dir():
+        return f"there is no experiment {name} in {EXPERIMENTS}"
+    done = len(list(run.glob(f"fold_*/{names.METRICS}")))
+    data = "" if is_default(task) else f" --data {shlex.quote(str(shown(task.folder)))}"
+    target = f" --target {shlex.quote(task.target_column)}" if len(task.targets) > 1 else ""
+    command = f"python exp/{name}/train.py{data}{target}"
+    return f"{name} is not finished on task {task.label} ({done} folds are); run: {command}"
 
-    metrics = sealed_metrics().get(name) if is_default(task) else None
-    if metrics is None:
-        raise FileNotFoundError(f"{name} has no predictions on task {task.label}; {_sealed(name)}")
-    oof, test = sealed_predictions(name)
-    check_score(SEALED / OOF, oof, metrics["oof_mae"])
-    return Predictions(name, SEALED, oof, test, metrics)
+
+@functools.cache
+def sealed_metrics() -> dict[str, dict]:
+    """Return the published metrics of sealed experiments, by name; those whose predictions were not published have none."""
+    return read_json(SEALED / names.METRICS, {})
 
 
-def _sealed(name: str) -> str:
-    kept = sealed(name)
-    return sealed_remedy(name, kept["commit"]) if kept else f"{name} is sealed"
+def _sealed(file: str, name: str, n_shared: int) -> pd.DataFrame:
+    """Return the columns that all sealed experiments share and those of one, without its name, as they were published."""
+    columns, kinds = _sealed_columns(file), {"id": object, "fold": np.int64}
+    own = {column.removeprefix(f"{name}_"): column for column in columns if column.startswith(f"{name}_")}
+    wanted = {column: column for column in OOF_COLUMNS[:n_shared]} | own
+    return pd.DataFrame({new: np.array(columns[old], dtype=kinds.get(new, np.float64)) for new, old in wanted.items()})
+
+
+@functools.cache
+def _sealed_columns(file: str) -> dict[str, tuple[str, ...]]:
+    """Return the columns of a table as text, of which only those that are asked for become numbers."""
+    path = SEALED / file
+    try:
+        header, *rows = csv.reader(io.StringIO(gzip.decompress(path.read_bytes()).decode()))
+        return dict(zip(header, zip(*rows, strict=True), strict=True))
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise damaged(path, error) from error
 
 
 def same_data(key: str, other: str) -> bool:
     """Return whether two runs may be of the same data; keys of the first experiments, which have a hyphen, tell nothing."""
     return key == other or "-" in key + other
-
-
-def _options(task: Task) -> str:
-    """Return the options of a command that works on a task: nothing for the default one."""
-    data = "" if is_default(task) else f" --data {shlex.quote(str(shown(task.folder)))}"
-    return data if len(task.targets) == 1 else f"{data} --target {shlex.quote(task.target_column)}"

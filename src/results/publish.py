@@ -8,11 +8,11 @@ import pandas as pd
 
 from src.data.task import Task
 from src.paths import OUTPUTS, experiment_name, shown
-from src.results.folder import METRICS, NO_TEST, OOF_COLUMNS, RunDir, read_csv
+from src.results.folder import METRICS, NO_TEST, OOF_COLUMNS, RunDir
 from src.results.metrics import scores
 from src.results.predictions import MODELS, Predictions, find_predictions, is_default, published_folder, same_data
 from src.storage import names
-from src.storage.files import read_json, remedy, write_atomic, write_csv, write_json
+from src.storage.files import read_id_table, read_json, remedy, write_atomic, write_csv, write_json
 from src.storage.names import SHARED, WEIGHTS
 
 MAX_BYTES = 13_000_000  # of all published models of an experiment: they stay in the history of the repository
@@ -61,7 +61,7 @@ def _publish(predictions: Predictions, folder: Path, about: dict) -> None:
                 f"{predictions.source} was trained on other data than the results in {shown(folder)}; "
                 "to replace these, remove that folder first"
             )
-        if read_csv(folder / "oof.csv.gz", OOF_COLUMNS).equals(predictions.oof):
+        if read_id_table(folder / "oof.csv.gz", OOF_COLUMNS).equals(predictions.oof):
             if not about.items() <= published.items():
                 write_json(path, metrics | published | about)
             return

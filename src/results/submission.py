@@ -14,7 +14,7 @@ from src.data.task import MetricName, Task
 from src.paths import shown
 from src.results.blend import Blend, fit_blend, fixed_blend, normalized_weights, shared_folds, stack_oof, stack_test
 from src.results.difference import difference_of_scores
-from src.results.intervals import calibrate, scale_of
+from src.results.intervals import calibrate
 from src.results.metrics import METRICS, check_targets
 from src.results.predictions import Predictions, find_predictions
 from src.results.surroundings import points_of
@@ -172,7 +172,7 @@ def write_intervals(out: Path, submission: pd.DataFrame, blended: Sequence[Blend
     for one in blended:
         try:
             points = points_of(one.task, outputs, one.parts[0])
-            found = calibrate(one.parts, one.blend, list(submission[one.task.id_column]), points, on=scale_of(one.parts))
+            found = calibrate(one.parts, one.blend, list(submission[one.task.id_column]), points)
         except ValueError as error:
             path.unlink(missing_ok=True)
             return f"no intervals: {error}"

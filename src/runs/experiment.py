@@ -14,13 +14,13 @@ from src.features.columns import data_key
 from src.features.elements import word2vec_key
 from src.learners.learner import make_learner
 from src.paths import MAT2VEC
-from src.results.folder import NO_TEST, RunDir, read_csv
+from src.results.folder import NO_TEST, RunDir
 from src.results.metrics import scores
 from src.runs.checks import check_rows
 from src.runs.fold import MEMBERS, FoldJob, Rows, run_fold, versions
 from src.runs.launch import Launcher, Work, run_all
 from src.storage import names
-from src.storage.files import write_csv, write_json
+from src.storage.files import read_id_table, write_csv, write_json
 
 log = logging.getLogger(__name__)
 
@@ -149,7 +149,7 @@ def _join_test(run: RunDir, data: TaskData, n_folds: int) -> pd.DataFrame:
     """Return the test predictions of every fold and their mean."""
     test = pd.DataFrame({"id": data.test.ids})
     for k in range(n_folds):
-        fold_pred = read_csv(run.fold(k) / "test.csv", ["id", "e_form_pred"])
+        fold_pred = read_id_table(run.fold(k) / "test.csv", ["id", "e_form_pred"])
         if list(fold_pred["id"]) != list(data.test.ids):
             raise ValueError(
                 f"{run.fold(k) / 'test.csv'}: its ids are not those of the test table; remove the fold and train again"

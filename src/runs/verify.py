@@ -27,10 +27,10 @@ from src.data.load import load_task_data
 from src.data.task import Task
 from src.features.columns import data_key
 from src.paths import EXPERIMENTS, ROOT, experiment_name, shown
-from src.results.folder import NO_TEST, OOF_COLUMNS, RunDir, read_csv
+from src.results.folder import NO_TEST, OOF_COLUMNS, RunDir
 from src.results.predictions import published_folder, same_data
 from src.runs import train
-from src.storage.files import read_json
+from src.storage.files import read_id_table, read_json
 from src.storage.names import METRICS
 
 SAME_MACHINE = 1e-5  # largest difference of a row, in units of the spread of targets (about 1 eV/atom)
@@ -90,7 +90,7 @@ def verify(number: str, fold: int, task: Task, device: str = "cpu") -> tuple[boo
         where = ["--data", str(task.folder), "--target", task.target_column, "--outputs", temporary, "--device", device]
         train.main(EXPERIMENTS / name, [*where, "--folds", str(fold), *(["--skip-bad-rows"] if skip else [])])
         run = RunDir(data.folder / name)
-        test = None if metrics.get(NO_TEST) else read_csv(run.fold(fold) / "test.csv", ["id", "e_form_pred"])
+        test = None if metrics.get(NO_TEST) else read_id_table(run.fold(fold) / "test.csv", ["id", "e_form_pred"])
         retrained = FoldRows(run.valid(fold), None if test is None else test.set_index("id")["e_form_pred"])
     published, scatter = published_fold(folder, fold, not metrics.get(NO_TEST))
     agrees, reason = verdict(published, retrained, scatter, task.unit)
@@ -102,12 +102,12 @@ def published_fold(folder: Path, fold: int, has_test: bool) -> tuple[FoldRows, f
 
     Without a test table the second is infinite.
     """
-    oof = read_csv(folder / "oof.csv.gz", OOF_COLUMNS)
+    oof = read_id_table(folder / "oof.csv.gz", OOF_COLUMNS)
     valid = oof[oof["fold"] == fold]
     if not has_test:
         return FoldRows(valid, None), np.inf
     column = f"fold_{fold}"
-    test = read_csv(folder / "test.csv.gz", ["id", column]).set_index("id").filter(regex=r"^fold_\d+$")
+    test = read_id_table(folder / "test.csv.gz", ["id", column]).set_index("id").filter(regex=r"^fold_\d+$")
     others = test.drop(columns=column)
     return FoldRows(valid, test[column]), float(others.sub(test[column], axis=0).abs().to_numpy().mean())
 

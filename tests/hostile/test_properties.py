@@ -21,8 +21,7 @@ from src.data.rows import read_rows
 from src.data.table import _flaws_of_id
 from src.data.target import TargetNormalizer
 from src.data.task import read_task
-from src.results.folder import read_csv
-from src.storage.files import write_csv
+from src.storage.files import read_id_table, write_csv
 
 FAST = settings(
     max_examples=100, deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -38,7 +37,7 @@ def test_ids_of_a_run_come_back_as_they_were_written(tmp_path: Path, ids: list[s
     numbers = np.random.default_rng(0).normal(size=len(ids))
     for name in ("table.csv", "table.csv.gz"):
         write_csv(tmp_path / name, pd.DataFrame({"id": ids, "e_form_pred": numbers}))
-        back = read_csv(tmp_path / name, ["id", "e_form_pred"])
+        back = read_id_table(tmp_path / name, ["id", "e_form_pred"])
         assert back["id"].tolist() == ids
         np.testing.assert_array_equal(back["e_form_pred"], numbers)
         assert [row["id"] for row in read_rows(tmp_path / name)] == ids

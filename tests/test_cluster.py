@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from faults import LEARNERS, TinyRun, free_port, processes_of, wait_for
 
-from src.runs.launch import Launcher, Work, run_all
+from src.runs.launch import Launcher, run_all
 
 pytestmark = pytest.mark.slow
 BIN = Path(sys.executable).parent
@@ -39,7 +39,7 @@ def workers(cluster: list[str]) -> list[int]:
     """Return the process ids of the cluster's workers, and of no other cluster's on this machine."""
     port = cluster[3].split(":")[1]
     nodes = {process.pid for process in processes_of("raylet", f":{port}")}
-    return [process.pid for process in processes_of("ray::run_fold") if process.parent in nodes]
+    return [process.pid for process in processes_of("ray::_call") if process.parent in nodes]
 
 
 @pytest.mark.parametrize("learner", LEARNERS)
@@ -67,32 +67,31 @@ def test_the_fold_of_a_killed_worker_is_run_again(task_folder: Path, tmp_path: P
 def test_ray_gives_each_fold_a_gpu_where_one_is_asked_for(tmp_path: Path, ray_cluster: str) -> None:
     """The nodes say that they have one each; nothing runs on it."""
 
-    def run(folder: Path, k: int) -> None:
-        (folder / f"{k}").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", "all"))
+    def run(k: int) -> None:
+        (tmp_path / f"{k}").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", "all"))
 
     for gpu in (True, False):
-        work = Work("x", run, tmp_path, lambda k: (tmp_path / f"{k}").exists(), {}, [int(gpu)])
-        run_all(work, Launcher("ray", 2, ray_cluster, gpu=gpu))
+        run_all("x", run, [int(gpu)], lambda k: (tmp_path / f"{k}").exists(), {}, Launcher("ray", 2, ray_cluster, gpu=gpu))
     assert (tmp_path / "1").read_text() == "0" and (tmp_path / "0").read_text() != "0"
 
 
 def test_a_fold_that_fails_on_a_cluster_says_so_as_it_does_here(tmp_path: Path, ray_cluster: str) -> None:
     """Every other fold ends: only as many as --jobs run at once."""
 
-    def run(folder: Path, k: int) -> str | None:
+    def run(k: int) -> str | None:
         if k == 2:
             raise ValueError("row 7 of the table")
-        (folder / f"{k}").write_text("")
+        (tmp_path / f"{k}").write_text("")
         return "its loss is not finite" if k == 0 else None
 
-    def work(folds: list[int]) -> Work:
-        return Work("x", run, tmp_path, lambda k: (tmp_path / f"{k}").exists() and k != 0, {}, folds)
+    def run_folds(folds: list[int]) -> None:
+        run_all("x", run, folds, lambda k: (tmp_path / f"{k}").exists() and k != 0, {}, Launcher("ray", 1, ray_cluster))
 
     with pytest.raises(FloatingPointError, match=r"^fold 0: its loss is not finite$"):
-        run_all(work([0, 1, 3]), Launcher("ray", 1, ray_cluster))
+        run_folds([0, 1, 3])
     assert (tmp_path / "3").exists()
     with pytest.raises(ValueError, match=r"^row 7 of the table$"):
-        run_all(work([2]), Launcher("ray", 1, ray_cluster))
+        run_folds([2])
 
 
 def test_a_cluster_that_does_not_answer_is_named(task_folder: Path, tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from faults import LEARNERS, TinyRun, processes_of_group, wait_for
 from src.config import TrainingConfig
 from src.learners.learner import DivergedError
 from src.learners.training import CHECKPOINT, Training
-from src.runs.launch import MAX_LOSSES, Launcher, Work, run_all
+from src.runs import launch
+from src.runs.launch import MAX_LOSSES, Launcher, run_all
 from src.storage.cache import cached
 from src.storage.files import STALE_SECONDS, locked, write_atomic
 
@@ -84,37 +85,50 @@ def test_workers_end_with_their_parent(task_folder: Path, outputs: Path) -> None
 
 
 def test_the_fold_of_a_dead_worker_is_run_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    def run(folder: Path, k: int) -> None:
-        if k == 1 and not (folder / "died").exists():
-            (folder / "died").touch()
+    def run(k: int) -> None:
+        if k == 1 and not (tmp_path / "died").exists():
+            (tmp_path / "died").touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        (folder / f"{k}").touch()
+        (tmp_path / f"{k}").touch()
 
-    run_all(Work("x", run, tmp_path, lambda k: (tmp_path / f"{k}").exists(), {}, [0, 1, 2]), Launcher(n_jobs=2))
+    run_all("x", run, [0, 1, 2], lambda k: (tmp_path / f"{k}").exists(), {}, Launcher(n_jobs=2))
     assert all((tmp_path / f"{k}").exists() for k in range(3))
     assert "a worker was lost" in caplog.text
 
 
 def test_workers_that_always_die_end_the_run_with_a_hint(tmp_path: Path) -> None:
-    def run(folder: Path, k: int) -> None:
-        (folder / f"try-{time.monotonic_ns()}").touch()
+    def run(k: int) -> None:
+        (tmp_path / f"try-{time.monotonic_ns()}").touch()
         os.kill(os.getpid(), signal.SIGKILL)
 
     with pytest.raises(ValueError, match=r"4 workers in a row died before a step was done .*--jobs 1"):
-        run_all(Work("x", run, tmp_path, lambda k: False, {}, [0, 1]), Launcher(n_jobs=2))
+        run_all("x", run, [0, 1], lambda k: False, {}, Launcher(n_jobs=2))
     assert len(list(tmp_path.glob("try-*"))) >= MAX_LOSSES
+
+
+def test_folds_whose_files_are_whole_are_finished_though_ray_never_returns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hang(run: Callable[[int], None], folds: list[int], launcher: Launcher) -> None:
+        run(0)
+        time.sleep(600)
+
+    monkeypatch.setattr(launch, "_drive", hang)
+    monkeypatch.setattr(launch, "PATIENCE", 0.5)
+    file = tmp_path / "whole"
+    run_all("x", lambda k: file.touch(), [0], lambda k: file.exists(), {}, Launcher("ray", 1, "nowhere"))
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_a_fold_that_diverges_stops_alone(tmp_path: Path, n_jobs: int) -> None:
-    def run(folder: Path, k: int) -> str | None:
+    def run(k: int) -> str | None:
         if k == 1:
             return "the loss is nan"
-        (folder / f"{k}").touch()
+        (tmp_path / f"{k}").touch()
         return None
 
     with pytest.raises(FloatingPointError, match=r"^fold 1: the loss is nan$"):
-        run_all(Work("x", run, tmp_path, lambda k: (tmp_path / f"{k}").exists(), {}, [0, 1, 2]), Launcher(n_jobs=n_jobs))
+        run_all("x", run, [0, 1, 2], lambda k: (tmp_path / f"{k}").exists(), {}, Launcher(n_jobs=n_jobs))
     assert (tmp_path / "0").exists() and (tmp_path / "2").exists()
 
 

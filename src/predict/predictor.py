@@ -71,10 +71,10 @@ class Predictor:
         described, numbers = read_task(task, target), numbers or (BEST,)
         found = [find_predictions(number, described, outputs) for number in numbers]
         share = normalized_weights(weights or [1.0] * len(numbers), len(numbers))
+        parts = [load_models(one, described, outputs, device) for one in found]
         training = _training_set(found[0], described, outputs, n_jobs)
         found[0] = replace(found[0], oof=found[0].oof.set_index("id").loc[training.ids].reset_index())
         fold, (e_form, oof) = shared_folds(found), stack_oof(found)
-        parts = [load_models(one, described, outputs, device) for one in found]
         blend = FoldModels(TargetConfig(), parts=parts, weights=np.tile(share, (fold.max() + 1, 1)))
         models = parts[0] if len(parts) == 1 else blend
         scale = Scale.of(models.transforms)

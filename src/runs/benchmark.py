@@ -1,16 +1,13 @@
 """Train experiments on the official folds of a task, and record what they predict for the official test parts.
 
-Two protocols. Plain: one model for each official fold, trained on the whole of its training part. Inner: the training part of
-each official fold is a task of its own, on which an experiment trains over its own (inner) folds; their mean predicts the test
-part, and the weights of a blend are fitted to inner out-of-fold rows. No choice looks at the test part in either.
+Plain: the official folds are the task's given folds. Inner: the training part of each official fold is a task of its own; the
+mean over an experiment's own folds predicts the test part, and weights of a blend are fitted to inner out-of-fold rows.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-
-import numpy as np
 
 from src.config import ExperimentConfig, FoldConfig, to_dict
 from src.config.catalogue import load_config
@@ -23,7 +20,7 @@ from src.results.blend import normalized_weights, stack_test
 from src.results.comparison import to_markdown
 from src.results.folder import RunDir
 from src.results.matbench import FoldResult, board_with, publish_record, record, write_record
-from src.results.predictions import Predictions, find_predictions
+from src.results.predictions import find_predictions
 from src.results.submission import How, blend_parts
 from src.runs.experiment import run_experiment
 from src.runs.launch import Launcher
@@ -37,8 +34,7 @@ RECORDS, OFFICIAL = "matbench", "official"  # folders in the outputs of a task
 class Benchmark:
     """Experiments to run on a task with official folds, and how.
 
-    configs: by name. how: the weights of a blend, or the method that finds them; fitted weights need the inner protocol.
-    data: folder of the task. outputs: folder of the outputs of all tasks.
+    configs: by name. how: the weights of a blend, or the method that finds them. data: folder of the task. outputs: of all tasks.
     """
 
     configs: Mapping[str, ExperimentConfig]
@@ -80,30 +76,25 @@ class Benchmark:
             raise ValueError(f"{task.folder / 'task.toml'}: [files] names no folds; write it with input/prepare_matminer.py")
         check_device(self.device)
 
-    def predictions(self, data: TaskData) -> list[Predictions]:
-        """Train what is not finished on a task and return the experiments' predictions."""
-        for name, config in self.configs.items():
-            run_experiment(config, name, data, None, self.launcher, self.device)
-        return [find_predictions(name, data.task, data.outputs) for name in self.configs]
-
     def result(self, data: TaskData, k: int) -> FoldResult:
         """Return what the experiments, trained on the other official folds of a task, predict for official fold k."""
-        fold = load_folds(data, FoldConfig())
+        fold, trained = load_folds(data, FoldConfig()), data
         rows = fold == k
-        if self.protocol == "plain":
-            parts = self.predictions(data)
-            blend = blend_parts(parts, self.how, data.task.metric)
-            pred = blend.nested_pred[rows]
-            seconds = sum((RunDir(part.source).fold_metrics(k) or {})["cpu_seconds"] for part in parts)
-        else:
+        ids = data.train.ids[rows].tolist()
+        if self.protocol == "inner":
             folder = data.folder / OFFICIAL / f"fold_{k}"
             write_official_fold(data.task, fold, k, folder)
-            parts = self.predictions(load_task_data(folder, folder.parent, False, self.launcher.n_local))
-            blend = blend_parts(parts, self.how, data.task.metric)
-            pred = stack_test(parts, data.train.ids[rows].tolist()) @ blend.weights
-            seconds = sum(part.metrics["cpu_seconds"] for part in parts)
+            trained = load_task_data(folder, folder.parent, False, self.launcher.n_local)
+        for name, config in self.configs.items():
+            run_experiment(config, name, trained, None, self.launcher, self.device)
+        parts = [find_predictions(name, trained.task, trained.outputs) for name in self.configs]
+        blend = blend_parts(parts, self.how, data.task.metric)
+        if self.protocol == "inner":
+            pred, costs = stack_test(parts, ids) @ blend.weights, [part.metrics for part in parts]
+        else:
+            pred, costs = blend.nested_pred[rows], [RunDir(part.source).fold_metrics(k) or {} for part in parts]
         weights = {part.name: float(weight) for part, weight in zip(parts, blend.weights, strict=True)}
-        return FoldResult(data.train.ids[rows].tolist(), data.train.targets[rows], pred, weights, seconds)
+        return FoldResult(ids, data.train.targets[rows], pred, weights, sum(cost["cpu_seconds"] for cost in costs))
 
 
 def experiment_configs(numbers: Sequence[str]) -> dict[str, ExperimentConfig]:
@@ -119,7 +110,7 @@ def run_benchmark(benchmark: Benchmark, publish: bool = False) -> str:
     benchmark.check()
     start_log(benchmark.outputs / benchmark.data.resolve().name / RECORDS)
     data = load_task_data(benchmark.data, benchmark.outputs, skip_bad_rows=False, n_jobs=benchmark.launcher.n_local)
-    folds = [benchmark.result(data, k) for k in range(int(np.max(load_folds(data, FoldConfig()))) + 1)]
+    folds = [benchmark.result(data, k) for k in range(data.n_folds(FoldConfig()))]
     metadata = {
         "algorithm": benchmark.algorithm,
         "protocol": benchmark.protocol,

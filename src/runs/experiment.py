@@ -1,6 +1,7 @@
 """Folds x learner -> out-of-fold predictions, test predictions, metrics."""
 
 import logging
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from src.results.folder import NO_TEST, RunDir
 from src.results.metrics import scores
 from src.runs.checks import check_rows
 from src.runs.fold import MEMBERS, FoldJob, Rows, run_fold, versions
-from src.runs.launch import Launcher, Work, run_all
+from src.runs.launch import Launcher, run_all
 from src.storage import names
 from src.storage.files import read_id_table, write_csv, write_json
 
@@ -77,7 +78,7 @@ def train_folds(
         test = rows(data.test, data.test_key) if data.task.has_test else None
         job = FoldJob(config, run, load_folds(data, config.folds), train, test, device, word2vec)
         growing = {run.fold(k) / file: n for k in to_do for file, n in learner.histories().items()}
-        run_all(Work(name, run_fold, job, run.is_finished, growing, to_do), launcher)
+        run_all(name, partial(run_fold, job), to_do, run.is_finished, growing, launcher)
 
 
 def base_energies_of(config: ExperimentConfig, crystals: Crystals, key: str, cache: Path, n_jobs: int = 1) -> NDArray[np.float64]:

@@ -60,9 +60,8 @@ def run_fold(job: FoldJob, k: int) -> str | None:
     folder = job.run.fold(k)
     folder.mkdir(parents=True, exist_ok=True)
     resumed = bool(job.run.checkpoints(k))
-    table, inputs = job.train.table, job.train.inputs
+    table, inputs, base = job.train.table, job.train.inputs, job.train.base
     counts, e_form = table.crystals.element_counts, table.targets
-    base = job.train.base
     train = np.flatnonzero(job.fold_of_crystal != k)
     valid = np.flatnonzero(job.fold_of_crystal == k)
     normalizer = TargetNormalizer.fit(counts[train], e_form[train], job.config.target, base[train])

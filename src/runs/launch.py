@@ -1,34 +1,42 @@
-"""Run folds in this process, in local workers, or on a Ray cluster. A bar follows what they write."""
+"""Run folds in this process, in local workers, or as tasks of a running Ray cluster. A bar follows what they write."""
 
 import logging
 import os
 import threading
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Generic, Literal, TypeVar
+from socket import create_connection
+from typing import Literal
 
 from joblib import Parallel, cpu_count, delayed, parallel_config
-from joblib.externals.loky.process_executor import BrokenProcessPool
+from joblib.externals.loky import ProcessPoolExecutor
 from tqdm import tqdm
 
+from src.paths import ROOT
 from src.storage.cache import end_with
 
 log = logging.getLogger(__name__)
+Run = Callable[[int], str | None]  # trains a fold, in any process; returns None, or how the training diverged
 Where = Literal["local", "ray"]  # what --launcher takes
 MAX_LOSSES = 3  # in a row, with no step of progress between them
-OWN_ERRORS = (ValueError, OSError, MemoryError)  # a fold's own, not those of a lost worker
-J = TypeVar("J")
+MAX_RETRIES = 3  # by Ray, of a fold whose worker or node was lost; it resumes from its checkpoint
+TIMEOUT = 30  # seconds, to connect with a cluster
+PATIENCE = 20.0  # seconds between looks at Ray's driver
 
 
 @dataclass(frozen=True)
 class Launcher:
     """The place where folds run, and the number that run at once.
 
-    n_jobs: folds at once; None: as many as there are cores, here or on the cluster. address: of the cluster, HOST:PORT.
-    gpu: each fold takes a GPU of the cluster. n_gpus: of this machine, on which as many folds run at once, as several on one take
-    turns; None: the folds run on the cores.
+    n_jobs: folds at once; None: as many as there are cores, here or on the cluster. address: of the cluster, HOST:PORT; all its
+    nodes must see this folder under the same path. gpu: each fold takes a GPU of the cluster. n_gpus: of this machine, on which
+    as many folds run at once, as several on one take turns; None: the folds run on the cores.
     """
 
     where: Where = "local"
@@ -36,15 +44,6 @@ class Launcher:
     address: str | None = None
     gpu: bool = False
     n_gpus: int | None = None
-
-    @property
-    def lost_worker_error(self) -> type[Exception]:
-        """The exception that signals a lost worker."""
-        if self.where == "local":
-            return BrokenProcessPool
-        from src.runs import cluster
-
-        return cluster.lost_worker_error()
 
     @property
     def at_once(self) -> int:
@@ -57,42 +56,35 @@ class Launcher:
         return cpu_count() if self.n_jobs is None or self.where == "ray" else self.n_jobs
 
 
-@dataclass(frozen=True, eq=False)
-class Work(Generic[J]):
-    """The folds to train.
-
-    run: called as run(job, k) for every fold, in any process; returns None, or how the training diverged.
-    is_finished: whether fold k has written all its files. histories: files that grow, and the number of lines below the header
-    that each gets: the bar counts them.
-    """
-
-    name: str
-    run: Callable[[J, int], str | None]
-    job: J
-    is_finished: Callable[[int], bool]
-    histories: Mapping[Path, int]
-    folds: Sequence[int]
-
-
-def run_all(work: Work[J], launcher: Launcher) -> None:
+def run_all(
+    name: str,
+    run: Run,
+    folds: Sequence[int],
+    is_finished: Callable[[int], bool],
+    histories: Mapping[Path, int],
+    launcher: Launcher,
+) -> None:
     """Run the folds. One whose worker was lost resumes from its checkpoint; one that diverges does not stop the others.
 
+    is_finished: whether a fold has written all its files. histories: files that grow, and the number of lines below the header
+    that each gets: the bar counts them.
     Raises what a fold raises; ValueError if workers are lost again and again; FloatingPointError for folds that diverged.
     """
-    in_this_process = launcher.where == "local" and 1 in (launcher.n_jobs or launcher.n_gpus, len(work.folds))
-    at_once = min(launcher.at_once, len(work.folds))
-    losses, diverged = 0, dict[int, str]()
-    with _FollowHistories(work.histories, work.name) as follower:
-        while to_do := [k for k in work.folds if k not in diverged and not work.is_finished(k)]:
-            before = follower.count()
+    at_once, losses, diverged = min(launcher.at_once, len(folds)), 0, dict[int, str]()
+    with _bar(name, histories) as count:
+        while to_do := [k for k in folds if k not in diverged and not is_finished(k)]:
+            before = count()
             try:
-                said = [work.run(work.job, k) for k in to_do] if in_this_process else _in_workers(work, to_do, launcher, at_once)
+                if launcher.where == "ray":
+                    said = _on_cluster(run, to_do, is_finished, launcher)
+                elif 1 in (launcher.n_jobs or launcher.n_gpus, len(folds)):
+                    said = [run(k) for k in to_do]
+                else:
+                    said = _in_workers(run, to_do, at_once)
                 diverged |= {k: how for k, how in zip(to_do, said, strict=True) if how}
                 losses = 0
-            except OWN_ERRORS:
-                raise
-            except launcher.lost_worker_error as error:
-                losses = 1 if follower.count() > before else losses + 1
+            except BrokenProcessPool as error:
+                losses = 1 if count() > before else losses + 1
                 if losses > MAX_LOSSES:
                     raise ValueError(
                         f"{losses} workers in a row died before a step was done ({type(error).__name__}). "
@@ -105,43 +97,103 @@ def run_all(work: Work[J], launcher: Launcher) -> None:
         raise FloatingPointError("\n".join(f"fold {k}: {how}" for k, how in diverged.items()))
 
 
-def _in_workers(work: Work[J], folds: list[int], launcher: Launcher, at_once: int) -> list[str | None]:
-    """Return what `work.run` returns for each fold, in workers on a cluster or on this machine."""
-    if launcher.where == "ray":
-        from src.runs import cluster
-
-        return cluster.run(work.run, work.job, folds, str(launcher.address), launcher.n_jobs, launcher.gpu)
+def _in_workers(run: Run, folds: list[int], at_once: int) -> list[str | None]:
+    """Return what `run` returns for each fold, in workers on this machine."""
     n_workers = max(2, at_once)  # joblib would run a single one in this process, which has to survive it
     loky = {"inner_max_num_threads": 1, "initializer": end_with, "initargs": (os.getpid(),)}
     with warnings.catch_warnings(), parallel_config(backend="loky", n_jobs=n_workers, **loky):
         # loky restarts a worker between folds if the last one left it large, as it should
         warnings.filterwarnings("ignore", "A worker stopped while some jobs were given to the executor")
-        return Parallel(pre_dispatch=at_once)(delayed(work.run)(work.job, k) for k in folds)
+        return Parallel(pre_dispatch=at_once)(delayed(run)(k) for k in folds)
 
 
-class _FollowHistories:
-    """Progress bar with an ETA over the lines of several files, read every second while the block runs."""
+def check_cluster(address: str | None) -> None:
+    """Raise ValueError if Ray is not installed or no address is given."""
+    if address is None:
+        raise ValueError("--launcher ray needs the --address of a running cluster: 10.0.0.1:6379, or auto on one of its nodes")
+    if find_spec("ray") is None:
+        raise ValueError('ray is not installed: pip install -e ".[cluster]", here and on all nodes')
 
-    def __init__(self, histories: Mapping[Path, int], name: str) -> None:
-        self.histories, self.done = histories, threading.Event()
-        n_steps = sum(histories.values())
-        self.bar = tqdm(total=n_steps, desc=name, unit="step", smoothing=0.05, initial=self.count(), disable=not histories)
-        self.thread = threading.Thread(target=self._follow, daemon=True)
 
-    def count(self) -> int:
-        """Return the number of lines below the headers."""
-        return sum(max(0, path.read_bytes().count(b"\n") - 1) for path in self.histories if path.is_file())
+def _on_cluster(run: Run, folds: list[int], is_finished: Callable[[int], bool], launcher: Launcher) -> list[str | None]:
+    """Return what `run` returns for each fold, in workers of the cluster.
 
-    def _follow(self) -> None:
-        while not self.done.wait(1.0):
-            self.bar.update(self.count() - self.bar.n)
+    Ray's driver has a process of its own: now and then it crashes or never returns when a worker was lost (ray-project/ray,
+    issues 29431 and 44836). Folds that have written all their files are finished, whatever it says.
+    """
+    process = ProcessPoolExecutor(1, initializer=end_with, initargs=(os.getpid(),))
+    try:
+        answer, finished = process.submit(_drive, run, folds, launcher), False
+        while wait([answer], PATIENCE).not_done:
+            if finished:  # at the last look already
+                return [None] * len(folds)
+            finished = all(map(is_finished, folds))
+        return answer.result()
+    finally:
+        process.shutdown(kill_workers=True)
 
-    def __enter__(self) -> "_FollowHistories":
-        self.thread.start()
-        return self
 
-    def __exit__(self, *error: object) -> None:
-        self.done.set()
-        self.thread.join()
-        self.bar.update(self.count() - self.bar.n)
-        self.bar.close()
+def _drive(run: Run, folds: list[int], launcher: Launcher) -> list[str | None]:
+    """Return what `run` returns for each fold; `run` is sent to each node of the cluster once.
+
+    Raises what a fold raises, and BrokenProcessPool if its workers are lost again and again.
+    """
+    import ray
+
+    _connect(str(launcher.address))
+    try:
+        train = ray.remote(max_retries=MAX_RETRIES, num_gpus=int(launcher.gpu))(_call)
+        stored, said, fold_of, waiting = ray.put(run), dict[int, str | None](), dict[ray.ObjectRef, int](), list(folds)
+        while waiting or fold_of:
+            while waiting and len(fold_of) < (launcher.n_jobs or len(folds)):
+                k = waiting.pop(0)
+                fold_of[train.remote(stored, k)] = k
+            (done, *_), _ = ray.wait(list(fold_of))  # in this thread: none is left waiting when Ray shuts down
+            said[fold_of.pop(done)] = ray.get(done)
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from None  # the fold's own error, without Ray's account of it
+    except ray.exceptions.RayError as error:
+        raise BrokenProcessPool(str(error)) from None
+    finally:
+        ray.shutdown()
+    return [said[k] for k in folds]
+
+
+def _call(run: Run, k: int) -> str | None:
+    return run(k)
+
+
+def _connect(address: str) -> None:
+    """Connect this process to a cluster. Raises ValueError if none answers."""
+    import ray
+
+    try:
+        host, _, port = address.removeprefix("ray://").rpartition(":")
+        if port.isdigit():  # ray.init would keep trying for minutes
+            create_connection((host, int(port)), timeout=TIMEOUT).close()
+        ray.init(address, runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}}, log_to_driver=False, logging_level=logging.ERROR)
+    except OSError as error:
+        raise ValueError(f"--address {address}: no Ray cluster answers there (ray start --head starts one)") from error
+
+
+@contextmanager
+def _bar(name: str, histories: Mapping[Path, int]) -> Iterator[Callable[[], int]]:
+    """Show the progress over the lines of several files, read every second; give the function that counts them."""
+
+    def count() -> int:
+        return sum(max(0, path.read_bytes().count(b"\n") - 1) for path in histories if path.is_file())
+
+    def follow() -> None:
+        while not ended.wait(1.0):
+            bar.update(count() - bar.n)
+
+    n_steps, ended = sum(histories.values()), threading.Event()
+    with tqdm(total=n_steps, desc=name, unit="step", smoothing=0.05, initial=count(), disable=not histories) as bar:
+        thread = threading.Thread(target=follow, daemon=True)
+        thread.start()
+        try:
+            yield count
+        finally:
+            ended.set()
+            thread.join()
+            bar.update(count() - bar.n)

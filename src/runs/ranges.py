@@ -58,10 +58,7 @@ BY_OPTIMIZER: dict[str, dict[str, Range]] = {
     "lion": {"lr": (1e-4, 1e-3), "weight_decay": (1e-2, 1.0)},
     "adamw": {"lr": (5e-4, 5e-3), "weight_decay": (1e-4, 1e-1)},
 }
-# knobs of the graph that one network alone has, since others do not read angles
-GRAPH_OF: dict[type, dict[str, Range]] = {
-    AlignnConfig: {"r_angle": (3.0, 3.5, 4.0)},
-}
+R_ANGLE: Range = (3.0, 3.5, 4.0)  # of the graph of ALIGNN alone: others read no angles
 # knobs of a wide search instead of those in RANGES and BY_OPTIMIZER; its optimiser is the experiment's
 WIDE: dict[type, dict[str, Range]] = {
     TrainingConfig: {
@@ -118,9 +115,12 @@ def _ranges_below(config: Any, all_declared: dict[type, dict[str, Range]], prefi
     declared = dict(all_declared.get(type(config), {}))
     if isinstance(config, TrainingConfig):
         declared = declared | BY_OPTIMIZER[config.optimizer] | declared  # those of a wide search stay
-    if isinstance(config, GnnConfig):
-        declared |= {f"graph.{name}": limits for name, limits in GRAPH_OF.get(type(config.network), {}).items()}
-    found = {f"{prefix}{name}": _with_own(limits, attrgetter(name)(config)) for name, limits in declared.items()}
+    if isinstance(config, GnnConfig) and isinstance(config.network, AlignnConfig):
+        declared["graph.r_angle"] = R_ANGLE
+    found = {}
+    for name, limits in declared.items():
+        own = attrgetter(name)(config)
+        found[f"{prefix}{name}"] = limits if is_bounds(limits) or own in limits else (own, *limits)
     for field in fields(config):
         if getattr(config, "network", None) and config.network.reads_formula and field.name == "graph":
             continue  # no setting of it matters
@@ -130,7 +130,7 @@ def _ranges_below(config: Any, all_declared: dict[type, dict[str, Range]], prefi
 
 
 def is_bounds(limits: Range) -> bool:
-    """Return whether a range is one of bounds, not of choices."""
+    """Return whether a range has bounds, not choices."""
     return len(limits) == 2 and isinstance(limits[0], float)
 
 
@@ -142,10 +142,6 @@ def label(value: Any) -> Any:
 def labelled(choices: Range, found: Any) -> Any:
     """Return the value whose label a study stores."""
     return found if is_bounds(choices) else next(choice for choice in choices if label(choice) == found)
-
-
-def _with_own(limits: Range, own: Any) -> Range:
-    return limits if is_bounds(limits) or own in limits else (own, *limits)
 
 
 def suggested(trial: "Trial", config: Any, wide: bool = False) -> Any:

@@ -1,5 +1,6 @@
 """Search over declared ranges with Optuna: each trial trains on a part of fold 0's training rows and is judged on the rest."""
 
+import itertools
 import math
 import re
 import shutil
@@ -32,6 +33,7 @@ from src.storage.files import to_bytes, write_atomic, write_csv
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
+    from optuna.trial import FrozenTrial
 
 OUTER_FOLD = 0  # its crystals are left out of everything here
 CPU_SECONDS = "cpu_seconds"  # of a trial's training, in its record
@@ -45,9 +47,8 @@ class Search:
 
     n_trials: in addition to those of the study. seconds: CPU seconds of training of all trials of the study; the trial that
     exceeds them is stopped at its next report, for a network after the epoch. None: no limit.
-    n_epochs: of each training; None: the experiment's.
-    n_splits: trainings of a trial, each judged on other crystals; the trial is judged by the mean.
-    wide: vary more knobs, see src/runs/ranges.py.
+    n_epochs: of each training; None: the experiment's. n_splits: trainings of a trial, each judged on other crystals; their mean
+    judges the trial. wide: vary more knobs.
     """
 
     n_trials: int | None = None
@@ -95,7 +96,7 @@ def search(number: str, task: Task, outputs: Path, plan: Search, device: str) ->
     data = load_task_data(task.folder, outputs, skip_bad_rows=False, n_jobs=1, target=task.target_column)
     check_rows(config, data)
     tune(config, data, study, folder, plan, device)
-    finished = study.get_trials(deepcopy=False, states=_finished())
+    finished = finished_trials(study)
     if not finished:
         raise ValueError(f"tuning: none of {len(study.trials)} trials of {name} was finished; a larger budget is needed")
     write_atomic(folder / "proposal.py", proposal(config, name, study, data.task, plan).encode())
@@ -108,10 +109,9 @@ def search(number: str, task: Task, outputs: Path, plan: Search, device: str) ->
 
 
 def open_study(name: str, folder: Path, metric: MetricName) -> "Study":
-    """Return the study of an experiment, which continues where it stopped. Raises ValueError if Optuna is not installed.
+    """Return the study of an experiment and a metric, which continues where it stopped. Raises ValueError without Optuna.
 
-    Trials that were judged by another metric are in a study of their own. The sampler's seed is the number of trials: one that
-    goes on with a study, or joins it from another process, does not draw what was drawn before.
+    The sampler's seed is the number of trials: who goes on with a study, or joins it, does not draw what was drawn before.
     """
     try:
         import optuna
@@ -135,15 +135,14 @@ def tune(config: ExperimentConfig, data: TaskData, study: "Study", folder: Path,
         own = {path: label(attrgetter(path)(config)) for path in ranges(config, plan.wide)}
         study.enqueue_trial(own, skip_if_exists=True)
     limit = math.inf if plan.seconds is None else plan.seconds
-    if seconds_used(study) >= limit:
-        return
 
     def stop_if_used(study: "Study", _: object) -> None:
         if seconds_used(study) >= limit:
             study.stop()
 
-    objective = make_objective(plan.shortened(config), plan, data, folder, device, limit)
-    study.optimize(objective, n_trials=plan.n_trials, callbacks=[stop_if_used], show_progress_bar=plan.n_trials is not None)
+    if seconds_used(study) < limit:
+        objective = make_objective(plan.shortened(config), plan, data, folder, device, limit)
+        study.optimize(objective, n_trials=plan.n_trials, callbacks=[stop_if_used], show_progress_bar=plan.n_trials is not None)
 
 
 def seconds_used(study: "Study") -> float:
@@ -151,39 +150,17 @@ def seconds_used(study: "Study") -> float:
     return sum(trial.user_attrs.get(CPU_SECONDS, 0.0) for trial in study.trials)
 
 
-class _Reports:
-    """What a learner calls after each epoch with its MAE; ends a trial that is poor or exceeds the limit of CPU seconds.
-
-    scale: of the residual, that of the split in training.
-    """
-
-    def __init__(self, trial: "Trial", limit: float) -> None:
-        self.trial, self.n, self.scale = trial, 0, 1.0
-        self.left, self.start = limit - seconds_used(trial.study), time.process_time()
-
-    @property
-    def seconds(self) -> float:
-        """CPU seconds since the trial began."""
-        return time.process_time() - self.start
-
-    def __call__(self, error: float) -> None:
-        from optuna import TrialPruned
-
-        self.n += 1
-        self.trial.report(self.scale * error, self.n)
-        if self.trial.should_prune() or self.seconds >= self.left:
-            raise TrialPruned
-
-
 def make_objective(
     config: ExperimentConfig, plan: Search, data: TaskData, folder: Path, device: str, limit: float
 ) -> "Callable[[Trial], float]":
     """Return the function that Optuna minimises: trial -> loss by the task's metric, the mean over the splits.
 
-    Poor trials are stopped by the MAE of the residual, whatever the metric is: learners report that after each epoch, and it is
-    compared with that of other trials at the same epoch of the same split only. So are those that diverge, and the one at which
-    the limit, CPU seconds of all trials, is reached.
+    Poor trials are stopped by the MAE that learners report after each epoch, whatever the metric is; it is compared with that of
+    other trials at the same epoch of the same split. So are those that diverge, and the one at which the limit, CPU seconds of
+    all trials, is reached.
     """
+    from optuna import TrialPruned
+
     rows = np.flatnonzero(load_folds(data, config.folds) != OUTER_FOLD)
     counts, target = data.train.crystals.element_counts[rows], data.train.targets[rows]
     inner = assign_folds(target, counts, config.folds)
@@ -191,20 +168,25 @@ def make_objective(
     word2vec = MAT2VEC if MAT2VEC.is_file() else None
 
     def objective(trial: "Trial") -> float:
-        from optuna import TrialPruned
-
         trained = suggested(trial, config, plan.wide).trained
         first = make_learner(trained, config.seed, device, word2vec)
         inputs = first.prepare_inputs(data.train.crystals, data.train_key, data.cache, 1)
-        place, reports = folder / f"trial_{trial.number}", _Reports(trial, limit)
+        place, epochs = folder / f"trial_{trial.number}", itertools.count(1)
+        left, start = limit - seconds_used(trial.study), time.process_time()
         place.mkdir(parents=True, exist_ok=True)
 
         def loss(split: int) -> float:
             train, valid = np.flatnonzero(inner != split), np.flatnonzero(inner == split)
             normalizer = TargetNormalizer.fit(counts[train], target[train], config.target, base[train])
-            residual, reports.scale = normalizer.normalize(counts, target, base), normalizer.scale
+            residual = normalizer.normalize(counts, target, base)
+
+            def report(error: float) -> None:
+                trial.report(normalizer.scale * error, next(epochs))
+                if trial.should_prune() or time.process_time() - start >= left:
+                    raise TrialPruned
+
             learner = make_learner(trained, config.seed, device, word2vec)
-            learner.fit(inputs[rows[train]], residual[train], place, Watched(inputs[rows[valid]], residual[valid], reports))
+            learner.fit(inputs[rows[train]], residual[train], place, Watched(inputs[rows[valid]], residual[valid], report))
             pred, _ = normalizer.mean_and_spread(counts[valid], learner.predict_members(inputs[rows[valid]]), base[valid])
             return METRICS[data.task.metric].loss(target[valid], pred)
 
@@ -213,7 +195,7 @@ def make_objective(
         except DivergedError as error:
             raise TrialPruned from error
         finally:
-            trial.set_user_attr(CPU_SECONDS, reports.seconds)
+            trial.set_user_attr(CPU_SECONDS, time.process_time() - start)
             shutil.rmtree(place)
 
     return objective
@@ -222,8 +204,7 @@ def make_objective(
 def write_tables(study: "Study", folder: Path) -> None:
     """Write Optuna's table of all trials and, once enough have ended, the importance of each knob, as a table and a picture.
 
-    Importance is Optuna's default, PED-ANOVA (Watanabe et al., IJCAI 2023, doi:10.24963/ijcai.2023/488): by how much the values
-    of a knob among the best finished trials differ from those of all.
+    Importance is Optuna's default, PED-ANOVA (Watanabe et al., IJCAI 2023, doi:10.24963/ijcai.2023/488).
     """
     import optuna
     import pandas as pd
@@ -231,7 +212,7 @@ def write_tables(study: "Study", folder: Path) -> None:
     write_csv(folder / TRIALS, study.trials_dataframe(attrs=("number", "state", "value", "user_attrs", "params")))
     for name in (KNOBS, PICTURE):
         (folder / name).unlink(missing_ok=True)  # it may be of another study of the experiment
-    finished = study.get_trials(deepcopy=False, states=_finished())
+    finished = finished_trials(study)
     if len(finished) < MIN_FINISHED or len({trial.value for trial in finished}) == 1:
         return
     importances = optuna.importance.get_param_importances(study)
@@ -243,11 +224,9 @@ def write_tables(study: "Study", folder: Path) -> None:
     write_atomic(folder / PICTURE, to_bytes(lambda file: figure.savefig(file, bbox_inches="tight")))
 
 
-def _finished() -> tuple:
-    """Return the states of trials that were neither stopped nor interrupted; a stopped one has the value of its last report."""
-    from optuna.trial import TrialState
-
-    return (TrialState.COMPLETE,)
+def finished_trials(study: "Study") -> "list[FrozenTrial]":
+    """Return the trials that were neither stopped nor interrupted; a stopped one has the value of its last report."""
+    return [trial for trial in study.trials if trial.state.name == "COMPLETE"]
 
 
 def score_text(loss: float, task: Task) -> str:

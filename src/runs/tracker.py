@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from importlib.util import find_spec
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from src.config import ExperimentConfig
 from src.results.folder import RunDir
 from src.storage import names
 
+Rows = Iterator[tuple[str, int, dict[str, float]]]
 FILES = (names.METRICS, "oof.csv", "test.csv", "config.json")
 
 
@@ -26,9 +29,9 @@ def track_run(tracker: str, config: ExperimentConfig, run: RunDir, metrics: dict
 
     metrics: of the whole run; None if folds are missing. folder: the tracker's local store.
     """
-    settings, folds = dict(flat_settings(config)), finished_folds(run)
     send = _to_tensorboard if tracker == "tensorboard" else _to_mlflow
-    send(run, settings, folds, metrics, folder)
+    scores = {name: float(value) for name, value in (metrics or {}).items() if isinstance(value, int | float)}
+    send(run, dict(flat_settings(config)), _figures(run), scores, folder)
 
 
 def flat_settings(config: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -42,36 +45,29 @@ def flat_settings(config: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
             yield name, str(value)
 
 
-def finished_folds(run: RunDir) -> dict[int, pd.DataFrame]:
-    """Return the history of each finished fold that has one; its first column is the unit of progress."""
-    finished = sorted(int(path.parent.name.removeprefix("fold_")) for path in run.path.glob(f"fold_*/{names.METRICS}"))
-    paths = {k: run.fold(k) / names.HISTORY for k in finished}
-    return {k: pd.read_csv(path) for k, path in paths.items() if path.is_file()}
+def _figures(run: RunDir) -> Rows:
+    """Yield each row of the history of each finished fold: `fold_0`, epoch or number of trees, figures."""
+    for folder in sorted(path.parent for path in run.path.glob(f"fold_*/{names.METRICS}")):
+        if (path := folder / names.HISTORY).is_file():
+            for step, figures in pd.read_csv(path, index_col=0).to_dict("index").items():
+                yield folder.name, int(step), figures
 
 
-def _scalars(metrics: dict | None) -> dict[str, float]:
-    return {name: float(value) for name, value in (metrics or {}).items() if isinstance(value, int | float)}
-
-
-def _to_tensorboard(
-    run: RunDir, settings: dict[str, str], folds: dict[int, pd.DataFrame], metrics: dict | None, folder: Path
-) -> None:
+def _to_tensorboard(run: RunDir, settings: dict[str, str], rows: Rows, scores: dict[str, float], folder: Path) -> None:
     from torch.utils.tensorboard import SummaryWriter
 
-    folder = folder / run.path.name
-    for k, history in folds.items():
-        with SummaryWriter(str(folder / f"fold_{k}")) as writer:
-            for row in history.to_dict("records"):
-                step, *figures = row.items()
-                for figure, value in figures:
-                    writer.add_scalar(figure, value, int(step[1]))
-    with SummaryWriter(str(folder)) as writer:
+    for fold, of_fold in groupby(rows, itemgetter(0)):
+        with SummaryWriter(str(folder / run.path.name / fold)) as writer:
+            for _, step, figures in of_fold:
+                for figure, value in figures.items():
+                    writer.add_scalar(figure, value, step)
+    with SummaryWriter(str(folder / run.path.name)) as writer:
         writer.add_text("config", "\n".join(f"    {knob} = {value}" for knob, value in settings.items()))
-        for figure, value in _scalars(metrics).items():
+        for figure, value in scores.items():
             writer.add_scalar(figure, value)
 
 
-def _to_mlflow(run: RunDir, settings: dict[str, str], folds: dict[int, pd.DataFrame], metrics: dict | None, folder: Path) -> None:
+def _to_mlflow(run: RunDir, settings: dict[str, str], rows: Rows, scores: dict[str, float], folder: Path) -> None:
     import mlflow
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -81,11 +77,9 @@ def _to_mlflow(run: RunDir, settings: dict[str, str], folds: dict[int, pd.DataFr
     mlflow.set_experiment(run.path.name)
     with mlflow.start_run(run_name=run.path.name):
         mlflow.log_params(settings)
-        for k, history in folds.items():
-            for row in history.to_dict("records"):
-                step, *figures = row.items()
-                mlflow.log_metrics({f"fold_{k}/{figure}": value for figure, value in figures}, step=int(step[1]))
-        mlflow.log_metrics(_scalars(metrics))
+        for fold, step, figures in rows:
+            mlflow.log_metrics({f"{fold}/{figure}": value for figure, value in figures.items()}, step=step)
+        mlflow.log_metrics(scores)
         for name in FILES:
             if (run.path / name).is_file():
                 mlflow.log_artifact(str(run.path / name))

@@ -15,7 +15,7 @@ from src.results.folder import RunDir
 from src.results.metrics import METRICS
 from src.runs.checks import check_structures
 from src.runs.experiment import run_experiment
-from src.runs.launch import Launcher, Where
+from src.runs.launch import Launcher, Where, check_cluster
 
 log = logging.getLogger(__name__)
 Tracker = Literal["tensorboard", "mlflow"]
@@ -76,9 +76,7 @@ def _parse(folder: Path, argv: list[str] | None) -> argparse.Namespace:
 def check(config: ExperimentConfig, args: argparse.Namespace) -> None:
     """Raise ValueError now, before anything is written, for whatever would fail later."""
     if args.launcher == "ray":
-        from src.runs import cluster
-
-        cluster.check(args.address)
+        check_cluster(args.address)
     else:
         check_device(args.device)
     check_structures(config, read_tasks(args.data, args.target)[0])

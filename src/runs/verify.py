@@ -1,15 +1,11 @@
 """Published results, checked by training one fold again.
 
-On another type of machine rounding differs, training amplifies it, and the retrained model is another one of the same recipe.
-Its score says little: the MAE of a fold moves by up to 11%, and a tolerance of 10% accepts other experiments' folds too. What
-tells recipes apart is the distance of predictions row by row. On the test rows, the retrained model must be nearer to the
-published one than the published models of the other folds are: at most `NEARER` times as far. Measured on FLLA: retrained on a
-CPU without AVX-512, exp010 lies at 0.67 to 0.82, exp000 and exp022 (LightGBM) at 0.38 to 0.54 (23 folds, all accepted; by the
-mean and spread of exp010's, one in seventy would be refused). A mean of several networks lies near each single one and is told
-apart by that. Of the published folds of other experiments 97.6% are refused, of other networks' 96.2%. Most of those accepted are
-of exp008, exp009, exp010, exp012, exp023 and exp027, which differ in five epochs of pre-training, in the number of epochs, or in
-knots. Without a test table the rows of the fold have to do, with their MAE as the unit: `OF_MAE` accepts the 23, and refuses 72%
-of other networks' folds.
+On another type of machine rounding differs, training amplifies it, and the retrained model is another one of the same recipe,
+whose MAE moves by up to 11%. What tells recipes apart is the distance row by row: on the test rows, the retrained model must be
+nearer to the published one than those of the other folds are, at most `NEARER` times as far. Without a test table the rows of the
+fold have to do, in units of their MAE: `OF_MAE`. Measured on FLLA on a CPU without AVX-512: exp010 lies at 0.67 to 0.82 of the
+first unit, LightGBM at 0.38 to 0.54; all of 23 folds are accepted by either. Of other experiments' folds the first refuses 97.6%,
+most others being of recipes that differ in a few epochs; of other networks' folds the second refuses 72%.
 """
 
 import os
@@ -56,17 +52,12 @@ def command_elsewhere(number: str, fold: int, device: str = "cpu") -> str | None
 class FoldRows:
     """Predictions of a fold's model.
 
-    valid: OOF_COLUMNS, the fold's own rows, and `spread` if they are means of several members.
+    valid: OOF_COLUMNS, the fold's own rows, and `spread` if they are means over members, which lie close to those of each member.
     test: (n_test,), by id; None if the task has no test table.
     """
 
     valid: pd.DataFrame
     test: pd.Series | None
-
-    @property
-    def is_mean(self) -> bool:
-        """True if the rows are means over several members; those lie close to the rows of each member."""
-        return "spread" in self.valid
 
 
 def verify(number: str, fold: int, task: Task, device: str = "cpu") -> tuple[bool, str]:
@@ -118,9 +109,9 @@ def verdict(published: FoldRows, retrained: FoldRows, scatter: float, unit: str 
     scatter: mean distance of other folds' published models on the test rows, see `published_fold`.
     """
     pair = published.valid.merge(retrained.valid, on="id", suffixes=("", "_new"), validate="one_to_one")
-    if len(pair) != len(published.valid) or len(pair) != len(retrained.valid):
+    if not len(pair) == len(published.valid) == len(retrained.valid):
         return False, f"the fold has {len(retrained.valid)} crystals, {len(published.valid)} are published"
-    if published.is_mean != retrained.is_mean:
+    if ("spread" in published.valid) != ("spread" in retrained.valid):
         return False, "DIFFERENT: only one of the two is a mean of several networks or experiments"
     apart = np.abs(pair["e_form_pred"] - pair["e_form_pred_new"]).to_numpy()
     old, new = (float(np.abs(pair["e_form"] - pair[column]).mean()) for column in ("e_form_pred", "e_form_pred_new"))

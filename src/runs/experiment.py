@@ -35,17 +35,23 @@ def run_experiment(
     """
     check_rows(config, data)
     run, word2vec = RunDir(data.folder / name), MAT2VEC if MAT2VEC.is_file() else None
-    run.claim(config, _key(config, data), word2vec_key(word2vec))
+    data_hash = data_key(data.key, config.learner.feature_groups, data.task)
+    run.claim(config, data_hash, word2vec_key(word2vec))
     if config.parts:
         from src.runs.blended import write_blend
 
         write_blend(config.parts, run, data, load_folds(data, config.folds), versions())
     else:
         train_folds(config, run, data, folds, launcher, device, word2vec)
-    if missing := [k for k in range(data.n_folds(config.folds)) if not run.is_finished(k)]:
+    per_fold = [run.fold_metrics(k) for k in range(data.n_folds(config.folds))]
+    if missing := [k for k, metrics in enumerate(per_fold) if metrics is None]:
         log.info("%s: folds %s are still to do; oof.csv and test.csv come after the last", name, missing)
         return None
-    return collect(config, run, data, launcher.n_local)
+    if not run.training_path.is_file():
+        from src.features.similarity import TrainingSet
+
+        TrainingSet.cached(data.train, data.train_key, data.cache, launcher.n_local).save(run.training_path)
+    return collect(run, data, [metrics for metrics in per_fold if metrics], data_hash)
 
 
 def train_folds(
@@ -90,17 +96,12 @@ def base_energies_of(config: ExperimentConfig, crystals: Crystals, key: str, cac
     return base_energies(config.target, crystals, key, cache, n_jobs)
 
 
-def _key(config: ExperimentConfig, data: TaskData) -> str:
-    return data_key(data.key, config.learner.feature_groups, data.task)
-
-
-def collect(config: ExperimentConfig, run: RunDir, data: TaskData, n_jobs: int) -> dict:
+def collect(run: RunDir, data: TaskData, per_fold: list[dict], data_hash: str) -> dict:
     """Join the finished folds into oof.csv (rows as in the training table), test.csv (mean over folds) and metrics.json.
 
-    Without a test table there is no test.csv.
+    Without a test table there is no test.csv. per_fold: their metrics.
     """
-    n_folds = data.n_folds(config.folds)
-    per_fold = [metrics for k in range(n_folds) if (metrics := run.fold_metrics(k))]
+    n_folds = len(per_fold)
     parts = pd.concat([run.valid(k) for k in range(n_folds)])
     covered = not parts["id"].duplicated().any() and set(parts["id"]) == set(data.train.ids)
     oof = parts.set_index("id").loc[data.train.ids].rename_axis("id").reset_index() if covered else parts
@@ -109,41 +110,34 @@ def collect(config: ExperimentConfig, run: RunDir, data: TaskData, n_jobs: int) 
             f"{run.path}: the folds' valid.csv files do not contain each training row once, with its target; remove the "
             "fold folders that were edited or exchanged (or all) and train again"
         )
-    test = _join_test(run, data, n_folds) if data.task.has_test else None
     fold_maes = [metrics["mae"] for metrics in per_fold]
     overall = scores(oof["e_form"].to_numpy(), oof["e_form_pred"].to_numpy(), data.task.metric)
     metrics = {
         **{f"oof_{name}": value for name, value in overall.items()},
         "fold_maes": fold_maes,
         "fold_mae_sd": float(np.std(fold_maes, ddof=1)),
-        **_member_maes(per_fold),
+        **({MEMBERS: _member_maes(per_fold)} if all(MEMBERS in m for m in per_fold) else {}),
         "n_parameters": per_fold[0]["n_parameters"],
         "cpu_seconds": sum(m["cpu_seconds"] for m in per_fold),
         "resumed_folds": [k for k, m in enumerate(per_fold) if m["resumed"]],
         "gpus": sorted({gpu for m in per_fold for gpu in m.get("gpus", [])}),
         "fold_wall_seconds": [m["wall_seconds"] for m in per_fold],
-        "data": _key(config, data),
+        "data": data_hash,
         "versions": [dict(pairs) for pairs in sorted({tuple(m["versions"].items()) for m in per_fold})],
         "rows_left_out": data.left_out,
         **({} if data.task.has_test else {NO_TEST: True}),
     }
     write_csv(run.path / "oof.csv", oof)
-    if test is not None:
-        write_csv(run.path / "test.csv", test)
-    if not run.training_path.is_file():
-        from src.features.similarity import TrainingSet
-
-        TrainingSet.cached(data.train, data.train_key, data.cache, n_jobs).save(run.training_path)
+    if data.task.has_test:
+        write_csv(run.path / "test.csv", _join_test(run, data, n_folds))
     write_json(run.path / names.METRICS, metrics)
     return metrics
 
 
-def _member_maes(per_fold: list[dict]) -> dict[str, list[float]]:
-    """Return the out-of-fold MAE of each member alone, if there are several: what a seed is worth."""
-    if not all(MEMBERS in metrics for metrics in per_fold):
-        return {}
+def _member_maes(per_fold: list[dict]) -> list[float]:
+    """Return the out-of-fold MAE of each member alone: what a seed is worth."""
     n_valid = [metrics["n_valid"] for metrics in per_fold]
-    return {MEMBERS: np.average([metrics[MEMBERS] for metrics in per_fold], axis=0, weights=n_valid).tolist()}
+    return np.average([metrics[MEMBERS] for metrics in per_fold], axis=0, weights=n_valid).tolist()
 
 
 def _join_test(run: RunDir, data: TaskData, n_folds: int) -> pd.DataFrame:

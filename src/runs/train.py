@@ -46,16 +46,12 @@ def train_target(config: ExperimentConfig, name: str, task: Task, launcher: Laun
         store = args.outputs / "tracker" / args.tracker / (task.label if len(task.targets) > 1 else "")
         track_run(args.tracker, config, RunDir(data.folder / name), metrics, store)
     if metrics:
+        own = "" if task.metric in ("mae", "rmse") else f"{METRICS[task.metric].text} {metrics[f'oof_{task.metric}']:.4f}, "
         log.info(
             "%s%s: OOF %sMAE %.4f +- %.4f (sd over folds), RMSE %.4f %s; %d parameters; %.0f CPU seconds",
-            name, f" on {task.label}" if len(task.targets) > 1 else "", own_metric(task, metrics), metrics["oof_mae"],
+            name, f" on {task.label}" if len(task.targets) > 1 else "", own, metrics["oof_mae"],
             metrics["fold_mae_sd"], metrics["oof_rmse"], task.unit, metrics["n_parameters"], metrics["cpu_seconds"],
         )  # fmt: skip
-
-
-def own_metric(task: Task, metrics: dict) -> str:
-    """Return the score in the task's metric as text if it is neither MAE nor RMSE, which the log has anyway."""
-    return "" if task.metric in ("mae", "rmse") else f"{METRICS[task.metric].text} {metrics[f'oof_{task.metric}']:.4f}, "
 
 
 def _parse(folder: Path, argv: list[str] | None) -> argparse.Namespace:
@@ -95,10 +91,5 @@ def start_log(run: Path) -> None:
     to_screen.setFormatter(logging.Formatter("%(message)s"))
     to_screen.setLevel(logging.INFO)
     logging.raiseExceptions = False  # a full disk is reported once, not for every line of the log
-    root = logging.getLogger()
-    for handler in root.handlers:
-        if type(handler) is logging.FileHandler:  # that of the target before
-            handler.close()
-    root.handlers[:] = [to_file, to_screen]
-    root.setLevel(logging.INFO)
+    logging.basicConfig(level=logging.INFO, handlers=[to_file, to_screen], force=True)  # closes that of the target before
     logging.getLogger("src").setLevel(logging.DEBUG)  # tracebacks go to the file

@@ -2,20 +2,23 @@
 
 import logging
 import os
+import pickle
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from socket import create_connection
+from subprocess import PIPE, Popen, TimeoutExpired
 from typing import Literal
 
 from joblib import Parallel, cpu_count, delayed, parallel_config
-from joblib.externals.loky import ProcessPoolExecutor
+from joblib.externals.loky.backend.reduction import dumps
 from tqdm import tqdm
 
 from src.paths import ROOT
@@ -121,16 +124,43 @@ def _on_cluster(run: Run, folds: list[int], is_finished: Callable[[int], bool], 
     Ray's driver has a process of its own: now and then it crashes or never returns when a worker was lost (ray-project/ray,
     issues 29431 and 44836). Folds that have written all their files are finished, whatever it says.
     """
-    process = ProcessPoolExecutor(1, initializer=end_with, initargs=(os.getpid(),))
+    work: bytes | None = dumps((os.getpid(), partial(_drive, run, folds, launcher)))
+    finished = False
+    code = "from src.runs.launch import answer; answer()"
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with Popen([sys.executable, "-c", code], stdin=PIPE, stdout=PIPE, env=env) as process:
+        try:
+            while True:
+                try:
+                    said, _ = process.communicate(work, PATIENCE)
+                    break
+                except TimeoutExpired:
+                    work = None  # Popen sends the rest of it by itself
+                    if finished:  # at the last look already
+                        return [None] * len(folds)
+                    finished = all(map(is_finished, folds))
+        finally:
+            process.kill()
+    if not said:
+        raise BrokenProcessPool(f"Ray's driver ended with {process.returncode}")
+    found = pickle.loads(said)  # of our own process
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+def answer() -> None:
+    """Do the work that the standard input describes, and write what it returns or raises, pickled, to the standard output."""
+    out = os.dup(1)
+    os.dup2(2, 1)  # whatever Ray prints is no answer
+    parent, work = pickle.load(sys.stdin.buffer)
+    end_with(parent)
     try:
-        answer, finished = process.submit(_drive, run, folds, launcher), False
-        while wait([answer], PATIENCE).not_done:
-            if finished:  # at the last look already
-                return [None] * len(folds)
-            finished = all(map(is_finished, folds))
-        return answer.result()
-    finally:
-        process.shutdown(kill_workers=True)
+        said = work()
+    except Exception as error:  # the parent raises it
+        said = error
+    with os.fdopen(out, "wb") as file:
+        file.write(dumps(said))
 
 
 def _drive(run: Run, folds: list[int], launcher: Launcher) -> list[str | None]:

@@ -55,7 +55,7 @@ def test_the_fold_of_a_killed_worker_is_run_again(task_folder: Path, tmp_path: P
     here, there = (TinyRun(task_folder, "network", tmp_path / name, n_epochs=80) for name in ("here", "there"))
     assert here.train().returncode == 0
     run = there.start(*cluster)
-    wait_for(lambda: list(there.run.glob("fold_*/history.csv")) or run.poll() is not None)
+    wait_for(lambda: list(there.run.glob("fold_*/history.csv")) or run.poll() is not None, seconds=300)
     assert run.poll() is None and not list(there.run.glob("fold_*/metrics.json"))
     time.sleep(0.5)
     os.kill(workers(cluster)[0], signal.SIGKILL)

@@ -12,7 +12,7 @@ from src.command import command, one_message, task_options
 from src.data.load import load_task_data
 from src.data.task import read_tasks
 from src.paths import shown
-from src.report.pictures import draw
+from src.report.figures import draw
 
 
 def main(argv: list[str] | None = None) -> None:

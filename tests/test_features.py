@@ -12,12 +12,12 @@ from src.config import ElementConfig
 from src.data.crystal import N_ELEMENTS, Crystal
 from src.data.table import Crystals
 from src.features import elements
-from src.features.composition import GROUPS
-from src.features.elements import TABLES, element_vectors, mat2vec, word2vec_key
-from src.features.tables import cached_features
+from src.features.composition import FORMULA_GROUPS
+from src.features.elements import ELEMENT_TABLES, element_vectors, mat2vec, word2vec_key
+from src.features.groups import cached_features
 
 
-@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("table", ELEMENT_TABLES)
 def test_every_table_has_a_finite_vector_of_unit_scale_for_every_element(table: str) -> None:
     vectors = element_vectors(ElementConfig((table,)))
     assert len(vectors) == N_ELEMENTS and np.isfinite(vectors).all()
@@ -92,7 +92,7 @@ def test_composition_features_depend_on_fractions_alone() -> None:
     counts[0, [26, 8]] = 2, 3
     counts[1, [26, 8]] = 4, 6
     counts[2, [10]] = 1  # neon: no electronegativity
-    features = pd.concat([compute(counts, 1, None) for compute in GROUPS.values()], axis=1)
+    features = pd.concat([compute(counts, 1, None) for compute in FORMULA_GROUPS.values()], axis=1)
     assert np.isfinite(features.to_numpy()).all()
     np.testing.assert_allclose(features.iloc[0], features.iloc[1], rtol=1e-9)
     assert features["x_Fe"][0] == pytest.approx(0.4)

@@ -300,7 +300,7 @@ def test_a_published_record_is_whole_and_agrees_with_itself(path: Path) -> None:
     assert task["dataset_name"] == path.parent.name
     ids = check_as_matbench_does(content)
     assert sorted(ids) == row_ids(path.parent.name, len(ids))
-    assert len(ids) == 1265 and path.stat().st_size <= matbench.MAX_BYTES
+    assert len(ids) == 1265 and path.stat().st_size <= matbench.MAX_RECORD
     assert next(iter(content["user_metadata"]["configs"])) == path.parents[2].name
     parts = [own["parameters"] for own in task["results"].values()]
     assert content["user_metadata"]["cpu_seconds"] == pytest.approx(sum(part["cpu_seconds"] for part in parts))

@@ -6,7 +6,7 @@ from conftest import CRYSTALS, random_rotation
 
 from src.data.crystal import Crystal
 from src.data.table import Crystals
-from src.features.sevennet import ELEMENTS, LEVELS, _model, compute_potential, potential_features
+from src.features.sevennet import ELEMENTS, LEVEL_OF, _model, compute_potential, potential_features
 from src.storage.ragged import RaggedStore
 
 pytest.importorskip("sevenn", reason='sevenn is an optional extra: pip install -e ".[open]"')
@@ -39,7 +39,7 @@ def test_a_rotated_crystal_gives_the_same(computed: RaggedStore) -> None:
 
 def test_energies_and_features_are_means_over_atoms(computed: RaggedStore) -> None:
     store = computed
-    assert set(store.arrays) == set(LEVELS)
+    assert set(store.arrays) == set(LEVEL_OF)
     model, _ = _model()
     for i, crystal in enumerate(NAMED):
         item = store.item(i)

@@ -19,13 +19,13 @@ from pymatgen.core import Lattice, Structure
 
 from src.data.crystal import Crystal
 from src.data.table import Crystals
-from src.features import structure, tables
+from src.features import groups, structure
 from src.features.charges import CHARGES
 from src.features.geometry import GEOMETRY, lattice_lengths, primitive_crystal
-from src.features.structure import GROUPS, structure_features
-from src.features.tables import cached_features, finite_features
+from src.features.groups import cached_features, finite_features
+from src.features.structure import STRUCTURE_GROUPS, structure_features
 
-ALL = tuple(GROUPS)
+ALL = tuple(STRUCTURE_GROUPS)
 EXTREME = {
     "solid argon": Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.26), ["Ar"], [[0, 0, 0]]),
     "xenon fluoride": Structure.from_spacegroup("I4/mmm", Lattice.tetragonal(4.3, 6.99), ["Xe", "F"], [[0, 0, 0], [0, 0, 0.28]]),
@@ -68,16 +68,16 @@ def test_a_skewed_and_shifted_cell_with_shuffled_atoms_has_the_same_features(nam
 
 @EVERY
 def test_groups_that_say_so_are_finite(name: str) -> None:
-    finite = tuple(group for group in GROUPS if GROUPS[group].is_finite)
+    finite = tuple(group for group in STRUCTURE_GROUPS if STRUCTURE_GROUPS[group].is_finite)
     values = structure_features(Crystals.from_list([Crystal.from_structure(STRUCTURES[name])]), finite)
     assert np.isfinite(values.to_numpy()).all()
-    assert list(values.columns) == [column for group in finite for column in GROUPS[group].columns]
+    assert list(values.columns) == [column for group in finite for column in STRUCTURE_GROUPS[group].columns]
 
 
 def test_networks_get_finite_values_or_the_names_of_those_that_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     crystals = Crystals.from_list([CRYSTALS["diamond"], CRYSTALS["quartz"]])
     assert finite_features(crystals, "key", ("geometry", "charges"), tmp_path).shape == (2, len(GEOMETRY) + len(CHARGES))
-    monkeypatch.setattr(tables, "cached_features", lambda *_: pd.DataFrame({"a": [1.0, 2.0], "b": [np.nan, 1.0]}))
+    monkeypatch.setattr(groups, "cached_features", lambda *_: pd.DataFrame({"a": [1.0, 2.0], "b": [np.nan, 1.0]}))
     with pytest.raises(ValueError, match="b undefined for 1 crystals"):
         finite_features(crystals, "key", ("voronoi",), tmp_path)
 
@@ -140,16 +140,16 @@ def test_a_group_that_fails_is_nan_and_counted_in_the_log(
     def fails(crystal: object) -> list[float]:
         raise ValueError("no such thing")
 
-    monkeypatch.setitem(structure.GROUPS, "voronoi", GROUPS["voronoi"]._replace(compute=fails))
+    monkeypatch.setitem(structure.STRUCTURE_GROUPS, "voronoi", STRUCTURE_GROUPS["voronoi"]._replace(compute=fails))
     with caplog.at_level(logging.WARNING):
         table = structure_features(Crystals.from_list([CRYSTALS["diamond"]] * 3), ("voronoi", "symmetry"))
-    assert table[list(GROUPS["voronoi"].columns)].isna().all(axis=None) and not table["is_cubic"].isna().any()
+    assert table[list(STRUCTURE_GROUPS["voronoi"].columns)].isna().all(axis=None) and not table["is_cubic"].isna().any()
     assert "3 of 3 crystals: voronoi is NaN (no such thing)" in caplog.text
 
 
 def test_a_finite_group_that_fails_stops(monkeypatch: pytest.MonkeyPatch) -> None:
-    broken = GROUPS["geometry"]._replace(compute=lambda crystal: [np.nan] * len(GROUPS["geometry"].columns))
-    monkeypatch.setitem(structure.GROUPS, "geometry", broken)
+    broken = STRUCTURE_GROUPS["geometry"]._replace(compute=lambda crystal: [np.nan] * len(STRUCTURE_GROUPS["geometry"].columns))
+    monkeypatch.setitem(structure.STRUCTURE_GROUPS, "geometry", broken)
     with pytest.raises(ValueError, match=r"geometry of C2: log_n_atoms.* not finite"):
         structure_features(Crystals.from_list([CRYSTALS["diamond"]]), ("geometry",))
 
@@ -158,7 +158,7 @@ def test_experiments_share_the_cached_groups(tmp_path: Path, monkeypatch: pytest
     crystals = Crystals.from_list(list(CRYSTALS.values()))
     both = cached_features(crystals, "key", ("geometry", "fractions"), tmp_path)
     assert len(list(tmp_path.glob("features-*"))) == 2
-    monkeypatch.setattr(tables, "_computed_group", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr(groups, "_computed_group", lambda *_: pytest.fail("computed again"))
     again = cached_features(crystals, "key", ("fractions", "geometry"), tmp_path)
     assert again[list(both.columns)].equals(both)
 

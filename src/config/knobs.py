@@ -250,7 +250,7 @@ class GnnConfig:
     """A graph network and its training.
 
     pretraining: a stage before the training; None: there is none.
-    global_features: groups known to src/features/tables.py that enter NequIP's head, standardised on the training fold
+    global_features: groups known to src/features/groups.py that enter NequIP's head, standardised on the training fold
         (2nd place); `columns`: the task's further columns, imputed and encoded on the training fold as well.
     members: networks that are trained in one pass, on the same batches, from initial weights of their own: member i has those of
         seed 1000 i + that of the fold; pre-trained one after another. The fold's prediction is the mean of theirs; the standard
@@ -293,7 +293,7 @@ class GnnConfig:
 
 @config_class
 class GbdtConfig:
-    """LightGBM. features: groups known to src/features/tables.py, and `columns`, the task's further columns.
+    """LightGBM. features: groups known to src/features/groups.py, and `columns`, the task's further columns.
 
     The other names are LightGBM's.
     """

@@ -44,7 +44,7 @@ LAYOUT = re.compile(
     re.VERBOSE | re.ASCII,
 )
 MAX_CHARACTERS = 500_000  # of a CIF; 2,000 atoms take 150,000
-MAX_LINE = 2048  # characters; CIF 1.1 (International Tables G, 2006, ch. 2.2) allows no more
+MAX_CIF_LINE = 2048  # characters; CIF 1.1 (International Tables G, 2006, ch. 2.2) allows no more
 MAX_BLOCKS = 50
 MAX_OPERATIONS = 400  # the largest conventional cells have 192
 MAX_IMAGES = 10_000  # sites times operations
@@ -126,8 +126,8 @@ def _lines(text: str) -> str:
     # characters outside ASCII become question marks: dropping them, as pymatgen does, could turn one number into another
     lines = [line for line in text.removeprefix("\ufeff").encode("ascii", "replace").decode().splitlines() if line.strip()]
     longest = max(map(len, lines), default=0)
-    if longest > MAX_LINE:
-        raise ValueError(f"the CIF has a line of {longest} characters; the format allows {MAX_LINE}")
+    if longest > MAX_CIF_LINE:
+        raise ValueError(f"the CIF has a line of {longest} characters; the format allows {MAX_CIF_LINE}")
     names = [line.split()[0] for line in lines if line.lstrip().startswith("data_")]
     if len(names) > MAX_BLOCKS or len(set(names)) < len(names):
         raise ValueError(f"the CIF has {len(names)} data blocks with {len(set(names))} different names, expected one crystal")

@@ -17,7 +17,7 @@ from src.data.cif import parse_cif, read_plain
 
 MIN_THICKNESS = 0.5  # Angstrom, between opposite faces of a cell; the thinnest primitive cells of elements have 2
 MIN_DISTANCE = 0.2  # Angstrom, between atoms; below half the thickness, so that the nearest image is the rounded one
-CHUNK = 256  # atoms whose distances to all others are held in memory at once
+ATOMS_AT_ONCE = 256  # atoms whose distances to all others are held in memory at once
 MAX_LENGTH = 1_000.0  # Angstrom, of a lattice vector
 MAX_VOLUME = 20_000.0  # Angstrom^3 per atom: one atom in a cube with a side of 27 Angstrom
 SELF_DISTANCE = 1e-8  # Angstrom; a point closer than this is the centre itself, as in pymatgen
@@ -137,8 +137,8 @@ def _checked(crystal: Crystal) -> Crystal:
     if not np.isfinite(crystal.frac_coords).all():
         raise ValueError("coordinates are not finite numbers")
     frac = crystal.frac_coords
-    for start in range(0, crystal.n_atoms, CHUNK):
-        separation = frac[start : start + CHUNK, None] - frac  # (chunk, n_atoms, 3)
+    for start in range(0, crystal.n_atoms, ATOMS_AT_ONCE):
+        separation = frac[start : start + ATOMS_AT_ONCE, None] - frac  # (chunk, n_atoms, 3)
         distance = np.linalg.norm((separation - np.round(separation)) @ crystal.lattice, axis=-1)
         distance[np.arange(len(distance)), start + np.arange(len(distance))] = np.inf
         if distance.min() < MIN_DISTANCE:

@@ -16,7 +16,7 @@ from src.config import FoldConfig
 from src.data.folds import assign_folds, read_folds
 from src.data.formats import file_in
 from src.data.rows import read_rows
-from src.data.table import LEVELS, ColumnNames, Crystals, CrystalTable, check_header, read_table, structures_folder
+from src.data.table import CRYSTAL_LEVELS, ColumnNames, Crystals, CrystalTable, check_header, read_table, structures_folder
 from src.data.task import Task, read_task
 from src.storage.cache import cache_key
 from src.storage.files import read_id_table, remedy, write_csv
@@ -92,7 +92,7 @@ def _no_rows() -> CrystalTable:
     """Return a test table without rows."""
     arrays = {"lattice": np.zeros((0, 3)), "frac_coords": np.zeros((0, 3)), "atomic_numbers": np.zeros(0, dtype=np.int64)}
     none = np.zeros(1, dtype=np.int64)
-    store = RaggedStore(arrays, {"lattice": none, "atom": none}, LEVELS)
+    store = RaggedStore(arrays, {"lattice": none, "atom": none}, CRYSTAL_LEVELS)
     return CrystalTable(np.array([], dtype=np.str_), Crystals(store), None)
 
 

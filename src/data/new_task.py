@@ -34,7 +34,7 @@ UNITS = {  # part of a column's name -> unit
     r"(^|[ _(])gpa|k_?vrh|g_?vrh": "GPa",
     r"1/cm|cm-1": "1/cm",
 }
-MAX_CATEGORIES = 50  # different values of a categorical column of text
+MAX_TEXT_VALUES = 50  # different values of a categorical column of text
 ROWS_PER_CATEGORY = 4
 CODES = re.compile(r"space_?group|sg_?(num|no)|group|class|type|categor|cluster|label|code|kind", re.IGNORECASE)
 DERIVED = re.compile(r"n_?(sites|elements|atoms)|formula\w*|composition|full_formula", re.IGNORECASE)
@@ -252,7 +252,7 @@ def _kind(texts: pd.Series, in_test: pd.Series) -> str:
         return "categorical" if is_whole and CODES.search(name) and n_different <= len(texts) / 2 else "numeric"
     if numbers.notna().sum() > len(texts) / 2:
         return "left out: numbers and text; leave the fields of missing numbers empty to use it"
-    is_few = n_different <= min(MAX_CATEGORIES, len(texts) / ROWS_PER_CATEGORY)
+    is_few = n_different <= min(MAX_TEXT_VALUES, len(texts) / ROWS_PER_CATEGORY)
     is_category = is_few and texts.str.len().max() <= MAX_TEXT
     return "categorical" if is_category else f"left out: text with {n_different} different values"
 

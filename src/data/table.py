@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 log = logging.getLogger(__name__)
-LEVELS = {"lattice": "lattice", "frac_coords": "atom", "atomic_numbers": "atom"}
+CRYSTAL_LEVELS = {"lattice": "lattice", "frac_coords": "atom", "atomic_numbers": "atom"}
 ROW_FIELDS = ("ids", "all_targets")  # of a stored table, one entry per row
 MAX_ID = 200  # characters; ids are stored at the width of the longest
-CHUNK = 64  # rows that a process parses per task
+ROWS_PER_TASK = 64  # rows that a process parses per task
 SLACK = 2e-3  # of all atoms, by which counts of elements may differ from a formula: both may be rounded
-FIELDS = {"numeric": "row", "categorical": "row", "column_names": "column"}  # of a store -> level; one item has all names
+COLUMN_FIELDS = {"numeric": "row", "categorical": "row", "column_names": "column"}  # of a store -> level; one item has all names
 MAX_NUMBER = 1e100  # so that no square and no sum of squares overflows
 MAX_CATEGORY = 200  # characters; categories are stored at the width of the longest
 Field = float | str  # of a further column: a number, or a category
@@ -113,7 +113,7 @@ class Crystals:
 
     def __getitem__(self, i: int) -> Crystal:
         item = self.store.item(i)
-        return Crystal(**{name: item[name] for name in LEVELS})
+        return Crystal(**{name: item[name] for name in CRYSTAL_LEVELS})
 
     def name(self, i: int) -> str:
         """Return the name of crystal i in messages: its id if the table has one, otherwise its number."""
@@ -145,7 +145,7 @@ class Crystals:
             return None
         import pandas as pd  # see `frame_of`
 
-        numeric, categorical, names = (np.array(self.store.arrays[name]) for name in FIELDS)
+        numeric, categorical, names = (np.array(self.store.arrays[name]) for name in COLUMN_FIELDS)
         n = numeric.shape[1]
         parts = pd.DataFrame(numeric, columns=names[:n]), pd.DataFrame(categorical.astype(object), columns=names[n:])
         return pd.concat(parts, axis=1)
@@ -153,14 +153,14 @@ class Crystals:
     @classmethod
     def from_list(cls, crystals: list[Crystal], columns: "pd.DataFrame | None" = None) -> "Crystals":
         """Return the sequence of the given crystals and their further columns, stored in memory."""
-        store = RaggedStore.from_items(LEVELS, [vars(crystal) for crystal in crystals])
+        store = RaggedStore.from_items(CRYSTAL_LEVELS, [vars(crystal) for crystal in crystals])
         if columns is None:
             return cls(store)
         numeric, categorical = columns.select_dtypes("number"), columns.select_dtypes(exclude="number")
         names = np.array([*numeric.columns, *categorical.columns], dtype=np.str_)
-        arrays = dict(zip(FIELDS, (numeric.to_numpy(np.float64), categorical.to_numpy(np.str_), names), strict=True))
+        arrays = dict(zip(COLUMN_FIELDS, (numeric.to_numpy(np.float64), categorical.to_numpy(np.str_), names), strict=True))
         offsets = {"row": np.arange(len(columns) + 1), "column": np.append(0, np.full(len(columns), len(names)))}
-        return cls(RaggedStore({**store.arrays, **arrays}, {**store.offsets, **offsets}, {**store.levels, **FIELDS}))
+        return cls(RaggedStore({**store.arrays, **arrays}, {**store.offsets, **offsets}, {**store.levels, **COLUMN_FIELDS}))
 
 
 @dataclass(frozen=True, eq=False)
@@ -250,7 +250,7 @@ def parse_table(path: Path, task: Task, has_target: bool, n_jobs: int = 1) -> tu
         ids.append(row[task.id_column])
         further.append(parse_fields(row, names))
     parse = partial(parse_rows, task=task, has_target=has_target, folder=structures_folder(task, path))
-    chunks = in_chunks(parse, read_rows(path), len(ids), CHUNK, f"reading {path.name}", n_jobs)
+    chunks = in_chunks(parse, read_rows(path), len(ids), ROWS_PER_TASK, f"reading {path.name}", n_jobs)
     parsed = [row for chunk in chunks for row in chunk]
     seen: set[str] = set()
     for i, (fields, flaw) in enumerate(further):

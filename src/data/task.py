@@ -13,10 +13,10 @@ MetricName = Literal["mae", "rmse", "rmsle", "mape", "r2", "spearman"]
 StructureFormat = Literal["cif", "poscar", "json", "file", "formula"]
 FILES = ("train", "test", "sample_submission", "test_labels", "folds", "structures")
 OF_A_TEST = FILES[1:4]  # a task without a test table names none of these
-MAX_BYTES = 100_000  # of a description
+MAX_DESCRIPTION = 100_000  # of a description
 MAX_TEXT = 200  # characters of a name in it
 MAX_LISTED = 1000  # names in a list of it
-SHARED = ("id_column", "structure_column", "structure_format", "metric", "files", "numeric_columns", "categorical_columns")
+SHARED_FIELDS = ("id_column", "structure_column", "structure_format", "metric", "files", "numeric_columns", "categorical_columns")
 WAY_OUT = "compare it with input/flla/task.toml"
 
 Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
@@ -120,7 +120,7 @@ def read_tasks(folder: Path, targets: Sequence[str] | None = None) -> list[Task]
     if unknown := [name for name in targets or () if name not in fields.target_columns]:
         raise ValueError(f"--target {unknown[0]}: {path} has the targets {', '.join(fields.target_columns)}")
     shared: dict[str, Any] = {
-        name: tuple(value) if isinstance(value := getattr(fields, name), list) else value for name in SHARED
+        name: tuple(value) if isinstance(value := getattr(fields, name), list) else value for name in SHARED_FIELDS
     }
     name = folder.resolve().name
     wanted = [target for target in found if targets is None or target.column in targets]
@@ -210,8 +210,8 @@ def _read(path: Path) -> Description:
     """Return the fields of a description; raise ValueError, which names the file and the key, if they are not as they should."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: input/new_task.py writes it from your tables")
-    if path.stat().st_size > MAX_BYTES:
-        raise ValueError(f"{path}: {path.stat().st_size} bytes, at most {MAX_BYTES} are read; {WAY_OUT}")
+    if path.stat().st_size > MAX_DESCRIPTION:
+        raise ValueError(f"{path}: {path.stat().st_size} bytes, at most {MAX_DESCRIPTION} are read; {WAY_OUT}")
     try:
         return Description.model_validate(tomllib.loads(path.read_bytes().decode("utf-8-sig")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -18,7 +18,7 @@ from src.features.elements import element_vectors
 from src.storage.cache import in_chunks
 
 Counts = NDArray[np.int64]
-CHUNK = 64  # compositions
+COMPOSITIONS_PER_TASK = 64  # compositions
 
 
 def fractions(element_counts: Counts, n_jobs: int, word2vec: Path | None) -> pd.DataFrame:
@@ -43,7 +43,7 @@ def magpie(element_counts: Counts, n_jobs: int, word2vec: Path | None) -> pd.Dat
     Source: Ward et al., npj Comput. Mater. 2, 16028 (2016), doi:10.1038/npjcompumats.2016.28.
     """
     different, row = np.unique(element_counts, axis=0, return_inverse=True)
-    parts = in_chunks(_magpie_rows, different, len(different), CHUNK, "Magpie statistics", n_jobs)
+    parts = in_chunks(_magpie_rows, different, len(different), COMPOSITIONS_PER_TASK, "Magpie statistics", n_jobs)
     return pd.concat(parts, ignore_index=True).iloc[row].reset_index(drop=True)
 
 
@@ -58,7 +58,7 @@ def _magpie_rows(element_counts: list[Counts]) -> pd.DataFrame:
     return pd.DataFrame(values, columns=[label for f in featurizers for label in f.feature_labels()], dtype=np.float64)
 
 
-GROUPS: dict[str, Callable[[Counts, int, Path | None], pd.DataFrame]] = {
+FORMULA_GROUPS: dict[str, Callable[[Counts, int, Path | None], pd.DataFrame]] = {
     "fractions": fractions,
     "magpie": magpie,
     "mat2vec": mat2vec_statistics,

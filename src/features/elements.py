@@ -34,7 +34,7 @@ EMBEDDINGS = {  # learned vectors: each row is scaled to norm sqrt(n_features)
     "megnet16": "megnet16.json",
 }
 PROPERTIES = {"magpie": "magpie.csv", "oliynyk": "oliynyk_preprocessed.csv"}  # measured: each column is standardised
-TABLES = ("one_hot", *EMBEDDINGS, *PROPERTIES)
+ELEMENT_TABLES = ("one_hot", *EMBEDDINGS, *PROPERTIES)
 
 
 @lru_cache
@@ -86,7 +86,7 @@ def _table(name: str, word2vec: Path | None) -> NDArray[np.float64]:
     elif name in EMBEDDINGS or name in PROPERTIES:
         table = _by_atomic_number(_packaged((EMBEDDINGS | PROPERTIES)[name]), name)
     else:
-        raise ValueError(f"elements: unknown table {name!r}; there are {', '.join(TABLES)}")
+        raise ValueError(f"elements: unknown table {name!r}; there are {', '.join(ELEMENT_TABLES)}")
     if name in PROPERTIES:
         spread = table[1:].std(axis=0)
         return (table - table[1:].mean(axis=0)) / np.where(spread > 0, spread, 1)

@@ -10,7 +10,7 @@ from pymatgen.core import IStructure
 
 from src.data.crystal import SELF_DISTANCE, Crystal, Pairs, points_within
 
-SYMPREC = 1e-3  # Angstrom, as in GraphConfig
+FEATURE_SYMPREC = 1e-3  # Angstrom, as in GraphConfig
 SYSTEMS = ("triclinic", "monoclinic", "orthorhombic", "tetragonal", "trigonal", "hexagonal", "cubic")
 GEOMETRY = (
     *("log_n_atoms", "volume_per_atom", "log_volume_per_atom", "density", "packing_fraction", "min_distance"),
@@ -44,7 +44,7 @@ def crystal_system(space_group: int) -> str:
     return str(moyopy.SpaceGroupType(space_group).crystal_system).lower()
 
 
-def primitive_crystal(crystal: Crystal, symprec: float = SYMPREC) -> PrimitiveCrystal:
+def primitive_crystal(crystal: Crystal, symprec: float = FEATURE_SYMPREC) -> PrimitiveCrystal:
     """Return the crystal in moyopy's standardised primitive cell.
 
     symprec: Angstrom, tolerance of the symmetry search.
@@ -56,7 +56,7 @@ def primitive_crystal(crystal: Crystal, symprec: float = SYMPREC) -> PrimitiveCr
     return PrimitiveCrystal(structure, found.number, len(set(found.orbits)))
 
 
-def primitive_cell(crystal: Crystal, symprec: float = SYMPREC) -> tuple[Crystal, moyopy.MoyoDataset | None]:
+def primitive_cell(crystal: Crystal, symprec: float = FEATURE_SYMPREC) -> tuple[Crystal, moyopy.MoyoDataset | None]:
     """Return the cell of `primitive_crystal`, its coordinates in [0, 1), and the symmetry; None if the search for it failed."""
     try:
         found = moyopy.MoyoDataset(crystal.to_moyo(), symprec=symprec)

@@ -25,10 +25,10 @@ from src.storage.ragged import RaggedStore
 
 PACKAGE = "sevenn"
 NAME = "7net-l3i5"  # as a base of targets, as a group of features, and in the package
-WEIGHTS = Path("pretrained_potentials/SevenNet_l3i5/checkpoint_l3i5.pth")  # in the package's folder
+POTENTIAL = Path("pretrained_potentials/SevenNet_l3i5/checkpoint_l3i5.pth")  # in the package's folder
 ELEMENTS = frozenset(range(1, 95)) - {84, 85, 86, 87, 88}  # MPtrj has no Po, At, Rn, Fr, Ra
-CHUNK = 16  # crystals; they are predicted one by one
-LEVELS = {
+ENERGIES_PER_TASK = 16  # crystals; they are predicted one by one
+LEVEL_OF = {
     "energy": "crystal",  # (1,), eV/atom, uncorrected DFT energies, with +U for some metals in oxides and fluorides
     "crystal_features": "crystal",  # (1, 128): mean over the atoms of the scalars that give the energy
     "site_energies": "atom",  # (n_atoms,), eV, their mean is `energy`
@@ -36,7 +36,7 @@ LEVELS = {
 
 
 def cached_potential(crystals: Crystals, crystals_key: str, folder: Path | None, n_jobs: int = 1) -> RaggedStore:
-    """Return the store of the potential's LEVELS for all crystals in `folder`, memory-mapped; it is computed if it is missing.
+    """Return the store of the potential's LEVEL_OF for all crystals in `folder`, memory-mapped; it is computed if it is missing.
 
     crystals_key: identifies the crystals, for instance by their hash. folder: None: nothing is written.
     Raises ValueError if the potential's package is not installed or does not know an element.
@@ -58,7 +58,7 @@ def base_energies(
 
 
 def compute_potential(crystals: Crystals, n_jobs: int = 1) -> RaggedStore:
-    """Return the store of the potential's LEVELS for all crystals in single precision."""
+    """Return the store of the potential's LEVEL_OF for all crystals in single precision."""
     _check_installed()
     crystals.check_structures(NAME)
     unknown = [z for z in range(crystals.element_counts.shape[1]) if z not in ELEMENTS]
@@ -67,7 +67,7 @@ def compute_potential(crystals: Crystals, n_jobs: int = 1) -> RaggedStore:
         raise ValueError(f"{NAME} does not know Z = {found}, which rows {rows[:5].tolist()} contain: leave them out")
     n = len(crystals)
     return RaggedStore.concatenate(
-        in_chunks(partial(_compute_chunk, crystals), range(n), n, CHUNK, NAME, n_jobs, worth_workers=100)
+        in_chunks(partial(_compute_chunk, crystals), range(n), n, ENERGIES_PER_TASK, NAME, n_jobs, worth_workers=100)
     )
 
 
@@ -97,7 +97,7 @@ def _compute_chunk(crystals: Crystals, chunk: list[int]) -> RaggedStore:
 
     torch.set_num_threads(1)
     with torch.no_grad():
-        return RaggedStore.from_items(LEVELS, [_predict(crystals[i], *_model()) for i in chunk])
+        return RaggedStore.from_items(LEVEL_OF, [_predict(crystals[i], *_model()) for i in chunk])
 
 
 @lru_cache
@@ -107,7 +107,7 @@ def _model() -> tuple[Any, list[NDArray[np.float32]]]:
     from sevenn.checkpoint import SevenNetCheckpoint
 
     package = find_spec(PACKAGE)
-    path = Path(str(package.origin)).parent / WEIGHTS if package else WEIGHTS
+    path = Path(str(package.origin)).parent / POTENTIAL if package else POTENTIAL
     if foreign := [known for known in torch.serialization.get_unsafe_globals_in_checkpoint(path) if "numpy" not in known]:
         raise ValueError(f"{path} would run {', '.join(foreign)} when it is read; install sevenn again")
     with contextlib.redirect_stdout(io.StringIO()):

@@ -18,11 +18,11 @@ from src.features.geometry import lattice_lengths, primitive_cell
 from src.storage.cache import cache_key, cached, in_chunks
 from src.storage.files import to_bytes, write_atomic
 
-CHUNK = 64  # crystals
+SHAPES_PER_TASK = 64  # crystals
 N_SHAPE = 12  # columns of `shape` and `bond` together
 # of log_n_atoms, log_volume_per_atom, seven lattice lengths, and the mean distances to the nearest atom and to all others: file
 # formats round by 1e-6 or less and the symmetry search moves atoms by 1e-3 Angstrom, while polymorphs differ by percents
-SAME = 2e-3
+SAME_SHAPE = 2e-3
 FAR_QUANTILE = 0.99  # of the distances between training crystals: one crystal in a hundred of their kind is called far
 N_JUDGED = 2000  # training crystals whose nearest neighbours give that quantile: its error is then a fraction of a percent
 SHORT = 0.6  # of the sum of two atomic radii; the shortest bond in FLLA has 0.64. It holds if training has odd crystals itself
@@ -34,7 +34,7 @@ class Likeness:
     """What crystals are compared by, the same for every cell that describes them; formulas are compared by `fractions` alone.
 
     fractions: (n, N_ELEMENTS), atomic fractions by atomic number.
-    shape: (n, 11), the quantities that SAME lists; lengths are divided by the cube root of the primitive cell's volume.
+    shape: (n, 11), the quantities that SAME_SHAPE lists; lengths are divided by the cube root of the primitive cell's volume.
     bond: (n,), the shortest distance between two atoms, divided by the sum of their atomic radii.
     Of a formula, shape and bond are NaN.
     """
@@ -57,7 +57,7 @@ class Likeness:
 def likeness(crystals: Crystals, n_jobs: int = 1) -> Likeness:
     """Return the description of each crystal."""
     n = len(crystals)
-    rows = in_chunks(partial(_shapes, crystals), range(n), n, CHUNK, "comparing with training", n_jobs)
+    rows = in_chunks(partial(_shapes, crystals), range(n), n, SHAPES_PER_TASK, "comparing with training", n_jobs)
     shape = np.concatenate([np.zeros((0, N_SHAPE)), *rows])
     counts = crystals.element_counts
     fractions = counts / counts.sum(axis=1, keepdims=True)
@@ -172,7 +172,7 @@ class TrainingSet:
                 note.append(
                     f"unrelaxed? its shortest bond is {found.bond[i]:.2f} of the atomic radii, expected {least:.2f} or more"
                 )
-            if distance[i] <= 2 * SAME and len(same := self._same(found, i)):
+            if distance[i] <= 2 * SAME_SHAPE and len(same := self._same(found, i)):
                 note.append(f"{same_what} {', '.join(self.ids[same[:3]])}")
         return ["; ".join(note) for note in notes]
 
@@ -180,7 +180,7 @@ class TrainingSet:
         """Return the training crystals that equal crystal i of `found` within the tolerance in all quantities."""
         alike = np.arange(len(self.ids))
         if self.known.has_structure:
-            alike = np.flatnonzero((np.abs(self.known.shape - found.shape[i]) <= SAME).all(axis=1))
+            alike = np.flatnonzero((np.abs(self.known.shape - found.shape[i]) <= SAME_SHAPE).all(axis=1))
         return alike[(np.abs(self.known.fractions[alike] - found.fractions[i]) <= 1e-6).all(axis=1)]
 
 
@@ -188,8 +188,8 @@ def _nearest(known: NDArray[np.float32], points: NDArray[np.float32], rank: int 
     """Return the distance of each point to its nearest known point, or to the next ones by `rank`, (n_points,)."""
     others = known.astype(np.float64)
     square, parts = (others**2).sum(axis=1), [np.zeros(0)]
-    for i in range(0, len(points), CHUNK):
-        own = points[i : i + CHUNK].astype(np.float64)
-        squares = (own**2).sum(axis=1)[:, None] + square - 2 * own @ others.T  # (CHUNK, n_known)
+    for i in range(0, len(points), SHAPES_PER_TASK):
+        own = points[i : i + SHAPES_PER_TASK].astype(np.float64)
+        squares = (own**2).sum(axis=1)[:, None] + square - 2 * own @ others.T  # (SHAPES_PER_TASK, n_known)
         parts.append(np.sqrt(np.maximum(np.partition(squares, rank, axis=1)[:, rank], 0)))
     return np.concatenate(parts)

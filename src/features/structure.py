@@ -18,7 +18,7 @@ from src.features.voronoi import VORONOI, voronoi
 from src.storage.cache import in_chunks
 
 log = logging.getLogger(__name__)
-CHUNK = 32  # crystals
+STRUCTURES_PER_TASK = 32  # crystals
 
 
 class Group(NamedTuple):
@@ -29,7 +29,7 @@ class Group(NamedTuple):
     is_finite: bool
 
 
-GROUPS = {
+STRUCTURE_GROUPS = {
     "geometry": Group(GEOMETRY, geometry, True),
     "symmetry": Group(SYMMETRY, symmetry, True),
     "charges": Group(CHARGES, charges, True),
@@ -41,14 +41,16 @@ def structure_features(crystals: Crystals, groups: tuple[str, ...], n_jobs: int 
     """Return one row for each crystal, the columns of the named groups side by side; no choice of cell changes them.
 
     If a group that is not finite cannot be computed, its columns are NaN; the log says how often and why.
-    groups: names in GROUPS.
+    groups: names in STRUCTURE_GROUPS.
     """
     crystals.check_structures(f"features: {', '.join(groups)}")
     compute, n = partial(_rows, crystals, groups), len(crystals)
-    found = list(in_chunks(compute, range(n), n, CHUNK, f"features: {', '.join(groups)}", n_jobs, worth_workers=100))
+    found = list(
+        in_chunks(compute, range(n), n, STRUCTURES_PER_TASK, f"features: {', '.join(groups)}", n_jobs, worth_workers=100)
+    )
     for problem, n_times in sum((problems for _, problems in found), Counter[str]()).items():
         log.warning("features: %d of %d crystals: %s", n_times, n, problem)
-    columns = [column for name in groups for column in GROUPS[name].columns]
+    columns = [column for name in groups for column in STRUCTURE_GROUPS[name].columns]
     return pd.DataFrame(np.concatenate([rows for rows, _ in found]), columns=columns)
 
 
@@ -65,7 +67,7 @@ def _rows(crystals: Crystals, groups: tuple[str, ...], chunk: list[int]) -> tupl
 
 
 def _values(name: str, crystal: PrimitiveCrystal, problems: Counter[str]) -> list[float]:
-    group = GROUPS[name]
+    group = STRUCTURE_GROUPS[name]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pymatgen and matminer warn about elements that lack a property

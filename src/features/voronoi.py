@@ -16,7 +16,7 @@ from src.features.geometry import PrimitiveCrystal, find_pairs
 
 FIRST_CUTOFF = 2.5  # cube roots of the volume per atom; simple cubic needs 1.7
 MAX_CUTOFF = 40.0  # Angstrom; spans the vacuum of a slab
-PROPERTIES = (
+SITE_PROPERTIES = (
     *("Number", "MendeleevNumber", "AtomicWeight", "MeltingT", "Column", "Row", "CovalentRadius", "Electronegativity"),
     *("NsValence", "NpValence", "NdValence", "NfValence", "NValence", "NsUnfilled", "NpUnfilled", "NdUnfilled", "NfUnfilled"),
     *("NUnfilled", "GSvolume_pa", "GSbandgap", "GSmagmom", "SpaceGroupNumber"),
@@ -25,7 +25,7 @@ STATISTICS = ("mean", "avg_dev", "min", "max")
 VORONOI = (
     *(f"{name}_{s}" for name in ("coordination", "bond_length", "bond_length_variation") for s in STATISTICS),
     *("cell_volume_variation", "packing_efficiency", "ordering"),
-    *(f"neighbor_difference_{name}_{s}" for name in PROPERTIES for s in STATISTICS),
+    *(f"neighbor_difference_{name}_{s}" for name in SITE_PROPERTIES for s in STATISTICS),
 )
 Faces = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 
@@ -80,12 +80,12 @@ def _average_deviation(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @lru_cache
 def _property_table() -> NDArray[np.float64]:
-    """Return Magpie's PROPERTIES, (N_ELEMENTS, n_properties), with missing values imputed by matminer; row 0 is NaN."""
+    """Return Magpie's SITE_PROPERTIES, (N_ELEMENTS, n_properties), with missing values imputed by matminer; row 0 is NaN."""
     from matminer.utils.data import MagpieData
 
     source = MagpieData(impute_nan=True)
-    rows = [[source.get_elemental_property(Element.from_Z(z), name) for name in PROPERTIES] for z in range(1, N_ELEMENTS)]
-    return np.array([[np.nan] * len(PROPERTIES), *rows], dtype=np.float64)
+    rows = [[source.get_elemental_property(Element.from_Z(z), name) for name in SITE_PROPERTIES] for z in range(1, N_ELEMENTS)]
+    return np.array([[np.nan] * len(SITE_PROPERTIES), *rows], dtype=np.float64)
 
 
 def tessellate(structure: IStructure) -> Faces:

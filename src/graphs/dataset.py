@@ -13,7 +13,7 @@ from src.storage.cache import cache_key, in_chunks
 from src.storage.ragged import RaggedStore
 
 log = logging.getLogger(__name__)
-CHUNK = 64  # crystals
+GRAPHS_PER_TASK = 64  # crystals
 
 
 def graph_key(crystals_key: str, config: GraphConfig | None) -> str:
@@ -40,7 +40,7 @@ def build_store(crystals: Crystals, config: GraphConfig | None, n_jobs: int = 1,
         crystals.check_structures("graphs")
     n = len(crystals)
     build = partial(_build_chunk, crystals, config)
-    chunks = in_chunks(build, range(n), n, CHUNK, "crystals to graphs", n_jobs)
+    chunks = in_chunks(build, range(n), n, GRAPHS_PER_TASK, "crystals to graphs", n_jobs)
     store = RaggedStore.concatenate(chunks, scratch)
     n_rows = {level: offsets[-1] for level, offsets in store.offsets.items()}
     without = int((np.diff(store.offsets["atom"]) == np.diff(store.offsets["orbit"])).sum())

@@ -7,7 +7,7 @@ import ctypes
 import sys
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of glibc's malloc.h
-KEPT, SHARED = 2**29, 2**30  # bytes
+KEPT, SHARED_MEMORY = 2**29, 2**30  # bytes
 
 
 def check_device(device: str) -> None:
@@ -56,4 +56,4 @@ def keep_freed_memory() -> None:
     """
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         libc.mallopt(TRIM_THRESHOLD, KEPT)
-        libc.mallopt(MMAP_THRESHOLD, SHARED)
+        libc.mallopt(MMAP_THRESHOLD, SHARED_MEMORY)

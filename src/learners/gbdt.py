@@ -15,7 +15,7 @@ from sklearn.model_selection import KFold
 from src.config import GbdtConfig, GbdtEnsembleConfig
 from src.data.table import ColumnNames, Crystals
 from src.features.columns import COLUMNS, ColumnEncoder, further_columns
-from src.features.tables import cached_features
+from src.features.groups import cached_features
 from src.learners.learner import (
     MEMBER_SEEDS,
     Learner,
@@ -31,7 +31,7 @@ from src.learners.learner import (
 from src.storage.names import HISTORY
 
 log = logging.getLogger(__name__)
-WEIGHTS = "model.txt"
+TREE_FILE = "model.txt"
 SUBSAMPLE = 0.8  # share of the rows that each tree is grown on
 EVERY = 100  # trees between two lines of history
 N_INNER_FOLDS = 5  # of the training rows, for the models that judge outliers
@@ -125,13 +125,13 @@ class GbdtLearner(Learner[GbdtConfig]):
 
     def save(self, folder: Path) -> None:
         weights = fitted(self.booster).model_to_string().encode()
-        write_learner(folder, self.config, (WEIGHTS, weights), self.encoder, seed=self.seed)
+        write_learner(folder, self.config, (TREE_FILE, weights), self.encoder, seed=self.seed)
 
     def restore(self, folder: Path, settings: dict[str, Any]) -> None:
         self.encoder = read_encoder(folder, self.config.features, settings)
-        check_sha256(folder / WEIGHTS, settings.get("sha256"))
-        with loading(folder / WEIGHTS):
-            self.booster = lightgbm.Booster(model_file=str(folder / WEIGHTS))
+        check_sha256(folder / TREE_FILE, settings.get("sha256"))
+        with loading(folder / TREE_FILE):
+            self.booster = lightgbm.Booster(model_file=str(folder / TREE_FILE))
 
     @property
     def n_parameters(self) -> int:

@@ -122,7 +122,7 @@ class GnnLearner(Learner[GnnConfig]):
         store = cached_graphs(crystals, key, None if c.network.reads_formula else c.graph, cache, n_jobs)
         of_crystals = None
         if computed := tuple(group for group in c.global_features if group != COLUMNS):
-            from src.features.tables import finite_features  # takes half a second to import
+            from src.features.groups import finite_features  # takes half a second to import
 
             of_crystals = finite_features(crystals, key, computed, cache, n_jobs, word2vec)
         columns = further_columns(crystals) if COLUMNS in c.global_features else None

@@ -26,7 +26,7 @@ from src.models.members import count_members
 from src.storage.files import to_bytes, write_atomic
 from src.storage.names import CHECKPOINT, HISTORY
 
-COLUMNS = ("epoch", "lr", "train_loss", "valid_mae")
+HISTORY_COLUMNS = ("epoch", "lr", "train_loss", "valid_mae")
 STATEFUL = ("model", "average", "optimizer", "schedule")  # attributes of a training that a checkpoint contains
 WARMUP = 0.05  # share of all steps in which the learning rate rises
 CLIP_NORM = 10.0  # largest norm of a gradient
@@ -192,7 +192,7 @@ class Training:
     def write_history(self, folder: Path) -> None:
         """Write one line for each epoch so far."""
         lines = io.StringIO()
-        csv.writer(lines).writerows([COLUMNS, *self.history])
+        csv.writer(lines).writerows([HISTORY_COLUMNS, *self.history])
         write_atomic(folder / HISTORY, lines.getvalue().encode())
 
     def state(self) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from src.graphs.batch import GraphBatch, sum_at
 from src.models.blocks import CrystalNetwork, edge_weights, gaussians, orbit_edges
 from src.models.radial import polynomial_cutoff
 
-N_GAUSSIANS, N_ANGLE_GAUSSIANS = 80, 40  # that expand bond lengths from 0 to r_max, and cosines
+N_LENGTH_GAUSSIANS, N_ANGLE_GAUSSIANS = 80, 40  # that expand bond lengths from 0 to r_max, and cosines
 N_EMBEDDING = 64  # hidden width of the embeddings of bonds and angles
 
 
@@ -67,10 +67,10 @@ class Alignn(CrystalNetwork):
         n, m = config.n_channels, N_EMBEDDING
         self.r_max, self.r_angle = graph.r_max, graph.r_angle
         # exponents as in the authors' code: one over the spacing of the centres
-        self.lengths = gaussians(0, graph.r_max, N_GAUSSIANS, (N_GAUSSIANS - 1) / graph.r_max)
+        self.lengths = gaussians(0, graph.r_max, N_LENGTH_GAUSSIANS, (N_LENGTH_GAUSSIANS - 1) / graph.r_max)
         self.cosines = gaussians(-1, 1, N_ANGLE_GAUSSIANS, (N_ANGLE_GAUSSIANS - 1) / 2)
         self.atom_embedding = normed(element_vectors.shape[1], n)
-        self.edge_embedding = nn.Sequential(normed(N_GAUSSIANS, m), normed(m, n))
+        self.edge_embedding = nn.Sequential(normed(N_LENGTH_GAUSSIANS, m), normed(m, n))
         self.angle_embedding = nn.Sequential(normed(N_ANGLE_GAUSSIANS, m), normed(m, n))
         n_bonds, n_atoms = config.n_alignn_layers, config.n_alignn_layers + config.n_gcn_layers
         self.on_bonds = nn.ModuleList(EdgeGatedConv(n, updates_edges=i < n_bonds - 1) for i in range(n_bonds))

@@ -18,7 +18,7 @@ from src.models.blocks import CrystalNetwork, edge_weights, gaussians, orbit_edg
 from src.models.radial import unit_linear
 
 GAUSSIAN_STEP = 0.2  # Angstrom, between the centres of the Gaussians that expand bond lengths
-N_HIDDEN = 128  # width of the hidden layer after the readout
+N_HEAD = 128  # width of the hidden layer after the readout
 
 
 class WeightedCGConv(CGConv):
@@ -52,7 +52,7 @@ class Cgcnn(CrystalNetwork):
         self.expansion = gaussians(0, (n_gaussians - 1) * step, n_gaussians, step**-2)
         self.embedding = unit_linear(element_vectors.shape[1], n)
         self.layers = nn.ModuleList(WeightedCGConv(n, n_gaussians) for _ in range(config.n_layers))
-        self.head = nn.Sequential(nn.Softplus(), nn.Linear(n, N_HIDDEN), nn.Softplus(), nn.Linear(N_HIDDEN, 1))
+        self.head = nn.Sequential(nn.Softplus(), nn.Linear(n, N_HEAD), nn.Softplus(), nn.Linear(N_HEAD, 1))
 
     def forward(self, batch: GraphBatch) -> Tensor:
         """Return one unitless prediction per crystal, (n_crystals,)."""

@@ -22,7 +22,7 @@ from src.models.blocks import CrystalNetwork, dense, edge_weights, gaussians, or
 from src.models.radial import unit_linear
 
 N_HIDDEN = 64  # width inside a block
-N_GAUSSIANS, GAUSSIAN_WIDTH = 100, 0.5  # that expand bond lengths from 0 to r_max + 1 Angstrom; Angstrom
+N_BOND_GAUSSIANS, GAUSSIAN_WIDTH = 100, 0.5  # that expand bond lengths from 0 to r_max + 1 Angstrom; Angstrom
 N_SET2SET = 3  # steps of the readout
 soft = partial(dense, activation=ShiftedSoftplus, last=True)
 
@@ -97,9 +97,9 @@ class Megnet(CrystalNetwork):
         super().__init__(element_vectors)
         n = config.n_channels
         self.r_max, self.scale = graph.r_max, 1 / avg_n_neighbors
-        self.expansion = gaussians(0, graph.r_max + 1, N_GAUSSIANS, GAUSSIAN_WIDTH**-2)
+        self.expansion = gaussians(0, graph.r_max + 1, N_BOND_GAUSSIANS, GAUSSIAN_WIDTH**-2)
         self.embedding = unit_linear(element_vectors.shape[1], n)
-        self.edge_embedding = soft(N_GAUSSIANS, N_HIDDEN, n)
+        self.edge_embedding = soft(N_BOND_GAUSSIANS, N_HIDDEN, n)
         self.state = nn.Parameter(torch.zeros(n))
         self.blocks = nn.ModuleList(MegnetBlock(n) for _ in range(config.n_layers))
         self.readout = WeightedSet2Set(2 * n, N_SET2SET)

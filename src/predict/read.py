@@ -16,8 +16,8 @@ from src.storage.cache import in_chunks
 if TYPE_CHECKING:
     import pandas as pd
 
-TABLES = (".csv", ".csv.gz")
-CHUNK = 32  # files or rows that a process reads per task
+TABLE_SUFFIXES = (".csv", ".csv.gz")
+FILES_PER_TASK = 32  # files or rows that a process reads per task
 
 
 class Found(NamedTuple):
@@ -44,7 +44,9 @@ def read_structures(paths: Iterable[Path], task: Task, n_jobs: int = 1) -> list[
     task: names the columns of ids and structures in tables; a target is not needed.
     """
     sources = [source for path in paths for source in _sources(path, task)]
-    chunks = in_chunks(partial(_read_chunk, task), sources, len(sources), CHUNK, "reading structures", n_jobs, worth_workers=200)
+    chunks = in_chunks(
+        partial(_read_chunk, task), sources, len(sources), FILES_PER_TASK, "reading structures", n_jobs, worth_workers=200
+    )
     return [found for chunk in chunks for found in chunk]
 
 
@@ -59,8 +61,8 @@ def _sources(path: Path, task: Task) -> Iterator[Source]:
     elif not path.is_file():
         yield Source(str(path), path, reason="no such file")
     elif not _is_known(path):
-        yield Source(str(path), path, reason=f"not a kind of file that is read: {', '.join((*KINDS, *TABLES))}")
-    elif path.name.lower().endswith(TABLES):
+        yield Source(str(path), path, reason=f"not a kind of file that is read: {', '.join((*KINDS, *TABLE_SUFFIXES))}")
+    elif path.name.lower().endswith(TABLE_SUFFIXES):
         yield from _rows(path, task)
     else:
         yield Source(str(path), path)
@@ -80,7 +82,7 @@ def _rows(path: Path, task: Task) -> Iterator[Source]:
 
 
 def _is_known(path: Path) -> bool:
-    return not path.name.startswith(".") and (path.name.lower().endswith(TABLES) or format_of(path) is not None)
+    return not path.name.startswith(".") and (path.name.lower().endswith(TABLE_SUFFIXES) or format_of(path) is not None)
 
 
 def _read_chunk(task: Task, chunk: Sequence[Source]) -> list[Found]:

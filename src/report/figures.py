@@ -13,7 +13,9 @@ from src.config import TargetConfig
 from src.data.crystal import N_ELEMENTS
 from src.data.load import TaskData
 from src.data.target import TargetNormalizer
-from src.results.predictions import Predictions
+from src.paths import EXPERIMENTS
+from src.results import marked
+from src.results.predictions import Predictions, find_predictions, is_default
 from src.storage.files import to_bytes, write_atomic
 
 matplotlib.use("Agg")
@@ -26,6 +28,19 @@ SIZE = (8.0, 3.4)  # inches, at 150 dots per inch in a file
 COLORS = "cividis"
 LINES = ("-", "--", ":", "-.")
 Values = NDArray[np.float64]
+
+
+def draw(data: TaskData, numbers: Sequence[str]) -> list[Path]:
+    """Draw the target, errors against costs and the predictions of finished experiments; return the files."""
+    folder = (EXPERIMENTS if is_default(data.task) else data.folder) / "pictures"
+    drawn = {"target": target(data)}
+    if is_default(data.task):
+        drawn["costs"] = costs(marked.costs())
+    if numbers:
+        drawn["oof"] = parity([find_predictions(number, data.task, data.outputs) for number in numbers], data.task.unit)
+    for name, figure in drawn.items():
+        save(figure, folder / f"{name}.png")
+    return [folder / f"{name}.png" for name in drawn]
 
 
 def parity(experiments: Sequence[Predictions], unit: str) -> plt.Figure:

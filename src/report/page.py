@@ -40,7 +40,7 @@ for (const head of document.querySelectorAll("table.sortable th")) head.addEvent
   body.append(...(down ? rows.reverse() : rows));
 });
 """
-NUMBER = ' class="number"'
+NUMBER_CLASS = ' class="number"'
 Section = tuple[str, str]  # heading and HTML
 Values = NDArray[np.float64]
 Cell = str | tuple[str, float]  # a text, or a text and the number to sort by
@@ -76,7 +76,7 @@ def picture(figure: plt.Figure, alt: str) -> str:
 def html_table(header: Sequence[str], rows: Sequence[Sequence[Cell]], sortable: bool = False) -> str:
     """Return a table; cells that start with `<` are HTML."""
     numbers = [isinstance(cell, tuple) for cell in rows[0]]
-    head = "".join(f"<th{NUMBER if n else ''}>{escape(name)}</th>" for name, n in zip(header, numbers, strict=True))
+    head = "".join(f"<th{NUMBER_CLASS if n else ''}>{escape(name)}</th>" for name, n in zip(header, numbers, strict=True))
     body = "\n".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
     kind = ' class="sortable"' if sortable else ""
     return f'<div class="wide"><table{kind}><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table></div>'
@@ -86,7 +86,7 @@ def _cell(value: Cell) -> str:
     if isinstance(value, str):
         return f"<td>{value if value.startswith('<') else escape(value)}</td>"
     text, number = value
-    return f'<td{NUMBER} data-value="{number if np.isfinite(number) else ""}">{escape(text)}</td>'
+    return f'<td{NUMBER_CLASS} data-value="{number if np.isfinite(number) else ""}">{escape(text)}</td>'
 
 
 def structure_svg(crystal: Crystal, size: int = 110) -> str:

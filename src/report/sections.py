@@ -31,7 +31,7 @@ Group = Callable[[Present, Values], Present]  # (n_crystals, N_ELEMENTS) and abs
 WORST = 0.05
 N_HARDEST, RAREST = 5, 0.01  # elements to show, and the share of crystals that one must be in
 N_PARITY, N_WORST, N_COLUMNS = 3, 30, 5
-LEVELS = np.array([0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95])
+CONFIDENCE_LEVELS = np.array([0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95])
 
 
 def report(data: TaskData, experiments: list[Predictions], labels: pd.Series | None) -> str:
@@ -235,8 +235,8 @@ def blend_section(experiments: list[Predictions], metric: MetricName, unit: str)
 
 def calibration_section(blend: Blend, singles: list[Predictions], ids: list[str], points: Points, unit: str) -> Section:
     """Return how often the intervals of the blend contain the truth, by level and by fold."""
-    found = {level: calibrate(singles, blend, ids, points, level) for level in LEVELS}
-    covered = np.array([found[level].oof_covered.mean() for level in LEVELS])
+    found = {level: calibrate(singles, blend, ids, points, level) for level in CONFIDENCE_LEVELS}
+    covered = np.array([found[level].oof_covered.mean() for level in CONFIDENCE_LEVELS])
     at_90 = found[0.9]
     text = "Intervals of the blend, each fold calibrated on the others."
     if ids:
@@ -244,7 +244,7 @@ def calibration_section(blend: Blend, singles: list[Predictions], ids: list[str]
             f" On the test set the 90% intervals are {2 * at_90.half_width.mean():.3f} {unit} wide on average, "
             f"{2 * np.median(at_90.half_width):.3f} in the median."
         )
-    figure = figures.calibration(LEVELS, covered, at_90.coverage, at_90.oof_half_width, at_90.oof_error, unit)
+    figure = figures.calibration(CONFIDENCE_LEVELS, covered, at_90.coverage, at_90.oof_half_width, at_90.oof_error, unit)
     return "Calibration of the uncertainty", note(text) + picture(figure, "calibration")
 
 

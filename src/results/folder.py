@@ -22,7 +22,7 @@ FOLD_METRICS: Kinds = {
     "resumed": bool,
     "versions": dict,
 }
-METRICS: Kinds = {
+METRICS_KINDS: Kinds = {
     "oof_mae": NUMBER,
     "fold_maes": list,
     "fold_mae_sd": NUMBER,
@@ -30,7 +30,7 @@ METRICS: Kinds = {
     "cpu_seconds": NUMBER,
     "fold_wall_seconds": list,
 }
-SAME = 1e-6  # eV/atom; the stored score and that of the stored rows differ only by rounding
+ROUNDING = 1e-6  # eV/atom; the stored score and that of the stored rows differ only by rounding
 NO_TEST = "no_test_table"  # in metrics.json of a run on a task without one
 OOF_COLUMNS = ["id", "fold", "e_form", "e_form_pred"]
 
@@ -38,7 +38,7 @@ OOF_COLUMNS = ["id", "fold", "e_form", "e_form_pred"]
 def check_score(path: Path, table: pd.DataFrame, mae: float) -> None:
     """Raise ValueError if the rows of a file do not have the MAE in metrics.json."""
     found = float(np.abs(table["e_form"] - table["e_form_pred"]).mean())
-    if not abs(found - mae) <= SAME:
+    if not abs(found - mae) <= ROUNDING:
         raise ValueError(
             f"{path}: its rows have an MAE of {found:.6f}, metrics.json says {mae:.6f}; one was edited: {remedy(path)}"
         )
@@ -70,12 +70,12 @@ class RunDir:
 
     def fold_metrics(self, k: int) -> dict | None:
         """Return the metrics of a finished fold, None if it is not finished."""
-        path = self.fold(k) / names.METRICS
+        path = self.fold(k) / names.METRICS_FILE
         return read_json(path, FOLD_METRICS) if path.is_file() else None
 
     def is_finished(self, k: int) -> bool:
         """Return whether fold k has its metrics, which are written last."""
-        return (self.fold(k) / names.METRICS).is_file()
+        return (self.fold(k) / names.METRICS_FILE).is_file()
 
     def valid(self, k: int) -> pd.DataFrame:
         """Return the predictions of a finished fold for its own crystals; raise ValueError if they do not have its MAE."""
@@ -131,6 +131,6 @@ class RunDir:
         write_csv(self.fold(k) / "valid.csv", valid)
         if test is not None:
             write_csv(self.fold(k) / "test.csv", test)
-        write_json(self.fold(k) / names.METRICS, metrics)
+        write_json(self.fold(k) / names.METRICS_FILE, metrics)
         for path in self.checkpoints(k):
             path.unlink(missing_ok=True)

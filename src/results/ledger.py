@@ -15,7 +15,7 @@ from src.paths import DEFAULT_TASK, EXPERIMENTS, OUTPUTS, experiment_folders
 from src.results import matbench
 from src.results.comparison import is_lower_bound, score_rows
 from src.results.difference import Difference, FoldInterval, Verdict, holm, paired_difference
-from src.results.folder import METRICS
+from src.results.folder import METRICS_KINDS
 from src.results.labels import read_labels
 from src.results.metrics import METRICS as SCORES
 from src.results.predictions import Predictions, find_predictions, published_folder
@@ -25,7 +25,7 @@ from src.storage.files import RESULTS, read_json
 
 LEDGER = EXPERIMENTS / "ledger.csv"
 KEY = ["number", "task", "target", "record"]  # record: of a benchmark's official folds; empty for others
-START, END = "<!-- ledger: written by python exp/ledger.py -->", "<!-- /ledger -->"
+START, LEDGER_END = "<!-- ledger: written by python exp/ledger.py -->", "<!-- /ledger -->"
 PUBLISHED_ONLY = Path("/nonexistent")  # as the outputs folder
 OUTCOMES: dict[Verdict, str] = {"wins": "wins", "loses": "loses", "no difference": "level", "undecided": "undecided"}
 TRACKS = {"closed": "closed track", "open": "open track: with models trained on other data"}
@@ -91,10 +91,10 @@ def ledger_text(ledger: pd.DataFrame) -> str:
 
 def between_markers(text: str, tables: str) -> str:
     """Return a text with `tables` between its markers; raise ValueError if it does not have these once each."""
-    if text.count(START) != 1 or text.count(END) != 1 or text.index(START) > text.index(END):
-        raise ValueError(f"{EXPERIMENTS / 'README.md'}: expected the lines {START!r} and {END!r} once each")
+    if text.count(START) != 1 or text.count(LEDGER_END) != 1 or text.index(START) > text.index(LEDGER_END):
+        raise ValueError(f"{EXPERIMENTS / 'README.md'}: expected the lines {START!r} and {LEDGER_END!r} once each")
     head, rest = text.split(START)
-    return f"{head}{START}\n\n{tables}\n\n{END}{rest.split(END)[1]}"
+    return f"{head}{START}\n\n{tables}\n\n{LEDGER_END}{rest.split(LEDGER_END)[1]}"
 
 
 def seconds(row: Mapping[str, str] | pd.Series) -> str:
@@ -123,10 +123,10 @@ def _new_rows(known: set[tuple[str, ...]]) -> Iterator[Row]:
     task, members = read_task(DEFAULT_TASK), []
     for folder in experiment_folders():
         number = folder.name.removeprefix("exp")
-        if (published_folder(folder.name, task) / names.METRICS).is_file() and (number, task.name, "", "") not in known:
+        if (published_folder(folder.name, task) / names.METRICS_FILE).is_file() and (number, task.name, "", "") not in known:
             members.append(find_predictions(number, task, PUBLISHED_ONLY))
         results = folder / RESULTS
-        for path in sorted([*results.glob(f"*/{names.METRICS}"), *results.glob(f"*/*/{names.METRICS}")]):
+        for path in sorted([*results.glob(f"*/{names.METRICS_FILE}"), *results.glob(f"*/*/{names.METRICS_FILE}")]):
             other, *target = path.parent.relative_to(results).parts
             if (number, other, "".join(target), "") not in known:
                 yield _about(folder.name) | {"task": other, "target": "".join(target)} | _other(path)
@@ -166,7 +166,7 @@ def _gain(member: Predictions) -> Row:
 
 def _other(path: Path) -> Row:
     """Return the columns of published metrics of another task."""
-    found = read_json(path, METRICS | {"metric": str, "unit": str})
+    found = read_json(path, METRICS_KINDS | {"metric": str, "unit": str})
     metric, test = found["metric"], found.get("test", {})
     row = {"metric": metric, "unit": found["unit"], "oof": found[f"oof_{metric}"], "rmse": found["oof_rmse"]}
     row |= {"sd": found["fold_mae_sd"] if metric == "mae" else None, "test": test.get(metric), "test_rmse": test.get("rmse")}

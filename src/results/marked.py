@@ -68,9 +68,9 @@ def figure(key: str, path: Path) -> str:
     """Return what belongs between the markers of a key; path: the page or file that names it."""
     kind, *words = key.split()
     try:
-        return KINDS[kind](*words)
+        return WRITERS[kind](*words)
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: nothing is known of <!-- {key} --> ({error}); kinds: {', '.join(KINDS)}") from error
+        raise ValueError(f"{path}: nothing is known of <!-- {key} --> ({error}); kinds: {', '.join(WRITERS)}") from error
 
 
 def _table(name: str) -> str:
@@ -136,7 +136,7 @@ def _board(most: str) -> str:
     return to_markdown(kept[["algorithm", "MAE (1/cm)", "sd over folds", "RMSE", "CPU s"]])
 
 
-KINDS: dict[str, Callable[..., str]] = {
+WRITERS: dict[str, Callable[..., str]] = {
     "oof": _score("oof"),
     "test": _score("test"),
     "cpu": lambda *words: seconds(_rows()[words]),

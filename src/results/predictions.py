@@ -15,7 +15,7 @@ import pandas as pd
 from src.config.catalogue import sealed, sealed_remedy
 from src.data.task import Task
 from src.paths import DEFAULT_TASK, EXPERIMENTS, OUTPUTS, SEALED, experiment_name, shown
-from src.results.folder import METRICS, NO_TEST, OOF_COLUMNS, RunDir, check_score
+from src.results.folder import METRICS_KINDS, NO_TEST, OOF_COLUMNS, RunDir, check_score
 from src.storage import names
 from src.storage.files import RESULTS, damaged, published_in, read_id_table, read_json
 
@@ -62,9 +62,9 @@ def find_predictions(number: str, task: Task, outputs: Path = OUTPUTS) -> Predic
     """
     name = experiment_name(number)
     run, published = task.runs(outputs) / name, published_folder(name, task)
-    if (run / names.METRICS).is_file():
+    if (run / names.METRICS_FILE).is_file():
         source, ending = run, ".csv"
-    elif (published / names.METRICS).is_file():
+    elif (published / names.METRICS_FILE).is_file():
         source, ending = published, ".csv.gz"
     elif is_default(task) and name in sealed_metrics() and sealed(name):
         source, ending = SEALED, ".csv.gz"
@@ -73,7 +73,7 @@ def find_predictions(number: str, task: Task, outputs: Path = OUTPUTS) -> Predic
     if source == SEALED:
         metrics, oof, test = sealed_metrics()[name], _sealed(f"oof{ending}", name, 3), _sealed(f"test{ending}", name, 1)
     else:
-        metrics = read_json(source / names.METRICS, METRICS)
+        metrics = read_json(source / names.METRICS_FILE, METRICS_KINDS)
         oof = read_id_table(source / f"oof{ending}", OOF_COLUMNS)
         no_test = pd.DataFrame(columns=["id", *(f"fold_{k}" for k in range(len(metrics["fold_maes"]))), "e_form_pred"])
         test = no_test if metrics.get(NO_TEST) else read_id_table(source / f"test{ending}", ["id", "e_form_pred"])
@@ -87,7 +87,7 @@ def _missing(name: str, task: Task, run: Path) -> str:
         return f"{name} has no predictions on task {task.label}; {sealed_remedy(name, kept['commit'])}"
     if not (EXPERIMENTS / name).is_dir():
         return f"there is no experiment {name} in {EXPERIMENTS}"
-    done = len(list(run.glob(f"fold_*/{names.METRICS}")))
+    done = len(list(run.glob(f"fold_*/{names.METRICS_FILE}")))
     data = "" if is_default(task) else f" --data {shlex.quote(str(shown(task.folder)))}"
     target = f" --target {shlex.quote(task.target_column)}" if len(task.targets) > 1 else ""
     command = f"python exp/{name}/train.py{data}{target}"
@@ -97,7 +97,7 @@ def _missing(name: str, task: Task, run: Path) -> str:
 @functools.cache
 def sealed_metrics() -> dict[str, dict]:
     """Return the published metrics of sealed experiments, by name; those whose predictions were not published have none."""
-    return read_json(SEALED / names.METRICS, {})
+    return read_json(SEALED / names.METRICS_FILE, {})
 
 
 def _sealed(file: str, name: str, n_shared: int) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from src.data.task import Task
 from src.paths import OUTPUTS, experiment_name, shown
-from src.results.folder import METRICS, NO_TEST, OOF_COLUMNS, RunDir
+from src.results.folder import METRICS_KINDS, NO_TEST, OOF_COLUMNS, RunDir
 from src.results.metrics import scores
 from src.results.predictions import MODELS, Predictions, find_predictions, is_default, published_folder, same_data
 from src.storage import names
@@ -53,9 +53,9 @@ def _about(predictions: Predictions, task: Task, labels: pd.Series | None) -> di
 
 def _publish(predictions: Predictions, folder: Path, about: dict) -> None:
     """Write the results of a run; of the same out-of-fold predictions, only what is not published yet of `about`."""
-    metrics, path = predictions.metrics, folder / names.METRICS
+    metrics, path = predictions.metrics, folder / names.METRICS_FILE
     if path.is_file():
-        published = read_json(path, METRICS | {"data": str})
+        published = read_json(path, METRICS_KINDS | {"data": str})
         if not same_data(published["data"], metrics["data"]):
             raise ValueError(
                 f"{predictions.source} was trained on other data than the results in {shown(folder)}; "

@@ -26,7 +26,7 @@ N_NEIGHBORS = 25
 FLOOR = 0.1  # of the median error, added to the difficulty
 N_KNOWN = 10_000  # training crystals whose errors are looked at; of more, a random choice
 FROM_EACH = 100  # of these from each fold, if it has as many: it has an interval of its own
-CHUNK = 64  # crystals
+CRYSTALS_AT_ONCE = 64  # crystals
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +105,7 @@ def _nearest(known: Values, fold: IntArray, points: Values, own_fold: IntArray, 
 
     if not n:
         return np.zeros((len(points), n_folds, 0), dtype=np.int32)
-    parts = in_chunks(chunk, range(len(points)), len(points), CHUNK, "looking for neighbours", 1, worth_workers=20_000)
+    parts = in_chunks(chunk, range(len(points)), len(points), CRYSTALS_AT_ONCE, "looking for neighbours", 1, worth_workers=20_000)
     return np.concatenate([np.zeros((0, n_folds, n), dtype=np.int32), *parts])
 
 

@@ -22,19 +22,19 @@ def check_structures(config: ExperimentConfig, task: Task) -> None:
     """Raise ValueError if the task has only formulas and the experiment needs structures; it says which ones do not."""
     if task.structure_format != "formula" or not (needs := structure_needs(config)):
         return
-    from src.features.composition import GROUPS
+    from src.features.composition import FORMULA_GROUPS
 
     others = [folder.name for folder in experiment_folders() if not structure_needs(load_config(folder))]
     raise ValueError(
         f"it needs structures ({'; '.join(needs)}), and {task.folder / 'task.toml'} says structure_format = 'formula'. "
-        f"Formulas suffice for {', '.join(others)}, and for LightGBM on the groups {', '.join(GROUPS)}, and Roost, in an "
+        f"Formulas suffice for {', '.join(others)}, and for LightGBM on the groups {', '.join(FORMULA_GROUPS)}, and Roost, in an "
         "experiment of your own"
     )
 
 
 def structure_needs(config: ExperimentConfig) -> list[str]:
     """Return the settings of an experiment that need structures."""
-    from src.features.tables import NEED_STRUCTURES  # takes half a second to import
+    from src.features.groups import NEED_STRUCTURES  # takes half a second to import
 
     needs = [f"target.base = {config.target.base!r}"] if config.target.base != "none" else []
     if network := config.learner.graph_network:

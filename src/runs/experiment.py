@@ -18,8 +18,8 @@ from src.paths import MAT2VEC
 from src.results.folder import NO_TEST, RunDir
 from src.results.metrics import scores
 from src.runs.checks import check_rows
-from src.runs.fold import MEMBERS, FoldJob, Rows, run_fold, versions
 from src.runs.launch import Launcher, run_all
+from src.runs.one_fold import MEMBERS, FoldJob, Rows, run_fold, versions
 from src.storage import names
 from src.storage.files import read_id_table, write_csv, write_json
 
@@ -130,7 +130,7 @@ def collect(run: RunDir, data: TaskData, per_fold: list[dict], data_hash: str) -
     write_csv(run.path / "oof.csv", oof)
     if data.task.has_test:
         write_csv(run.path / "test.csv", _join_test(run, data, n_folds))
-    write_json(run.path / names.METRICS, metrics)
+    write_json(run.path / names.METRICS_FILE, metrics)
     return metrics
 
 

@@ -15,7 +15,7 @@ from src.results.folder import RunDir
 from src.storage import names
 
 Rows = Iterator[tuple[str, int, dict[str, float]]]
-FILES = (names.METRICS, "oof.csv", "test.csv", "config.json")
+RUN_FILES = (names.METRICS_FILE, "oof.csv", "test.csv", "config.json")
 
 
 def check_tracker(tracker: str) -> None:
@@ -47,7 +47,7 @@ def flat_settings(config: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
 
 def _figures(run: RunDir) -> Rows:
     """Yield each row of the history of each finished fold: `fold_0`, epoch or number of trees, figures."""
-    for folder in sorted(path.parent for path in run.path.glob(f"fold_*/{names.METRICS}")):
+    for folder in sorted(path.parent for path in run.path.glob(f"fold_*/{names.METRICS_FILE}")):
         if (path := folder / names.HISTORY).is_file():
             for step, figures in pd.read_csv(path, index_col=0).to_dict("index").items():
                 yield folder.name, int(step), figures
@@ -80,6 +80,6 @@ def _to_mlflow(run: RunDir, settings: dict[str, str], rows: Rows, scores: dict[s
         for fold, step, figures in rows:
             mlflow.log_metrics({f"{fold}/{figure}": value for figure, value in figures.items()}, step=step)
         mlflow.log_metrics(scores)
-        for name in FILES:
+        for name in RUN_FILES:
             if (run.path / name).is_file():
                 mlflow.log_artifact(str(run.path / name))

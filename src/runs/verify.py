@@ -27,7 +27,7 @@ from src.results.folder import NO_TEST, OOF_COLUMNS, RunDir
 from src.results.predictions import published_folder, same_data
 from src.runs import train
 from src.storage.files import read_id_table, read_json
-from src.storage.names import METRICS
+from src.storage.names import METRICS_FILE
 
 SAME_MACHINE = 1e-5  # largest difference of a row, in units of the spread of targets (about 1 eV/atom)
 NEARER = 0.85  # largest distance on the test rows, in units of the mean distance of the other folds' models
@@ -70,7 +70,7 @@ def verify(number: str, fold: int, task: Task, device: str = "cpu") -> tuple[boo
     path = folder / "oof.csv.gz"
     if not path.is_file():
         raise FileNotFoundError(f"{name} is not published on task {task.label} ({path} is missing)")
-    metrics = read_json(folder / METRICS, {"data": str})
+    metrics = read_json(folder / METRICS_FILE, {"data": str})
     skip = bool(metrics.get("rows_left_out"))  # the first experiments do not say
     with tempfile.TemporaryDirectory() as temporary:
         outputs = Path(temporary)

@@ -248,7 +248,7 @@ WEIGHTS = [
     Bad("weights", "model.txt missing", lambda place: (place.run() / "fold_1" / "model.txt").unlink(),
         ("model.txt is missing", FOLD), partial(Place.load, name=TREES)),
     file("weights", "fold_1/learner.json", "of another kind of learner", edited(config={"type": "FoldConfig"}),
-         "not the settings of a GbdtConfig", command=partial(Place.load, name=TREES)),
+         "not the settings of a learner", command=partial(Place.load, name=TREES)),
 ]  # fmt: skip
 CACHES = [
     cache("crystals-*/levels.json", "cut off", rewritten(half)),

@@ -65,8 +65,8 @@ class Outcome:
 
 def read_faults(only: str = "") -> list[Fault]:
     """Return the faults of the list, in order. only: those of files whose path contains this text, or the one of this number."""
-    listed = tomllib.loads(FAULTS.read_text(encoding="utf-8"))["fault"]
-    faults = [Fault(i, one["file"], one["old"], one["new"], tuple(one["tests"])) for i, one in enumerate(listed, start=1)]
+    listed = [(file, one) for file, ones in tomllib.loads(FAULTS.read_text(encoding="utf-8")).items() for one in ones]
+    faults = [Fault(i, file, one["old"], one["new"], tuple(one["tests"])) for i, (file, one) in enumerate(listed, start=1)]
     return [fault for fault in faults if (only == str(fault.number) if only.isdigit() else only in fault.file)]
 
 

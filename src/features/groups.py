@@ -15,11 +15,11 @@ from src.storage.cache import cache_key
 from src.storage.ragged import RaggedStore
 
 BUILDERS = {  # group -> the module that computes it
-    **dict.fromkeys(composition.GROUPS, composition.__name__),
-    **dict.fromkeys(structure.GROUPS, structure.__name__),
+    **dict.fromkeys(composition.FORMULA_GROUPS, composition.__name__),
+    **dict.fromkeys(structure.STRUCTURE_GROUPS, structure.__name__),
 }
 GROUPS = (*BUILDERS, sevennet.NAME)
-NEED_STRUCTURES = (*structure.GROUPS, sevennet.NAME)  # the other groups are made from formulas too
+NEED_STRUCTURES = (*structure.STRUCTURE_GROUPS, sevennet.NAME)  # the other groups are made from formulas too
 
 
 def cached_features(
@@ -69,8 +69,8 @@ def _cached_group(
 
 def _computed_group(crystals: Crystals, group: str, n_jobs: int, word2vec: Path | None) -> RaggedStore:
     """Return a store whose one item is the table of a group."""
-    if group in composition.GROUPS:
-        table = composition.GROUPS[group](crystals.element_counts, n_jobs, word2vec)
+    if group in composition.FORMULA_GROUPS:
+        table = composition.FORMULA_GROUPS[group](crystals.element_counts, n_jobs, word2vec)
     else:
         table = structure_features(crystals, (group,), n_jobs)
     item = {"values": table.to_numpy(np.float32), "columns": np.array(table.columns, dtype=str)}

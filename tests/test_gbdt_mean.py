@@ -94,7 +94,7 @@ def test_missing_numbers_are_taken(tmp_path: Path) -> None:
 
 def test_settings_out_of_range_are_refused() -> None:
     for change in ({"parts": ()}, {"outlier_fraction": 0.5}):
-        with pytest.raises(ValueError, match=f"GbdtEnsembleConfig.{next(iter(change))}=.*: must"):
+        with pytest.raises(ValueError, match=f"GbdtEnsembleConfig.{next(iter(change))}="):
             replace(GbdtEnsembleConfig(MEMBERS), **change)
 
 

@@ -112,7 +112,7 @@ def test_without_a_test_table_the_out_of_fold_predictions_are_the_same(
     runs = task_folder.parent / "outputs" / "small"
     assert not list(runs.rglob("test.csv"))
     run(task_folder, replace(GBDT, seed=5), "exp003")
-    run(task_folder, ExperimentConfig(BlendConfig(("001", "003"), "weights"), FOLDS), "exp040")
+    run(task_folder, ExperimentConfig(BlendConfig(("001", "003")), FOLDS), "exp040")
     assert not list(runs.rglob("test.csv"))
     compare.main(["001", "003", "040", *where])
     assert f"{json.loads((runs / 'exp040' / 'metrics.json').read_text())['oof_mae']:.4f}" in capsys.readouterr().out

@@ -13,12 +13,12 @@ from src.graphs.graph import build_graph
 from src.graphs.neighbors import TYPICAL_RADIUS, find_edges, largest_unit
 from src.models.members import make_network
 
-FULL = {"r_max": 3.5, "symmetry": False}
+R_MAX = 3.5
 
 
 @pytest.mark.parametrize("exponent", [0.3, 1.0])
 def test_edges_are_those_within_r_max_of_the_quotient_and_none_is_missing(crystal: Crystal, exponent: float) -> None:
-    graph = build_graph(crystal, GraphConfig(**FULL, radius_exponent=exponent))
+    graph = build_graph(crystal, GraphConfig(r_max=R_MAX, radius_exponent=exponent), reduce=False)
     edges = find_edges(crystal, np.arange(crystal.n_atoms), 12.0)
     assert 3.5 * largest_unit(crystal.atomic_numbers, exponent) < 12.0
     radii = covalent_radii[crystal.atomic_numbers]

@@ -159,8 +159,6 @@ def make_objective(
     other trials at the same epoch of the same split. So are those that diverge, and the one at which the limit, CPU seconds of
     all trials, is reached.
     """
-    from optuna import TrialPruned
-
     rows = np.flatnonzero(load_folds(data, config.folds) != OUTER_FOLD)
     counts, target = data.train.crystals.element_counts[rows], data.train.targets[rows]
     inner = assign_folds(target, counts, config.folds)
@@ -168,6 +166,8 @@ def make_objective(
     word2vec = MAT2VEC if MAT2VEC.is_file() else None
 
     def objective(trial: "Trial") -> float:
+        from optuna import TrialPruned
+
         trained = suggested(trial, config, plan.wide).trained
         first = make_learner(trained, config.seed, device, word2vec)
         inputs = first.prepare_inputs(data.train.crystals, data.train_key, data.cache, 1)

@@ -440,7 +440,10 @@ def test_published_models_predict_as_the_run_does(
     pd.testing.assert_frame_equal(fresh, predictor(task, "010").predict(test_structures))
     assert not (tmp_path / "nowhere").exists()
     names = {path.name for path in published.rglob("*") if path.is_file()}
-    assert names == {"config.json", "learner.json", "normalizer.json", "model.safetensors", "shared.safetensors", "training.npz"}
+    assert names == {
+        *("config.json", "learner.json", "normalizer.json", "model.safetensors", "shared.safetensors", "training.npz"),
+        *("oof.csv.gz", "test.csv.gz"),
+    }
 
 
 @pytest.mark.parametrize("file", ["shared.safetensors", "fold_2/model.safetensors", "fold_1/learner.json", "training.npz"])
@@ -460,6 +463,20 @@ def test_weights_that_were_changed_after_the_training_are_not_published(task: Pa
     assert not (tmp_path / "published").exists()
 
 
+def test_models_from_another_machine_are_published_beside_the_rows_that_stay(task: Path, tmp_path: Path, published: Path) -> None:
+    outputs = Path(shutil.copytree(task.parent / "outputs", tmp_path / "outputs"))
+    path, rows = outputs / "small" / "exp010" / "oof.csv", published.parent / "oof.csv.gz"
+    before = rows.read_bytes()
+    table = pd.read_csv(path)
+    moved = table.assign(e_form_pred=table["e_form_pred"] + 1e-9)
+    moved.to_csv(path, index=False)
+    publish("010", read_task(task), outputs, models=True)
+    assert rows.read_bytes() == before
+    pd.testing.assert_frame_equal(pd.read_csv(published / "oof.csv.gz"), moved)
+    residual = Predictor.load("010", task=task, outputs=tmp_path / "nowhere").residual
+    np.testing.assert_allclose(residual, (moved["e_form_pred"] - moved["e_form"]).abs(), rtol=0, atol=1e-11)
+
+
 def test_models_that_are_not_there_are_asked_for(task: Path, tmp_path: Path, published: Path) -> None:
     shutil.rmtree(published)
     with pytest.raises(FileNotFoundError, match=r"its models are not published; train them: python exp/exp010/train.py"):
@@ -468,16 +485,14 @@ def test_models_that_are_not_there_are_asked_for(task: Path, tmp_path: Path, pub
         publish("001", read_task(task), task.parent / "outputs", models=True)
 
 
-@pytest.mark.skipif(not MODELS.is_dir(), reason="the models are published at the end")
-def test_the_published_models_give_the_published_predictions(tmp_path: Path) -> None:
+def test_the_published_models_give_the_predictions_published_with_them(tmp_path: Path) -> None:
     structures = read_structures([DEFAULT_TASK / "test.csv.gz"], read_task(DEFAULT_TASK))[:60]
     table = Predictor.load(outputs=tmp_path).predict_found(structures)
-    expected = pd.read_csv(MODELS.parent / "test.csv.gz")[:60]
+    expected = pd.read_csv(MODELS / "test.csv.gz")[:60]
     np.testing.assert_allclose(table["prediction"], expected["e_form_pred"], atol=1e-5)
     assert sum(path.stat().st_size for path in MODELS.rglob("*") if path.is_file()) <= MAX_BYTES
 
 
-@pytest.mark.skipif(not MODELS.is_dir(), reason="not published yet")
 @pytest.mark.parametrize("page", ["README.md", "docs/own-data.md"])
 def test_the_python_example_runs_as_written(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (example,) = re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)

@@ -69,7 +69,7 @@ class Predictor:
         """
         check_device(device)
         described, numbers = read_task(task, target), numbers or (BEST,)
-        found = [find_predictions(number, described, outputs) for number in numbers]
+        found = [find_predictions(number, described, outputs).of_models for number in numbers]
         share = normalized_weights(weights or [1.0] * len(numbers), len(numbers))
         parts = [load_models(one, described, outputs, device) for one in found]
         training = _training_set(found[0], described, outputs, n_jobs)

@@ -6,7 +6,7 @@ import gzip
 import io
 import shlex
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +42,12 @@ class Predictions:
         if self.source == SEALED and (kept := sealed(self.name)):
             raise ValueError(sealed_remedy(self.name, kept["commit"]))
         return RunDir(self.source / MODELS if published_in(self.source) else self.source)
+
+    @property
+    def of_models(self) -> "Predictions":
+        """The same with what the published models predict out of fold: they may come from another machine than the rows."""
+        path = self.models.path / "oof.csv.gz"
+        return replace(self, oof=read_id_table(path, OOF_COLUMNS)) if path.is_file() else self
 
 
 def is_default(task: Task) -> bool:

@@ -1,5 +1,6 @@
 """Publishing: a finished run -> exp/expNNN/results. Predictions, metrics, what a search left, and fold models of networks."""
 
+import gzip
 import hashlib
 import json
 from pathlib import Path
@@ -24,15 +25,16 @@ def publish(number: str, task: Task, outputs: Path = OUTPUTS, models: bool = Fal
     """Copy a finished run to exp/expNNN/results or, if its task is not the default one, a folder in it; return it.
 
     Published results stay as they are, seconds included, if the run has the same out-of-fold predictions. Raises ValueError if
-    those of other data are published. models: publish the fold models of a network too. labels: id -> target of the test rows;
-    the scores on them are published for all but the default task, whose labels are in the repository.
+    those of other data are published. models: publish the fold models of a network too, with their own predictions; rows that are
+    published already stay, since another type of machine rounds differently. labels: id -> target of the test rows; the scores on
+    them are published for all but the default task, whose labels are in the repository.
     """
     name = experiment_name(number)
     if not is_default(task) and task.name == MODELS:
         raise ValueError(f"a task cannot be named {MODELS!r}, as the folder of published models is; rename {task.folder}")
     run, folder = task.runs(outputs) / name, published_folder(name, task)
     predictions = find_predictions(number, task, outputs)
-    if predictions.source != folder:
+    if predictions.source != folder and not (models and (folder / names.METRICS_FILE).is_file()):
         _publish(predictions, folder, {} if is_default(task) else _about(predictions, task, labels))
     if models:
         publish_models(RunDir(run), RunDir(folder / MODELS), len(predictions.metrics["fold_maes"]))
@@ -72,7 +74,8 @@ def _publish(predictions: Predictions, folder: Path, about: dict) -> None:
 
 
 def publish_models(run: RunDir, target: RunDir, n_folds: int) -> None:
-    """Copy what predictions need: config, training crystals, and of each fold weights, settings and normaliser.
+    """Copy what predictions need: config, training crystals, the models' own predictions, and of each fold weights, settings and
+    normaliser.
 
     Raises ValueError if the run has no networks, or if they are too large; nothing is written then.
     """
@@ -83,6 +86,9 @@ def publish_models(run: RunDir, target: RunDir, n_folds: int) -> None:
     files = {target.config_path: run.config_path.read_bytes(), target.training_path: run.training_path.read_bytes()}
     for k in range(n_folds):
         files |= _fold_files(run.fold(k), target.fold(k))
+    for path in (run.path / "oof.csv", run.path / "test.csv"):
+        if path.is_file():
+            files[target.path / f"{path.name}.gz"] = gzip.compress(path.read_bytes(), compresslevel=9, mtime=0)
     if (size := sum(map(len, files.values()))) > MAX_BYTES:
         raise ValueError(f"{run.path}: its models have {size} bytes; at most {MAX_BYTES} are published")
     for path, content in files.items():

@@ -58,7 +58,7 @@ def test_each_row_has_a_short_question_one_word_and_the_verdict_of_both_interval
 def test_a_row_that_is_missing_is_computed_as_it_stands_and_sealed_ones_are_kept(
     rows: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of the task here, of another one, and of a benchmark's folds; what is written by hand is lost with the row."""
+    """The rows lost are of the task here, of another one, and of a benchmark; what was written by hand is lost with them."""
     lost = rows["number"].isin(["094", "043"]) | (rows["record"] == "plain")
     monkeypatch.setattr(ledger, "read_ledger", lambda: rows[~lost])
     found = ledger.updated_ledger().reset_index(drop=True)

@@ -475,6 +475,10 @@ def test_models_from_another_machine_are_published_beside_the_rows_that_stay(tas
     pd.testing.assert_frame_equal(pd.read_csv(published / "oof.csv.gz"), moved)
     residual = Predictor.load("010", task=task, outputs=tmp_path / "nowhere").residual
     np.testing.assert_allclose(residual, (moved["e_form_pred"] - moved["e_form"]).abs(), rtol=0, atol=1e-11)
+    metrics = outputs / "small" / "exp010" / "metrics.json"
+    metrics.write_text(json.dumps(json.loads(metrics.read_text()) | {"data": "other"}))
+    with pytest.raises(ValueError, match="trained on other data"):
+        publish("010", read_task(task), outputs, models=True)
 
 
 def test_models_that_are_not_there_are_asked_for(task: Path, tmp_path: Path, published: Path) -> None:

@@ -44,7 +44,7 @@ class FoldModels:
 
     @property
     def elements_are_alike(self) -> bool:
-        """Whether all crystals of one element get the same value, the median of those in training."""
+        """True if all crystals of one element get the same value, the median of those in training."""
         return all(part.elements_are_alike for part in self.parts) and all(n.pure_energy is not None for n in self.normalizers)
 
     @property

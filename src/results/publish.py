@@ -34,8 +34,8 @@ def publish(number: str, task: Task, outputs: Path = OUTPUTS, models: bool = Fal
         raise ValueError(f"a task cannot be named {MODELS!r}, as the folder of published models is; rename {task.folder}")
     run, folder = task.runs(outputs) / name, published_folder(name, task)
     predictions = find_predictions(number, task, outputs)
-    if predictions.source != folder and not (models and (folder / names.METRICS_FILE).is_file()):
-        _publish(predictions, folder, {} if is_default(task) else _about(predictions, task, labels))
+    if predictions.source != folder:
+        _publish(predictions, folder, {} if is_default(task) else _about(predictions, task, labels), keep_rows=models)
     if models:
         publish_models(RunDir(run), RunDir(folder / MODELS), len(predictions.metrics["fold_maes"]))
     publish_search(task.runs(outputs) / "tune" / name, folder)
@@ -53,7 +53,7 @@ def _about(predictions: Predictions, task: Task, labels: pd.Series | None) -> di
     return about | {"test": scores(labels.to_numpy(), test[labels.index].to_numpy(), task.metric)}
 
 
-def _publish(predictions: Predictions, folder: Path, about: dict) -> None:
+def _publish(predictions: Predictions, folder: Path, about: dict, keep_rows: bool) -> None:
     """Write the results of a run; of the same out-of-fold predictions, only what is not published yet of `about`."""
     metrics, path = predictions.metrics, folder / names.METRICS_FILE
     if path.is_file():
@@ -63,9 +63,10 @@ def _publish(predictions: Predictions, folder: Path, about: dict) -> None:
                 f"{predictions.source} was trained on other data than the results in {shown(folder)}; "
                 "to replace these, remove that folder first"
             )
-        if read_id_table(folder / "oof.csv.gz", OOF_COLUMNS).equals(predictions.oof):
-            if not about.items() <= published.items():
-                write_json(path, metrics | published | about)
+        is_same = read_id_table(folder / "oof.csv.gz", OOF_COLUMNS).equals(predictions.oof)
+        if is_same and not about.items() <= published.items():
+            write_json(path, metrics | published | about)
+        if is_same or keep_rows:
             return
     write_csv(folder / "oof.csv.gz", predictions.oof)
     if not metrics.get(NO_TEST):

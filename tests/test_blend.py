@@ -32,45 +32,45 @@ FOLD = np.arange(N) % N_FOLDS
 def noisy(n_members: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Truth (N,) and predictions (N, n_members) of members that get worse."""
     rng = np.random.default_rng(seed)
-    e_form = rng.normal(size=N)
-    return e_form, e_form[:, None] + rng.normal(size=(N, n_members)) * 0.1 * np.arange(1, n_members + 1)
+    target = rng.normal(size=N)
+    return target, target[:, None] + rng.normal(size=(N, n_members)) * 0.1 * np.arange(1, n_members + 1)
 
 
 @pytest.mark.parametrize("metric", ["mae", "rmse"])
 @pytest.mark.parametrize("method", METHODS)
 def test_weights_sum_to_one_and_prefer_the_better_member(method: str, metric: str) -> None:
-    e_form, pred = noisy()
-    weights = fit_weights(method, pred, e_form, metric)
+    target, pred = noisy()
+    weights = fit_weights(method, pred, target, metric)
     assert weights.sum() == pytest.approx(1)
     assert method == "mean" or weights[0] > weights[1] > weights[2]
 
 
 @pytest.mark.parametrize("metric", ["mae", "rmse"])
 def test_no_weights_on_the_simplex_are_better_than_the_fitted_ones(metric: str) -> None:
-    e_form, pred = noisy()
+    target, pred = noisy()
     others = np.random.default_rng(1).dirichlet(np.ones(3), size=500)
-    others = np.concatenate([others, np.eye(3), fit_weights("hill", pred, e_form, metric)[None]])
+    others = np.concatenate([others, np.eye(3), fit_weights("hill", pred, target, metric)[None]])
     power = 1 if metric == "mae" else 2
-    loss = (np.abs(pred @ others.T - e_form[:, None]) ** power).mean(axis=0)
-    fitted = (np.abs(pred @ fit_weights("weights", pred, e_form, metric) - e_form) ** power).mean()
+    loss = (np.abs(pred @ others.T - target[:, None]) ** power).mean(axis=0)
+    fitted = (np.abs(pred @ fit_weights("weights", pred, target, metric) - target) ** power).mean()
     assert fitted <= loss.min() + 1e-9
 
 
 def test_hill_climbing_never_loses_to_its_best_member() -> None:
-    e_form, pred = noisy()
-    assert np.abs(pred @ fit_weights("hill", pred, e_form, "mae") - e_form).mean() <= np.abs(pred[:, 0] - e_form).mean()
+    target, pred = noisy()
+    assert np.abs(pred @ fit_weights("hill", pred, target, "mae") - target).mean() <= np.abs(pred[:, 0] - target).mean()
 
 
 def test_ridge_goes_to_the_plain_mean_where_members_say_the_same() -> None:
-    e_form, pred = noisy(1)
-    np.testing.assert_allclose(fit_weights("ridge", np.repeat(pred, 3, axis=1), e_form, "mae"), 1 / 3)
+    target, pred = noisy(1)
+    np.testing.assert_allclose(fit_weights("ridge", np.repeat(pred, 3, axis=1), target, "mae"), 1 / 3)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_targets_of_a_fold_do_not_reach_the_weights_it_is_scored_with(method: str) -> None:
-    e_form, pred = noisy()
-    changed = np.where(FOLD == 3, e_form[::-1], e_form)
-    before, after = (fit_blend(method, truth, pred, FOLD, "mae") for truth in (e_form, changed))
+    target, pred = noisy()
+    changed = np.where(FOLD == 3, target[::-1], target)
+    before, after = (fit_blend(method, truth, pred, FOLD, "mae") for truth in (target, changed))
     np.testing.assert_array_equal(before.nested_pred[FOLD == 3], after.nested_pred[FOLD == 3])
     assert method == "mean" or (before.weights != after.weights).any()
 
@@ -78,10 +78,10 @@ def test_targets_of_a_fold_do_not_reach_the_weights_it_is_scored_with(method: st
 def test_the_naive_score_flatters_and_the_nested_one_does_not() -> None:
     """Members that differ by noise alone: fitted weights cannot be of use to rows they have not seen."""
     rng = np.random.default_rng(0)
-    e_form, fold = rng.normal(size=100), np.arange(100) % N_FOLDS
-    pred = e_form[:, None] + rng.normal(size=(100, 30))
-    blend = fit_blend("weights", e_form, pred, fold, "mae")
-    mean, naive, nested = (np.abs(p - e_form).mean() for p in (pred.mean(axis=1), blend.naive_pred, blend.nested_pred))
+    target, fold = rng.normal(size=100), np.arange(100) % N_FOLDS
+    pred = target[:, None] + rng.normal(size=(100, 30))
+    blend = fit_blend("weights", target, pred, fold, "mae")
+    mean, naive, nested = (np.abs(p - target).mean() for p in (pred.mean(axis=1), blend.naive_pred, blend.nested_pred))
     assert naive < mean < nested
 
 
@@ -110,10 +110,10 @@ def mean_of(members: list[Predictions]) -> tuple:
 
 def test_the_table_says_what_was_fitted() -> None:
     members, _ = members_of(2, 0.3)
-    e_form, oof = stack_oof(members)
+    target, oof = stack_oof(members)
     task = read_task(DEFAULT_TASK)
     given = parts_table(members, mean_of(members)[1], task).splitlines()
-    fitted = parts_table(members, fit_blend("weights", e_form, oof, FOLD, "mae"), task).splitlines()
+    fitted = parts_table(members, fit_blend("weights", target, oof, FOLD, "mae"), task).splitlines()
     assert given[-1].startswith("blend ") and given[-1].endswith("nothing is fitted") and len(given) == 4
     assert [line.split("  ")[0] for line in fitted[-2:]] == ["blend, nested", "blend, naive"]
 
@@ -176,17 +176,17 @@ def test_a_blend_leaves_what_any_experiment_leaves(run, task_folder: Path) -> No
     blend, *parts = (find_predictions(number, read_task(task_folder), outputs) for number in ("903", "901", "902"))
     folders = [outputs / "small" / "exp903" / f"fold_{k}" for k in range(4)]
     weights = np.array([list(json.loads((folder / "weights.json").read_text()).values()) for folder in folders])
-    fold, e_form = (blend.oof[name].to_numpy() for name in ("fold", "e_form"))
+    fold, target = (blend.oof[name].to_numpy() for name in ("fold", "e_form"))
     oof = np.stack([part.oof.set_index("id").loc[blend.oof["id"], "e_form_pred"] for part in parts], axis=1)
     np.testing.assert_allclose(weights.sum(axis=1), 1)
     np.testing.assert_allclose(blend.oof["e_form_pred"], (oof * weights[fold]).sum(axis=1))
     shares = np.linspace(0, 1, 101)
     for k in range(4):
         error = (
-            oof[fold != k] @ np.stack([[*weights[k]], *zip(shares, 1 - shares, strict=True)], axis=1) - e_form[fold != k, None]
+            oof[fold != k] @ np.stack([[*weights[k]], *zip(shares, 1 - shares, strict=True)], axis=1) - target[fold != k, None]
         )
         assert np.abs(error).mean(axis=0)[0] <= np.abs(error).mean(axis=0).min() + 1e-9
-    assert metrics["oof_mae"] == pytest.approx(np.abs(e_form - blend.oof["e_form_pred"]).mean())
+    assert metrics["oof_mae"] == pytest.approx(np.abs(target - blend.oof["e_form_pred"]).mean())
     assert metrics["n_parameters"] == sum(part.metrics["n_parameters"] for part in parts)
     assert set(parts[0].metrics) == set(metrics)
     by_fold = [sum(w * part.test[f"fold_{k}"] for w, part in zip(weights[k], parts, strict=True)) for k in range(4)]

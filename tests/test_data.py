@@ -53,7 +53,7 @@ def test_a_table_keeps_the_order_of_its_rows(task_folder: Path) -> None:
     table = read_table(task.path("train"), task, has_target=True)
     raw = pd.read_csv(task.path("train"), float_precision="round_trip")
     assert list(table.ids) == list(raw["id"])
-    np.testing.assert_array_equal(table.e_form, raw[TARGET])
+    np.testing.assert_array_equal(table.target, raw[TARGET])
     assert [c.n_atoms for c in (table.crystals[i] for i in range(3))] == [2, 2, 2]
     np.testing.assert_array_equal(table.crystals.element_counts[5], table.crystals[5].element_counts)
 
@@ -98,8 +98,8 @@ def test_folds_are_a_partition_into_equal_parts(scheme: str) -> None:
 
 
 def test_stratified_folds_hold_every_bin_evenly() -> None:
-    e_form = np.random.default_rng(0).normal(size=600)
-    fold = assign_folds(e_form, np.ones((600, N_ELEMENTS), dtype=np.int64), FoldConfig())[np.argsort(e_form)]
+    target = np.random.default_rng(0).normal(size=600)
+    fold = assign_folds(target, np.ones((600, N_ELEMENTS), dtype=np.int64), FoldConfig())[np.argsort(target)]
     per_bin = np.array([np.bincount(fold[i * 100 : (i + 1) * 100], minlength=10) for i in range(6)])
     assert per_bin.min() >= 9 and per_bin.max() <= 11
 
@@ -122,26 +122,26 @@ def _counts_and_energies(n: int = 200) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("kind", ["residual", "standardise", "raw"])
 def test_mae_is_scale_times_mae_of_the_residual(kind: str) -> None:
-    counts, e_form = _counts_and_energies()
-    normalizer = TargetNormalizer.fit(counts, e_form, TargetConfig(kind))
-    residual = np.random.default_rng(1).normal(size=len(e_form))
-    in_ev = np.abs(normalizer.denormalize(counts, residual) - e_form).mean()
-    assert in_ev == pytest.approx(normalizer.scale * np.abs(residual - normalizer.normalize(counts, e_form)).mean())
+    counts, target = _counts_and_energies()
+    normalizer = TargetNormalizer.fit(counts, target, TargetConfig(kind))
+    residual = np.random.default_rng(1).normal(size=len(target))
+    in_ev = np.abs(normalizer.denormalize(counts, residual) - target).mean()
+    assert in_ev == pytest.approx(normalizer.scale * np.abs(residual - normalizer.normalize(counts, target)).mean())
 
 
 def test_the_residual_regression_is_on_atom_counts_and_has_unit_spread() -> None:
-    counts, e_form = _counts_and_energies()
-    normalizer = TargetNormalizer.fit(counts, e_form, TargetConfig())
+    counts, target = _counts_and_energies()
+    normalizer = TargetNormalizer.fit(counts, target, TargetConfig())
     present = counts.sum(axis=0) > 0
-    expected, *_ = np.linalg.lstsq(counts[:, present].astype(float), e_form * counts.sum(axis=1), rcond=None)
+    expected, *_ = np.linalg.lstsq(counts[:, present].astype(float), target * counts.sum(axis=1), rcond=None)
     np.testing.assert_allclose(normalizer.shifts[present], expected, atol=1e-8)
-    assert normalizer.normalize(counts, e_form).std() == pytest.approx(1)
-    assert normalizer.scale < e_form.std() / 3
+    assert normalizer.normalize(counts, target).std() == pytest.approx(1)
+    assert normalizer.scale < target.std() / 3
 
 
 def test_an_absent_element_gets_the_mean_shift() -> None:
-    counts, e_form = _counts_and_energies()
-    normalizer = TargetNormalizer.fit(counts, e_form, TargetConfig())
+    counts, target = _counts_and_energies()
+    normalizer = TargetNormalizer.fit(counts, target, TargetConfig())
     present = counts.sum(axis=0) > 0
     assert not present[36]
     assert normalizer.shifts[36] == pytest.approx(normalizer.shifts[present].mean())
@@ -157,85 +157,85 @@ SEVENNET = TargetConfig(base="7net-l3i5")
 MEDIAN = TargetConfig(pure_elements="median")
 
 
-def _base(e_form: np.ndarray) -> np.ndarray:
+def _base(target: np.ndarray) -> np.ndarray:
     """Return energies of a potential with small noise, and an error of 3 eV/atom for one crystal in fifty."""
     rng = np.random.default_rng(5)
-    return e_form + 0.02 * rng.normal(size=len(e_form)) + 3.0 * (np.arange(len(e_form)) % 50 == 7)
+    return target + 0.02 * rng.normal(size=len(target)) + 3.0 * (np.arange(len(target)) % 50 == 7)
 
 
 def test_normalising_and_back_with_a_base_changes_nothing() -> None:
-    counts, e_form = _counts_and_energies()
-    base = _base(e_form)
-    normalizer = TargetNormalizer.fit(counts, e_form, SEVENNET, base)
+    counts, target = _counts_and_energies()
+    base = _base(target)
+    normalizer = TargetNormalizer.fit(counts, target, SEVENNET, base)
     again = TargetNormalizer.from_json(normalizer.to_json())
-    there = normalizer.normalize(counts, e_form, base)
-    np.testing.assert_allclose(again.denormalize(counts, there, base), e_form, atol=1e-12)
+    there = normalizer.normalize(counts, target, base)
+    np.testing.assert_allclose(again.denormalize(counts, there, base), target, atol=1e-12)
     assert there.std() == pytest.approx(1)
 
 
 def test_the_shift_of_a_base_is_robust_to_outliers_that_mislead_least_squares() -> None:
-    counts, e_form = _counts_and_energies(400)
+    counts, target = _counts_and_energies(400)
     shift = np.random.default_rng(7).normal(size=N_ELEMENTS)
-    base = _base(e_form) - counts @ shift / counts.sum(axis=1)
+    base = _base(target) - counts @ shift / counts.sum(axis=1)
     present = counts.sum(axis=0) > 0
-    robust = TargetNormalizer.fit(counts, e_form, SEVENNET, base).shifts
-    plain = TargetNormalizer.fit(counts, e_form - base, TargetConfig()).shifts
+    robust = TargetNormalizer.fit(counts, target, SEVENNET, base).shifts
+    plain = TargetNormalizer.fit(counts, target - base, TargetConfig()).shifts
     error, plain_error = (np.abs(found - shift)[present].mean() for found in (robust, plain))
     assert error < 0.02 < 5 * error < plain_error
 
 
 def test_the_shift_of_a_base_minimises_the_absolute_error_per_atom() -> None:
-    counts, e_form = _counts_and_energies()
-    base = _base(e_form)
-    best = TargetNormalizer.fit(counts, e_form, SEVENNET, base)
-    error = np.abs(e_form - best.baseline(counts, base)).mean()
+    counts, target = _counts_and_energies()
+    base = _base(target)
+    best = TargetNormalizer.fit(counts, target, SEVENNET, base)
+    error = np.abs(target - best.baseline(counts, base)).mean()
     for z in np.flatnonzero(counts.sum(axis=0)):
         for step in (-0.01, 0.01):
             moved = replace(best, shifts=best.shifts + step * (np.arange(N_ELEMENTS) == z))
-            assert np.abs(e_form - moved.baseline(counts, base)).mean() >= error - 1e-12
+            assert np.abs(target - moved.baseline(counts, base)).mean() >= error - 1e-12
 
 
 def test_crystals_of_one_element_get_their_median_whatever_is_learned_and_compounds_what_is_learned() -> None:
-    counts, e_form = _counts_and_energies()
+    counts, target = _counts_and_energies()
     counts[:9] = 0
     counts[np.arange(9), np.arange(3, 12)] = 2
-    normalizer = TargetNormalizer.fit(counts, e_form, MEDIAN)
-    residual = np.random.default_rng(0).normal(size=(2, len(e_form)))
+    normalizer = TargetNormalizer.fit(counts, target, MEDIAN)
+    residual = np.random.default_rng(0).normal(size=(2, len(target)))
     found = normalizer.denormalize(counts, residual)
-    assert (found[:, :9] == np.median(e_form[:9])).all() and is_pure(counts)[:9].all()
+    assert (found[:, :9] == np.median(target[:9])).all() and is_pure(counts)[:9].all()
     np.testing.assert_array_equal(found[:, 9:], replace(normalizer, pure_energy=None).denormalize(counts, residual)[:, 9:])
 
 
 def test_without_a_training_crystal_of_one_element_their_median_means_nothing() -> None:
-    counts, e_form = _counts_and_energies()
+    counts, target = _counts_and_energies()
     several = ~is_pure(counts)
-    found, plain = (TargetNormalizer.fit(counts[several], e_form[several], config) for config in (MEDIAN, TargetConfig()))
+    found, plain = (TargetNormalizer.fit(counts[several], target[several], config) for config in (MEDIAN, TargetConfig()))
     assert found.to_json() == plain.to_json()
     element = np.eye(N_ELEMENTS, dtype=np.int64)[26:27]
     np.testing.assert_array_equal(found.denormalize(element, np.ones(1)), plain.denormalize(element, np.ones(1)))
 
 
 def test_a_base_without_its_energies_is_refused() -> None:
-    counts, e_form = _counts_and_energies()
+    counts, target = _counts_and_energies()
     with pytest.raises(ValueError, match="energies of the base '7net-l3i5' are missing"):
-        TargetNormalizer.fit(counts, e_form, SEVENNET)
+        TargetNormalizer.fit(counts, target, SEVENNET)
 
 
 @pytest.mark.parametrize("kind", ["residual", "standardise", "raw"])
 def test_without_a_base_the_normaliser_is_the_plain_regression_to_the_bit(kind: str) -> None:
-    counts, e_form = _counts_and_energies()
+    counts, target = _counts_and_energies()
     present, n_atoms = counts.sum(axis=0) > 0, counts.sum(axis=1)
-    shift, scale = np.full(N_ELEMENTS, {"standardise": e_form.mean(), "raw": 0.0}.get(kind, np.nan)), 1.0
+    shift, scale = np.full(N_ELEMENTS, {"standardise": target.mean(), "raw": 0.0}.get(kind, np.nan)), 1.0
     if kind == "residual":
-        shift[present] = LinearRegression(fit_intercept=False).fit(counts[:, present], e_form * n_atoms).coef_
+        shift[present] = LinearRegression(fit_intercept=False).fit(counts[:, present], target * n_atoms).coef_
         shift[~present] = shift[present].mean()
     if kind != "raw":
-        scale = np.std(e_form - counts @ shift / n_atoms)
-    for base in ((), (np.zeros(len(e_form)),)):  # the pipeline passes zeros
-        normalizer = TargetNormalizer.fit(counts, e_form, TargetConfig(kind), *base)
+        scale = np.std(target - counts @ shift / n_atoms)
+    for base in ((), (np.zeros(len(target)),)):  # the pipeline passes zeros
+        normalizer = TargetNormalizer.fit(counts, target, TargetConfig(kind), *base)
         np.testing.assert_array_equal(normalizer.shifts, shift)
         assert normalizer.scale == scale
-        np.testing.assert_array_equal(normalizer.normalize(counts, e_form, *base), (e_form - counts @ shift / n_atoms) / scale)
+        np.testing.assert_array_equal(normalizer.normalize(counts, target, *base), (target - counts @ shift / n_atoms) / scale)
     stored = {name: value for name, value in normalizer.to_json().items() if name != "base"}
     assert TargetNormalizer.from_json(stored).base == "none"
 

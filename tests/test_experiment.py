@@ -185,7 +185,7 @@ def test_targets_of_scored_rows_change_nothing_that_is_fitted(task_folder: Path,
     fold = load_folds(data, FOLDS)
     changed = data.train.targets + np.where(fold == 1, 5.0, 0.0)
     other = TaskData(
-        data.task, replace(data.train, e_form=changed), data.test, data.train_key, data.test_key, data.key, data.outputs, []
+        data.task, replace(data.train, target=changed), data.test, data.train_key, data.test_key, data.key, data.outputs, []
     )  # same keys: same folds
     run_experiment(config, "exp002", other, [1], Launcher(n_jobs=1), "cpu")
     before, after = (pd.read_csv(folder_of(task_folder, name) / "fold_1" / "valid.csv") for name in ("exp001", "exp002"))
@@ -212,14 +212,14 @@ def test_the_leakage_law_can_fail(task_folder: Path, monkeypatch: pytest.MonkeyP
     fit = TargetNormalizer.fit.__func__
     seen: dict = {}
 
-    def leaking(cls: type, counts: np.ndarray, e_form: np.ndarray, config: object, base: np.ndarray) -> TargetNormalizer:
+    def leaking(cls: type, counts: np.ndarray, target: np.ndarray, config: object, base: np.ndarray) -> TargetNormalizer:
         return fit(cls, seen["counts"], seen["e_form"], config, seen["base"])
 
     run_fold = experiment.run_fold
 
     def with_all_rows(job: experiment.FoldJob, k: int) -> str | None:
         table = job.train.table
-        seen.update(counts=table.crystals.element_counts, e_form=table.targets, base=job.train.base)
+        seen.update(counts=table.crystals.element_counts, target=table.targets, base=job.train.base)
         return run_fold(job, k)
 
     monkeypatch.setattr(TargetNormalizer, "fit", classmethod(leaking))

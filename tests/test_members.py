@@ -271,10 +271,10 @@ def test_the_spread_of_a_row_is_that_of_its_members_predictions_in_the_unit_of_t
         residuals = load_learner(run / f"fold_{k}").predict_members(inputs[rows])
         normalizer = TargetNormalizer.from_json(pd.read_json(run / f"fold_{k}/normalizer.json", typ="series").to_dict())
         counts = data.train.crystals.element_counts[rows]
-        e_form = np.stack([normalizer.denormalize(counts, residual) for residual in residuals])
-        np.testing.assert_allclose(oof["e_form_pred"][rows], e_form.mean(axis=0), atol=1e-6)
-        np.testing.assert_allclose(oof["spread"][rows], e_form.std(axis=0), atol=1e-6)
-        errors.append(np.abs(e_form - data.train.targets[rows]))
+        target = np.stack([normalizer.denormalize(counts, residual) for residual in residuals])
+        np.testing.assert_allclose(oof["e_form_pred"][rows], target.mean(axis=0), atol=1e-6)
+        np.testing.assert_allclose(oof["spread"][rows], target.std(axis=0), atol=1e-6)
+        errors.append(np.abs(target - data.train.targets[rows]))
     metrics = json.loads((run / "metrics.json").read_text())
     np.testing.assert_allclose(metrics["member_maes"], np.concatenate(errors, axis=1).mean(axis=1), atol=1e-6)
     assert np.mean(metrics["member_maes"]) >= metrics["oof_mae"]

@@ -33,8 +33,8 @@ def test_a_local_matminer_file_becomes_a_task_that_loads(tmp_path: Path) -> None
     train = read_table(task.path("train"), task, has_target=True)
     test = read_table(task.path("test"), task, has_target=False)
     assert (len(train.ids), len(test.ids)) == (6, 2)
-    e_form = dict(zip((f"row-{i}" for i in range(8)), frame["e_form"], strict=True))
-    np.testing.assert_allclose(train.e_form, [e_form[row_id] for row_id in train.ids])
+    target = dict(zip((f"row-{i}" for i in range(8)), frame["e_form"], strict=True))
+    np.testing.assert_allclose(train.target, [target[row_id] for row_id in train.ids])
 
 
 def test_a_target_with_the_name_of_another_column_is_refused() -> None:

@@ -32,67 +32,67 @@ def _u(counts: np.ndarray) -> np.ndarray:
     return is_there * sum(u * counts[:, z] for z, u in U.items()) / counts.sum(axis=1)
 
 
-def _fit(counts: np.ndarray, e_form: np.ndarray, config: TargetConfig = CONFIG) -> TargetNormalizer:
-    return TargetNormalizer.fit(counts, e_form, config, np.zeros(len(counts)))
+def _fit(counts: np.ndarray, target: np.ndarray, config: TargetConfig = CONFIG) -> TargetNormalizer:
+    return TargetNormalizer.fit(counts, target, config, np.zeros(len(counts)))
 
 
 def test_the_shifts_of_a_u_are_found_and_explain_what_elements_alone_do_not() -> None:
-    counts, e_form = _crystals()
-    found = _fit(counts, e_form).shifts[N_ELEMENTS:]
+    counts, target = _crystals()
+    found = _fit(counts, target).shifts[N_ELEMENTS:]
     np.testing.assert_allclose(found[[list(WITH_U).index(z) for z in U]], list(U.values()), atol=1e-6)
-    left = [np.abs(e_form - _fit(counts, e_form, config).baseline(counts, 0 * e_form)).mean() for config in (CONFIG, PLAIN)]
+    left = [np.abs(target - _fit(counts, target, config).baseline(counts, 0 * target)).mean() for config in (CONFIG, PLAIN)]
     assert left[0] < 1e-6 < 0.05 < left[1]
 
 
 def test_crystals_without_oxygen_and_fluorine_and_other_metals_have_no_u() -> None:
-    counts, e_form = _crystals()
-    normalizer = _fit(counts, e_form)
+    counts, target = _crystals()
+    normalizer = _fit(counts, target)
     elements = replace(normalizer, shifts=normalizer.shifts[:N_ELEMENTS])
-    difference = normalizer.baseline(counts, 0 * e_form) - elements.baseline(counts, 0 * e_form)
+    difference = normalizer.baseline(counts, 0 * target) - elements.baseline(counts, 0 * target)
     np.testing.assert_array_equal(difference[: len(counts) // 2], 0)
     np.testing.assert_allclose(difference, _u(counts), atol=1e-6)
 
 
 def test_the_way_there_and_back_through_json_changes_nothing() -> None:
-    counts, e_form = _crystals()
-    normalizer = _fit(counts, e_form + np.random.default_rng(0).normal(size=len(e_form)))
+    counts, target = _crystals()
+    normalizer = _fit(counts, target + np.random.default_rng(0).normal(size=len(target)))
     again = TargetNormalizer.from_json(json.loads(json.dumps(normalizer.to_json())))
-    there = normalizer.normalize(counts, e_form, e_form)
-    np.testing.assert_allclose(again.denormalize(counts, there, e_form), e_form, atol=1e-12)
+    there = normalizer.normalize(counts, target, target)
+    np.testing.assert_allclose(again.denormalize(counts, there, target), target, atol=1e-12)
 
 
 @pytest.mark.parametrize("beside_anions", [True, False])
 def test_a_metal_that_is_there_with_or_without_u_alone_gets_the_mean_u(beside_anions: bool) -> None:
-    counts, e_form = _crystals()
+    counts, target = _crystals()
     is_there = counts[:, [OXYGEN, FLUORINE]].any(axis=1)
     rows = (counts[:, NICKEL] == 0) | (is_there == beside_anions)
-    normalizer = _fit(counts[rows], e_form[rows])
-    np.testing.assert_allclose(normalizer.baseline(counts[rows], 0 * e_form[rows]), e_form[rows], atol=1e-6)
-    lacking = normalizer.baseline(counts[~rows], 0 * e_form[~rows]) - e_form[~rows]
+    normalizer = _fit(counts[rows], target[rows])
+    np.testing.assert_allclose(normalizer.baseline(counts[rows], 0 * target[rows]), target[rows], atol=1e-6)
+    lacking = normalizer.baseline(counts[~rows], 0 * target[~rows]) - target[~rows]
     wrong_by = (U[IRON] - U[NICKEL]) * counts[~rows, NICKEL] / counts[~rows].sum(axis=1)
     np.testing.assert_allclose(lacking, -wrong_by if beside_anions else wrong_by, atol=1e-6)
 
 
 def test_an_absent_element_gets_the_mean_shift_of_elements() -> None:
-    counts, e_form = _crystals()
-    shift = _fit(counts, e_form).shifts
+    counts, target = _crystals()
+    shift = _fit(counts, target).shifts
     assert shift[40] == pytest.approx(shift[ELEMENTS].mean())
     assert shift[N_ELEMENTS + list(WITH_U).index(23)] == pytest.approx(np.mean(list(U.values())), abs=1e-6)
 
 
 def test_an_absent_noble_gas_has_no_shift_and_one_that_is_there_has_its_own() -> None:
-    counts, e_form = _crystals()
-    assert (_fit(counts, e_form).shifts[NOBLE_GASES] == 0).all()
+    counts, target = _crystals()
+    assert (_fit(counts, target).shifts[NOBLE_GASES] == 0).all()
     counts[:, [36, COPPER]] = counts[:, [COPPER, 36]]
-    assert _fit(counts, e_form).shifts[36] == pytest.approx(COPPER / 30, abs=1e-6)
+    assert _fit(counts, target).shifts[36] == pytest.approx(COPPER / 30, abs=1e-6)
 
 
 def test_without_any_u_to_see_there_is_none() -> None:
-    counts, e_form = _crystals()
-    shift = _fit(counts[:60], e_form[:60]).shifts
+    counts, target = _crystals()
+    shift = _fit(counts[:60], target[:60]).shifts
     np.testing.assert_array_equal(shift[N_ELEMENTS:], 0)
     others = np.setdiff1d(np.arange(N_ELEMENTS), NOBLE_GASES)
-    np.testing.assert_array_equal(shift[others], _fit(counts[:60], e_form[:60], PLAIN).shifts[others])
+    np.testing.assert_array_equal(shift[others], _fit(counts[:60], target[:60], PLAIN).shifts[others])
 
 
 def test_a_u_requires_a_base() -> None:

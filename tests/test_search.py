@@ -74,8 +74,8 @@ def test_a_trial_of_several_splits_is_judged_by_the_mean_on_different_crystals(
         rows.append((len(residual), len(watched.target)))
         fit(self, inputs, residual, folder, watched)
 
-    def recorded_loss(e_form: np.ndarray, pred: np.ndarray) -> float:
-        losses.append((set(e_form), mae.loss(e_form, pred)))
+    def recorded_loss(target: np.ndarray, pred: np.ndarray) -> float:
+        losses.append((set(target), mae.loss(target, pred)))
         return losses[-1][1]
 
     monkeypatch.setattr(GbdtLearner, "fit", recorded_fit)
@@ -109,8 +109,8 @@ def test_a_search_sees_the_training_crystals_of_the_outer_fold_only(
 ) -> None:
     data, seen = load(task_folder), {}
 
-    def inner(e_form: np.ndarray, counts: np.ndarray, config: FoldConfig) -> np.ndarray:
-        seen.update(e_form=e_form, fold=assign_folds(e_form, counts, config))
+    def inner(target: np.ndarray, counts: np.ndarray, config: FoldConfig) -> np.ndarray:
+        seen.update(target=target, fold=assign_folds(target, counts, config))
         return seen["fold"]
 
     monkeypatch.setattr(searching, "assign_folds", inner)

@@ -111,7 +111,7 @@ def test_a_run_predicts_and_scores_the_target_itself(positive: Path, transform: 
 def test_targets_of_scored_rows_do_not_reach_the_normaliser(positive: Path, transform: str) -> None:
     data = load(positive)
     fold = load_folds(data, FOLDS)
-    changed = replace(data, train=replace(data.train, e_form=np.where(fold == 1, 3 * data.train.targets, data.train.targets)))
+    changed = replace(data, train=replace(data.train, target=np.where(fold == 1, 3 * data.train.targets, data.train.targets)))
     for name, own in (("exp001", data), ("exp002", changed)):
         config = replace(GBDT, target=TargetConfig(transform=transform))
         run_experiment(config, name, own, [1], Launcher(n_jobs=1), "cpu")

@@ -24,26 +24,26 @@ def salts(n: int = 400) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("z", [12, 17, 35])
 def test_a_crystal_of_an_unseen_element_is_nearer_to_the_truth_than_with_the_mean_shift(z: int) -> None:
-    counts, e_form = salts()
+    counts, target = salts()
     unseen = counts[:, z] > 0
-    fitted = [TargetNormalizer.fit(counts[~unseen], e_form[~unseen], config) for config in (TargetConfig(), PREDICTED)]
-    mean, predicted = (np.abs(found.baseline(counts[unseen]) - e_form[unseen]).mean() for found in fitted)
+    fitted = [TargetNormalizer.fit(counts[~unseen], target[~unseen], config) for config in (TargetConfig(), PREDICTED)]
+    mean, predicted = (np.abs(found.baseline(counts[unseen]) - target[unseen]).mean() for found in fitted)
     assert predicted < mean / 2
 
 
 def test_the_shifts_of_elements_that_were_seen_stay() -> None:
-    counts, e_form = salts()
+    counts, target = salts()
     seen = counts[:, 12] == 0
-    plain, found = (TargetNormalizer.fit(counts[seen], e_form[seen], config).shifts for config in (TargetConfig(), PREDICTED))
+    plain, found = (TargetNormalizer.fit(counts[seen], target[seen], config).shifts for config in (TargetConfig(), PREDICTED))
     present = counts[seen].any(axis=0)
     np.testing.assert_array_equal(plain[present], found[present])
     assert (plain[~present][1:] != found[~present][1:]).all()
 
 
 def test_few_elements_teach_nothing() -> None:
-    counts, e_form = salts()
+    counts, target = salts()
     rows = counts[:, [3, 11, 19]].any(axis=1)
-    plain, found = (TargetNormalizer.fit(counts[rows], e_form[rows], config).shifts for config in (TargetConfig(), PREDICTED))
+    plain, found = (TargetNormalizer.fit(counts[rows], target[rows], config).shifts for config in (TargetConfig(), PREDICTED))
     np.testing.assert_array_equal(plain, found)
 
 

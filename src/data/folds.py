@@ -14,13 +14,13 @@ N_BINS = 6  # quantiles of the target, for `stratified`
 N_FIRST = 5
 
 
-def assign_folds(e_form: NDArray[np.float64], element_counts: NDArray[np.int64], config: FoldConfig) -> NDArray[np.int64]:
+def assign_folds(target: NDArray[np.float64], element_counts: NDArray[np.int64], config: FoldConfig) -> NDArray[np.int64]:
     """Return the fold in which each crystal is scored, (n_crystals,).
 
-    e_form: (n_crystals,), used by `stratified`: its quantile bins are spread evenly over the folds.
+    target: (n_crystals,), used by `stratified`: its quantile bins are spread evenly over the folds.
     element_counts: (n_crystals, N_ELEMENTS), used by `grouped`: crystals with the same reduced formula share a fold.
     """
-    n = len(e_form)
+    n = len(target)
     if n < config.n_folds:
         raise ValueError(f"{n} crystals cannot fill {config.n_folds} folds")
     x = np.zeros((n, 1))
@@ -30,8 +30,8 @@ def assign_folds(e_form: NDArray[np.float64], element_counts: NDArray[np.int64],
         splits = GroupKFold(config.n_folds, shuffle=True, random_state=config.seed).split(x, groups=group)
     elif config.scheme == "stratified":
         n_bins = min(N_BINS, n // config.n_folds)  # so that each bin has a crystal for every fold
-        edges = np.quantile(e_form, np.linspace(0, 1, n_bins + 1)[1:-1])
-        bins = np.searchsorted(edges, e_form)
+        edges = np.quantile(target, np.linspace(0, 1, n_bins + 1)[1:-1])
+        bins = np.searchsorted(edges, target)
         splits = StratifiedKFold(config.n_folds, shuffle=True, random_state=config.seed).split(x, bins)
     else:
         splits = KFold(config.n_folds, shuffle=True, random_state=config.seed).split(x)

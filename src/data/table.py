@@ -168,21 +168,21 @@ class CrystalTable:
     """Parsed rows of a training or test table.
 
     ids: (n_crystals,).
-    e_form: (n_crystals,), eV/atom or the task's unit; None in a test table.
-    all_targets: (n_crystals, n_targets), all targets of the task, of which e_form is one; stored, so that a table is parsed once.
+    target: (n_crystals,), eV/atom or the task's unit; None in a test table.
+    all_targets: (n_crystals, n_targets), all targets of the task, `target` among them; stored, so that a table is parsed once.
     """
 
     ids: NDArray[np.str_]
     crystals: Crystals
-    e_form: NDArray[np.float64] | None
+    target: NDArray[np.float64] | None
     all_targets: NDArray[np.float64] | None = None
 
     @property
     def targets(self) -> NDArray[np.float64]:
-        """e_form of a training table, (n_crystals,); raises ValueError for a test table, which has none."""
-        if self.e_form is None:
+        """target of a training table, (n_crystals,); raises ValueError for a test table, which has none."""
+        if self.target is None:
             raise ValueError("a test table has no targets")
-        return self.e_form
+        return self.target
 
     def to_store(self) -> RaggedStore:
         """Return the table as a store, which can be saved; `from_store` is the inverse."""
@@ -192,10 +192,10 @@ class CrystalTable:
 
     @classmethod
     def from_store(cls, store: RaggedStore, target_idx: int = 0) -> "CrystalTable":
-        """Return the table that `to_store` wrote. target_idx: the column of all_targets that is e_form."""
+        """Return the table that `to_store` wrote. target_idx: the column of all_targets that is `target`."""
         values = store.arrays.get("all_targets")
-        e_form = None if values is None else np.array(values[:, target_idx])
-        return cls(np.array(store.arrays["ids"]), Crystals(store), e_form, values)
+        target = None if values is None else np.array(values[:, target_idx])
+        return cls(np.array(store.arrays["ids"]), Crystals(store), target, values)
 
 
 class Parsed(NamedTuple):
@@ -234,8 +234,8 @@ def read_table(path: Path, task: Task, has_target: bool, skip_bad_rows: bool = F
     columns = frame_of([parsed[i].further for i in kept], names) if names.all else None
     crystals = Crystals.from_list([crystal for i in kept if (crystal := parsed[i].crystal) is not None], columns)
     values = np.array([parsed[i].targets for i in kept]) if has_target else None
-    e_form = None if values is None else values[:, task.target_idx]
-    return CrystalTable(np.array([ids[i] for i in kept]), crystals, e_form, values)
+    target = None if values is None else values[:, task.target_idx]
+    return CrystalTable(np.array([ids[i] for i in kept]), crystals, target, values)
 
 
 def parse_table(path: Path, task: Task, has_target: bool, n_jobs: int = 1) -> tuple[list[str], list[Parsed]]:

@@ -175,7 +175,7 @@ def _periodic_table() -> Values:
 
 @dataclass(frozen=True, eq=False)
 class TargetNormalizer:
-    """Map: residual = (transform(e_form) - base - mean over the crystal's atoms of their shifts) / scale.
+    """Map: residual = (transform(target) - base - mean over the crystal's atoms of their shifts) / scale.
 
     Without a transform, the MAE in eV/atom is scale x MAE of the residual; with one, shift and scale have the unit of what it
     returns.
@@ -192,16 +192,16 @@ class TargetNormalizer:
     pure_energy: float | None = None
 
     @classmethod
-    def fit(cls, element_counts: Counts, e_form: Values, config: TargetConfig, base: Values | float = 0.0) -> "TargetNormalizer":
+    def fit(cls, element_counts: Counts, target: Values, config: TargetConfig, base: Values | float = 0.0) -> "TargetNormalizer":
         """Fit the normaliser to training rows.
 
         With a base the shifts minimise absolute errors: a potential is far off for a few crystals, and these must not affect the
         reference of the others.
-        element_counts: (n_crystals, N_ELEMENTS). e_form: (n_crystals,), eV/atom.
+        element_counts: (n_crystals, N_ELEMENTS). target: (n_crystals,), eV/atom.
         """
         pure = is_pure(element_counts) & (config.pure_elements == "median")
-        pure_energy = float(np.median(e_form[pure])) if pure.any() else None
-        transformed = _transformed(config.transform, e_form)
+        pure_energy = float(np.median(target[pure])) if pure.any() else None
+        transformed = _transformed(config.transform, target)
         shifts = _shifts(element_counts, transformed - base, config)
         unscaled = cls(shifts, 1.0, config.base, config.transform, pure_energy)
         scale = float(np.std(transformed - unscaled.baseline(element_counts, base)))
@@ -214,23 +214,23 @@ class TargetNormalizer:
         counts = _columns(element_counts, with_u=len(self.shifts) > N_ELEMENTS)
         return base + counts @ self.shifts / element_counts.sum(axis=1)
 
-    def normalize(self, element_counts: Counts, e_form: Values, base: Values | float = 0.0) -> Values:
+    def normalize(self, element_counts: Counts, target: Values, base: Values | float = 0.0) -> Values:
         """Return the unitless residual of formation energies in eV/atom."""
-        return (_transformed(self.transform, e_form) - self.baseline(element_counts, base)) / self.scale
+        return (_transformed(self.transform, target) - self.baseline(element_counts, base)) / self.scale
 
     def denormalize(self, element_counts: Counts, residual: Values, base: Values | float = 0.0) -> Values:
         """Return the formation energies, eV/atom, of unitless residuals; with a transform, always in its domain."""
-        e_form = self.baseline(element_counts, base) + self.scale * residual
-        e_form = e_form if self.transform == "none" else TRANSFORMS[self.transform].back(e_form)
-        return e_form if self.pure_energy is None else np.where(is_pure(element_counts), self.pure_energy, e_form)
+        target = self.baseline(element_counts, base) + self.scale * residual
+        target = target if self.transform == "none" else TRANSFORMS[self.transform].back(target)
+        return target if self.pure_energy is None else np.where(is_pure(element_counts), self.pure_energy, target)
 
     def mean_and_spread(self, element_counts: Counts, residuals: Values, base: Values | float = 0.0) -> tuple[Values, Values]:
         """Return the mean and the standard deviation of the formation energies of members, (n_crystals,) each, eV/atom.
 
         residuals: (n_members, n_crystals), unitless. The mean is of energies: a transform is undone before.
         """
-        e_form = self.denormalize(element_counts, residuals, base)
-        return e_form.mean(axis=0), e_form.std(axis=0)
+        target = self.denormalize(element_counts, residuals, base)
+        return target.mean(axis=0), target.std(axis=0)
 
     def to_json(self) -> dict:
         """Return the normaliser as JSON-serialisable values; what does nothing is left out."""
@@ -253,5 +253,5 @@ def is_pure(element_counts: Counts) -> NDArray[np.bool_]:
     return (element_counts > 0).sum(axis=1) == 1
 
 
-def _transformed(transform: str, e_form: Values) -> Values:
-    return e_form if transform == "none" else TRANSFORMS[transform].forward(e_form)
+def _transformed(transform: str, target: Values) -> Values:
+    return target if transform == "none" else TRANSFORMS[transform].forward(target)

@@ -74,11 +74,11 @@ class Predictor:
         parts = [load_models(one, described, outputs, device) for one in found]
         training = _training_set(found[0], described, outputs, n_jobs)
         found[0] = replace(found[0], oof=found[0].oof.set_index("id").loc[training.ids].reset_index())
-        fold, (e_form, oof) = shared_folds(found), stack_oof(found)
+        fold, (truth, oof) = shared_folds(found), stack_oof(found)
         blend = FoldModels(TargetConfig(), parts=parts, weights=np.tile(share, (fold.max() + 1, 1)))
         models = parts[0] if len(parts) == 1 else blend
         scale = Scale.of(models.transforms)
-        residual = np.abs(scale.forward(e_form) - scale.forward(oof @ share))
+        residual = np.abs(scale.forward(truth) - scale.forward(oof @ share))
         return cls(models, scale, residual, fold, training, n_jobs)
 
     def predict(self, structures: Iterable[Any], columns: pd.DataFrame | None = None) -> pd.DataFrame:

@@ -108,9 +108,9 @@ def adversarial_auc(train: CrystalTable, test: CrystalTable) -> tuple[Values, li
     return np.array(areas), [str(x.columns[i]) for i in np.argsort(-gains)[:N_TELLING]]
 
 
-def target_by_fold(e_form: Values, fold: NDArray[np.int64]) -> pd.DataFrame:
+def target_by_fold(target: Values, fold: NDArray[np.int64]) -> pd.DataFrame:
     """Return size, mean, standard deviation and quantiles of the target, one row per fold."""
-    return pd.Series(e_form).groupby(fold).describe(percentiles=[0.05, 0.5, 0.95]).rename_axis("fold").astype({"count": int})
+    return pd.Series(target).groupby(fold).describe(percentiles=[0.05, 0.5, 0.95]).rename_axis("fold").astype({"count": int})
 
 
 def missing_elements(element_counts: NDArray[np.int64], other_counts: NDArray[np.int64]) -> list[str]:

@@ -164,12 +164,12 @@ def calibration(levels: Values, covered: Values, by_fold: Values, half_width: Va
 
 def target(data: TaskData) -> plt.Figure:
     """Draw the distribution of the target and of its residual after the regression on atom counts."""
-    e_form, counts = data.train.targets, data.train.crystals.element_counts
-    normalizer = TargetNormalizer.fit(counts, e_form, TargetConfig("residual"))
-    residual = e_form - normalizer.baseline(counts)
-    bins = np.linspace(min(e_form.min(), residual.min()), max(e_form.max(), residual.max()), 80).tolist()
+    target, counts = data.train.targets, data.train.crystals.element_counts
+    normalizer = TargetNormalizer.fit(counts, target, TargetConfig("residual"))
+    residual = target - normalizer.baseline(counts)
+    bins = np.linspace(min(target.min(), residual.min()), max(target.max(), residual.max()), 80).tolist()
     figure, axis = plt.subplots(figsize=SIZE, layout="constrained")
-    for values, color, label in ((e_form, LIGHT, "as in the table"), (residual, DARK, "residual of regression on atom counts")):
+    for values, color, label in ((target, LIGHT, "as in the table"), (residual, DARK, "residual of regression on atom counts")):
         axis.hist(values, bins, color=color, alpha=0.75, label=f"{label}: mean {values.mean():.2f}, sd {values.std():.2f}")
     axis.set_xlabel(f"{data.task.target_column} ({data.task.unit})")
     axis.set_ylabel("training crystals")

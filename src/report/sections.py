@@ -194,12 +194,12 @@ def error_row(name: str, group: Group, columns: list[tuple[Present, Values]]) ->
 
 def worst_section(data: TaskData, described: pd.DataFrame, experiments: list[Predictions], error: Values) -> Section:
     """Return the crystals with the largest errors of the best experiment. error: (n_crystals,), absolute."""
-    e_form, oof = stack_oof(experiments)
+    target, oof = stack_oof(experiments)
     rows, has_structure = [], "crystal_system" in described
     for i in np.argsort(-error)[:N_WORST]:
         crystal = described.iloc[i]
         about = [f"{crystal['crystal_system']} ({crystal['space_group']})"] if has_structure else []
-        energies = [(f"{value:.2f}", float(value)) for value in (e_form[i], *oof[i, :N_COLUMNS])]
+        energies = [(f"{value:.2f}", float(value)) for value in (target[i], *oof[i, :N_COLUMNS])]
         span = (f"{oof[i].min():.2f} to {oof[i].max():.2f}", float(np.ptp(oof[i])))
         size = (str(crystal["n_atoms"]), float(crystal["n_atoms"]))
         drawing = [structure_svg(data.train.crystals[int(i)])] if has_structure else []
@@ -220,12 +220,12 @@ def blend_section(experiments: list[Predictions], metric: MetricName, unit: str)
     If all are, the first stands for them.
     """
     singles = [experiment for experiment in experiments if not is_ensemble(experiment.name)] or experiments[:1]
-    e_form, oof = stack_oof(singles)
+    target, oof = stack_oof(singles)
     if len(singles) == 1:
         blend = fixed_blend(np.ones(1), oof)
         return ("Blend", note("One experiment: nothing to blend.")), blend, singles
-    blend = fit_blend("weights", e_form, oof, shared_folds(singles), metric)
-    nested, naive = (METRICS[metric](e_form, pred) for pred in (blend.nested_pred, blend.naive_pred))
+    blend = fit_blend("weights", target, oof, shared_folds(singles), metric)
+    nested, naive = (METRICS[metric](target, pred) for pred in (blend.nested_pred, blend.naive_pred))
     title = f"OOF {METRICS[metric].label(unit)}"
     text = f"Non-negative weights fitted out of fold: nested {title} {nested:.4f}, naive {naive:.4f}."
     weights = picture(figures.blend_weights([experiment.name for experiment in singles], blend.fold_weights), "blend weights")

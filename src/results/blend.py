@@ -48,14 +48,14 @@ def fixed_blend(weights: Values, oof: Values) -> Blend:
     return Blend(weights, weights[None], pred, pred)
 
 
-def fit_blend(method: "BlendMethod", e_form: Values, oof: Values, fold: NDArray[np.int64], metric: MetricName) -> Blend:
-    """Return the blend with weights fitted to out-of-fold rows. e_form, fold: (n_crystals,). oof: (n_crystals, n_parts)."""
+def fit_blend(method: "BlendMethod", target: Values, oof: Values, fold: NDArray[np.int64], metric: MetricName) -> Blend:
+    """Return the blend with weights fitted to out-of-fold rows. target, fold: (n_crystals,). oof: (n_crystals, n_parts)."""
     from src.results.weights import fit_weights  # predictions do without
 
     if method == "mean":
-        return fixed_blend(fit_weights(method, oof, e_form, metric), oof)
-    weights = fit_weights(method, oof, e_form, metric)
-    fold_weights = np.stack([fit_weights(method, oof[fold != k], e_form[fold != k], metric) for k in range(fold.max() + 1)])
+        return fixed_blend(fit_weights(method, oof, target, metric), oof)
+    weights = fit_weights(method, oof, target, metric)
+    fold_weights = np.stack([fit_weights(method, oof[fold != k], target[fold != k], metric) for k in range(fold.max() + 1)])
     return Blend(weights, fold_weights, (oof * fold_weights[fold]).sum(axis=1), oof @ weights)
 
 

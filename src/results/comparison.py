@@ -49,13 +49,13 @@ def score_rows(
     """
     rows = []
     for one in experiments:
-        e_form, oof = stack_oof([one])
-        check_targets(metric, one.source / "oof.csv", one.oof["id"].tolist(), e_form)
-        own = scores(e_form, oof[:, 0], metric)
+        target, oof = stack_oof([one])
+        check_targets(metric, one.source / "oof.csv", one.oof["id"].tolist(), target)
+        own = scores(target, oof[:, 0], metric)
         row: dict = {"experiment": one.name, "oof_mae": own["mae"]}
         row |= {"fold_mae_sd": one.metrics["fold_mae_sd"], "oof_rmse": own["rmse"]}
         if metric != "mae":
-            by_fold = fold_scores(e_form, oof[:, 0], one.oof["fold"].to_numpy(), METRICS[metric])
+            by_fold = fold_scores(target, oof[:, 0], one.oof["fold"].to_numpy(), METRICS[metric])
             row |= {f"oof_{metric}": own[metric], f"fold_{metric}_sd": float(by_fold.std(ddof=1))}
         if labels is not None:
             ids = list(labels.index)
@@ -96,9 +96,9 @@ def is_lower_bound(metrics: dict) -> bool:
 
 def error_correlation(experiments: Sequence[Predictions]) -> pd.DataFrame:
     """Return the Pearson correlation of signed OOF errors; a blend gains most from good experiments that correlate little."""
-    e_form, oof = stack_oof(experiments)
+    target, oof = stack_oof(experiments)
     names = [experiment.name for experiment in experiments]
-    return pd.DataFrame(np.corrcoef(oof - e_form[:, None], rowvar=False).reshape(len(names), -1), index=names, columns=names)
+    return pd.DataFrame(np.corrcoef(oof - target[:, None], rowvar=False).reshape(len(names), -1), index=names, columns=names)
 
 
 def leaderboard(rows: list[dict], metric: MetricName = "mae") -> str:

@@ -75,14 +75,14 @@ def decide(crystals: tuple[float, float], folds: FoldInterval | None, larger_is_
 
 def paired_difference(reference: Predictions, other: Predictions, metric: MetricName = "mae") -> Difference:
     """Return the difference of `other` to `reference` over the same crystals and the folds of `reference`."""
-    e_form, oof = stack_oof([reference, other])
-    return difference_of_scores(e_form, oof[:, 0], oof[:, 1], reference.oof["fold"].to_numpy(), metric)
+    target, oof = stack_oof([reference, other])
+    return difference_of_scores(target, oof[:, 0], oof[:, 1], reference.oof["fold"].to_numpy(), metric)
 
 
-def difference_of_scores(e_form: Values, reference: Values, other: Values, fold: IntArray, metric: MetricName) -> Difference:
+def difference_of_scores(target: Values, reference: Values, other: Values, fold: IntArray, metric: MetricName) -> Difference:
     """Return how much larger the score of the predictions `other` is; all arrays: (n_crystals,)."""
-    losses = np.stack([fold_scores(e_form, pred, fold, METRICS[metric].loss) for pred in (reference, other)])
-    value, low, high = score_difference(metric, e_form, reference, other)
+    losses = np.stack([fold_scores(target, pred, fold, METRICS[metric].loss) for pred in (reference, other)])
+    value, low, high = score_difference(metric, target, reference, other)
     folds = None
     if np.isfinite(losses).all():
         sign = -1 if METRICS[metric].larger_is_better else 1
@@ -90,9 +90,9 @@ def difference_of_scores(e_form: Values, reference: Values, other: Values, fold:
     return Difference(metric, value, low, high, int((losses[1] < losses[0]).sum()), losses.shape[1], folds)
 
 
-def fold_scores(e_form: Values, pred: Values, fold: IntArray, score: Callable[[Values, Values], float]) -> Values:
+def fold_scores(target: Values, pred: Values, fold: IntArray, score: Callable[[Values, Values], float]) -> Values:
     """Return the score of each fold's rows, (n_folds,)."""
-    return np.array([score(e_form[fold == k], pred[fold == k]) for k in np.unique(fold)])
+    return np.array([score(target[fold == k], pred[fold == k]) for k in np.unique(fold)])
 
 
 def scored_per_trained(fold: IntArray) -> float:

@@ -96,9 +96,9 @@ def calibrate(
     every_fold = shared_folds(parts)
     n_folds = int(every_fold.max()) + 1
     around, rows = points.around(parts[0].oof["id"].tolist(), every_fold, ids)
-    fold, e_form, nested = every_fold[rows], stack_oof(parts)[0][rows], blend.nested_pred[rows]
+    fold, target, nested = every_fold[rows], stack_oof(parts)[0][rows], blend.nested_pred[rows]
     center = on.forward(nested)
-    error = np.abs(on.forward(e_form) - center)
+    error = np.abs(on.forward(target) - center)
     own, new = around.difficulty(error)
     pred = fold_predictions(parts, blend, ids, n_folds)
     lower, upper = merged_bounds(error, own, fold, on.forward(pred), new, level)
@@ -111,7 +111,7 @@ def calibrate(
         upper=on.back(upper),
         spread=total_spread(pred, part_spread_of_test(parts, blend, ids, n_folds)),
         oof_half_width=half_width,
-        oof_error=np.abs(e_form - nested),
+        oof_error=np.abs(target - nested),
         oof_covered=covered,
         coverage=np.array([covered[fold == k].mean() for k in range(n_folds)]),
     )

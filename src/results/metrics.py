@@ -73,11 +73,11 @@ METRICS: dict[MetricName, Metric] = {
 }
 
 
-def scores(e_form: Values, e_form_pred: Values, metric: MetricName = "mae") -> dict[str, float]:
+def scores(target: Values, pred: Values, metric: MetricName = "mae") -> dict[str, float]:
     """Return MAE, RMSE (both in the task's unit), R2 and, if it is another one, the task's metric over all rows."""
     names = dict.fromkeys(("mae", "rmse", "r2", metric))
-    undefined = ("r2", "spearman") if len(e_form) < 2 else ()
-    return {name: float("nan") if name in undefined else METRICS[name](e_form, e_form_pred) for name in names}
+    undefined = ("r2", "spearman") if len(target) < 2 else ()
+    return {name: float("nan") if name in undefined else METRICS[name](target, pred) for name in names}
 
 
 def check_targets(metric: MetricName, path: Path, ids: Sequence[str], targets: Values) -> None:

@@ -84,8 +84,8 @@ def blend_target(
     if parts[-1].name in [part.name for part in parts[:-1]]:
         raise ValueError(f"{parts[-1].name} is among --exps already")
     blend = blend_parts(parts, how, task.metric)
-    e_form, fold = stack_oof(parts)[0], parts[0].oof["fold"].to_numpy()
-    gain = difference_of_scores(e_form, without.nested_pred, blend.nested_pred, fold, task.metric)
+    target, fold = stack_oof(parts)[0], parts[0].oof["fold"].to_numpy()
+    gain = difference_of_scores(target, without.nested_pred, blend.nested_pred, fold, task.metric)
     metric = METRICS[task.metric]
     unit = f"{task.unit} " * metric.has_unit
     brings = f"{parts[-1].name} brings {gain} {unit}(nested OOF {metric.text}; 95% over crystals; over folds)"
@@ -143,13 +143,13 @@ def check_ids(path: Path, ids: list[str], part: Predictions) -> None:
 
 def blend_parts(parts: list[Predictions], how: How, metric: MetricName) -> Blend:
     """Return the blend of parts with given weights or with those that a method fits."""
-    e_form, oof = stack_oof(parts)
-    check_targets(metric, parts[0].source / "oof.csv", parts[0].oof["id"].tolist(), e_form)
+    target, oof = stack_oof(parts)
+    check_targets(metric, parts[0].source / "oof.csv", parts[0].oof["id"].tolist(), target)
     if not isinstance(how, str):
         return fixed_blend(normalized_weights(how, len(parts)), oof)
     if how == "mean":  # needs no common folds
         return fixed_blend(np.full(len(parts), 1 / len(parts)), oof)
-    return fit_blend(how, e_form, oof, shared_folds(parts), metric)
+    return fit_blend(how, target, oof, shared_folds(parts), metric)
 
 
 def _predict(parts: list[Predictions], blend: Blend, ids: list[str]) -> Values:
@@ -191,13 +191,13 @@ def write_intervals(out: Path, submission: pd.DataFrame, blended: Sequence[Blend
 
 def parts_table(parts: list[Predictions], blend: Blend, task: Task) -> str:
     """Return a table of the parts, their weights with the spread over folds, and the blend's scores."""
-    e_form, oof = stack_oof(parts)
+    target, oof = stack_oof(parts)
     metric = METRICS[task.metric]
     title = f"OOF {metric.label(task.unit)}"
     lines = [f"{'experiment':<14} {'weight over folds':>17}  {title}  read from"]
 
     def line(name: str, weight: str, pred: Values, remark: str) -> str:
-        return f"{name:<14} {weight:>17}  {metric(e_form, pred):{len(title)}.4f}  {remark}"
+        return f"{name:<14} {weight:>17}  {metric(target, pred):{len(title)}.4f}  {remark}"
 
     for i, part in enumerate(parts):
         weight = f"{blend.weights[i]:.3f} ± {blend.fold_weights[:, i].std():.3f}"

@@ -16,24 +16,24 @@ HILL_STEPS = 100
 POWERS = {"mae": 1, "rmse": 2}  # metrics whose order is that of a mean power of the error
 
 
-def fit_weights(method: BlendMethod, pred: Values, e_form: Values, metric: MetricName) -> Values:
+def fit_weights(method: BlendMethod, pred: Values, target: Values, metric: MetricName) -> Values:
     """Return the weights, (n_parts,), which sum to one.
 
     `mean`: equal. `weights`: non-negative, the best by the metric: exact for MAE and MAPE (linear programme), RMSE and R2 (least
     squares); RMSLE and Spearman have no such solution and take those of `hill`. `ridge`: least squares shrunk towards the plain
     mean, by leave-one-out; may be negative. `hill`: greedy selection with replacement by the metric (Caruana et al., ICML 2004).
-    pred: (n_crystals, n_parts), out of fold. e_form: (n_crystals,).
+    pred: (n_crystals, n_parts), out of fold. target: (n_crystals,).
     """
     if method == "weights":
-        return EXACT[metric](pred, e_form) if metric in EXACT else _hill(pred, e_form, metric)
+        return EXACT[metric](pred, target) if metric in EXACT else _hill(pred, target, metric)
     if method == "ridge":
-        return _ridge(pred, e_form)
+        return _ridge(pred, target)
     if method == "hill":
-        return _hill(pred, e_form, metric)
+        return _hill(pred, target, metric)
     return np.full(pred.shape[1], 1 / pred.shape[1])
 
 
-def _simplex_mae(pred: Values, e_form: Values) -> Values:
+def _simplex_mae(pred: Values, target: Values) -> Values:
     """Return the weights of least absolute deviations from a linear programme.
 
     It is solved in its dual, which has one row per part instead of two per crystal; the weights are these rows' multipliers.
@@ -42,7 +42,7 @@ def _simplex_mae(pred: Values, e_form: Values) -> Values:
 
     n, m = pred.shape
     found = linprog(
-        np.append(-e_form, 1.0),
+        np.append(-target, 1.0),
         A_ub=np.hstack([pred.T, -np.ones((m, 1))]),
         b_ub=np.zeros(m),
         bounds=[(-1, 1)] * n + [(None, None)],
@@ -54,29 +54,29 @@ def _simplex_mae(pred: Values, e_form: Values) -> Values:
     return weights / weights.sum()
 
 
-def _simplex_mape(pred: Values, e_form: Values) -> Values:
+def _simplex_mape(pred: Values, target: Values) -> Values:
     """Return the weights of least absolute deviations, each divided by its target."""
-    size = np.abs(e_form)
-    return _simplex_mae(pred / size[:, None], e_form / size)
+    size = np.abs(target)
+    return _simplex_mae(pred / size[:, None], target / size)
 
 
-def _simplex_rmse(pred: Values, e_form: Values) -> Values:
+def _simplex_rmse(pred: Values, target: Values) -> Values:
     """Return the weights of least squares over the simplex.
 
     By homogeneity their direction solves the non-negative problem with one more equation, sum of weights = 1.
     """
     from scipy.optimize import nnls
 
-    errors = np.vstack([pred - e_form[:, None], np.ones(pred.shape[1])])
-    weights = nnls(errors, np.append(np.zeros(len(e_form)), 1.0))[0]
+    errors = np.vstack([pred - target[:, None], np.ones(pred.shape[1])])
+    weights = nnls(errors, np.append(np.zeros(len(target)), 1.0))[0]
     return weights / weights.sum()
 
 
-def _ridge(pred: Values, e_form: Values) -> Values:
+def _ridge(pred: Values, target: Values) -> Values:
     from sklearn.linear_model import RidgeCV
 
     center = pred.mean(axis=1)
-    ridge = RidgeCV(RIDGE_ALPHAS, fit_intercept=False).fit(pred - center[:, None], e_form - center)
+    ridge = RidgeCV(RIDGE_ALPHAS, fit_intercept=False).fit(pred - center[:, None], target - center)
     return 1 / pred.shape[1] + ridge.coef_ - ridge.coef_.mean()
 
 
@@ -88,19 +88,19 @@ EXACT: dict[str, Callable[[Values, Values], Values]] = {
 }
 
 
-def _hill(pred: Values, e_form: Values, metric: MetricName) -> Values:
+def _hill(pred: Values, target: Values, metric: MetricName) -> Values:
     counts, best, best_counts = np.zeros(pred.shape[1]), np.inf, np.zeros(pred.shape[1])
     for step in range(1, HILL_STEPS + 1):
         candidates = ((pred @ counts)[:, None] + pred) / step
-        loss = _losses(candidates, e_form, metric)
+        loss = _losses(candidates, target, metric)
         counts[loss.argmin()] += 1
         if loss.min() < best:
             best, best_counts = float(loss.min()), counts.copy()
     return best_counts / best_counts.sum()
 
 
-def _losses(candidates: Values, e_form: Values, metric: MetricName) -> Values:
+def _losses(candidates: Values, target: Values, metric: MetricName) -> Values:
     """Return what each column of candidates loses, (n_candidates,)."""
     if metric in POWERS:
-        return (np.abs(candidates - e_form[:, None]) ** POWERS[metric]).mean(axis=0)
-    return np.array([METRICS[metric].loss(e_form, pred) for pred in candidates.T])
+        return (np.abs(candidates - target[:, None]) ** POWERS[metric]).mean(axis=0)
+    return np.array([METRICS[metric].loss(target, pred) for pred in candidates.T])

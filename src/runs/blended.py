@@ -28,20 +28,20 @@ def write_blend(
     """
     parts = [find_predictions(number, data.task, data.outputs) for number in numbers]
     _check(parts, data, fold_of_crystal)
-    e_form, oof = stack_oof(parts)
+    target, oof = stack_oof(parts)
     n_folds = int(fold_of_crystal.max()) + 1
-    blend = fit_blend("weights", e_form, oof, fold_of_crystal, data.task.metric)
+    blend = fit_blend("weights", target, oof, fold_of_crystal, data.task.metric)
     weights = np.broadcast_to(blend.fold_weights, (n_folds, len(parts)))
     test_ids, within = list(data.test.ids), part_spread_of_oof(parts, blend, fold_of_crystal)
     test_pred = fold_predictions(parts, blend, test_ids, n_folds)
     test_within = part_spread_of_test(parts, blend, test_ids, n_folds)
     for k in range(n_folds):
         rows = fold_of_crystal == k
-        columns = (data.train.ids[rows], k, e_form[rows], blend.nested_pred[rows])
+        columns = (data.train.ids[rows], k, target[rows], blend.nested_pred[rows])
         valid = pd.DataFrame(dict(zip(OOF_COLUMNS, columns, strict=True))).assign(spread=within[rows])
         test = pd.DataFrame({"id": test_ids, "e_form_pred": test_pred[:, k], "spread": test_within[:, k]})
         write_json(run.weights(k), dict(zip((part.name for part in parts), weights[k].tolist(), strict=True)))
-        metrics = {**scores(e_form[rows], blend.nested_pred[rows]), **_costs(parts, k), "versions": versions}
+        metrics = {**scores(target[rows], blend.nested_pred[rows]), **_costs(parts, k), "versions": versions}
         run.write_fold(k, valid, test if data.task.has_test else None, metrics)
     spread = weights.std(axis=0)
     shares = (f"{m.name} {w:.3f} ± {s:.3f}" for m, w, s in zip(parts, weights.mean(axis=0), spread, strict=True))

@@ -61,11 +61,11 @@ def run_fold(job: FoldJob, k: int) -> str | None:
     folder.mkdir(parents=True, exist_ok=True)
     resumed = bool(job.run.checkpoints(k))
     table, inputs, base = job.train.table, job.train.inputs, job.train.base
-    counts, e_form = table.crystals.element_counts, table.targets
+    counts, target = table.crystals.element_counts, table.targets
     train = np.flatnonzero(job.fold_of_crystal != k)
     valid = np.flatnonzero(job.fold_of_crystal == k)
-    normalizer = TargetNormalizer.fit(counts[train], e_form[train], job.config.target, base[train])
-    residual = normalizer.normalize(counts, e_form, base)
+    normalizer = TargetNormalizer.fit(counts[train], target[train], job.config.target, base[train])
+    residual = normalizer.normalize(counts, target, base)
     learner = make_learner(job.config.trained, job.config.seed + k, device_of(job.device, k), job.word2vec)
     learner.limit_threads()
     try:
@@ -75,8 +75,8 @@ def run_fold(job: FoldJob, k: int) -> str | None:
     predicted, each = _predict(job.train, valid, learner, normalizer)
     test = None if job.test is None else _predict(job.test, np.arange(len(job.test.table.ids)), learner, normalizer)[0]
     metrics = {
-        **scores(e_form[valid], predicted["e_form_pred"].to_numpy()),
-        **({MEMBERS: np.abs(each - e_form[valid]).mean(axis=1).tolist()} if len(each) > 1 else {}),
+        **scores(target[valid], predicted["e_form_pred"].to_numpy()),
+        **({MEMBERS: np.abs(each - target[valid]).mean(axis=1).tolist()} if len(each) > 1 else {}),
         "n_train": len(train),
         "n_valid": len(valid),
         "n_parameters": learner.n_parameters,
@@ -88,7 +88,7 @@ def run_fold(job: FoldJob, k: int) -> str | None:
     }
     write_json(folder / "normalizer.json", normalizer.to_json())
     learner.save(folder)
-    oof = predicted.assign(fold=k, e_form=e_form[valid])
+    oof = predicted.assign(fold=k, e_form=target[valid])
     job.run.write_fold(k, oof[[*OOF_COLUMNS, *predicted.columns.difference(OOF_COLUMNS)]], test, metrics)
     return None
 

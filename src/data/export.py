@@ -19,7 +19,7 @@ from pymatgen.io.cif import CifWriter
 
 from src.data.rows import read_rows
 from src.data.task import MetricName, Target, Task, description
-from src.storage.files import write_csv
+from src.storage.files import unpacked, write_csv
 
 # The 89 elements of the Materials Project and of the Nishika competition's columns: Z <= 94 without Po, At, Rn, Fr, Ra.
 COUNT_COLUMNS = sorted(Element.from_Z(z).symbol for z in range(1, 95) if z not in (84, 85, 86, 87, 88))
@@ -146,7 +146,7 @@ def _splits(path: Path, name: str) -> dict[str, dict[str, list[str]]]:
             with zipfile.ZipFile(path) as wheel:
                 content = wheel.read(FOLDS_MEMBER)
         else:
-            content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+            content = unpacked(path)
         found: Any = json.loads(content)["splits"]
         found = found.get(name, found)
         return {

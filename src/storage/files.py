@@ -56,10 +56,19 @@ def to_bytes(write: Callable[[io.BytesIO], object]) -> bytes:
     return buffer.getvalue()
 
 
+def packed(path: Path, content: bytes) -> bytes:
+    """Return a content as its file holds it: compressed, to bytes that depend on it alone, if the name ends in .gz."""
+    return gzip.compress(content, compresslevel=9, mtime=0) if path.suffix == ".gz" else content
+
+
+def unpacked(path: Path) -> bytes:
+    """Return the content of a file, decompressed if its name ends in .gz."""
+    return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+
+
 def write_csv(path: Path, table: "pd.DataFrame") -> None:
     """Write a CSV (.csv or .csv.gz) whose bytes depend on the table alone."""
-    text = table.to_csv(index=False, lineterminator="\n").encode()
-    write_atomic(path, gzip.compress(text, compresslevel=9, mtime=0) if path.suffix == ".gz" else text)
+    write_atomic(path, packed(path, table.to_csv(index=False, lineterminator="\n").encode()))
 
 
 def write_json(path: Path, data: object) -> None:

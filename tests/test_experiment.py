@@ -213,7 +213,7 @@ def test_the_leakage_law_can_fail(task_folder: Path, monkeypatch: pytest.MonkeyP
     seen: dict = {}
 
     def leaking(cls: type, counts: np.ndarray, target: np.ndarray, config: object, base: np.ndarray) -> TargetNormalizer:
-        return fit(cls, seen["counts"], seen["e_form"], config, seen["base"])
+        return fit(cls, seen["counts"], seen["target"], config, seen["base"])
 
     run_fold = experiment.run_fold
 

@@ -30,8 +30,9 @@ from src.paths import DEFAULT_TASK, EXPERIMENTS
 from src.results.metrics import METRICS
 from src.results.publish import KNOBS, PICTURE, TRIALS
 from src.runs import search as searching
+from src.runs.inner import OUTER_FOLD
 from src.runs.ranges import BY_OPTIMIZER, RANGES, is_bounds, label, labelled, ranges, suggested, with_knobs
-from src.runs.search import MIN_FINISHED, OUTER_FOLD, Search, open_study, proposal, search, seconds_used, tune, write_tables
+from src.runs.search import MIN_FINISHED, Search, open_study, proposal, search, seconds_used, tune, write_tables
 
 if TYPE_CHECKING:
     from optuna import Trial
@@ -113,11 +114,11 @@ def test_a_search_sees_the_training_crystals_of_the_outer_fold_only(
         seen.update(target=target, fold=assign_folds(target, counts, config))
         return seen["fold"]
 
-    monkeypatch.setattr(searching, "assign_folds", inner)
+    monkeypatch.setattr("src.runs.inner.assign_folds", inner)
     study = SimpleNamespace(trials=[SimpleNamespace(user_attrs={})], optimize=lambda *args, **options: None)
     tune(TREES, data, study, tmp_path, Search(1), "cpu")
     rows = np.flatnonzero(load_folds(data, FOLDS) != OUTER_FOLD)
-    np.testing.assert_array_equal(seen["e_form"], data.train.targets[rows])
+    np.testing.assert_array_equal(seen["target"], data.train.targets[rows])
     assert set(seen["fold"]) == set(range(FOLDS.n_folds))
 
 

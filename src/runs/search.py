@@ -17,17 +17,15 @@ import numpy as np
 
 from src.config import ExperimentConfig
 from src.config.catalogue import load_config
-from src.data.folds import assign_folds
-from src.data.load import TaskData, load_folds, load_task_data
-from src.data.target import TargetNormalizer
+from src.data.load import TaskData, load_task_data
 from src.data.task import MetricName, Task
 from src.learners.device import check_device
-from src.learners.learner import DivergedError, Watched, make_learner
-from src.paths import EXPERIMENTS, MAT2VEC, experiment_name, shown
+from src.learners.learner import DivergedError
+from src.paths import EXPERIMENTS, experiment_name, shown
 from src.results.metrics import METRICS
 from src.results.publish import KNOBS, PICTURE, TRIALS
 from src.runs.checks import check_rows, check_structures
-from src.runs.experiment import base_energies_of
+from src.runs.inner import OUTER_FOLD, InnerSplits
 from src.runs.ranges import label, labelled, ranges, suggested, with_knobs
 from src.storage.files import to_bytes, write_atomic, write_csv
 
@@ -35,7 +33,6 @@ if TYPE_CHECKING:
     from optuna import Study, Trial
     from optuna.trial import FrozenTrial
 
-OUTER_FOLD = 0  # its crystals are left out of everything here
 CPU_SECONDS = "cpu_seconds"  # of a trial's training, in its record
 MAX_WIDTH = 120  # characters of a line of a proposal
 MIN_FINISHED = 10  # trials; with fewer, the importance of knobs is noise
@@ -159,36 +156,23 @@ def make_objective(
     other trials at the same epoch of the same split. So are those that diverge, and the one at which the limit, CPU seconds of
     all trials, is reached.
     """
-    rows = np.flatnonzero(load_folds(data, config.folds) != OUTER_FOLD)
-    counts, target = data.train.crystals.element_counts[rows], data.train.targets[rows]
-    inner = assign_folds(target, counts, config.folds)
-    base = base_energies_of(config, data.train.crystals, data.train_key, data.cache)[rows]
-    word2vec = MAT2VEC if MAT2VEC.is_file() else None
+    splits = InnerSplits.of(data, config.folds, config.folds)
 
     def objective(trial: "Trial") -> float:
         from optuna import TrialPruned
 
-        trained = suggested(trial, config, plan.wide).trained
-        first = make_learner(trained, config.seed, device, word2vec)
-        inputs = first.prepare_inputs(data.train.crystals, data.train_key, data.cache, 1)
+        own = suggested(trial, config, plan.wide)
         place, epochs = folder / f"trial_{trial.number}", itertools.count(1)
         left, start = limit - seconds_used(trial.study), time.process_time()
-        place.mkdir(parents=True, exist_ok=True)
+
+        def report(error: float) -> None:
+            trial.report(error, next(epochs))
+            if trial.should_prune() or time.process_time() - start >= left:
+                raise TrialPruned
 
         def loss(split: int) -> float:
-            train, valid = np.flatnonzero(inner != split), np.flatnonzero(inner == split)
-            normalizer = TargetNormalizer.fit(counts[train], target[train], config.target, base[train])
-            residual = normalizer.normalize(counts, target, base)
-
-            def report(error: float) -> None:
-                trial.report(normalizer.scale * error, next(epochs))
-                if trial.should_prune() or time.process_time() - start >= left:
-                    raise TrialPruned
-
-            learner = make_learner(trained, config.seed, device, word2vec)
-            learner.fit(inputs[rows[train]], residual[train], place, Watched(inputs[rows[valid]], residual[valid], report))
-            pred, _ = normalizer.mean_and_spread(counts[valid], learner.predict_members(inputs[rows[valid]]), base[valid])
-            return METRICS[data.task.metric].loss(target[valid], pred)
+            pred = splits.predict(own, split, place, device, report)
+            return METRICS[data.task.metric].loss(splits.target(split), pred)
 
         try:
             return float(np.mean([loss(split) for split in range(plan.n_splits)]))
@@ -196,7 +180,7 @@ def make_objective(
             raise TrialPruned from error
         finally:
             trial.set_user_attr(CPU_SECONDS, time.process_time() - start)
-            shutil.rmtree(place)
+            shutil.rmtree(place, ignore_errors=True)
 
     return objective
 

@@ -1,44 +1,39 @@
-"""A new task's folder: its tables and structure files, its description by looking at them, and what its rows hold."""
+"""A new task's folder: its tables and structure files, and a description that is found out by looking at them."""
 
-import contextlib
 import filecmp
+import math
 import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from src.data.crystal import parse_formula
-from src.data.formats import crystal_in, file_in, format_of
+from src.data.formats import file_in, format_of
 from src.data.rows import number, read_rows
-from src.data.table import SYMBOLS, contradictions, parse_table
+from src.data.table import MAX_NUMBER, SYMBOLS, bad_rows, parse_table
 from src.data.task import MAX_TEXT, MetricName, StructureFormat, Target, description, is_inside, read_tasks
 from src.paths import shown
 from src.storage.files import write_atomic
 
-ENDINGS = (".csv", ".csv.gz")
 LOOKED_AT = ("train", "test", "sample_submission", "folds")
 N_NAMED = 5  # bad rows
 WIDTH = 44  # characters of a field in the summary
 N_EXAMPLES = 50  # fields of each column that are looked at closely
 SURE = 0.9  # of the examples must be of a format
-LARGEST = 1e100  # larger numbers are no measurements
-ID_NAMES = (r"id", r".*[ _-]id|\w{2,5}id", r".*material.*|.*name|key", r"(?s).*")  # the likelier first
+ID_NAMES = re.compile(r"(.*[ _-]|\w{2,5})?id|.*material.*|.*name|key", re.IGNORECASE)
 UNITS = {  # part of a column's name -> unit
-    r"ev[ _/(]*(per[ _])?n?atom": "eV/atom",
-    r"energy\w*per_atom|^e_form$|e_?hull|above_?hull": "eV/atom",
+    r"ev[ _/(]*(per[ _])?n?atom|energy\w*per_atom|^e_form$|e_?hull|above_?hull": "eV/atom",
     r"band_?gap|(^|[ _(])ev\b|_ev($|_)": "eV",
     r"(^|[ _(])gpa|k_?vrh|g_?vrh": "GPa",
-    r"1/cm|cm-1": "1/cm",
 }
 MAX_TEXT_VALUES = 50  # different values of a categorical column of text
 ROWS_PER_CATEGORY = 4
 CODES = re.compile(r"space_?group|sg_?(num|no)|group|class|type|categor|cluster|label|code|kind", re.IGNORECASE)
-DERIVED = re.compile(r"n_?(sites|elements|atoms)|formula\w*|composition|full_formula", re.IGNORECASE)
-CHECKED = "checked against the structures"
+DERIVED = re.compile(r"n_?(elements|atoms)|formula\w*|composition|full_formula", re.IGNORECASE)
+USED = ("id", "structure", "target", "numeric", "categorical")
 Tables = Mapping[str, pd.DataFrame]  # all fields are text
 
 
@@ -50,56 +45,46 @@ def new_task(
     structure_column: str | None = None,
     targets: Sequence[str] | None = None,
     units: Sequence[str] | None = None,
-    link: bool = False,
     force: bool = False,
     n_jobs: int = 1,
 ) -> str:
     """Write the folder of a task, task.toml last, and return what was understood and how many rows are bad.
 
     files: of those that a task's [files] may name; `train` at least. `structures`: a folder; without it, files are looked for
-    beside the training table. What is not in the task's folder yet is copied, or linked to. force: replace what is there.
-    What is None is found out. Raises ValueError or FileNotFoundError, and changes nothing, if the tables cannot be understood
-    or the task exists.
+    beside the training table. What is not in the task's folder yet is copied. force: replace what is there. What is None is
+    found out. Raises ValueError or FileNotFoundError, and changes nothing, if the tables cannot be understood or the task exists.
     """
     written = folder / "task.toml"
     if written.exists() and not force:
         raise ValueError(f"{written} exists: choose another name, or replace it with --force")
-    for which, path in files.items():
-        if not (path.is_dir() if which == "structures" else path.is_file()):
-            raise FileNotFoundError(f"{path} is missing")
-        if which != "structures" and not path.name.lower().endswith(ENDINGS):
-            raise ValueError(f"{path}: expected a table, .csv or .csv.gz")
+    if missing := [path for which, path in files.items() if not (path.is_dir() if which == "structures" else path.is_file())]:
+        raise FileNotFoundError(f"{missing[0]} is missing")
     beside = files.get("structures", files["train"].parent)
-    tables = {which: _read(files[which]) for which in LOOKED_AT if which in files}
+    tables = {which: pd.DataFrame(read_rows(files[which]), dtype=object) for which in LOOKED_AT if which in files}
+    train, test = tables["train"], tables.get("test", tables["train"])
     for option, name in (("--id", id_column), ("--structure", structure_column), *(("--target", t) for t in targets or ())):
-        if name is not None and name not in tables["train"]:
-            raise ValueError(f"{option} {name}: the table has the columns {_listed(tables['train'])}")
+        if name is not None and name not in train:
+            raise ValueError(f"{option} {name}: the table has the columns {_listed(train)}")
     ids = _id_column(tables, id_column)
     structures, form = _structure_column(tables, ids, beside, structure_column)
     names = targets or _targets(tables, (ids, structures))
     found = [Target(name, unit) for name, unit in zip(names, _units(names, units), strict=True)]
-    kinds = _kinds(tables, (ids, structures, *names), structures, form, beside)
+    kinds = {name: _kind(train[name], test.get(name)) for name in train}
     kinds |= {ids: "id", structures: f"structure ({form})", **{t.column: f"target ({t.unit})" for t in found}}
     if form == "file":
         files = {**files, "structures": beside}
     elif "structures" in files:
         raise ValueError(f"--structures {beside}: no column of the training table names files in it")
-    places = {which: _place_in_task(which, path, folder) for which, path in files.items()}
-    for which, path in files.items():
-        if which != "structures" or link:
-            _place(path, folder / places[which], link, force)
-    if form == "file" and not link:
-        named = {name for which in ("train", "test") if which in tables for name in tables[which][structures]}
-        for name in tqdm(sorted(filter(is_inside, named)), "copying structure files", mininterval=1, delay=1):
-            if (beside / name).is_file():
-                _place(beside / name, folder / places["structures"] / name, link, force)
-    numeric, categorical = ([name for name in tables["train"] if kinds[name] == kind] for kind in ("numeric", "categorical"))
+    places = {which: _place(which, path, folder) for which, path in files.items()}
+    copies = {files[which]: folder / place for which, place in places.items() if which != "structures"}
+    if form == "file":
+        named = sorted(filter(is_inside, {*train[structures], *test[structures]}))
+        copies |= {beside / name: folder / places["structures"] / name for name in named if (beside / name).is_file()}
+    for source, target in tqdm(copies.items(), "copying", mininterval=1, delay=1):
+        _copy(source, target, force)
+    numeric, categorical = ([name for name in train if kinds[name] == kind] for kind in ("numeric", "categorical"))
     write_atomic(written, description(ids, structures, found, metric, places, form, numeric, categorical).encode())
-    return _summary(folder, tables["train"], kinds, n_jobs)
-
-
-def _read(path: Path) -> pd.DataFrame:
-    return pd.DataFrame(tqdm(read_rows(path), f"looking at {path.name}", mininterval=1, delay=1), dtype=object)
+    return _summary(folder, train, kinds, n_jobs)
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -114,7 +99,7 @@ def _filled(texts: pd.Series) -> pd.Series:
 def _numbers(texts: pd.Series) -> pd.Series:
     """Return the fields that are not empty as numbers; NaN for those that are none."""
     values = _filled(texts).map(number).astype(float)
-    return values.where(values.abs() <= LARGEST)
+    return values.where(values.abs() <= MAX_NUMBER)
 
 
 def _is_numeric(texts: pd.Series, whole: bool = False) -> bool:
@@ -127,19 +112,18 @@ def _id_column(tables: Tables, wish: str | None) -> str:
     """Return the column whose values are unique in every table that has to have it."""
     train = tables["train"]
     shared = [name for name in train if name and all(name in table for table in tables.values())]
-    unique = [name for name in shared if all(table[name].is_unique for table in tables.values())]
-    good = [name for name in unique if _is_numeric(train[name], whole=True) or not _is_numeric(train[name])]
-    short = sorted((name for name in good if train[name].str.len().max() <= MAX_TEXT), key=lambda name: _is_numeric(train[name]))
-    likely = [name for pattern in ID_NAMES for name in short if re.fullmatch(pattern, name, re.IGNORECASE)]
-    if not (likely := [name for name in likely if wish in (None, name)]):
+    unique = [name for name in shared if wish in (None, name) and all(table[name].is_unique for table in tables.values())]
+    good = [name for name in unique if train[name].str.len().max() <= MAX_TEXT and not (_numbers(train[name]) % 1 > 0).any()]
+    if not good:
         what = f"the column {wish!r} is not" if wish is not None else "there is no column that is"
         raise ValueError(
             f"{what} in all tables ({', '.join(tables)}) with a different value in each row of them, as ids need; the tables "
             f"share the columns {_listed(shared) or 'none'}: name the right one with --id, or add one"
         )
-    if "sample_submission" in tables and set(tables["sample_submission"][likely[0]]) != set(tables["test"][likely[0]]):
-        raise ValueError(f"the values of {likely[0]!r} in the sample submission are not those of the test table; is it --id?")
-    return likely[0]
+    likely = min(good, key=lambda name: (name.lower() != "id", not ID_NAMES.fullmatch(name), _is_numeric(train[name])))
+    if "sample_submission" in tables and set(tables["sample_submission"][likely]) != set(tables["test"][likely]):
+        raise ValueError(f"the values of {likely!r} in the sample submission are not those of the test table; is it --id?")
+    return likely
 
 
 def _structure_column(tables: Tables, ids: str, folder: Path, wish: str | None) -> tuple[str, StructureFormat]:
@@ -152,12 +136,12 @@ def _structure_column(tables: Tables, ids: str, folder: Path, wish: str | None) 
         best = [name for name in found if re.search("formula|compos", name, re.IGNORECASE)][:1] or [*found]
     if len(best) == 1:
         return best[0], found[best[0]]
-    if not best:
-        raise ValueError(
-            f"{f'--structure {wish}' if wish else 'no column'} holds CIF, POSCAR or JSON text of pymatgen, names of files in "
-            f"{folder} (--structures FOLDER), or formulas; the columns are {_listed(columns)}"
-        )
-    raise ValueError(f"several columns hold structures: choose one of {_listed(best)} with --structure")
+    if best:
+        raise ValueError(f"several columns hold structures: choose one of {_listed(best)} with --structure")
+    raise ValueError(
+        f"{f'--structure {wish}' if wish else 'no column'} holds CIF, POSCAR or JSON text of pymatgen, names of files in "
+        f"{folder} (--structures FOLDER), or formulas; the columns are {_listed(columns)}"
+    )
 
 
 def _format(texts: pd.Series, folder: Path) -> StructureFormat | None:
@@ -184,9 +168,8 @@ def _holds(test: Callable[[str], bool], text: str) -> bool:
 
 
 def _is_poscar(text: str) -> bool:
-    lines = text.strip().splitlines()
-    numbers = [number(word) for line in lines[1:5] for word in line.split()]  # a scale and three vectors
-    return len(lines) > 7 and len(numbers) == 10 and bool(np.isfinite(numbers).all())
+    words = " ".join(text.strip().splitlines()[1:5]).split()  # a scale and three vectors
+    return len(words) == 10 and all(math.isfinite(number(word)) for word in words)
 
 
 def _targets(tables: Tables, taken: Sequence[str]) -> Sequence[str]:
@@ -194,17 +177,17 @@ def _targets(tables: Tables, taken: Sequence[str]) -> Sequence[str]:
     train, test, sample = tables["train"], tables.get("test"), tables.get("sample_submission")
     others = [name for name in train if name not in taken and (test is None or name not in test)]
     numbers = [name for name in others if len(_filled(train[name])) == len(train) and _is_numeric(train[name])]
-    if sample is not None:
-        targets = [name for name in sample if name not in taken]
-        if unknown := [name for name in targets if name not in train]:
-            raise ValueError(
-                f"the sample submission has the column {unknown[0]!r}, and the training table has none of that name; it has "
-                f"{_listed(numbers)}: give both the same name"
-            )
-        return targets
-    if test is not None and numbers:
-        return numbers
-    raise ValueError(f"which column is to be predicted? Say --target with one or more of {_listed(numbers)}")
+    if sample is None:
+        if test is not None and numbers:
+            return numbers
+        raise ValueError(f"which column is to be predicted? Say --target with one or more of {_listed(numbers)}")
+    targets = [name for name in sample if name not in taken]
+    if unknown := [name for name in targets if name not in train]:
+        raise ValueError(
+            f"the sample submission has the column {unknown[0]!r}, and the training table has none of that name; it has "
+            f"{_listed(numbers)}: give both the same name"
+        )
+    return targets
 
 
 def _units(targets: Sequence[str], wish: Sequence[str] | None) -> Sequence[str]:
@@ -216,129 +199,78 @@ def _units(targets: Sequence[str], wish: Sequence[str] | None) -> Sequence[str]:
     return list(wish) * (len(targets) // len(wish))
 
 
-def _kinds(tables: Tables, taken: Sequence[str], structures: str, form: StructureFormat, folder: Path) -> dict[str, str]:
-    """Return what each column of the training table is taken for that is not taken yet.
+def _kind(texts: pd.Series, in_test: pd.Series | None) -> str:
+    """Return what a column of the training and the test table is taken for.
 
-    Columns named like elements or `nsites` are checks if they agree with the structures.
+    Whole numbers under the symbol of an element, or `nsites`, count atoms; they are compared with the structures.
     """
-    train = tables["train"]
-    test = tables.get("test", train)
-    absent = {name: "left out: not in the test table" for name in train if name not in test}
-    kinds = {name: _kind(train[name], test[name]) for name in train if name not in (*taken, *absent)}
-    counts = [name for name in kinds if name in SYMBOLS or name == "nsites"]
-    agree = []
-    for row in train.head(N_EXAMPLES).to_dict("records"):
-        with contextlib.suppress(ValueError):  # a bad row is reported later
-            agree.append(not contradictions(crystal_in(row[structures], form, folder), {name: row[name] for name in counts}))
-    if sum(agree) >= SURE * max(1, len(agree)):
-        return absent | kinds | dict.fromkeys(counts, CHECKED)
-    unnamed = [name for name in counts if kinds[name].startswith("left out")]  # they would be checked
-    return absent | kinds | dict.fromkeys(unnamed, "numeric")
-
-
-def _kind(texts: pd.Series, in_test: pd.Series) -> str:
-    """Return what a column of the training and the test table is taken for."""
-    name, n_different, numbers = str(texts.name), texts.nunique(), _numbers(texts)
+    name, n_different, is_whole = str(texts.name), texts.nunique(), _is_numeric(texts, whole=True)
+    if in_test is None:
+        return "left out: not in the test table"
     if not 0 < len(name) <= MAX_TEXT:
         return "left out: its name is empty or too long"
-    if n_different == 1:
-        return "left out: constant"
+    if is_whole and (name in SYMBOLS or name == "nsites"):
+        return "checked against the structures"
     if DERIVED.fullmatch(name):
         return "left out: follows from the structure"
+    if n_different == 1:
+        return "left out: constant"
     if _is_numeric(texts) and _is_numeric(in_test):
-        is_whole = _is_numeric(texts, whole=True)
-        if is_whole and n_different == len(texts) == np.ptp(numbers) + 1:
+        if is_whole and n_different == len(texts):
             return "left out: numbers the rows"
-        return "categorical" if is_whole and CODES.search(name) and n_different <= len(texts) / 2 else "numeric"
-    if numbers.notna().sum() > len(texts) / 2:
-        return "left out: numbers and text; leave the fields of missing numbers empty to use it"
-    is_few = n_different <= min(MAX_TEXT_VALUES, len(texts) / ROWS_PER_CATEGORY)
-    is_category = is_few and texts.str.len().max() <= MAX_TEXT
-    return "categorical" if is_category else f"left out: text with {n_different} different values"
+        return "categorical" if is_whole and CODES.search(name) else "numeric"
+    is_few = n_different <= min(MAX_TEXT_VALUES, len(texts) / ROWS_PER_CATEGORY) and texts.str.len().max() <= MAX_TEXT
+    return "categorical" if is_few else f"left out: text with {n_different} different values"
 
 
-def _place_in_task(which: str, path: Path, folder: Path) -> str:
+def _place(which: str, path: Path, folder: Path) -> str:
     """Return the name of a file in [files]: it stays where it is if it lies inside the folder."""
-    absolute, inside = path.absolute(), folder.absolute()
-    if absolute.is_relative_to(inside) and is_inside(name := str(absolute.relative_to(inside))) and absolute != inside:
-        return name
+    absolute, inside = path.resolve(), folder.resolve()
+    if absolute.is_relative_to(inside) and absolute != inside:
+        return str(absolute.relative_to(inside))
     return which if which == "structures" else f"{which}{'.csv.gz' if path.suffix == '.gz' else '.csv'}"
 
 
-def _place(source: Path, target: Path, link: bool, force: bool) -> None:
-    """Copy a file, or link to it or to a folder, unless it is there already."""
-    if target.exists() and target.samefile(source):
+def _copy(source: Path, target: Path, force: bool) -> None:
+    """Copy a file unless it is there already."""
+    if target.is_file() and filecmp.cmp(source, target, shallow=False):
         return
-    if target.is_file() and source.is_file() and filecmp.cmp(source, target, shallow=False):
-        return
-    if target.exists() or target.is_symlink():
-        if not force:
-            raise ValueError(f"{target} exists and differs from {source}: remove it, or replace it with --force")
-        shutil.rmtree(target) if target.is_dir() and not target.is_symlink() else target.unlink()
+    if target.exists() and not force:
+        raise ValueError(f"{target} exists and differs from {source}: remove it, or replace it with --force")
     target.parent.mkdir(parents=True, exist_ok=True)
-    if link:
-        target.symlink_to(source.resolve())
-    else:
-        shutil.copyfile(source, target)
+    shutil.copyfile(source, target)
 
 
 def _summary(folder: Path, train: pd.DataFrame, kinds: Mapping[str, str], n_jobs: int) -> str:
     """Return what the columns are, what is wrong with the rows, the targets, and what to do next."""
     task = read_tasks(folder)[0]
-    values = {target: train[target.column].map(number) for target in task.targets}
-    problems, n_rows = [], {}
-    for which in ("train", "test") if task.has_test else ("train",):
-        ids, parsed = parse_table(task.path(which), task, has_target=False, n_jobs=n_jobs)
-        n_rows[which] = len(ids)
-        for i, row in enumerate(parsed):
-            columns = [t.column for t, column in values.items() if which == "train" and not np.isfinite(column[i])]
-            reasons = [*filter(None, [row.reason]), *(f"{name!r} is not a finite number" for name in columns)]
-            if reasons:
-                problems.append(f"{task.files[which]}: record {i + 2}, {ids[i][:WIDTH]!r}: {'; '.join(reasons)}")
-    ranges = [[t.column, t.unit, *_range(column[np.isfinite(column)])] for t, column in values.items()]
-    one = f" --target {task.target_column}" if len(task.targets) > 1 else ""
+    tables = [which for which in ("train", "test") if which in task.files]
+    found = {which: parse_table(task.path(which), task, which == "train", n_jobs) for which in tables}
+    problems = [f"{task.files[which]}: {text}" for which, table in found.items() for text in bad_rows(*table)]
+    used = [name for name in train if kinds[name].split()[0] in USED]
+    unused = {kind: [name for name in train if kinds[name] == kind] for kind in kinds.values()}
+    values = pd.DataFrame([row.targets for row in found["train"][1]], columns=[t.column for t in task.targets])
+    ranges = values.describe().loc[["count", "min", "50%", "max"]].rename({"50%": "median"}).T
+    ranges.insert(0, "unit", [target.unit for target in task.targets])
     data = f"--data {shown(folder)}"
     return "\n".join(
         [
-            f"{shown(folder / 'task.toml')} describes {' and '.join(f'{n} {which} rows' for which, n in n_rows.items())}:",
-            *_table(["column", "is", "example"], _roles(train, kinds)),
+            f"{shown(folder / 'task.toml')} describes {' and '.join(f'{len(found[t][0])} {t} rows' for t in tables)}:",
+            *(f"  {name}: {kinds[name]}, such as {_short(next(iter(_filled(train[name])), ''))}" for name in used),
+            *(f"  {_listed(names) or '(no name)'}: {kind}" for kind, names in unused.items() if names[0] not in used),
             "",
-            f"{len(problems)} of {sum(n_rows.values())} rows are bad{':' if problems else ''}",
+            f"{len(problems)} of {sum(len(ids) for ids, _ in found.values())} rows are bad{':' if problems else ''}",
             *(f"  {problem}" for problem in problems[:N_NAMED]),
             *([f"  and {len(problems) - N_NAMED} more"] if len(problems) > N_NAMED else []),
             "",
-            *_table(["target", "unit", "n", "min", "median", "max"], ranges),
+            ranges.to_string(float_format="{:.6g}".format),
             "",
             "Correct task.toml if a column is not what it is taken for. Next:",
-            f"  python exp/check_data.py {data}{one}",
+            f"  python exp/check_data.py {data}{f' --target {task.target_column}' if len(task.targets) > 1 else ''}",
             f"  python exp/exp001/train.py {data}{' --skip-bad-rows' if problems else ''}",
         ]
     )
 
 
-def _roles(train: pd.DataFrame, kinds: Mapping[str, str]) -> list[list[str]]:
-    """Return a line for each column that is used, and one for all columns that are left out or checked for one reason."""
-    unused = {kind: [name or "(no name)" for name in train if kinds[name] == kind] for kind in kinds.values() if _is_unused(kind)}
-    used = [[name, kinds[name], next(iter(_filled(train[name])), "")] for name in train if not _is_unused(kinds[name])]
-    return used + [[", ".join(names), kind, f"{len(names)} columns" if len(names) > 1 else ""] for kind, names in unused.items()]
-
-
-def _is_unused(kind: str) -> bool:
-    return kind == CHECKED or kind.startswith("left out")
-
-
-def _range(values: pd.Series) -> list[str]:
-    """Return the number of values, the least, the median and the largest."""
-    return [str(len(values)), *(f"{x:.6g}" for x in values.quantile([0, 0.5, 1]) if len(values))]
-
-
-def _table(header: list[str], rows: list[list[str]]) -> list[str]:
-    """Return the lines of a table for people."""
-    cells = [[_short(text) for text in (*row, *[""] * (len(header) - len(row)))] for row in [header, *rows]]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return ["  " + "  ".join(text.ljust(w) for text, w in zip(row, widths, strict=True)).rstrip() for row in cells]
-
-
 def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= WIDTH else f"{line[: WIDTH - 4]} ..."
+    return " ".join(text.split())[:WIDTH]

@@ -218,8 +218,7 @@ def read_table(path: Path, task: Task, has_target: bool, skip_bad_rows: bool = F
     Raises ValueError listing the bad rows with ids and reasons.
     """
     ids, parsed = parse_table(path, task, has_target, n_jobs)
-    bad = [f"record {i + 2}, {ids[i][:MAX_ID]!r}: {row.reason}" for i, row in enumerate(parsed) if row.reason]
-    if bad:
+    if bad := bad_rows(ids, parsed):
         more = f"\n  and {len(bad) - MAX_ROWS_NAMED} more" if len(bad) > MAX_ROWS_NAMED else ""
         text = "\n  ".join([f"{path}: {len(bad)} bad rows", *bad[:MAX_ROWS_NAMED]]) + more
         if not has_target:
@@ -236,6 +235,11 @@ def read_table(path: Path, task: Task, has_target: bool, skip_bad_rows: bool = F
     values = np.array([parsed[i].targets for i in kept]) if has_target else None
     target = None if values is None else values[:, task.target_idx]
     return CrystalTable(np.array([ids[i] for i in kept]), crystals, target, values)
+
+
+def bad_rows(ids: Sequence[str], parsed: Sequence[Parsed]) -> list[str]:
+    """Return a line for each bad row: record, id and reasons."""
+    return [f"record {i + 2}, {ids[i][:MAX_ID]!r}: {row.reason}" for i, row in enumerate(parsed) if row.reason]
 
 
 def parse_table(path: Path, task: Task, has_target: bool, n_jobs: int = 1) -> tuple[list[str], list[Parsed]]:

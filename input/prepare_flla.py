@@ -6,7 +6,6 @@
 Source: Faber, Lindmaa, von Lilienfeld, Armiento, Int. J. Quantum Chem. 115, 1094 (2015), doi:10.1002/qua.24917.
 """
 
-import argparse
 import ast
 import hashlib
 import io
@@ -14,13 +13,13 @@ import sys
 import tarfile
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from pymatgen.core import Lattice, Structure
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from src.data.export import competition_row, write_task
+from src.command import command, one_message
+from src.data.export import competition_row, write_split
 
 ARCHIVE_SHA256 = "3faf9e83464f3d48f68a759bf476ad24da4c8c3e950c8f340cb917d3bb906400"
 MEMBER = "matminer-0.3.9/matminer/datasets/flla_2015.csv"
@@ -49,8 +48,7 @@ def parse_structure(literal: str) -> Structure:
 
 
 def main() -> None:
-    """Parse the command line and write the task."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command(__doc__)
     parser.add_argument("archive", type=Path, help="matminer-0.3.9.tar.gz")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "flla")
     args = parser.parse_args()
@@ -59,14 +57,9 @@ def main() -> None:
         competition_row(row.material_id, parse_structure(row.structure), row.formation_energy_per_atom)
         for row in tqdm(raw.itertuples(), total=len(raw), desc="structures to CIF")
     )
-    is_test = np.zeros(len(rows), dtype=bool)
-    is_test[np.random.default_rng(SPLIT_SEED).permutation(len(rows))[:N_TEST]] = True
-    write_task(args.out, rows[~is_test], rows[is_test])
-    print(f"{args.out}: {(~is_test).sum()} training and {is_test.sum()} test crystals")
+    print(write_split(args.out, rows, N_TEST, SPLIT_SEED))
 
 
 if __name__ == "__main__":
-    try:
+    with one_message("prepare_flla.py"):
         main()
-    except (ValueError, FileNotFoundError) as error:
-        sys.exit(f"{Path(__file__).name}: {error}")

@@ -10,7 +10,6 @@ Without --target, the name is that of one of matbench's regression tasks on stru
 matbench 0.6, which is downloaded but not installed. With --target, there is a random split into training and test rows.
 """
 
-import argparse
 import subprocess
 import sys
 import tempfile
@@ -24,7 +23,8 @@ from pymatgen.core import Structure
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from src.data.export import GET_FOLDS, competition_row, read_official_folds, row_ids, target_of, write_task, write_task_with_folds
+from src.command import command, one_message
+from src.data.export import GET_FOLDS, competition_row, read_official_folds, row_ids, target_of, write_split, write_task
 from src.data.task import Target
 
 WHEEL = "matbench-0.6-py3-none-any.whl"
@@ -41,28 +41,24 @@ def read_dataset(name: str, file: Path | None) -> pd.DataFrame:
     return load_dataframe_from_json(str(file))
 
 
-def to_rows(data: pd.DataFrame, structure: str, target: str, ids: Sequence[str]) -> pd.DataFrame:
-    """Return the data set in the competition's columns; disordered structures are left out and counted."""
-    for column in (structure, target):
-        check_column(data, column)
-    rows, n_disordered = [], 0
-    for row_id, crystal, value in tqdm(
-        zip(ids, data[structure], data[target], strict=True), total=len(data), desc="structures to CIF"
-    ):
-        crystal = Structure.from_dict(crystal) if isinstance(crystal, dict) else crystal
-        if not crystal.is_ordered:
-            n_disordered += 1
-            continue
-        rows.append(competition_row(row_id, crystal, float(value), target))
-    if n_disordered:
-        print(f"left out {n_disordered} disordered structures")
-    return pd.DataFrame(rows)
-
-
-def check_column(data: pd.DataFrame, column: str) -> None:
-    """Raise ValueError if the data set lacks a column."""
+def column_of(data: pd.DataFrame, column: str) -> pd.Series:
+    """Return a column of the data set; raise ValueError if there is none of that name."""
     if column not in data:
         raise ValueError(f"no column {column!r}; the data set has {sorted(data.columns)}")
+    return data[column]
+
+
+def to_rows(data: pd.DataFrame, structure: str, target: str, ids: Sequence[str]) -> pd.DataFrame:
+    """Return the data set in the competition's columns; disordered structures are left out and counted."""
+    found = zip(ids, column_of(data, structure), column_of(data, target), strict=True)
+    rows = []
+    for row_id, crystal, value in tqdm(found, total=len(data), desc="structures to CIF"):
+        crystal = Structure.from_dict(crystal) if isinstance(crystal, dict) else crystal
+        if crystal.is_ordered:
+            rows.append(competition_row(row_id, crystal, float(value), target))
+    if n_disordered := len(data) - len(rows):
+        print(f"left out {n_disordered} disordered structures")
+    return pd.DataFrame(rows)
 
 
 def official_folds(path: Path | None, name: str, ids: Sequence[str]) -> NDArray[np.int64]:
@@ -89,13 +85,12 @@ def prepare_matbench(name: str, file: Path | None, folds: Path | None, out: Path
     rows = to_rows(data, "structure", target.column, ids)
     if len(rows) < len(ids):
         raise ValueError(f"{name}: some of its structures are disordered, so its official folds would be incomplete")
-    write_task_with_folds(out, rows, fold, target)
+    write_task(out, rows, None, target, fold)
     return f"{out}: {len(rows)} crystals in {fold.max() + 1} official folds"
 
 
 def main() -> None:
-    """Parse the command line and write the task."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command(__doc__)
     parser.add_argument("name", help="name of the data set and of the new folder in input/")
     parser.add_argument("--target", help="column to predict (default: that of matbench, with its official folds)")
     parser.add_argument("--structure", default="structure", help="column with the structures")
@@ -114,18 +109,11 @@ def main() -> None:
     if args.folds:
         parser.error("--folds: official folds are those of matbench's own target; leave out --target")
     data = read_dataset(args.name, args.file)
-    if args.id_column:
-        check_column(data, args.id_column)
-    ids = [*map(str, data[args.id_column])] if args.id_column else [f"row-{i}" for i in range(len(data))]
+    ids = [*map(str, column_of(data, args.id_column))] if args.id_column else [f"row-{i}" for i in range(len(data))]
     rows = to_rows(data, args.structure, args.target, ids)
-    is_test = np.zeros(len(rows), dtype=bool)
-    is_test[np.random.default_rng(args.seed).permutation(len(rows))[: round(args.test_size * len(rows))]] = True
-    write_task(out, rows[~is_test], rows[is_test], Target(args.target, args.unit))
-    print(f"{out}: {(~is_test).sum()} training and {is_test.sum()} test crystals")
+    print(write_split(out, rows, round(args.test_size * len(rows)), args.seed, Target(args.target, args.unit)))
 
 
 if __name__ == "__main__":
-    try:
+    with one_message("prepare_matminer.py"):
         main()
-    except (ValueError, FileNotFoundError) as error:
-        sys.exit(f"{Path(__file__).name}: {error}")

@@ -7,7 +7,6 @@ https://www.kaggle.com/competitions/nomad2018-predict-transparent-conductors; Su
 doi:10.1038/s41524-019-0239-3. A folder whose tables have a column `cif` already is copied byte for byte.
 """
 
-import argparse
 import math
 import shutil
 import sys
@@ -19,6 +18,7 @@ from pymatgen.io.cif import CifWriter
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from src.command import command, one_message
 from src.data.export import CIF, ID, TABLES, write_description
 from src.data.rows import number, read_rows
 from src.data.task import Target
@@ -105,42 +105,28 @@ def read_targets(path: Path, ids: pd.Series) -> pd.DataFrame:
     return table.set_index(ID).loc[ids].reset_index()[[ID, *TARGET_COLUMNS]]
 
 
-def write_tables(folder: Path, out: Path) -> None:
-    """Write the tables of Kaggle's files, with structures."""
-    tables = {which: with_structures(folder, which) for which in ("train", "test")}
-    tables["sample_submission"] = pd.DataFrame(read_rows(find(folder, "sample_submission")))
-    for which, table in tables.items():
-        write_csv(out / TABLES[which], table)
-
-
-def has_structures(folder: Path) -> bool:
-    """Return whether the training table has a column of structures already."""
-    path = folder / TABLES["train"]
-    return path.is_file() and CIF in next(read_rows(path))
-
-
-def copy_tables(folder: Path, out: Path) -> None:
-    """Copy tables that have structures: the bytes stay the same, so that runs on them stay valid."""
-    out.mkdir(parents=True, exist_ok=True)
-    for name in (TABLES[which] for which in WRITTEN):
-        if (folder / name).is_file():
-            shutil.copyfile(folder / name, out / name)
-
-
 def prepare(folder: Path, labels: Path | None, out: Path) -> str:
     """Write the task; return a summary."""
-    (copy_tables if has_structures(folder) else write_tables)(folder, out)
+    train = folder / TABLES["train"]
+    if train.is_file() and CIF in next(read_rows(train)):  # the bytes stay the same, so that runs on them stay valid
+        out.mkdir(parents=True, exist_ok=True)
+        for name in (TABLES[which] for which in WRITTEN):
+            if (folder / name).is_file():
+                shutil.copyfile(folder / name, out / name)
+    else:
+        for which in ("train", "test"):
+            write_csv(out / TABLES[which], with_structures(folder, which))
+        write_csv(out / TABLES["sample_submission"], pd.DataFrame(read_rows(find(folder, "sample_submission"))))
     ids = pd.Series([row[ID] for row in read_rows(out / TABLES["test"])])
     if labels:
         write_csv(out / TABLES["test_labels"], read_targets(labels, ids))
     files = [which for which in WRITTEN if (out / TABLES[which]).is_file()]
-    write_description(out, TARGETS, files, "rmsle", NUMERIC, CATEGORICAL)
+    write_description(out, TARGETS, files, metric="rmsle", numeric=NUMERIC, categorical=CATEGORICAL)
     return f"{out}: {sum(1 for _ in read_rows(out / TABLES['train']))} training and {len(ids)} test crystals"
 
 
 def main() -> None:
-    """Parse the command line and write the task."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command(__doc__)
     parser.add_argument("folder", type=Path, help="folder with Kaggle's files, unpacked")
     parser.add_argument("--labels", type=Path, help="table with the targets of the test rows, if you have them")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "nomad2018")
@@ -149,7 +135,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with one_message("prepare_nomad.py"):
         main()
-    except (ValueError, FileNotFoundError) as error:
-        sys.exit(f"{Path(__file__).name}: {error}")

@@ -4,10 +4,9 @@ Also the regression tasks on structures of matbench v0.1, their targets, their i
 Comput. Mater. 6, 138 (2020), doi:10.1038/s41524-020-00406-3.
 """
 
-import gzip
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from pymatgen.core import Element, Structure
 from pymatgen.io.cif import CifWriter
 
 from src.data.rows import read_rows
-from src.data.task import MetricName, Target, Task, description
+from src.data.task import Target, Task, description
 from src.storage.files import unpacked, write_csv
 
 # The 89 elements of the Materials Project and of the Nishika competition's columns: Z <= 94 without Po, At, Rn, Fr, Ra.
@@ -70,35 +69,37 @@ def competition_row(row_id: str, structure: Structure, target: float, column: st
     return {**row, column: target}
 
 
-def write_task(folder: Path, train: pd.DataFrame, test: pd.DataFrame, target: Target = ENERGY) -> None:
-    """Write train and test tables, sample submission, test labels and task.toml to the folder."""
-    column = target.column
-    write_csv(folder / TABLES["train"], train)
-    write_csv(folder / TABLES["test"], test.drop(columns=column))
-    write_csv(folder / TABLES["sample_submission"], test[[ID]].assign(**{column: 0.0}))
-    write_csv(folder / TABLES["test_labels"], test[[ID, column]])
-    write_description(folder, [target], ["train", "test", "sample_submission", "test_labels"])
-
-
-def write_task_with_folds(folder: Path, train: pd.DataFrame, fold: NDArray, target: Target) -> None:
-    """Write a task without a test table: training table, its folds, (n_rows,), and task.toml."""
-    write_csv(folder / TABLES["train"], train)
-    write_csv(folder / TABLES["folds"], pd.DataFrame({ID: train[ID], "fold": fold}))
-    write_description(folder, [target], ["train", "folds"])
-
-
-def write_description(
-    folder: Path,
-    targets: Sequence[Target],
-    files: Sequence[str],
-    metric: MetricName = "mae",
-    numeric: Sequence[str] = (),
-    categorical: Sequence[str] = (),
+def write_task(
+    folder: Path, train: pd.DataFrame, test: pd.DataFrame | None, target: Target = ENERGY, fold: NDArray | None = None
 ) -> None:
-    """Write task.toml. files: keys of TABLES. numeric, categorical: further columns that learners may use."""
+    """Write the tables of a task and task.toml to the folder; from `test`, a sample submission and test labels too.
+
+    fold: (n_train,), given folds of the training rows.
+    """
+    tables = {"train": train}
+    if test is not None:
+        labels = test[[ID, target.column]]
+        sample = test[[ID]].assign(**{target.column: 0.0})
+        tables |= {"test": test.drop(columns=target.column), "sample_submission": sample, "test_labels": labels}
+    if fold is not None:
+        tables["folds"] = pd.DataFrame({ID: train[ID], "fold": fold})
+    for which, table in tables.items():
+        write_csv(folder / TABLES[which], table)
+    write_description(folder, [target], tables)
+
+
+def write_split(folder: Path, rows: pd.DataFrame, n_test: int, seed: int, target: Target = ENERGY) -> str:
+    """Write a task whose test rows are n_test of the rows, chosen at random; return a summary."""
+    is_test = np.zeros(len(rows), dtype=bool)
+    is_test[np.random.default_rng(seed).permutation(len(rows))[:n_test]] = True
+    write_task(folder, rows[~is_test], rows[is_test], target)
+    return f"{folder}: {(~is_test).sum()} training and {is_test.sum()} test crystals"
+
+
+def write_description(folder: Path, targets: Sequence[Target], files: Iterable[str], **further: Any) -> None:
+    """Write task.toml. files: keys of TABLES. further: arguments of `description`."""
     named = {which: TABLES[which] for which in files}
-    text = description(ID, CIF, targets, metric, named, numeric=numeric, categorical=categorical)
-    (folder / "task.toml").write_text(text, encoding="utf-8")
+    (folder / "task.toml").write_text(description(ID, CIF, targets, files=named, **further), encoding="utf-8")
 
 
 def target_of(name: str) -> Target:
@@ -123,37 +124,24 @@ def read_official_folds(path: Path, name: str, ids: Sequence[str]) -> NDArray[np
     path: the wheel of matbench, the file FOLDS_MEMBER that it contains (.json or .json.gz), or the part of a single task.
     Raises ValueError, which names the file, if the folds are no partition of the rows.
     """
-    splits = _splits(path, name)
-    place = {row_id: i for i, row_id in enumerate(ids)}
-    fold = np.full(len(ids), -1)
-    for k in range(len(splits)):
-        train, test = (set(splits[f"fold_{k}"][part]) for part in ("train", "test"))
-        if unknown := sorted((train | test) - set(place)):
-            raise ValueError(f"{path}: fold_{k} of {name} has {unknown[0]!r}, which is no row of the data; {GET_FOLDS}")
-        rows = [place[row_id] for row_id in test]
-        if train & test or len(train | test) < len(ids) or (fold[rows] >= 0).any():
-            raise ValueError(f"{path}: fold_{k} of {name} does not split the {len(ids)} rows into train and test; {GET_FOLDS}")
-        fold[rows] = k
-    if missing := [row_id for row_id, k in zip(ids, fold, strict=True) if k < 0]:
-        raise ValueError(f"{path}: {missing[0]!r} of {name} is in the test part of no fold; {GET_FOLDS}")
-    return fold
-
-
-def _splits(path: Path, name: str) -> dict[str, dict[str, list[str]]]:
-    """Return fold_0, ... of a task, each with the ids of its training and test rows."""
     try:
         if path.suffix == ".whl":
             with zipfile.ZipFile(path) as wheel:
                 content = wheel.read(FOLDS_MEMBER)
         else:
             content = unpacked(path)
-        found: Any = json.loads(content)["splits"]
+        found = json.loads(content)["splits"]
         found = found.get(name, found)
-        return {
-            f"fold_{k}": {part: [*map(str, found[f"fold_{k}"][part])] for part in ("train", "test")} for k in range(len(found))
-        }
-    except (zipfile.BadZipFile, gzip.BadGzipFile, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
+        folds = [[list(found[f"fold_{k}"][part]) for part in ("train", "test")] for k in range(len(found))]
+    except (zipfile.BadZipFile, OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: no folds of {name} ({type(error).__name__}: {error}); {GET_FOLDS}") from error
+    for k, (train, test) in enumerate(folds):
+        if sorted(map(str, train + test)) != sorted(ids):
+            raise ValueError(f"{path}: fold_{k} of {name} does not split the {len(ids)} rows into train and test; {GET_FOLDS}")
+    if sorted(row_id for _, test in folds for row_id in test) != sorted(ids):
+        raise ValueError(f"{path}: the test parts of the folds of {name} do not have each row once; {GET_FOLDS}")
+    fold = {row_id: k for k, (_, test) in enumerate(folds) for row_id in test}
+    return np.array([fold[row_id] for row_id in ids])
 
 
 def write_official_fold(task: Task, folds: NDArray[np.int64], k: int, folder: Path) -> None:
@@ -161,7 +149,5 @@ def write_official_fold(task: Task, folds: NDArray[np.int64], k: int, folder: Pa
 
     folds: (n_rows,), of the rows of the training table in their order.
     """
-    if (task.id_column, task.structure_column) != (ID, CIF):
-        raise ValueError(f"{task.folder / 'task.toml'}: its columns are not those that input/prepare_matminer.py writes")
     rows = pd.DataFrame(read_rows(task.path("train")))
     write_task(folder, rows[folds != k], rows[folds == k], task.target)

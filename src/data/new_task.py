@@ -82,8 +82,9 @@ def new_task(
         copies |= {beside / name: folder / places["structures"] / name for name in named if (beside / name).is_file()}
     for source, target in tqdm(copies.items(), "copying", mininterval=1, delay=1):
         _copy(source, target, force)
-    numeric, categorical = ([name for name in train if kinds[name] == kind] for kind in ("numeric", "categorical"))
-    write_atomic(written, description(ids, structures, found, metric, places, form, numeric, categorical).encode())
+    further = {kind: [name for name in train if kinds[name] == kind] for kind in ("numeric", "categorical")}
+    text = description(ids, structures, found, files=places, metric=metric, structure_format=form, **further)
+    write_atomic(written, text.encode())
     return _summary(folder, train, kinds, n_jobs)
 
 

@@ -16,8 +16,7 @@ from sklearn.linear_model import LinearRegression
 from src.config import FoldConfig, TargetConfig
 from src.data.crystal import N_ELEMENTS, Crystal
 from src.data.export import write_task
-from src.data.folds import assign_folds
-from src.data.load import load_task_data
+from src.data.load import assign_folds, load_task_data
 from src.data.rows import read_rows
 from src.data.table import CrystalTable, read_table
 from src.data.target import TargetNormalizer, is_pure

@@ -13,8 +13,7 @@ from conftest import load
 import submit
 from exp import check_data, compare, report
 from src.config import BlendConfig, ExperimentConfig, FoldConfig, GbdtConfig
-from src.data.folds import read_folds
-from src.data.load import load_folds, load_task_data
+from src.data.load import load_folds, load_task_data, read_folds
 from src.data.task import read_task
 from src.results.predictions import find_predictions
 from src.runs.experiment import run_experiment

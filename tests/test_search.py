@@ -20,8 +20,7 @@ from faults import TinyRun
 
 from src.config import BlendConfig, ExperimentConfig, FoldConfig, GbdtConfig, GraphConfig, TrainingConfig
 from src.config.catalogue import load_config
-from src.data.folds import assign_folds
-from src.data.load import TaskData, load_folds
+from src.data.load import TaskData, assign_folds, load_folds
 from src.data.table import CrystalTable
 from src.data.task import read_task
 from src.learners.gbdt import GbdtLearner

@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.config import ExperimentConfig, FoldConfig
-from src.data.folds import assign_folds
-from src.data.load import TaskData, load_folds
+from src.data.load import TaskData, assign_folds, load_folds
 from src.data.target import TargetNormalizer
 from src.learners.learner import Watched, make_learner
 from src.paths import MAT2VEC

@@ -24,7 +24,8 @@ from src.config import (
 )
 from src.data.export import write_task
 from src.data.load import TaskData, load_folds, load_task_data
-from src.data.table import ColumnNames, Crystals, CrystalTable, frame_of, parse_fields
+from src.data.table import Crystals, CrystalTable, frame_of, parse_fields
+from src.data.task import ColumnNames
 from src.features.columns import MAX_CATEGORIES, ColumnEncoder, data_key
 from src.learners.learner import Learner, load_learner, make_learner
 from src.predict import Predictor, predict_files

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from src.config import FoldConfig
 from src.data.formats import file_in
 from src.data.rows import read_rows
-from src.data.table import CRYSTAL_LEVELS, ColumnNames, Crystals, CrystalTable, check_header, read_table, structures_folder
+from src.data.table import CRYSTAL_LEVELS, Crystals, CrystalTable, check_header, read_table, structures_folder
 from src.data.task import Task, read_task
 from src.storage.cache import cache_key
 from src.storage.files import read_id_table, remedy, write_csv
@@ -111,11 +111,10 @@ def _load(
     path, has_target = task.path(which), which == "train"
     content = hashlib.sha256(path.read_bytes()).hexdigest()
     named = task.id_column, task.structure_column, *(target.column for target in task.targets)
-    further = tuple(ColumnNames.of(task))  # their names: none of them counts an element
-    key = cache_key(content, [named, has_target, skip_bad_rows, structures, further], "src.data.table")
+    key = cache_key(content, [named, has_target, skip_bad_rows, structures, task.columns], "src.data.table")
     folder = outputs / task.name / "cache" / f"crystals-{key}"
     stored = RaggedStore.cached(folder, lambda: read_table(path, task, has_target, skip_bad_rows, n_jobs).to_store())
-    return CrystalTable.from_store(stored, task.target_idx), key
+    return CrystalTable.from_store(stored, task.targets.index(task.target)), key
 
 
 def _structures_key(task: Task, table: Path) -> list[str]:

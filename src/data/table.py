@@ -15,7 +15,7 @@ from pymatgen.core import Element
 from src.data.crystal import N_ELEMENTS, Crystal
 from src.data.formats import MAX_REASON, crystal_in
 from src.data.rows import MAX_ROWS_NAMED, Row, number, read_rows
-from src.data.task import Task
+from src.data.task import ColumnNames, Task
 from src.storage.cache import in_chunks
 from src.storage.ragged import RaggedStore
 
@@ -32,24 +32,8 @@ COLUMN_FIELDS = {"numeric": "row", "categorical": "row", "column_names": "column
 MAX_NUMBER = 1e100  # so that no square and no sum of squares overflows
 MAX_CATEGORY = 200  # characters; categories are stored at the width of the longest
 Field = float | str  # of a further column: a number, or a category
+NO_COLUMNS = ColumnNames((), ())
 SYMBOLS = {Element.from_Z(z).symbol: z for z in range(1, N_ELEMENTS)}
-
-
-class ColumnNames(NamedTuple):
-    """Names of further columns by kind."""
-
-    numeric: tuple[str, ...]
-    categorical: tuple[str, ...]
-
-    @classmethod
-    def of(cls, task: Task) -> "ColumnNames":
-        """Return the names in a task's description."""
-        return cls(task.numeric_columns, task.categorical_columns)
-
-    @property
-    def all(self) -> tuple[str, ...]:
-        """All names, those of numeric columns first."""
-        return self.numeric + self.categorical
 
 
 def parse_fields(row: Mapping[str, str], names: ColumnNames) -> tuple[tuple[Field, ...], str]:
@@ -229,11 +213,10 @@ def read_table(path: Path, task: Task, has_target: bool, skip_bad_rows: bool = F
     kept = [i for i, row in enumerate(parsed) if not row.reason]
     if not kept:
         raise ValueError(f"{path}: no rows are left")
-    names = ColumnNames.of(task)
-    columns = frame_of([parsed[i].further for i in kept], names) if names.all else None
+    columns = frame_of([parsed[i].further for i in kept], task.columns) if task.columns.all else None
     crystals = Crystals.from_list([crystal for i in kept if (crystal := parsed[i].crystal) is not None], columns)
     values = np.array([parsed[i].targets for i in kept]) if has_target else None
-    target = None if values is None else values[:, task.target_idx]
+    target = None if values is None else values[:, task.targets.index(task.target)]
     return CrystalTable(np.array([ids[i] for i in kept]), crystals, target, values)
 
 
@@ -248,19 +231,13 @@ def parse_table(path: Path, task: Task, has_target: bool, n_jobs: int = 1) -> tu
     Raises ValueError if it is no table, or if it lacks a column that task.toml names.
     """
     check_header(path, task, has_target)
-    names = ColumnNames.of(task)
-    ids, further = [], []
-    for row in read_rows(path):  # one pass over the whole file before any structure is parsed
-        ids.append(row[task.id_column])
-        further.append(parse_fields(row, names))
-    parse = partial(parse_rows, task=task, has_target=has_target, folder=structures_folder(task, path))
+    ids = [row[task.id_column] for row in read_rows(path)]  # one pass over the whole file before any structure is parsed
+    parse = partial(parse_rows, task=task, has_target=has_target, folder=structures_folder(task, path), columns=task.columns)
     chunks = in_chunks(parse, read_rows(path), len(ids), ROWS_PER_TASK, f"reading {path.name}", n_jobs)
     parsed = [row for chunk in chunks for row in chunk]
-    seen: set[str] = set()
-    for i, (fields, flaw) in enumerate(further):
-        reasons = parsed[i].reason, flaw, "duplicate id" if ids[i] in seen else ""
-        seen.add(ids[i])
-        parsed[i] = parsed[i]._replace(reason="; ".join(filter(None, reasons)), further=fields)
+    first = {own: i for i, own in reversed(list(enumerate(ids)))}
+    for i in set(range(len(ids))) - set(first.values()):
+        parsed[i] = parsed[i]._replace(reason="; ".join(filter(None, (parsed[i].reason, "duplicate id"))))
     return ids, parsed
 
 
@@ -268,7 +245,7 @@ def check_header(path: Path, task: Task, has_target: bool) -> None:
     """Raise ValueError if a table lacks a column that task.toml names; only its first row is read."""
     first = next(read_rows(path))
     targets = [target.column for target in task.targets if has_target]
-    needed = [task.id_column, task.structure_column, *targets, *ColumnNames.of(task).all]
+    needed = [task.id_column, task.structure_column, *targets, *task.columns.all]
     if missing := [column for column in needed if column not in first]:
         raise ValueError(f"{path}: no column {', '.join(map(repr, missing))}, named in task.toml; the header has {list(first)}")
 
@@ -284,26 +261,26 @@ def structures_folder(task: Task, table: Path) -> Path | None:
     return task.path("structures") if inside else table.parent
 
 
-def parse_rows(rows: Sequence[Row], task: Task, has_target: bool, folder: Path | None = None) -> list[Parsed]:
-    """Return what each row holds. folder: that of the structure files, if the rows name files."""
+def parse_rows(
+    rows: Sequence[Row], task: Task, has_target: bool, folder: Path | None = None, columns: ColumnNames = NO_COLUMNS
+) -> list[Parsed]:
+    """Return what each row holds. folder: that of the structure files, if the rows name files. columns: further ones to read."""
+    targets = [target.column for target in task.targets if has_target]
     parsed = []
     for row in rows:
         crystal, reasons = None, []
         try:
             crystal = crystal_in(row[task.structure_column], task.structure_format, folder)
-            reasons += contradictions(crystal, row, (*task.numeric_columns, *task.categorical_columns))
+            reasons += contradictions(crystal, row, task.columns.all)
         except ValueError as error:
             reasons.append(f"unreadable structure in {task.structure_column!r} ({error})")
         reasons += _flaws_of_id(row[task.id_column], task.id_column)
-        columns = [target.column for target in task.targets if has_target]
-        values = [number(row[column]) for column in columns]
-        reasons += [
-            f"{column!r} is {row[column][:MAX_ID]!r}, not a finite number"
-            for column, value in zip(columns, values, strict=True)
-            if not math.isfinite(value)
-        ]
-        text = "; ".join(reasons).replace("\n", " ")
-        parsed.append(Parsed(crystal, values, text if len(text) <= MAX_REASON else f"{text[:MAX_REASON]} ..."))
+        values = [number(row[name]) for name in targets]
+        bad = [name for name, value in zip(targets, values, strict=True) if not math.isfinite(value)]
+        reasons += [f"{name!r} is {row[name][:MAX_ID]!r}, not a finite number" for name in bad]
+        fields, flaw = parse_fields(row, columns)
+        text = "; ".join(filter(None, [*reasons, flaw])).replace("\n", " ")
+        parsed.append(Parsed(crystal, values, text if len(text) <= MAX_REASON else f"{text[:MAX_REASON]} ...", fields))
     return parsed
 
 
@@ -324,18 +301,14 @@ def contradictions(crystal: Crystal, row: Row, other: Collection[str] = ()) -> l
     counts = crystal.element_counts
     listed = {symbol: z for symbol, z in SYMBOLS.items() if symbol in row and symbol not in other}
     written = {symbol: number(row[symbol]) for symbol in listed}
-    total = sum(written.values())
-    factor, slack, where = (
-        (1.0, 0.0, "structure") if crystal.has_structure else (total / crystal.n_atoms, SLACK * total, "formula")
-    )
-    wrong = [
-        f"{symbol}={row[symbol]!r} but {counts[z]} in the {where}"
-        for symbol, z in listed.items()
-        if not abs(written[symbol] - counts[z] * factor) <= slack
-    ]
+    factor, slack, where = 1.0, 0.0, "structure"
+    if not crystal.has_structure:
+        total = sum(written.values())
+        factor, slack, where = total / crystal.n_atoms, SLACK * total, "formula"
+    differ = [symbol for symbol, z in listed.items() if not abs(written[symbol] - counts[z] * factor) <= slack]
+    wrong = [f"{symbol}={row[symbol]!r} but {counts[listed[symbol]]} in the {where}" for symbol in differ]
     if listed:
-        absent = [z for z in np.flatnonzero(counts) if z not in listed.values()]
-        wrong += [f"no count column for {Element.from_Z(z).symbol}" for z in absent]
+        wrong += [f"no count column for {symbol}" for symbol, z in SYMBOLS.items() if counts[z] and symbol not in listed]
     if crystal.has_structure and "nsites" in row and "nsites" not in other and number(row["nsites"]) != crystal.n_atoms:
         wrong.append(f"nsites={row['nsites']!r} but {crystal.n_atoms} atoms in the structure")
     return [f"composition contradicts the counts: {', '.join(wrong)}"] if wrong else []

@@ -31,6 +31,18 @@ class Target(NamedTuple):
     unit: str
 
 
+class ColumnNames(NamedTuple):
+    """Names of further columns by kind."""
+
+    numeric: tuple[str, ...]
+    categorical: tuple[str, ...]
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """All names, those of numeric columns first."""
+        return self.numeric + self.categorical
+
+
 @dataclass(frozen=True)
 class Task:
     """Description of a task, and the one of its targets that is being predicted.
@@ -56,6 +68,11 @@ class Task:
     categorical_columns: tuple[str, ...] = ()
 
     @property
+    def columns(self) -> "ColumnNames":
+        """Names of the further columns."""
+        return ColumnNames(self.numeric_columns, self.categorical_columns)
+
+    @property
     def target_column(self) -> str:
         """Name of the column that is being predicted."""
         return self.target.column
@@ -66,19 +83,9 @@ class Task:
         return self.target.unit
 
     @property
-    def target_idx(self) -> int:
-        """Place of the target among all targets, from 0."""
-        return self.targets.index(self.target)
-
-    @property
     def has_test(self) -> bool:
         """True if there is a test table; if not, the out-of-fold predictions are the result."""
         return "test" in self.files
-
-    @property
-    def has_labels(self) -> bool:
-        """True if the labels of the test table are there."""
-        return "test_labels" in self.files
 
     @property
     def label(self) -> str:

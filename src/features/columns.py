@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from src.data.table import ColumnNames, Crystals
-from src.data.task import Task
+from src.data.table import Crystals
+from src.data.task import ColumnNames, Task
 
 COLUMNS = "columns"
 MAX_CATEGORIES = 100  # of a column; rarer ones are treated like those that no training row has
@@ -23,7 +23,7 @@ MAX_CATEGORIES = 100  # of a column; rarer ones are treated like those that no t
 
 def check_columns(groups: Collection[str], task: Task) -> None:
     """Raise ValueError if a learner with these groups of features needs further columns, and the task names none."""
-    if COLUMNS in groups and not ColumnNames.of(task).all:
+    if COLUMNS in groups and not task.columns.all:
         raise ValueError(
             f"{task.folder / 'task.toml'}: the group of features {COLUMNS!r} needs further columns; name them as numeric_columns "
             "or categorical_columns, or choose an experiment without this group"
@@ -37,7 +37,7 @@ def data_key(key: str, groups: Collection[str], task: Task) -> str:
     """
     if COLUMNS not in groups:
         return key
-    return hashlib.sha256(repr((key, tuple(ColumnNames.of(task)))).encode()).hexdigest()[: len(key)]
+    return hashlib.sha256(repr((key, tuple(task.columns))).encode()).hexdigest()[: len(key)]
 
 
 def further_columns(crystals: Crystals) -> pd.DataFrame:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from sklearn.model_selection import KFold
 
 from src.config import GbdtConfig, GbdtEnsembleConfig
-from src.data.table import ColumnNames, Crystals
+from src.data.table import Crystals
+from src.data.task import ColumnNames
 from src.features.columns import COLUMNS, ColumnEncoder, further_columns
 from src.features.groups import cached_features
 from src.learners.learner import (

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.config import GbdtConfig, GbdtEnsembleConfig, GnnConfig, LearnerConfig, from_dict, to_dict
-from src.data.table import ColumnNames, Crystals
+from src.data.table import Crystals
+from src.data.task import ColumnNames
 from src.features.columns import COLUMNS, ColumnEncoder
 from src.storage.files import damaged, read_json, remedy, write_atomic, write_json
 

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.config import ExperimentConfig, TargetConfig
-from src.data.table import ColumnNames, Crystals
+from src.data.table import Crystals
 from src.data.target import TargetNormalizer
-from src.data.task import Task
+from src.data.task import ColumnNames, Task
 from src.features.elements import word2vec_key
 from src.learners.learner import Learner, load_learner
 from src.paths import MAT2VEC

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from src.data.crystal import Crystal
 from src.data.formats import KINDS, format_of, reason, structures_in, to_crystal
 from src.data.rows import Row, read_rows
-from src.data.table import ColumnNames, Crystals, frame_of, parse_fields, parse_rows, structures_folder, texts_of
-from src.data.task import Task
+from src.data.table import Crystals, frame_of, parse_fields, parse_rows, structures_folder, texts_of
+from src.data.task import ColumnNames, Task
 from src.storage.cache import in_chunks
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _read_chunk(task: Task, chunk: Sequence[Source]) -> list[Found]:
     for source in chunk:
         if source.row is not None:
             (row,) = parse_rows([source.row], task, has_target=False, folder=structures_folder(task, source.path))
-            fields = {name: source.row[name] for name in ColumnNames.of(task).all if name in source.row}
+            fields = {name: source.row[name] for name in task.columns.all if name in source.row}
             found.append(Found(source.name, None if row.reason else row.crystal, row.reason, fields))
         else:
             found += [Found(source.name, None, source.reason)] if source.reason else _read_file(source)

@@ -19,11 +19,10 @@ from pymatgen.core import Lattice, Structure
 
 from src.data.crystal import Crystal
 from src.data.table import Crystals
-from src.features import groups, structure
+from src.features import groups
 from src.features.charges import CHARGES
 from src.features.geometry import GEOMETRY, lattice_lengths, primitive_crystal
-from src.features.groups import cached_features, finite_features
-from src.features.structure import STRUCTURE_GROUPS, structure_features
+from src.features.groups import STRUCTURE_GROUPS, cached_features, finite_features, structure_features
 
 ALL = tuple(STRUCTURE_GROUPS)
 EXTREME = {
@@ -140,7 +139,7 @@ def test_a_group_that_fails_is_nan_and_counted_in_the_log(
     def fails(crystal: object) -> list[float]:
         raise ValueError("no such thing")
 
-    monkeypatch.setitem(structure.STRUCTURE_GROUPS, "voronoi", STRUCTURE_GROUPS["voronoi"]._replace(compute=fails))
+    monkeypatch.setitem(groups.STRUCTURE_GROUPS, "voronoi", STRUCTURE_GROUPS["voronoi"]._replace(compute=fails))
     with caplog.at_level(logging.WARNING):
         table = structure_features(Crystals.from_list([CRYSTALS["diamond"]] * 3), ("voronoi", "symmetry"))
     assert table[list(STRUCTURE_GROUPS["voronoi"].columns)].isna().all(axis=None) and not table["is_cubic"].isna().any()
@@ -149,7 +148,7 @@ def test_a_group_that_fails_is_nan_and_counted_in_the_log(
 
 def test_a_finite_group_that_fails_stops(monkeypatch: pytest.MonkeyPatch) -> None:
     broken = STRUCTURE_GROUPS["geometry"]._replace(compute=lambda crystal: [np.nan] * len(STRUCTURE_GROUPS["geometry"].columns))
-    monkeypatch.setitem(structure.STRUCTURE_GROUPS, "geometry", broken)
+    monkeypatch.setitem(groups.STRUCTURE_GROUPS, "geometry", broken)
     with pytest.raises(ValueError, match=r"geometry of C2: log_n_atoms.* not finite"):
         structure_features(Crystals.from_list([CRYSTALS["diamond"]]), ("geometry",))
 
@@ -158,7 +157,9 @@ def test_experiments_share_the_cached_groups(tmp_path: Path, monkeypatch: pytest
     crystals = Crystals.from_list(list(CRYSTALS.values()))
     both = cached_features(crystals, "key", ("geometry", "fractions"), tmp_path)
     assert len(list(tmp_path.glob("features-*"))) == 2
-    monkeypatch.setattr(groups, "_computed_group", lambda *_: pytest.fail("computed again"))
+    fail = lambda *_: pytest.fail("computed again")
+    monkeypatch.setattr(groups, "structure_features", fail)
+    monkeypatch.setitem(groups.composition.FORMULA_GROUPS, "fractions", fail)
     again = cached_features(crystals, "key", ("fractions", "geometry"), tmp_path)
     assert again[list(both.columns)].equals(both)
 

@@ -1,25 +1,47 @@
-"""Tables of features, one cached store for each group, which experiments share."""
+"""Groups of features: tables of statistics of crystals, each in a cached store that experiments share."""
 
+import logging
+import warnings
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from src.data.table import Crystals
-from src.features import composition, sevennet, structure
+from src.features import composition, sevennet
+from src.features.charges import CHARGES, charges
 from src.features.columns import COLUMNS
 from src.features.elements import word2vec_key
-from src.features.structure import structure_features
-from src.storage.cache import cache_key
+from src.features.geometry import GEOMETRY, SYMMETRY, PrimitiveCrystal, geometry, primitive_crystal, symmetry
+from src.features.voronoi import VORONOI, voronoi
+from src.storage.cache import cache_key, in_chunks
 from src.storage.ragged import RaggedStore
 
-BUILDERS = {  # group -> the module that computes it
-    **dict.fromkeys(composition.FORMULA_GROUPS, composition.__name__),
-    **dict.fromkeys(structure.STRUCTURE_GROUPS, structure.__name__),
+log = logging.getLogger(__name__)
+STRUCTURES_PER_TASK = 32  # crystals
+
+
+class Group(NamedTuple):
+    """A named group of columns. is_finite: defined for every crystal, hence fit for networks; otherwise NaN if undefined."""
+
+    columns: tuple[str, ...]
+    compute: Callable[[PrimitiveCrystal], list[float]]
+    is_finite: bool = True
+
+
+STRUCTURE_GROUPS = {
+    "geometry": Group(GEOMETRY, geometry),
+    "symmetry": Group(SYMMETRY, symmetry),
+    "charges": Group(CHARGES, charges),
+    "voronoi": Group(VORONOI, voronoi, is_finite=False),
 }
-GROUPS = (*BUILDERS, sevennet.NAME)
-NEED_STRUCTURES = (*structure.STRUCTURE_GROUPS, sevennet.NAME)  # the other groups are made from formulas too
+NEED_STRUCTURES = (*STRUCTURE_GROUPS, sevennet.NAME)  # the other groups are made from formulas too
+GROUPS = (*composition.FORMULA_GROUPS, *NEED_STRUCTURES)
 
 
 def cached_features(
@@ -27,8 +49,7 @@ def cached_features(
 ) -> pd.DataFrame:
     """Return the columns of the groups for all crystals in single precision, from `cache` if they are there already.
 
-    key: identifies the crystals, for instance by their hash. cache: None: nothing is written.
-    groups: names in GROUPS: those of composition.py and structure.py, and SevenNet's features of crystals (open track).
+    key: identifies the crystals, for instance by their hash. cache: None: nothing is written. groups: names in GROUPS.
     word2vec: a gensim file with the vectors of mat2vec; None: the packaged table.
     """
     unknown = [name for name in groups if name not in GROUPS]
@@ -58,20 +79,63 @@ def _cached_group(
 ) -> pd.DataFrame:
     if group == sevennet.NAME:  # a cache of its own
         return sevennet.potential_features(sevennet.cached_potential(crystals, key, cache, n_jobs)).astype(np.float32)
+
+    def compute() -> RaggedStore:
+        if group in composition.FORMULA_GROUPS:
+            table = composition.FORMULA_GROUPS[group](crystals.element_counts, n_jobs, word2vec)
+        else:
+            table = structure_features(crystals, (group,), n_jobs)
+        item = {"values": table.to_numpy(np.float32), "columns": np.array(table.columns, dtype=str)}
+        return RaggedStore.from_items({"values": "crystal", "columns": "column"}, [item])
+
     if cache is None:
-        store = _computed_group(crystals, group, n_jobs, word2vec)
+        store = compute()
     else:
         settings = [group, word2vec_key(word2vec) if group == "mat2vec" else None]
-        path = cache / f"features-{group}-{cache_key(key, settings, BUILDERS[group], RaggedStore.__module__)}"
-        store = RaggedStore.cached(path, lambda: _computed_group(crystals, group, n_jobs, word2vec))
+        builder = composition.__name__ if group in composition.FORMULA_GROUPS else __name__
+        path = cache / f"features-{group}-{cache_key(key, settings, builder, RaggedStore.__module__)}"
+        store = RaggedStore.cached(path, compute)
     return pd.DataFrame(np.array(store.arrays["values"]), columns=np.array(store.arrays["columns"]))
 
 
-def _computed_group(crystals: Crystals, group: str, n_jobs: int, word2vec: Path | None) -> RaggedStore:
-    """Return a store whose one item is the table of a group."""
-    if group in composition.FORMULA_GROUPS:
-        table = composition.FORMULA_GROUPS[group](crystals.element_counts, n_jobs, word2vec)
-    else:
-        table = structure_features(crystals, (group,), n_jobs)
-    item = {"values": table.to_numpy(np.float32), "columns": np.array(table.columns, dtype=str)}
-    return RaggedStore.from_items({"values": "crystal", "columns": "column"}, [item])
+def structure_features(crystals: Crystals, groups: tuple[str, ...], n_jobs: int = 1) -> pd.DataFrame:
+    """Return one row for each crystal, the columns of the named STRUCTURE_GROUPS side by side; no choice of cell changes them.
+
+    If a group that is not finite cannot be computed, its columns are NaN; the log says how often and why.
+    """
+    name, n = f"features: {', '.join(groups)}", len(crystals)
+    crystals.check_structures(name)
+    parts = in_chunks(partial(_rows, crystals, groups), range(n), n, STRUCTURES_PER_TASK, name, n_jobs, worth_workers=100)
+    rows, problems = zip(*parts, strict=True)
+    for problem, n_times in sum(problems, Counter[str]()).items():
+        log.warning("features: %d of %d crystals: %s", n_times, n, problem)
+    return pd.DataFrame(np.concatenate(rows), columns=[column for group in groups for column in STRUCTURE_GROUPS[group].columns])
+
+
+def _rows(crystals: Crystals, groups: tuple[str, ...], chunk: list[int]) -> tuple[NDArray[np.float64], Counter[str]]:
+    """Return the rows of a chunk, and how often each problem occurred."""
+    logging.getLogger("moyo").setLevel(logging.ERROR)
+    rows, problems = [], Counter[str]()
+    for i in chunk:
+        crystal = primitive_crystal(crystals[i])
+        if not crystal.symmetry_found:
+            problems["no symmetry found, taken as P1"] += 1
+        rows.append([value for name in groups for value in _values(name, crystal, problems)])
+    return np.array(rows, dtype=np.float64), problems
+
+
+def _values(name: str, crystal: PrimitiveCrystal, problems: Counter[str]) -> list[float]:
+    group = STRUCTURE_GROUPS[name]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pymatgen and matminer warn about elements that lack a property
+            values = group.compute(crystal)
+        bad = [column for column, value in zip(group.columns, values, strict=True) if not np.isfinite(value)]
+        if group.is_finite and bad:
+            raise ValueError(f"{', '.join(bad)} not finite")
+    except ValueError as error:
+        if group.is_finite:
+            raise ValueError(f"features: {name} of {crystal.structure.formula}: {error}") from error
+        problems[f"{name} is NaN ({error})"] += 1
+        return [np.nan] * len(group.columns)
+    return values

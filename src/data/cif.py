@@ -65,23 +65,17 @@ def read_plain(text: str) -> tuple[NDArray[np.float64], NDArray[np.float64], NDA
         return None
     cell, sites = CELL_LINE.findall(layout["head"]), SITE.findall(layout["sites"])
     numbers = [_atomic_number(symbol) for symbol, *_ in sites]
+    parameters = [float(dict(cell).get(name, 0)) for name in PARAMETERS]
     if len(sites) != layout["sites"].count("\n") or len(sites) > MAX_ATOMS or None in numbers:
         return None
-    lattice = _lattice(dict(cell)) if len(cell) == len(PARAMETERS) else None
-    if lattice is None:
+    if len(cell) != len(PARAMETERS) or min(parameters) == 0 or max(parameters[3:]) >= 180:
+        return None
+    lattice = Lattice.from_parameters(*parameters)
+    if not np.allclose(lattice.parameters, parameters, rtol=1e-3, atol=0):  # no cell has them
         return None
     order = sorted(range(len(sites)), key=lambda i: _place(sites[i][0]))
     frac = [[_in_cell(float(x)) for x in sites[i][1:]] for i in order]
-    return lattice, np.array(frac), np.array([numbers[i] for i in order], dtype=np.int64)
-
-
-def _lattice(cell: dict[str, str]) -> NDArray[np.float64] | None:
-    """Return the lattice vectors; None if a parameter is missing or no cell has them all."""
-    parameters = [float(cell.get(name, 0)) for name in PARAMETERS]
-    if min(parameters) == 0 or max(parameters[3:]) >= 180:
-        return None
-    lattice = Lattice.from_parameters(*parameters)
-    return lattice.matrix if np.allclose(lattice.parameters, parameters, rtol=1e-3, atol=0) else None
+    return lattice.matrix, np.array(frac), np.array([numbers[i] for i in order], dtype=np.int64)
 
 
 @cache
@@ -106,17 +100,24 @@ def _in_cell(x: float) -> float:
 
 def parse_cif(text: str) -> Structure:
     """Return the structure in a CIF, in the cell as written; raise ValueError if it is not just one or beyond the limits."""
+    from pymatgen.io.cif import CifParser  # takes half a second to import
+
     lines = _lines(text)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # one per file about rounding: 0.3333 becomes 1/3, as intended
-        parser = _read(lines)
-        block = _only_block(parser)
-        _check_cell_numbers(block)
-        n_sites = _check_sites(block)
-        _check_symmetry(block, n_sites)
-        structure = _expand(parser)
-    _check_cell(structure, block)
-    return structure
+        try:
+            parser = CifParser.from_str(lines)
+        except Exception as error:  # pymatgen raises exceptions of nearly any type
+            raise ValueError(f"not a CIF: {type(error).__name__}: {error}") from error
+        blocks = [block for block in parser.as_dict().values() if "_atom_site_label" in block]
+        if len(blocks) != 1:
+            raise ValueError(f"the CIF contains {len(blocks)} structures, expected one (a data_ block with _atom_site_label)")
+        for name in CELL:
+            largest = 180.0 if "angle" in name else np.inf
+            if name in blocks[0] and not 0 < _number(str(blocks[0][name])) < largest:
+                raise ValueError(f"the cell has no volume: {name} is {blocks[0][name]}")
+        _check_symmetry(blocks[0], _check_sites(blocks[0]))
+        return _expand(parser, blocks[0])
 
 
 def _lines(text: str) -> str:
@@ -132,30 +133,6 @@ def _lines(text: str) -> str:
     if len(names) > MAX_BLOCKS or len(set(names)) < len(names):
         raise ValueError(f"the CIF has {len(names)} data blocks with {len(set(names))} different names, expected one crystal")
     return "\n".join(lines) + "\n"
-
-
-def _read(text: str) -> "CifParser":
-    from pymatgen.io.cif import CifParser  # takes half a second to import
-
-    try:
-        return CifParser.from_str(text)
-    except Exception as error:  # pymatgen raises exceptions of nearly any type
-        raise ValueError(f"not a CIF: {type(error).__name__}: {error}") from error
-
-
-def _only_block(parser: "CifParser") -> Block:
-    """Return the only data block that has atoms."""
-    blocks = [block for block in parser.as_dict().values() if "_atom_site_label" in block]
-    if len(blocks) != 1:
-        raise ValueError(f"the CIF contains {len(blocks)} structures, expected one (a data_ block with _atom_site_label)")
-    return blocks[0]
-
-
-def _check_cell_numbers(block: Block) -> None:
-    for name in CELL:
-        largest = 180.0 if "angle" in name else np.inf
-        if name in block and not 0 < _number(str(block[name])) < largest:
-            raise ValueError(f"the cell has no volume: {name} is {block[name]}")
 
 
 def _check_sites(block: Block) -> int:
@@ -184,7 +161,7 @@ def _check_sites(block: Block) -> int:
 
 def _number(text: str) -> float:
     """Return a CIF number without its uncertainty in parentheses; NaN for anything else, including a dot."""
-    from pymatgen.io.cif import str2float  # see `_read`
+    from pymatgen.io.cif import str2float  # see `parse_cif`
 
     try:
         return float("nan") if text.strip() == "." or "_" in text else float(str2float(text))
@@ -199,18 +176,13 @@ def _check_symmetry(block: Block, n_sites: int) -> None:
     written = {name: [text] if isinstance(text, str) else text for name, text in block.items() if OPERATIONS.fullmatch(name)}
     n_written = max([n_magnetic[0] * max(1, n_magnetic[1]), *map(len, written.values())])
     if n_written > MAX_OPERATIONS:
-        raise ValueError(
-            f"the CIF has {n_written} symmetry operations; the limit is {MAX_OPERATIONS}, more than any space group has"
-        )
+        raise ValueError(f"the CIF has {n_written} symmetry operations; the limit is {MAX_OPERATIONS}")
     for name, texts in written.items():
-        for text in texts:
-            if not _is_isometry(text):
-                raise ValueError(f"{name}: {text!r} is not a symmetry operation")
+        if bad := [text for text in texts if not _is_isometry(text)]:
+            raise ValueError(f"{name}: {bad[0]!r} is not a symmetry operation")
     n_operations = n_written or _n_of_symbols(block)
-    if n_operations > 1 and n_sites * n_operations > MAX_IMAGES:
-        raise ValueError(
-            f"{n_sites} sites times {n_operations} operations give {n_sites * n_operations} images; the limit is {MAX_IMAGES}"
-        )
+    if n_operations > 1 and (n_images := n_sites * n_operations) > MAX_IMAGES:
+        raise ValueError(f"{n_sites} sites times {n_operations} operations give {n_images} images; the limit is {MAX_IMAGES}")
 
 
 def _n_of_symbols(block: Block) -> int:
@@ -222,17 +194,19 @@ def _n_of_symbols(block: Block) -> int:
 def _is_isometry(text: str) -> bool:
     """Return True if pymatgen can parse the operation (otherwise it would fall back to P1) and it preserves volumes."""
     try:
-        determinant = np.linalg.det(SymmOp.from_xyz_str(text).rotation_matrix)
+        return bool(abs(abs(np.linalg.det(SymmOp.from_xyz_str(text).rotation_matrix)) - 1) < 1e-3)
     except (ValueError, ZeroDivisionError, IndexError):
         return False
-    return bool(abs(abs(determinant) - 1) < 1e-3)
 
 
-def _expand(parser: "CifParser") -> Structure:
-    """Return the structure after applying its symmetry."""
+def _expand(parser: "CifParser", block: Block) -> Structure:
+    """Return the structure after applying its symmetry, unless its cell differs from the one that the block writes.
+
+    It does for negative lengths, and for angles that no cell has.
+    """
     try:
         structures = parser.parse_structures(primitive=False, check_occu=True, on_error="ignore")
-    except Exception as error:  # as in _read
+    except Exception as error:  # as in `parse_cif`
         causes = [text.split("\n", 1)[1] for text in parser.warnings if text.startswith("No structure parsed")]
         reason = causes[0] if causes else f"{type(error).__name__}: {error}"
         if "occupancies sum to more than 1" in reason or "Occupancy" in reason:
@@ -242,11 +216,7 @@ def _expand(parser: "CifParser") -> Structure:
         raise ValueError(f"the CIF contains {len(structures)} structures, expected one")
     if len(structures[0]) > MAX_ATOMS:
         raise ValueError(f"the cell has {len(structures[0])} atoms; the limit is {MAX_ATOMS}")
-    return structures[0]
-
-
-def _check_cell(structure: Structure, block: Block) -> None:
-    """Raise ValueError if the cell differs from the one written: negative lengths, or angles that no cell has."""
-    for name, value in zip(CELL, structure.lattice.parameters, strict=True):
+    for name, value in zip(CELL, structures[0].lattice.parameters, strict=True):
         if name in block and not abs(_number(str(block[name])) - value) <= 1e-3 * max(1.0, abs(value)):
             raise ValueError(f"{name} {block[name]}: no cell has these lengths and angles")
+    return structures[0]

@@ -3,8 +3,6 @@
 import re
 from contextlib import suppress
 from dataclasses import dataclass
-from fractions import Fraction
-from math import lcm
 
 import moyopy
 import numpy as np
@@ -130,10 +128,8 @@ def _checked(crystal: Crystal) -> Crystal:
         raise ValueError(f"the cell is only {thinnest:.2g} Angstrom thick; the minimum is {MIN_THICKNESS}")
     longest, room = np.linalg.norm(crystal.lattice, axis=1).max(), crystal.volume / crystal.n_atoms
     if longest > MAX_LENGTH or room > MAX_VOLUME:
-        raise ValueError(
-            f"the cell has vectors of up to {longest:.4g} Angstrom and {room:.4g} Angstrom^3 per atom; the limits are "
-            f"{MAX_LENGTH:g} and {MAX_VOLUME:g}"
-        )
+        found = f"vectors of up to {longest:.4g} Angstrom and {room:.4g} Angstrom^3 per atom"
+        raise ValueError(f"the cell has {found}; the limits are {MAX_LENGTH:g} and {MAX_VOLUME:g}")
     if not np.isfinite(crystal.frac_coords).all():
         raise ValueError("coordinates are not finite numbers")
     frac = crystal.frac_coords
@@ -189,16 +185,14 @@ def _whole(shown: str, amounts: dict[int, float]) -> dict[int, int]:
     values = np.array(list(amounts.values()))
     if not values.sum() <= MAX_FORMULA_ATOMS:
         raise ValueError(f"{shown} has {values.sum():.6g} atoms; the limit is {MAX_FORMULA_ATOMS}")
-    exact = [Fraction(value).limit_denominator(EXACT_DENOMINATOR) for value in values.tolist()]
-    factor = lcm(*(fraction.denominator for fraction in exact))
-    if factor > EXACT_DENOMINATOR or max(abs(float(f) - v) for f, v in zip(exact, values, strict=True)) > 1e-9:
-        factors = np.arange(1, MAX_DENOMINATOR + 1)[:, None]
-        counts = np.rint(values * factors)
-        good = ((np.abs(counts / factors - values) <= AMOUNT_TOLERANCE) & (counts >= 1)).all(axis=1)
-        if not good.any():
-            raise ValueError(f"{shown}: amounts below {1 / MAX_DENOMINATOR} are not read")
-        factor = int(factors[good.argmax(), 0])
-    numbers = np.rint(values * factor).astype(int).tolist()
+    factors = np.arange(1, MAX_DENOMINATOR + 1)[:, None]
+    counts = np.rint(values * factors)
+    error = np.abs(counts / factors - values)
+    exact = (error[:EXACT_DENOMINATOR] <= 1e-9).all(axis=1)
+    good = exact if exact.any() else ((error <= AMOUNT_TOLERANCE) & (counts >= 1)).all(axis=1)
+    if not good.any():
+        raise ValueError(f"{shown}: amounts below {1 / MAX_DENOMINATOR} are not read")
+    numbers = counts[good.argmax()].astype(int).tolist()
     if sum(numbers) > MAX_FORMULA_ATOMS:
         raise ValueError(
             f"{shown} has {sum(numbers)} atoms in whole numbers, at most {MAX_FORMULA_ATOMS} are read: write fewer decimals"

@@ -39,7 +39,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--target", nargs="+", metavar="COLUMN", help="to predict (default: as in the sample submission)")
     parser.add_argument("--id", metavar="COLUMN", help="ids (default: found out)")
     parser.add_argument("--structure", metavar="COLUMN", help="structures, names of files or formulas (default: found out)")
-    parser.add_argument("--unit", nargs="+", metavar="UNIT", help="of the target, or one for each (default: by its name)")
+    parser.add_argument("--unit", nargs="+", metavar="UNIT", default=["units"], help="of the target, or one for each")
     parser.add_argument("--force", action="store_true", help="replace an existing task")
     parser.add_argument("--out", type=Path, help="folder (default: input/NAME)")
     args = parser.parse_args(argv)

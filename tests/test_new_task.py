@@ -92,7 +92,7 @@ def refused(mine: Path, *arguments: str) -> str:
 
 
 def test_the_columns_of_a_contest_are_understood(contest: Contest, mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    describe(mine, *contest.write())
+    describe(mine, *contest.write(), "--unit", "eV/atom", "eV")
     energy, gap = read_tasks(mine)
     assert (energy.id_column, energy.structure_column, energy.structure_format) == ("material", "structure_file", "file")
     assert [(target.column, target.unit) for target in energy.targets] == [(TARGETS[0], "eV/atom"), (TARGETS[1], "eV")]
@@ -169,7 +169,7 @@ def test_flla_is_described_as_it_is(rows: pd.DataFrame, tmp_path: Path, mine: Pa
         table.to_csv(tmp_path / f"{which}.csv.gz", index=False)
     table[["id"]].assign(formation_energy_per_atom=0).to_csv(tmp_path / "sample.csv", index=False)
     arguments = [f"--{option}={tmp_path / name}" for option, name in (("train", "train.csv.gz"), ("test", "test.csv.gz"))]
-    describe(mine, *arguments, f"--sample={tmp_path / 'sample.csv'}", "--metric", "mae")
+    describe(mine, *arguments, f"--sample={tmp_path / 'sample.csv'}", "--metric", "mae", "--unit", "eV/atom")
     found, expected = read_task(mine), read_task(DEFAULT_TASK)
     for name in (
         "id_column",

@@ -1,17 +1,17 @@
 """A new task's folder: its tables and structure files, and a description that is found out by looking at them."""
 
+import contextlib
 import filecmp
-import math
 import re
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import get_args
 
 import pandas as pd
 from tqdm import tqdm
 
-from src.data.crystal import parse_formula
-from src.data.formats import file_in, format_of
+from src.data.formats import crystal_in
 from src.data.rows import number, read_rows
 from src.data.table import MAX_NUMBER, SYMBOLS, bad_rows, parse_table
 from src.data.task import MAX_TEXT, MetricName, StructureFormat, Target, description, is_inside, read_tasks
@@ -21,14 +21,8 @@ from src.storage.files import write_atomic
 LOOKED_AT = ("train", "test", "sample_submission", "folds")
 N_NAMED = 5  # bad rows
 WIDTH = 44  # characters of a field in the summary
-N_EXAMPLES = 50  # fields of each column that are looked at closely
-SURE = 0.9  # of the examples must be of a format
+N_EXAMPLES = 10  # fields of each column that are read as structures; all but one of them must be
 ID_NAMES = re.compile(r"(.*[ _-]|\w{2,5})?id|.*material.*|.*name|key", re.IGNORECASE)
-UNITS = {  # part of a column's name -> unit
-    r"ev[ _/(]*(per[ _])?n?atom|energy\w*per_atom|^e_form$|e_?hull|above_?hull": "eV/atom",
-    r"band_?gap|(^|[ _(])ev\b|_ev($|_)": "eV",
-    r"(^|[ _(])gpa|k_?vrh|g_?vrh": "GPa",
-}
 MAX_TEXT_VALUES = 50  # different values of a categorical column of text
 ROWS_PER_CATEGORY = 4
 CODES = re.compile(r"space_?group|sg_?(num|no)|group|class|type|categor|cluster|label|code|kind", re.IGNORECASE)
@@ -44,7 +38,7 @@ def new_task(
     id_column: str | None = None,
     structure_column: str | None = None,
     targets: Sequence[str] | None = None,
-    units: Sequence[str] | None = None,
+    units: Sequence[str] = ("units",),
     force: bool = False,
     n_jobs: int = 1,
 ) -> str:
@@ -68,7 +62,9 @@ def new_task(
     ids = _id_column(tables, id_column)
     structures, form = _structure_column(tables, ids, beside, structure_column)
     names = targets or _targets(tables, (ids, structures))
-    found = [Target(name, unit) for name, unit in zip(names, _units(names, units), strict=True)]
+    if len(units) not in (1, len(names)):
+        raise ValueError(f"--unit: {len(units)} units for {len(names)} targets; give one, or one for each")
+    found = [Target(name, units[i % len(units)]) for i, name in enumerate(names)]
     kinds = {name: _kind(train[name], test.get(name)) for name in train}
     kinds |= {ids: "id", structures: f"structure ({form})", **{t.column: f"target ({t.unit})" for t in found}}
     if form == "file":
@@ -147,30 +143,15 @@ def _structure_column(tables: Tables, ids: str, folder: Path, wish: str | None) 
 
 def _format(texts: pd.Series, folder: Path) -> StructureFormat | None:
     """Return the format of the structures in a column, None if it holds none. folder: of structure files."""
-    tests: dict[StructureFormat, Callable[[str], bool]] = {
-        "cif": lambda text: "_cell_length_a" in text,
-        "json": lambda text: text.lstrip().startswith("{") and '"lattice"' in text,
-        "poscar": _is_poscar,
-        "file": lambda text: format_of(Path(text)) is not None and file_in(folder, text).is_file(),
-        "formula": lambda text: bool(parse_formula(text)),
-    }
     examples = _filled(texts).head(N_EXAMPLES)
-    for form, test in tests.items():
-        if len(examples) and sum(_holds(test, text) for text in examples) >= SURE * len(examples):
-            return form
-    return None
+    forms: tuple[StructureFormat, ...] = get_args(StructureFormat)
+    return next((form for form in forms if len(examples) > sum(_is_bad(text, form, folder) for text in examples) <= 1), None)
 
 
-def _holds(test: Callable[[str], bool], text: str) -> bool:
-    try:
-        return test(text)
-    except ValueError:
-        return False
-
-
-def _is_poscar(text: str) -> bool:
-    words = " ".join(text.strip().splitlines()[1:5]).split()  # a scale and three vectors
-    return len(words) == 10 and all(math.isfinite(number(word)) for word in words)
+def _is_bad(text: str, form: StructureFormat, folder: Path) -> bool:
+    with contextlib.suppress(ValueError):
+        return not crystal_in(text, form, folder)
+    return True
 
 
 def _targets(tables: Tables, taken: Sequence[str]) -> Sequence[str]:
@@ -189,15 +170,6 @@ def _targets(tables: Tables, taken: Sequence[str]) -> Sequence[str]:
             f"{_listed(numbers)}: give both the same name"
         )
     return targets
-
-
-def _units(targets: Sequence[str], wish: Sequence[str] | None) -> Sequence[str]:
-    """Return a unit for each target: the user's, or what the name says."""
-    if wish is None:
-        return [next((unit for part, unit in UNITS.items() if re.search(part, name, re.IGNORECASE)), "units") for name in targets]
-    if len(wish) not in (1, len(targets)):
-        raise ValueError(f"--unit: {len(wish)} units for {len(targets)} targets; give one, or one for each")
-    return list(wish) * (len(targets) // len(wish))
 
 
 def _kind(texts: pd.Series, in_test: pd.Series | None) -> str:

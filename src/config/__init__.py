@@ -4,26 +4,5 @@ A default means "as before": it never changes once a living experiment relies on
 """
 
 from src.config.catalogue import LEARNED_ON_ENERGIES, track
-from src.config.knobs import (
-    AlignnConfig,
-    BlendConfig,
-    CgcnnConfig,
-    EgnnConfig,
-    ElementConfig,
-    ExperimentConfig,
-    FoldConfig,
-    GbdtConfig,
-    GbdtEnsembleConfig,
-    GnnConfig,
-    GraphConfig,
-    LearnerConfig,
-    MegnetConfig,
-    NequipConfig,
-    NetworkConfig,
-    PretrainingConfig,
-    RoostConfig,
-    SchnetConfig,
-    TargetConfig,
-    TrainingConfig,
-)
+from src.config.knobs import *
 from src.config.schema import from_dict, to_dict

@@ -74,7 +74,10 @@ def load_task_data(data: Path, outputs: Path, skip_bad_rows: bool, n_jobs: int, 
     structures = {which: _structures_key(task, task.path(which)) for which in tables}
     train, train_key = _load(task, "train", skip_bad_rows, outputs, n_jobs, structures["train"])
     test, test_key = _load(task, "test", False, outputs, n_jobs, structures["test"]) if task.has_test else (_no_rows(), "")
-    left_out = _left_out(task, train) if skip_bad_rows else []
+    left_out: list[str] = []
+    if skip_bad_rows:  # of a duplicated id, only some rows are left out
+        written = Counter(row[task.id_column] for row in read_rows(task.path("train")))
+        left_out = sorted((written - Counter(train.ids.tolist())).elements())
     if left_out:
         log.warning("%s: %d bad rows are left out: %s", task.path("train"), len(left_out), " ".join(left_out))
     named = task.id_column, task.structure_column, task.target_column
@@ -96,12 +99,6 @@ def _no_rows() -> CrystalTable:
     none = np.zeros(1, dtype=np.int64)
     store = RaggedStore(arrays, {"lattice": none, "atom": none}, CRYSTAL_LEVELS)
     return CrystalTable(np.array([], dtype=np.str_), Crystals(store), None)
-
-
-def _left_out(task: Task, train: CrystalTable) -> list[str]:
-    """Return the ids of the training rows that the table lacks; a duplicated id counts if one of its rows is left out."""
-    written = Counter(row[task.id_column] for row in read_rows(task.path("train")))
-    return sorted((written - Counter(train.ids.tolist())).elements())
 
 
 def _load(
@@ -149,13 +146,9 @@ def load_folds(data: TaskData, config: FoldConfig) -> NDArray[np.int64]:
         fold = assign_folds(data.train.targets, data.train.crystals.element_counts, config)
         write_csv(path, pd.DataFrame({"id": data.train.ids, "fold": fold}))
     stored = read_id_table(path, ["id", "fold"])
-    if list(stored["id"]) != list(data.train.ids):
-        raise ValueError(f"{path}: its ids are not those of the training table; {remedy(path)}")
     fold = stored["fold"].to_numpy()
-    if set(fold) != set(range(config.n_folds)):
-        raise ValueError(
-            f"{path}: it has the folds {sorted(set(fold.tolist()))[:20]}, not 0 to {config.n_folds - 1}; {remedy(path)}"
-        )
+    if list(stored["id"]) != list(data.train.ids) or set(fold) != set(range(config.n_folds)):
+        raise ValueError(f"{path}: its ids and folds are not those of the training table and the config; {remedy(path)}")
     return fold.astype(np.int64)
 
 

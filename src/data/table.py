@@ -44,9 +44,15 @@ def parse_fields(row: Mapping[str, str], names: ColumnNames) -> tuple[tuple[Fiel
     fields: list[Field] = []
     flaws: list[str] = []
     for name in names.all:
-        text = row.get(name)
-        flaws += _flaws(name, text, name in names.numeric)
-        fields.append(number(text or "") if name in names.numeric else (text or "").strip())
+        text, is_numeric = row.get(name), name in names.numeric
+        fields.append(number(text or "") if is_numeric else (text or "").strip())
+        if text is None:
+            flaws.append(f"no column {name!r}, which the models were trained with; predict from a table that has it")
+        elif is_numeric and text.strip() and not abs(number(text)) <= MAX_NUMBER:
+            known = f"{name!r} is {text[:MAX_CATEGORY]!r}, not a number up to {MAX_NUMBER:g}"
+            flaws.append(f"{known}; leave the field empty if it is unknown")
+        elif len(text) > MAX_CATEGORY:
+            flaws.append(f"{name!r} has {len(text)} characters; the limit is {MAX_CATEGORY}")
     return tuple(fields), "; ".join(flaws)
 
 
@@ -56,19 +62,6 @@ def frame_of(fields: Sequence[tuple[Field, ...]], names: ColumnNames) -> "pd.Dat
 
     kinds = {**dict.fromkeys(names.numeric, np.float64), **dict.fromkeys(names.categorical, object)}
     return pd.DataFrame(fields, columns=list(names.all), dtype=object).astype(kinds)
-
-
-def _flaws(name: str, field: str | None, is_numeric: bool) -> list[str]:
-    """Return the reasons why a field is no number, or no category; None stands for a field that is not there."""
-    if field is None:
-        return [f"no column {name!r}, which the models were trained with; predict from a table that has it"]
-    if is_numeric and field.strip() and not abs(number(field)) <= MAX_NUMBER:
-        return [
-            f"{name!r} is {field[:MAX_CATEGORY]!r}, not a number up to {MAX_NUMBER:g}; leave the field empty if it is unknown"
-        ]
-    if len(field) > MAX_CATEGORY:
-        return [f"{name!r} has {len(field)} characters; the limit is {MAX_CATEGORY}"]
-    return []
 
 
 def texts_of(columns: "pd.DataFrame", names: ColumnNames) -> list[dict[str, str]]:
@@ -203,8 +196,8 @@ def read_table(path: Path, task: Task, has_target: bool, skip_bad_rows: bool = F
     """
     ids, parsed = parse_table(path, task, has_target, n_jobs)
     if bad := bad_rows(ids, parsed):
-        more = f"\n  and {len(bad) - MAX_ROWS_NAMED} more" if len(bad) > MAX_ROWS_NAMED else ""
-        text = "\n  ".join([f"{path}: {len(bad)} bad rows", *bad[:MAX_ROWS_NAMED]]) + more
+        more = [f"and {len(bad) - MAX_ROWS_NAMED} more"] if len(bad) > MAX_ROWS_NAMED else []
+        text = "\n  ".join([f"{path}: {len(bad)} bad rows", *bad[:MAX_ROWS_NAMED], *more])
         if not has_target:
             raise ValueError(f"{text}\na test row is never left out: correct them")
         if not skip_bad_rows:

@@ -65,12 +65,6 @@ TRANSFORMS = {
 }
 
 
-def check_domain(config: TargetConfig, path: Path, ids: Sequence[str], targets: Values) -> None:
-    """Raise ValueError, which names the file and the rows, if the transform is not defined for some of the targets."""
-    if config.transform != "none":
-        TRANSFORMS[config.transform].domain.check(path, ids, targets, f"target.transform = {config.transform!r}")
-
-
 def _shifts(element_counts: Counts, left: Values, config: TargetConfig) -> Values:
     """Return what the atoms of each element add to the energy, whatever surrounds them, see TargetNormalizer.shifts.
 
@@ -235,9 +229,9 @@ class TargetNormalizer:
     def to_json(self) -> dict:
         """Return the normaliser as JSON-serialisable values; what does nothing is left out."""
         data: dict = {"shift": self.shifts.tolist(), "scale": self.scale, "base": self.base}
-        if self.transform != "none":
-            data["transform"] = self.transform
-        return data if self.pure_energy is None else {**data, "pure_elements": "median", "pure_energy": self.pure_energy}
+        transform = {} if self.transform == "none" else {"transform": self.transform}
+        pure = {} if self.pure_energy is None else {"pure_elements": "median", "pure_energy": self.pure_energy}
+        return data | transform | pure
 
     @classmethod
     def from_json(cls, data: dict) -> "TargetNormalizer":

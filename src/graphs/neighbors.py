@@ -5,7 +5,7 @@ vector is the image of the neighbour minus the centre.
 """
 
 import itertools
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from ase.data import covalent_radii  # Cordero et al., Dalton Trans. 2008, 2832, doi:10.1039/b801115j; 0.31 Angstrom for H
@@ -19,8 +19,7 @@ MAX_EDGES = 300_000  # of a crystal into its centres; each takes 5 kB while a gr
 MAX_BOXES = 20_000_000  # of the search grid, which fills the cell and its surroundings with cubes of side r_max
 
 
-@dataclass(frozen=True, eq=False)
-class Edges:
+class Edges(NamedTuple):
     """Directed edges, sorted by destination.
 
     src: (n_edges,), atom index of the neighbour.
@@ -74,18 +73,18 @@ def relative_to_radii(edges: Edges, atomic_numbers: NDArray[np.int64], exponent:
     """
     radii = covalent_radii[atomic_numbers] / TYPICAL_RADIUS
     unit = ((radii[edges.src] + radii[edges.dst]) / 2) ** exponent
-    vec = edges.vec / unit[:, None]
-    keep = np.linalg.norm(vec, axis=1) <= r_max
-    return Edges(edges.src[keep], edges.dst[keep], edges.cell[keep], vec[keep], edges.multiplicity[keep])
+    scaled = edges._replace(vec=edges.vec / unit[:, None])
+    keep = np.linalg.norm(scaled.vec, axis=1) <= r_max
+    return Edges(*(values[keep] for values in scaled))
 
 
 def _check_size(crystal: Crystal, n_centers: int, r_max: float) -> None:
     n_edges = n_centers * crystal.n_atoms / crystal.volume * 4 / 3 * np.pi * r_max**3
     if n_edges > MAX_EDGES:
+        cell = f"{crystal.n_atoms} atoms in {crystal.volume:.4g} Angstrom^3"
         raise ValueError(
-            f"about {n_edges:.2g} edges within r_max {r_max:g} Angstrom, more than the limit of {MAX_EDGES}: "
-            f"{crystal.n_atoms} atoms in {crystal.volume:.4g} Angstrom^3; correct the cell, or choose a smaller r_max in a new "
-            "experiment"
+            f"about {n_edges:.2g} edges within r_max {r_max:g} Angstrom, more than the limit of {MAX_EDGES}: {cell}; correct the "
+            "cell, or choose a smaller r_max in a new experiment"
         )
     n_boxes = np.prod(np.abs(crystal.lattice).sum(axis=0) / r_max + 2)
     if n_boxes > MAX_BOXES:
@@ -122,5 +121,5 @@ def merge_equivalent(edges: Edges, symmetry: Symmetry) -> tuple[Edges, NDArray[n
     if not kept:
         return edges, np.zeros(0, dtype=np.int64)
     keep = np.concatenate(kept)
-    merged = Edges(edges.src[keep], edges.dst[keep], edges.cell[keep], edges.vec[keep], np.concatenate(multiplicity))
-    return merged, np.concatenate(stand_in)
+    merged = Edges(*(values[keep] for values in edges))
+    return merged._replace(multiplicity=np.concatenate(multiplicity)), np.concatenate(stand_in)

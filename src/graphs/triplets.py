@@ -7,7 +7,7 @@ those into j. Edges related by the space group have equal invariant features, so
 triplets of one receiver with the same merged sender and cosine become one triplet with a multiplicity.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,7 @@ MAX_TRIPLETS = 5_000_000  # of a crystal before equal ones are merged; each take
 COS_DECIMALS = 6  # cosines of one pair of merged edges are equal if they agree to this many decimals
 
 
-@dataclass(frozen=True, eq=False)
-class Triplets:
+class Triplets(NamedTuple):
     """Pairs of merged edges, sorted by receiver.
 
     src, dst: (n_triplets,), merged edges k -> j and j -> i.
@@ -67,16 +66,9 @@ def find_triplets(
     to_middle = (symmetry.image[:, representative] == middle).argmax(axis=0)  # an operation that maps it onto the middle atom
     # rotated back to the representative, for which the senders were found
     back = -np.einsum("eba,eb->ea", rotations[to_middle], merged.vec[receivers])
-    cos = _cosine(every_edge.vec[sender], back[receiver])
-    return _merge(stand_in[sender], receivers[receiver], cos, len(merged.src))
-
-
-def _cosine(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.clip((a * b).sum(axis=1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)), -1, 1)
-
-
-def _merge(src: NDArray[np.int64], dst: NDArray[np.int64], cos: NDArray[np.float64], n_edges: int) -> Triplets:
-    steps = 10**COS_DECIMALS
-    key = (dst * n_edges + src) * (2 * steps + 1) + np.round((cos + 1) * steps).astype(np.int64)
+    a, b = every_edge.vec[sender], back[receiver]
+    cos = np.clip((a * b).sum(axis=1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)), -1, 1)
+    src, dst, steps = stand_in[sender], receivers[receiver], 10**COS_DECIMALS
+    key = (dst * len(merged.src) + src) * (2 * steps + 1) + np.round((cos + 1) * steps).astype(np.int64)
     _, first, multiplicity = np.unique(key, return_index=True, return_counts=True)
     return Triplets(src[first], dst[first], cos[first], multiplicity)

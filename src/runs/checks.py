@@ -3,7 +3,7 @@
 from src.config import ExperimentConfig
 from src.config.catalogue import load_config, sealed
 from src.data.load import TaskData
-from src.data.target import check_domain
+from src.data.target import TRANSFORMS
 from src.data.task import Task
 from src.features.columns import check_columns
 from src.paths import EXPERIMENTS, experiment_folders, experiment_name
@@ -14,7 +14,8 @@ def check_rows(config: ExperimentConfig, data: TaskData) -> None:
     """Raise ValueError, which names the row, if a target or a column is not what the metric or the config needs."""
     rows = data.task.path("train"), data.train.ids.tolist(), data.train.targets
     check_targets(data.task.metric, *rows)
-    check_domain(config.target, *rows)
+    if (transform := config.target.transform) != "none":
+        TRANSFORMS[transform].domain.check(*rows, f"target.transform = {transform!r}")
     check_columns(config.learner.feature_groups, data.task)
 
 

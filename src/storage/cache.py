@@ -60,7 +60,7 @@ def import_closure(*modules: str) -> tuple[list[str], list[str]]:
         for name in _imported_names(module_file(module)):
             top = name.split(".")[0]
             if top == "src":
-                left.append(_defining_module(name))
+                left.append(name if module_file(name).is_file() else name.rpartition(".")[0])
             elif top not in sys.stdlib_module_names:
                 libraries.add(DISTRIBUTIONS.get(top, top))
     return sorted(found), sorted(libraries)
@@ -70,17 +70,6 @@ def module_file(module: str) -> Path:
     """Return the source of a module of this repository, or that of a package."""
     path = ROOT.joinpath(*module.split("."))
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-
-
-def _defining_module(name: str) -> str:
-    """Return the module that a dotted name leads to: itself, the one that holds it, or the one that its package takes it from."""
-    holder, _, last = name.rpartition(".")
-    if module_file(name).is_file():
-        return name
-    if module_file(holder).name == "__init__.py":
-        taken = [other for other in _imported_names(module_file(holder)) if other.endswith(f".{last}")]
-        return _defining_module(taken[0]) if taken else holder
-    return holder
 
 
 @cache

@@ -124,11 +124,10 @@ class RaggedStore:
                 _check_seal(folder / name, seal)
             arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in levels}
             offsets = {level: np.load(folder / f"{level}.offsets.npy", allow_pickle=False) for level in set(levels.values())}
-            wrong = [name for name, level in levels.items() if len(arrays[name]) != offsets[level][-1]]
+            if wrong := [name for name, level in levels.items() if len(arrays[name]) != offsets[level][-1]]:
+                raise ValueError(f"the rows of {wrong} are not those of their level")
         except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise ValueError(f"{folder} is damaged ({error}); {REMEDY}") from error
-        if wrong:
-            raise ValueError(f"{folder} is damaged (the rows of {wrong} are not those of their level); {REMEDY}")
         return cls(arrays, offsets, levels, folder)
 
     @classmethod

@@ -70,9 +70,8 @@ def official_folds(path: Path | None, name: str, ids: Sequence[str]) -> NDArray[
         done = subprocess.run(download, check=False, capture_output=True, text=True)
         wheel = Path(folder) / WHEEL
         if not wheel.is_file():
-            raise ValueError(
-                f"matbench 0.6 cannot be downloaded ({done.stderr.strip()[-200:]}); elsewhere, {GET_FOLDS}; then --folds {WHEEL}"
-            )
+            reason = done.stderr.strip()[-200:]
+            raise ValueError(f"matbench 0.6 cannot be downloaded ({reason}); elsewhere, {GET_FOLDS}; then --folds {WHEEL}")
         return read_official_folds(wheel, name, ids)
 
 

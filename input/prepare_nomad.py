@@ -74,9 +74,8 @@ def with_structures(folder: Path, which: str) -> pd.DataFrame:
             raise FileNotFoundError(f"{path}: id {row_id!r} has no {missing}: {geometry} is missing; unpack {which}.zip again")
         structure = read_geometry(geometry)
         if len(structure) != number(n_atoms):
-            raise ValueError(
-                f"{path}: id {row_id!r}: {N_ATOMS} is {n_atoms}, but {geometry} has {len(structure)}; unpack it again"
-            )
+            found = f"{N_ATOMS} is {n_atoms}, but {geometry} has {len(structure)}"
+            raise ValueError(f"{path}: id {row_id!r}: {found}; unpack it again")
         cifs.append(str(CifWriter(structure)))
     return table.drop(columns=targets).assign(**{CIF: cifs}, **table[targets])
 

@@ -12,9 +12,8 @@ from src.config import ElementConfig
 from src.data.crystal import N_ELEMENTS, Crystal
 from src.data.table import Crystals
 from src.features import elements
-from src.features.composition import FORMULA_GROUPS
 from src.features.elements import ELEMENT_TABLES, element_vectors, mat2vec, word2vec_key
-from src.features.groups import cached_features
+from src.features.groups import FORMULA_GROUPS, cached_features
 
 
 @pytest.mark.parametrize("table", ELEMENT_TABLES)

@@ -22,7 +22,7 @@ from src.storage.files import locked, read_id_table, write_atomic
 from src.storage.ragged import RaggedStore
 
 BUILDERS = (  # of all caches
-    *("src.data.table", "src.graphs.dataset", "src.features.composition", "src.features.groups", "src.features.similarity"),
+    *("src.data.table", "src.graphs.dataset", "src.features.groups", "src.features.similarity"),
     *("src.features.sevennet", "src.storage.ragged"),
 )
 N_CACHES = 5  # crystals, graphs, groups of features, potentials, training sets

@@ -159,7 +159,7 @@ def test_experiments_share_the_cached_groups(tmp_path: Path, monkeypatch: pytest
     assert len(list(tmp_path.glob("features-*"))) == 2
     fail = lambda *_: pytest.fail("computed again")
     monkeypatch.setattr(groups, "structure_features", fail)
-    monkeypatch.setitem(groups.composition.FORMULA_GROUPS, "fractions", fail)
+    monkeypatch.setitem(groups.FORMULA_GROUPS, "fractions", fail)
     again = cached_features(crystals, "key", ("fractions", "geometry"), tmp_path)
     assert again[list(both.columns)].equals(both)
 

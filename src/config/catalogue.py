@@ -2,9 +2,9 @@
 
 import ast
 import functools
-import importlib.util
 import json
 import re
+import runpy
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, TypedDict
@@ -59,18 +59,15 @@ def sealed_remedy(name: str, commit: str) -> str:
 def load_config(folder: Path) -> ExperimentConfig:
     """Return CONFIG of exp/expNNN/config.py."""
     path = folder / "config.py"
-    spec = importlib.util.spec_from_file_location(f"{folder.name}_config", path)
-    if spec is None or spec.loader is None or not path.is_file():
+    if not path.is_file():
         kept = sealed(folder.name)
         raise FileNotFoundError(sealed_remedy(folder.name, kept["commit"]) if kept else f"{path} is missing")
-    module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
+        config = runpy.run_path(str(path)).get("CONFIG")
     except ValueError as error:  # of a knob, which it names
         raise ValueError(f"{path}: {error}") from error
     except Exception as error:  # a config is Python, and its author has to see whatever is wrong with it
         raise ValueError(f"{path}: {type(error).__name__}: {error}") from error
-    config = getattr(module, "CONFIG", None)
     if not isinstance(config, ExperimentConfig):
         raise ValueError(f"{path}: CONFIG is not an ExperimentConfig")
     return config
@@ -138,19 +135,14 @@ def new_experiment(number: str, parent_number: str, why: str, experiments: Path 
         raise ValueError(f"{shown(folder)} exists already; an experiment never changes, choose another number")
     if not (source / "config.py").is_file():
         raise ValueError(f"there is no experiment {parent} in {shown(experiments)}")
-    config = _new_config((source / "config.py").read_text(encoding="utf-8"), parent, _checked(why))
+    if not 1 <= len(why) <= MAX_QUESTION or why != why.strip() or set(why) & set('\n"\\'):
+        raise ValueError(f"--why {why!r}: must be one line of 1 to {MAX_QUESTION} characters, no double quotes or backslashes")
+    config = _new_config((source / "config.py").read_text(encoding="utf-8"), parent, why)
     command = (source / "train.py").read_text(encoding="utf-8").replace(parent, name)
     folder.mkdir()
     (folder / "config.py").write_text(config, encoding="utf-8")
     (folder / "train.py").write_text(command, encoding="utf-8")
     return folder
-
-
-def _checked(why: str) -> str:
-    why = why.strip()
-    if not 1 <= len(why) <= MAX_QUESTION or set(why) & set('\n"\\'):
-        raise ValueError(f"--why {why!r}: must be one line of 1 to {MAX_QUESTION} characters, no double quotes or backslashes")
-    return why
 
 
 def _new_config(parent_config: str, parent: str, why: str) -> str:

@@ -194,7 +194,6 @@ def _whole(shown: str, amounts: dict[int, float]) -> dict[int, int]:
         raise ValueError(f"{shown}: amounts below {1 / MAX_DENOMINATOR} are not read")
     numbers = counts[good.argmax()].astype(int).tolist()
     if sum(numbers) > MAX_FORMULA_ATOMS:
-        raise ValueError(
-            f"{shown} has {sum(numbers)} atoms in whole numbers, at most {MAX_FORMULA_ATOMS} are read: write fewer decimals"
-        )
+        more = f"{sum(numbers)} atoms in whole numbers"
+        raise ValueError(f"{shown} has {more}; the limit is {MAX_FORMULA_ATOMS}: write fewer decimals")
     return dict(zip(amounts, numbers, strict=True))

@@ -53,8 +53,7 @@ def competition_row(row_id: str, structure: Structure, target: float, column: st
     target: in the task's unit. column: its name.
     """
     counts = structure.composition.get_el_amt_dict()
-    foreign = set(counts) - set(COUNT_COLUMNS)
-    if foreign:
+    if foreign := set(counts) - set(COUNT_COLUMNS):
         raise ValueError(f"row {row_id}: no count column for {sorted(foreign)}")
     row = {
         ID: row_id,
@@ -105,10 +104,8 @@ def write_description(folder: Path, targets: Sequence[Target], files: Iterable[s
 def target_of(name: str) -> Target:
     """Return the target of a task; raise ValueError if it is no regression on structures."""
     if name not in MATBENCH:
-        raise ValueError(
-            f"{name} is not among matbench's regression tasks on structures, {', '.join(MATBENCH)}; "
-            "for another data set of matminer, name its column with --target"
-        )
+        known = f"{name} is not among matbench's regression tasks on structures, {', '.join(MATBENCH)}"
+        raise ValueError(f"{known}; for another data set of matminer, name its column with --target")
     return MATBENCH[name]
 
 

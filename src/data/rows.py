@@ -13,8 +13,6 @@ MAX_ROWS_NAMED = 50  # bad rows listed in a message
 MAX_LINE = 1_000_000  # characters of a line, and of a field
 MAX_ROWS = 1_000_000
 MAX_COLUMNS = 5_000
-FREE_CHARACTERS = 100_000_000  # allowed in any file; a larger one is rejected if it has more than
-MAX_RATIO = 100  # times as many characters as bytes on disk; tables of crystals have about ten times as many
 
 
 def read_rows(path: Path) -> Iterator[Row]:
@@ -42,17 +40,12 @@ def number(text: str) -> float:
 
 
 def _lines(path: Path, text: io.TextIOWrapper) -> Iterator[str]:
-    """Yield the lines of a text; raise ValueError if a line, or the whole text, cannot belong to a table."""
-    most, n_characters, number = max(FREE_CHARACTERS, MAX_RATIO * path.stat().st_size), 0, 0
-    while line := text.readline(MAX_LINE):
-        number += 1
-        n_characters += len(line)
+    """Yield the lines of a text; raise ValueError if a line cannot belong to a table."""
+    for number, line in enumerate(iter(lambda: text.readline(MAX_LINE), ""), start=1):
         if len(line) == MAX_LINE:
             raise ValueError(f"{path}: line {number} has {MAX_LINE} characters or more; is it a CSV file?")
         if "\0" in line:
             raise ValueError(f"{path}: line {number} contains NUL bytes; is it a complete CSV file in UTF-8?")
-        if n_characters > most:
-            raise ValueError(f"{path}: more than {most} characters compressed to {path.stat().st_size} bytes; is it a table?")
         yield line
 
 
@@ -77,14 +70,11 @@ def _records(path: Path, lines: Iterator[str]) -> Iterator[Row]:
                 n_rows += 1
                 yield dict(zip(header, record, strict=True))
     except csv.Error as error:
-        raise ValueError(
-            f"{path}: not a readable CSV file (record {n_rows + len(ragged) + 2}: {error}); is a quote missing?"
-        ) from error
+        where = f"record {n_rows + len(ragged) + 2}"
+        raise ValueError(f"{path}: not a readable CSV file ({where}: {error}); is a quote missing?") from error
     if ragged:
-        raise ValueError(
-            f"{path}: records {ragged} do not have the {len(header)} columns of the header; quote fields that contain "
-            "commas or line breaks, and complete truncated records"
-        )
+        what = f"records {ragged} do not have the {len(header)} columns of the header"
+        raise ValueError(f"{path}: {what}; quote fields that contain commas or line breaks, and complete truncated records")
     if not n_rows:
         raise ValueError(f"{path}: the table has no rows")
 
@@ -97,6 +87,5 @@ def _check_header(path: Path, header: list[str]) -> None:
         raise ValueError(f"{path}: the header has one column, {header[0][:60]!r}; is it separated by {separators[0]}? Use commas")
     if len(header) > MAX_COLUMNS:
         raise ValueError(f"{path}: the header has {len(header)} columns; the limit is {MAX_COLUMNS}")
-    twice = sorted({name for name in header if header.count(name) > 1})
-    if twice:
+    if twice := sorted({name for name in header if header.count(name) > 1}):
         raise ValueError(f"{path}: the header has duplicate columns {twice[:5]}; remove or rename them")

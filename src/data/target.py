@@ -33,10 +33,8 @@ class Domain:
         if len(bad):
             named = ", ".join(f"{str(ids[i])!r}: {targets[i]:g}" for i in bad[:MAX_NAMED])
             more = f" and {len(bad) - MAX_NAMED} more" if len(bad) > MAX_NAMED else ""
-            raise ValueError(
-                f"{path}: {setting} requires targets {self.text}, not those of {named}{more}; correct or remove these rows, "
-                "or choose another setting"
-            )
+            what = f"{path}: {setting} requires targets {self.text}, not those of {named}{more}"
+            raise ValueError(f"{what}; correct or remove these rows, or choose another setting")
 
 
 @dataclass(frozen=True)

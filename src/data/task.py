@@ -16,7 +16,6 @@ OF_A_TEST = FILES[1:4]  # a task without a test table names none of these
 MAX_DESCRIPTION = 100_000  # of a description
 MAX_TEXT = 200  # characters of a name in it
 MAX_LISTED = 1000  # names in a list of it
-SHARED_FIELDS = ("id_column", "structure_column", "structure_format", "metric", "files", "numeric_columns", "categorical_columns")
 WAY_OUT = "compare it with input/flla/task.toml"
 
 Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
@@ -126,9 +125,8 @@ def read_tasks(folder: Path, targets: Sequence[str] | None = None) -> list[Task]
     found = tuple(map(Target, fields.target_columns, units))
     if unknown := [name for name in targets or () if name not in fields.target_columns]:
         raise ValueError(f"--target {unknown[0]}: {path} has the targets {', '.join(fields.target_columns)}")
-    shared: dict[str, Any] = {
-        name: tuple(value) if isinstance(value := getattr(fields, name), list) else value for name in SHARED_FIELDS
-    }
+    shared = fields.model_dump(exclude={"target_column", "targets", "unit"})
+    shared |= {name: tuple(shared[name]) for name in ("numeric_columns", "categorical_columns")}
     name = folder.resolve().name
     wanted = [target for target in found if targets is None or target.column in targets]
     return [Task(name=name, folder=folder, targets=found, target=target, **shared) for target in wanted]
@@ -186,9 +184,7 @@ class Description(BaseModel):
         columns = self.target_columns
         named = [self.id_column, self.structure_column, *columns, *self.numeric_columns, *self.categorical_columns]
         if twice := [name for name in named if named.count(name) > 1]:
-            raise ValueError(
-                f"{twice[0]!r} is named as two columns, expected different columns for ids, structures, targets, ..."
-            )
+            raise ValueError(f"{twice[0]!r} is named as two columns, expected different columns for ids, structures, ...")
         if len(self.unit) not in (1, len(columns)):
             raise ValueError(f"unit is {self.unit}, expected one text, or a list with one for each target")
         bad = [name for name in columns if "/" in name or name in (".", "..")]
@@ -202,10 +198,8 @@ class Description(BaseModel):
             name = repr(self.files[outside[0]])[:MAX_TEXT]
             raise ValueError(f"[files] {outside[0]} = {name} is not a file inside the task's folder")
         if (self.structure_format == "file") != ("structures" in self.files):
-            raise ValueError(
-                f"structure_format = {self.structure_format!r}; [files] must name the folder `structures` for 'file', and only "
-                "for it"
-            )
+            wanted = "[files] must name the folder `structures` for 'file', and only for it"
+            raise ValueError(f"structure_format = {self.structure_format!r}; {wanted}")
         return self
 
     @property

@@ -24,10 +24,8 @@ MAX_CATEGORIES = 100  # of a column; rarer ones are treated like those that no t
 def check_columns(groups: Collection[str], task: Task) -> None:
     """Raise ValueError if a learner with these groups of features needs further columns, and the task names none."""
     if COLUMNS in groups and not task.columns.all:
-        raise ValueError(
-            f"{task.folder / 'task.toml'}: the group of features {COLUMNS!r} needs further columns; name them as numeric_columns "
-            "or categorical_columns, or choose an experiment without this group"
-        )
+        what = f"{task.folder / 'task.toml'}: the group of features {COLUMNS!r} needs further columns"
+        raise ValueError(f"{what}; name numeric_columns or categorical_columns, or choose an experiment without this group")
 
 
 def data_key(key: str, groups: Collection[str], task: Task) -> str:

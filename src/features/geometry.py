@@ -77,9 +77,8 @@ def find_pairs(structure: IStructure, radius: float) -> Pairs:
 
     These are the pairs that IStructure.get_neighbor_list finds within a radius (Angstrom), without its loops.
     """
-    centre, neighbor, cell, distance = points_within(
-        structure.cart_coords, structure.cart_coords, structure.lattice.matrix, radius
-    )
+    coords = structure.cart_coords
+    centre, neighbor, cell, distance = points_within(coords, coords, structure.lattice.matrix, radius)
     keep = np.flatnonzero(distance > SELF_DISTANCE)  # an atom is no neighbour of itself
     return centre[keep], neighbor[keep], cell[keep], distance[keep]
 

@@ -1,4 +1,4 @@
-"""Groups of features: tables of statistics of crystals, each in a cached store that experiments share."""
+"""Groups of features: statistics of compositions and structures, a cached table for each group, which experiments share."""
 
 import logging
 import warnings
@@ -11,19 +11,67 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pymatgen.core import Composition, Element
 
+from src.config import ElementConfig
+from src.data.crystal import N_ELEMENTS
 from src.data.table import Crystals
-from src.features import composition, sevennet
+from src.features import sevennet
 from src.features.charges import CHARGES, charges
 from src.features.columns import COLUMNS
-from src.features.elements import word2vec_key
+from src.features.elements import element_vectors, word2vec_key
 from src.features.geometry import GEOMETRY, SYMMETRY, PrimitiveCrystal, geometry, primitive_crystal, symmetry
 from src.features.voronoi import VORONOI, voronoi
 from src.storage.cache import cache_key, in_chunks
 from src.storage.ragged import RaggedStore
 
 log = logging.getLogger(__name__)
-STRUCTURES_PER_TASK = 32  # crystals
+Counts = NDArray[np.int64]  # (n_crystals, N_ELEMENTS), atoms of each element
+COMPOSITIONS_PER_TASK, STRUCTURES_PER_TASK = 64, 32
+
+
+def fractions(element_counts: Counts, n_jobs: int, word2vec: Path | None) -> pd.DataFrame:
+    """Return the atomic fraction of each element, one row for each crystal."""
+    columns = [f"x_{Element.from_Z(z).symbol}" for z in range(1, N_ELEMENTS)]
+    return pd.DataFrame((element_counts / element_counts.sum(axis=1, keepdims=True))[:, 1:], columns=columns)
+
+
+def mat2vec_statistics(element_counts: Counts, n_jobs: int, word2vec: Path | None) -> pd.DataFrame:
+    """Return mean and standard deviation of each component of mat2vec over the atoms."""
+    vectors = element_vectors(ElementConfig(("mat2vec",)), word2vec)
+    x = element_counts / element_counts.sum(axis=1, keepdims=True)
+    mean = x @ vectors
+    sd = np.sqrt(np.maximum(x @ vectors**2 - mean**2, 0))
+    columns = [f"mat2vec_{name}_{i}" for name in ("mean", "sd") for i in range(vectors.shape[1])]
+    return pd.DataFrame(np.concatenate([mean, sd], axis=1), columns=columns)
+
+
+def magpie(element_counts: Counts, n_jobs: int, word2vec: Path | None) -> pd.DataFrame:
+    """Return Magpie statistics, stoichiometry norms and valence orbitals, computed by matminer.
+
+    Source: Ward et al., npj Comput. Mater. 2, 16028 (2016), doi:10.1038/npjcompumats.2016.28.
+    """
+    different, row = np.unique(element_counts, axis=0, return_inverse=True)
+    parts = in_chunks(_magpie_rows, different, len(different), COMPOSITIONS_PER_TASK, "Magpie statistics", n_jobs)
+    return pd.concat(parts, ignore_index=True).iloc[row].reset_index(drop=True)
+
+
+def _magpie_rows(element_counts: list[Counts]) -> pd.DataFrame:
+    from matminer.featurizers.composition import ElementProperty, Stoichiometry, ValenceOrbital
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # noble gases have no electronegativity
+        featurizers = [ElementProperty.from_preset("magpie", impute_nan=True), Stoichiometry(), ValenceOrbital(impute_nan=True)]
+        compositions = [Composition({int(z): int(row[z]) for z in np.flatnonzero(row)}) for row in element_counts]
+        values = [[v for f in featurizers for v in f.featurize(composition)] for composition in compositions]
+    return pd.DataFrame(values, columns=[label for f in featurizers for label in f.feature_labels()], dtype=np.float64)
+
+
+FORMULA_GROUPS: dict[str, Callable[[Counts, int, Path | None], pd.DataFrame]] = {
+    "fractions": fractions,
+    "magpie": magpie,
+    "mat2vec": mat2vec_statistics,
+}
 
 
 class Group(NamedTuple):
@@ -41,7 +89,7 @@ STRUCTURE_GROUPS = {
     "voronoi": Group(VORONOI, voronoi, is_finite=False),
 }
 NEED_STRUCTURES = (*STRUCTURE_GROUPS, sevennet.NAME)  # the other groups are made from formulas too
-GROUPS = (*composition.FORMULA_GROUPS, *NEED_STRUCTURES)
+GROUPS = (*FORMULA_GROUPS, *NEED_STRUCTURES)
 
 
 def cached_features(
@@ -81,8 +129,8 @@ def _cached_group(
         return sevennet.potential_features(sevennet.cached_potential(crystals, key, cache, n_jobs)).astype(np.float32)
 
     def compute() -> RaggedStore:
-        if group in composition.FORMULA_GROUPS:
-            table = composition.FORMULA_GROUPS[group](crystals.element_counts, n_jobs, word2vec)
+        if group in FORMULA_GROUPS:
+            table = FORMULA_GROUPS[group](crystals.element_counts, n_jobs, word2vec)
         else:
             table = structure_features(crystals, (group,), n_jobs)
         item = {"values": table.to_numpy(np.float32), "columns": np.array(table.columns, dtype=str)}
@@ -92,8 +140,7 @@ def _cached_group(
         store = compute()
     else:
         settings = [group, word2vec_key(word2vec) if group == "mat2vec" else None]
-        builder = composition.__name__ if group in composition.FORMULA_GROUPS else __name__
-        path = cache / f"features-{group}-{cache_key(key, settings, builder, RaggedStore.__module__)}"
+        path = cache / f"features-{group}-{cache_key(key, settings, __name__)}"
         store = RaggedStore.cached(path, compute)
     return pd.DataFrame(np.array(store.arrays["values"]), columns=np.array(store.arrays["columns"]))
 

@@ -65,10 +65,8 @@ def compute_potential(crystals: Crystals, n_jobs: int = 1) -> RaggedStore:
     if len(rows := np.flatnonzero(crystals.element_counts[:, unknown].any(axis=1))):
         found = [z for z in unknown if crystals.element_counts[rows, z].any()]
         raise ValueError(f"{NAME} does not know Z = {found}, which rows {rows[:5].tolist()} contain: leave them out")
-    n = len(crystals)
-    return RaggedStore.concatenate(
-        in_chunks(partial(_compute_chunk, crystals), range(n), n, ENERGIES_PER_TASK, NAME, n_jobs, worth_workers=100)
-    )
+    compute, n = partial(_compute_chunk, crystals), len(crystals)
+    return RaggedStore.concatenate(in_chunks(compute, range(n), n, ENERGIES_PER_TASK, NAME, n_jobs, worth_workers=100))
 
 
 def potential_features(potential: RaggedStore) -> pd.DataFrame:

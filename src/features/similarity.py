@@ -117,11 +117,8 @@ class TrainingSet:
     def cached(cls, table: CrystalTable, key: str, cache: Path, n_jobs: int = 1) -> "TrainingSet":
         """Return the description of a training table, from `cache` if it is there. key: identifies the table."""
         path = cache / f"training-{cache_key(key, None, __name__)}.npz"
-        return cached(
-            path,
-            lambda file: cls.load(file, "remove it, and it will be rebuilt"),
-            lambda: cls.of(table.ids, table.crystals, n_jobs).save(path),
-        )
+        build = lambda: cls.of(table.ids, table.crystals, n_jobs).save(path)
+        return cached(path, lambda file: cls.load(file, "remove it, and it will be rebuilt"), build)
 
     def save(self, path: Path) -> None:
         """Write the description as a compressed .npz file."""
@@ -169,9 +166,8 @@ class TrainingSet:
             if elements_are_alike and (found.fractions[i] > 0).sum() == 1:
                 note.append("one element: its value is a constant, the median of such training crystals")
             if found.bond[i] < least:
-                note.append(
-                    f"unrelaxed? its shortest bond is {found.bond[i]:.2f} of the atomic radii, expected {least:.2f} or more"
-                )
+                shortest = f"its shortest bond is {found.bond[i]:.2f} of the atomic radii"
+                note.append(f"unrelaxed? {shortest}, expected {least:.2f} or more")
             if distance[i] <= 2 * SAME_SHAPE and len(same := self._same(found, i)):
                 note.append(f"{same_what} {', '.join(self.ids[same[:3]])}")
         return ["; ".join(note) for note in notes]

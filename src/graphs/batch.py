@@ -72,10 +72,8 @@ class GraphBatch(GraphFields[Tensor]):
 
     def max_over_atoms(self, per_orbit: Tensor) -> Tensor:
         """Return the largest value of the atoms of each crystal, (n_crystals, n). per_orbit: (n_orbits, n)."""
-        index = self.orbit_batch[:, None].expand_as(per_orbit)
-        return per_orbit.new_zeros(self.n_crystals, per_orbit.shape[1]).scatter_reduce(
-            0, index, per_orbit, "amax", include_self=False
-        )
+        index, largest = self.orbit_batch[:, None].expand_as(per_orbit), per_orbit.new_zeros(self.n_crystals, per_orbit.shape[1])
+        return largest.scatter_reduce(0, index, per_orbit, "amax", include_self=False)
 
     @property
     def n_atoms(self) -> Tensor:

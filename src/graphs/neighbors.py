@@ -81,17 +81,13 @@ def relative_to_radii(edges: Edges, atomic_numbers: NDArray[np.int64], exponent:
 def _check_size(crystal: Crystal, n_centers: int, r_max: float) -> None:
     n_edges = n_centers * crystal.n_atoms / crystal.volume * 4 / 3 * np.pi * r_max**3
     if n_edges > MAX_EDGES:
+        found = f"about {n_edges:.2g} edges within r_max {r_max:g} Angstrom, more than the limit of {MAX_EDGES}"
         cell = f"{crystal.n_atoms} atoms in {crystal.volume:.4g} Angstrom^3"
-        raise ValueError(
-            f"about {n_edges:.2g} edges within r_max {r_max:g} Angstrom, more than the limit of {MAX_EDGES}: {cell}; correct the "
-            "cell, or choose a smaller r_max in a new experiment"
-        )
+        raise ValueError(f"{found}: {cell}; correct the cell, or choose a smaller r_max in a new experiment")
     n_boxes = np.prod(np.abs(crystal.lattice).sum(axis=0) / r_max + 2)
     if n_boxes > MAX_BOXES:
-        raise ValueError(
-            f"a cell of {crystal.volume:.4g} Angstrom^3 is too large for a neighbour search within r_max {r_max:g} Angstrom; "
-            "correct the cell, or choose a larger r_max in a new experiment"
-        )
+        found = f"a cell of {crystal.volume:.4g} Angstrom^3 is too large for a neighbour search within r_max {r_max:g} Angstrom"
+        raise ValueError(f"{found}; correct the cell, or choose a larger r_max in a new experiment")
 
 
 def merge_equivalent(edges: Edges, symmetry: Symmetry) -> tuple[Edges, NDArray[np.int64]]:

@@ -57,10 +57,8 @@ def find_triplets(
     start, stop = (np.searchsorted(every_edge.dst[senders], representative, side) for side in ("left", "right"))
     n = stop - start
     if n.sum() > MAX_TRIPLETS:
-        raise ValueError(
-            f"{n.sum()} pairs of bonds within r_angle {r_angle:g} Angstrom, more than the limit of {MAX_TRIPLETS}; correct the "
-            "cell, or choose a smaller r_angle in a new experiment"
-        )
+        found = f"{n.sum()} pairs of bonds within r_angle {r_angle:g} Angstrom, more than the limit of {MAX_TRIPLETS}"
+        raise ValueError(f"{found}; correct the cell, or choose a smaller r_angle in a new experiment")
     receiver = np.repeat(np.arange(len(receivers)), n)  # (n_pairs,)
     sender = senders[np.arange(n.sum()) + np.repeat(start - (np.cumsum(n) - n), n)]
     to_middle = (symmetry.image[:, representative] == middle).argmax(axis=0)  # an operation that maps it onto the middle atom

@@ -23,7 +23,7 @@ def check_structures(config: ExperimentConfig, task: Task) -> None:
     """Raise ValueError if the task has only formulas and the experiment needs structures; it says which ones do not."""
     if task.structure_format != "formula" or not (needs := structure_needs(config)):
         return
-    from src.features.composition import FORMULA_GROUPS
+    from src.features.groups import FORMULA_GROUPS
 
     others = [folder.name for folder in experiment_folders() if not structure_needs(load_config(folder))]
     raise ValueError(

@@ -154,9 +154,7 @@ def damaged(path: Path, what: object, way_out: str | None = None) -> ValueError:
 
 def remedy(path: Path) -> str:
     """Return what to do about a damaged file of a run or of published results, as the second half of a message."""
-    if path.is_relative_to(SEALED):
-        return f"restore it: git checkout {shown(SEALED)}"
-    if (folder := published_in(path)) is not None:
+    if folder := SEALED if path.is_relative_to(SEALED) else published_in(path):
         return f"restore it: git checkout {shown(folder)}"
     fold = next((f for f in path.parents[:N_MEMBER] if f.name.startswith("fold_")), None)
     if fold is not None:

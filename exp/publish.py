@@ -25,7 +25,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     with one_message("publish"):
         for task in read_tasks(args.data, args.target):
-            labels = read_labels(task) if "test_labels" in task.files and not is_default(task) else None
+            labels = read_labels(task) if task.has_labels and not is_default(task) else None
             for number in args.numbers:
                 print(shown(publish(number, task, args.outputs, args.models, labels)))
 

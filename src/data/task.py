@@ -87,6 +87,11 @@ class Task:
         return "test" in self.files
 
     @property
+    def has_labels(self) -> bool:
+        """True if the labels of the test table are there."""
+        return "test_labels" in self.files
+
+    @property
     def label(self) -> str:
         """Name of the task; if it has several targets, with that of the one being predicted."""
         return self.name if len(self.targets) == 1 else f"{self.name}/{self.target_column}"

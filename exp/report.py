@@ -1,10 +1,8 @@
 """Write one HTML page about the finished experiments; it needs no network and no other file.
 
 python exp/report.py                 # all finished ones of the closed track -> outputs/flla/report.html
-python exp/report.py --track open
-python exp/report.py 001 010 012
-
-The leaderboard has test scores only with --score. Learning curves are those of runs in outputs/: published ones have none.
+python exp/report.py 001 010 012     # or --track open; --score adds the test scores
+python exp/report.py --pictures 001 005    # the pictures of README and docs instead, into exp/pictures/
 """
 
 import sys
@@ -15,25 +13,27 @@ from src.command import choice_options, command, one_message, out_option, task_o
 from src.data.load import load_task_data
 from src.data.task import read_tasks
 from src.paths import shown
-from src.report.sections import report
+from src.report.figures import draw
+from src.report.sections import write_report
 from src.results.comparison import chosen
 from src.results.labels import read_labels
-from src.storage.files import write_atomic
 
 
 def main(argv: list[str] | None = None) -> None:
-    args = command(__doc__, choice_options(), task_options(), out_option("report.html")).parse_args(argv)
+    parser = command(__doc__, choice_options(), task_options(), out_option("report.html"))
+    parser.add_argument("--pictures", action="store_true", help="draw the target, costs and predictions as files instead")
+    args = parser.parse_args(argv)
     with one_message("report"):
         tasks = read_tasks(args.data, args.target)
         if args.out and len(tasks) > 1:
             raise ValueError("--out: there is a page for each target; choose one with --target")
         for task in tasks:
-            experiments = chosen(args.numbers, args.track, task, args.outputs)
             data = load_task_data(args.data, args.outputs, skip_bad_rows=False, n_jobs=1, target=task.target_column)
-            html = report(data, experiments, read_labels(task) if args.score else None).encode()
-            out = args.out or data.folder / "report.html"
-            write_atomic(out, html)
-            print(f"{shown(out)}: {len(html) / 1e6:.1f} MB, {len(experiments)} experiments")
+            if args.pictures:
+                print("\n".join(str(shown(path)) for path in draw(data, args.numbers)))
+            else:
+                labels = read_labels(task) if args.score else None
+                print(write_report(data, chosen(args.numbers, args.track, task, args.outputs), labels, args.out))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from src.data.load import TaskData
 from src.features.geometry import SYSTEMS
 from src.report.audit import describe, space_group_number
 from src.report.page import html_table, page, structure_svg
-from src.report.sections import errors_on_test, errors_section, worst_section
+from src.report.sections import worst_section
 from src.results.predictions import Predictions
 from src.runs.experiment import run_experiment
 from src.runs.launch import Launcher
@@ -71,8 +71,8 @@ def test_the_report_stands_alone(data: TaskData, outputs: Path, where: list[str]
     tags.feed(html)
     assert tags.open == [] and tags.outside == []
     assert "@import" not in html and "url(" not in html
-    assert len(tags.headings) == 10
-    assert html.count("data:image/png") == 10  # every picture but the drawings of crystals
+    assert len(tags.headings) == 9
+    assert html.count("data:image/png") == 8  # every picture but the drawings of crystals
     assert "test MAE" not in html and "≥" not in html
     assert "<td>LightGBM on composition alone: how far do chemical formulas go?</td><td>closed</td>" in html
     metrics = outputs / "small" / "exp003" / "metrics.json"
@@ -81,27 +81,6 @@ def test_the_report_stands_alone(data: TaskData, outputs: Path, where: list[str]
     assert (outputs / "small" / "report.html").read_text(encoding="utf-8").count("≥") == 1
     report.main(["040", *where])  # an ensemble alone
     assert "nothing to blend" in (outputs / "small" / "report.html").read_text(encoding="utf-8")
-
-
-def test_the_error_table_splits_the_error_out_of_fold_and_on_the_test_set(data: TaskData) -> None:
-    """On the test rows one of the four folds' models is off by five, and the others by one."""
-    n, ids = len(data.train.ids), list(data.test.ids)
-    error = np.ones(n)
-    error[:2] = 11  # the worst 5% of 40
-    labels = pd.Series(0.0, index=ids)
-    test = pd.DataFrame({"id": ids, "fold_0": 5.0, "fold_1": 1.0, "fold_2": -1.0, "fold_3": 1.0, "e_form_pred": 1.5})
-    member = Predictions("exp001", Path(), pd.DataFrame(), test, {"fold_maes": [0.0] * 4})
-    one, mean = errors_on_test(member, labels)
-    assert (one == 2).all() and (mean == 1.5).all()
-    _, html = errors_section(data, member, error, labels)
-    assert "an MAE of 2.0000 on the test set" in html and "-0.5000 is due to" in html and "+0.5000 to averaging" in html
-    cells = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", html)[1:]]
-    rows = {name: figures for name, *figures in cells}
-    assert rows["all"][:3] == ["40", "1.5000", "100.0%"] and rows["all"][3:] == ["6", "2.0000", "100.0%", "1.5000", "100.0%"]
-    assert rows["the worst 5%"][:3] == ["2", "11.0000", "36.7%"] and rows["all others"][:3] == ["38", "1.0000", "63.3%"]
-    assert rows["2 elements"] == rows["all"] and rows["3 elements"][:3] == ["0", "", "0.0%"]
-    _, without = errors_section(data, member, error, None)
-    assert "test" not in without
 
 
 def in_browser(html: str, folder: Path) -> str:

@@ -83,20 +83,6 @@ def costs(groups: Mapping[str, Mapping[str, tuple[float, float]]]) -> plt.Figure
     return figure
 
 
-def error_distribution(experiments: Sequence[Predictions], unit: str) -> plt.Figure:
-    """Draw the share of crystals whose out-of-fold error is larger than a value."""
-    figure, axis = plt.subplots(figsize=SIZE, layout="constrained")
-    shades = plt.get_cmap(COLORS)(np.linspace(0, 0.85, len(experiments)))
-    for i, experiment in enumerate(experiments):
-        error = np.sort((experiment.oof["e_form"] - experiment.oof["e_form_pred"]).abs())
-        share = 1 - np.arange(len(error)) / len(error)
-        axis.plot(error, share, LINES[i % len(LINES)], color=shades[i], linewidth=1.4, label=experiment.name)
-    axis.set(xscale="log", yscale="log", xlim=(1e-2, None))
-    axis.set(xlabel=f"absolute out-of-fold error ({unit})", ylabel="share of crystals with more")
-    axis.legend(frameon=False, ncols=2, fontsize=8)
-    return figure
-
-
 def error_by_group(error: Values, groups: dict[str, pd.Series], unit: str) -> plt.Figure:
     """Draw the MAE and its standard error for each value of each grouping. groups: title -> categories of the crystals."""
     widths = [max(4, group.nunique()) for group in groups.values()]
@@ -129,19 +115,6 @@ def correlation_matrix(correlation: pd.DataFrame) -> plt.Figure:
     axis.set_xticks(range(n), correlation.columns, rotation=45, ha="right")
     axis.set_yticks(range(n), correlation.index)
     figure.colorbar(image, ax=axis, label="correlation of OOF errors")
-    return figure
-
-
-def blend_weights(names: Sequence[str], fold_weights: Values) -> plt.Figure:
-    """Draw the weights of a blend, one point per fold. fold_weights: (n_folds, n_parts)."""
-    figure, axis = plt.subplots(figsize=(SIZE[0], 0.32 * len(names) + 1.2), layout="constrained")
-    rows = np.arange(len(names))
-    axis.barh(rows, fold_weights.mean(axis=0), color=DARK, alpha=0.35, height=0.6)
-    for k in range(len(fold_weights)):
-        axis.plot(fold_weights[k], rows, "o", color=DARK, markersize=3, alpha=0.7)
-    axis.set_yticks(rows, names)
-    axis.invert_yaxis()
-    axis.set_xlabel("weight (bar: mean over folds; points: folds)")
     return figure
 
 

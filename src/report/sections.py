@@ -1,41 +1,37 @@
 """The report: one page on a task's data and its finished experiments, a function per section."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pymatgen.core import Element
 
 from src.config.catalogue import is_ensemble, question_and_parent, track_of
 from src.data.crystal import N_ELEMENTS
 from src.data.load import TaskData
 from src.data.task import MetricName
 from src.features.geometry import SYSTEMS
+from src.paths import shown
 from src.report import figures
 from src.report.audit import describe
-from src.report.page import Cell, Section, html_table, note, page, picture, structure_svg
-from src.results.blend import Blend, fit_blend, fixed_blend, shared_folds, stack_oof, stack_test, stack_test_folds
+from src.report.page import Section, html_table, note, page, picture, structure_svg
+from src.results.blend import Blend, fit_blend, fixed_blend, shared_folds, stack_oof
 from src.results.comparison import INTERVALS, STAR, error_correlation, leaderboard, score_rows
 from src.results.difference import p_text
 from src.results.intervals import calibrate
 from src.results.metrics import METRICS, check_targets
 from src.results.predictions import Predictions
 from src.results.surroundings import Points, points_of
+from src.storage.files import write_atomic
 from src.storage.names import HISTORY
 
 Values = NDArray[np.float64]
-Present = NDArray[np.bool_]
-Group = Callable[[Present, Values], Present]  # (n_crystals, N_ELEMENTS) and absolute errors (n_crystals,) -> the crystals in it
-WORST = 0.05
-N_HARDEST, RAREST = 5, 0.01  # elements to show, and the share of crystals that one must be in
 N_PARITY, N_WORST, N_COLUMNS = 3, 30, 5
 CONFIDENCE_LEVELS = np.array([0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95])
 
 
-def report(data: TaskData, experiments: list[Predictions], labels: pd.Series | None) -> str:
-    """Return the page's HTML; without test labels it has no test scores."""
+def write_report(data: TaskData, experiments: list[Predictions], labels: pd.Series | None, out: Path | None) -> str:
+    """Write the page, by default to the outputs of the task, and return a summary; without test labels it has no test scores."""
     metric = METRICS[data.task.metric]
     check_targets(data.task.metric, data.task.path("train"), data.train.ids.tolist(), data.train.targets)
     experiments = sorted(experiments, key=lambda experiment: metric.loss(*experiment.oof[["e_form", "e_form_pred"]].to_numpy().T))
@@ -43,21 +39,21 @@ def report(data: TaskData, experiments: list[Predictions], labels: pd.Series | N
     unit, best, points = data.task.unit, experiments[0], points_of(data.task, data.outputs, experiments[0])
     error = np.abs(best.oof["e_form_pred"] - best.oof["e_form"]).to_numpy()
     weights, blend, singles = blend_section(experiments, data.task.metric, unit)
-    top = experiments[:N_PARITY]
-    scatter = picture(figures.parity(top, unit), "parity") + picture(figures.error_distribution(experiments, unit), "errors")
+    scatter = picture(figures.parity(experiments[:N_PARITY], unit), "parity")
     sections = [
         leaderboard_section(experiments, labels, points, unit, data.task.metric),
         ("Predictions against truth", note("Out of fold; the best experiments.") + scatter),
         element_section(data, error, best.name),
         kind_section(described, error, best.name, unit),
-        errors_section(data, best, error, labels),
         worst_section(data, described, experiments, error),
         weights,
         calibration_section(blend, singles, list(data.test.ids), points, unit),
         curves_section(experiments),
         data_section(data, described),
     ]
-    return page(f"Formation energies: {data.task.label}", sections)
+    html, out = page(f"Formation energies: {data.task.label}", sections).encode(), out or data.folder / "report.html"
+    write_atomic(out, html)
+    return f"{shown(out)}: {len(html) / 1e6:.1f} MB, {len(experiments)} experiments"
 
 
 def leaderboard_section(
@@ -121,77 +117,6 @@ def kind_section(described: pd.DataFrame, error: Values, name: str, unit: str) -
     return "Error by kind of crystal", note(f"{name}; line: standard error; in brackets: number of crystals.") + bars
 
 
-def errors_section(data: TaskData, best: Predictions, error: Values, labels: pd.Series | None) -> Section:
-    """Return the MAE of kinds of crystals and, with test labels, where the test error comes from.
-
-    error: (n_crystals,), absolute, out of fold.
-    """
-    columns = [(data.train.crystals.element_counts > 0, error)]
-    header = ["crystals", "number", "OOF MAE", "share of the error"]
-    text = f"{best.name}, {data.task.unit}. Shown are the elements whose crystals add most to the mean error."
-    if labels is not None:
-        one, mean = errors_on_test(best, labels.reindex(data.test.ids))
-        columns += [(data.test.crystals.element_counts > 0, own) for own in (one, mean)]
-        header += ["test crystals", "MAE, one fold model", "share of the error", "MAE, mean of fold models", "share of the error"]
-        text += (
-            f" One fold model has an MAE of {one.mean():.4f} on the test set. Out-of-fold predictions are of one fold model too, "
-            f"so {error.mean() - one.mean():+.4f} is due to which crystals are in the test set, and "
-            f"{one.mean() - mean.mean():+.4f} to averaging the fold models."
-        )
-    rows = [error_row(name, group, columns) for name, group in groups(*columns[0]).items()]
-    return "Where the error is", note(text) + html_table(header, rows)
-
-
-def errors_on_test(experiment: Predictions, labels: pd.Series) -> tuple[Values, Values]:
-    """Return the absolute test errors of a fold model, as their mean over folds, and of the mean of the fold models.
-
-    labels: id -> target of the test rows. Both: (n_test,).
-    """
-    ids, truth = list(labels.index), labels.to_numpy()
-    folds = stack_test_folds([experiment], ids, len(experiment.metrics["fold_maes"]))[:, :, 0]
-    return np.abs(folds - truth[:, None]).mean(axis=1), np.abs(stack_test([experiment], ids)[:, 0] - truth)
-
-
-def groups(present: Present, error: Values) -> dict[str, Group]:
-    """Return the kinds of crystals to show; the elements among them are those that add most to this error."""
-    added = np.where(present.mean(axis=0) >= RAREST, present.T @ (error - error.mean()), -np.inf)
-    hardest = [int(z) for z in np.argsort(-added)[:N_HARDEST] if added[z] > 0]
-    found: dict[str, Group] = {"all": _of_elements(0, present.shape[1])}
-    found |= {f"the worst {WORST:.0%}": _worst, "all others": lambda present, error: ~_worst(present, error)}
-    found |= {f"{n} element{'s' * (n > 1)}": _of_elements(n, n) for n in (1, 2, 3)}
-    found["4 elements and more"] = _of_elements(4, present.shape[1])
-    return found | {f"with {Element.from_Z(z).symbol}": _with_element(z) for z in hardest}
-
-
-def _of_elements(low: int, high: int) -> Group:
-    return lambda present, error: (present.sum(axis=1) >= low) & (present.sum(axis=1) <= high)
-
-
-def _with_element(z: int) -> Group:
-    return lambda present, error: present[:, z]
-
-
-def _worst(present: Present, error: Values) -> Present:
-    """Return which crystals have the largest errors, WORST of all."""
-    rank = np.empty(len(error), dtype=np.int64)
-    rank[np.argsort(-error, kind="stable")] = np.arange(len(error))
-    return rank < round(WORST * len(error))
-
-
-def error_row(name: str, group: Group, columns: list[tuple[Present, Values]]) -> list[Cell]:
-    """Return the number, the MAE and the share of the error of one kind of crystals in each column.
-
-    columns: elements present, (n_crystals, N_ELEMENTS), and absolute errors, (n_crystals,), out of fold, then on the test set.
-    """
-    cells: list[Cell] = [name]
-    for i, (present, error) in enumerate(columns):
-        own = group(present, error)
-        mae, share = (float(error[own].mean()), float(error[own].sum() / error.sum())) if own.any() else (float("nan"), 0.0)
-        number: list[Cell] = [(str(own.sum()), float(own.sum()))] if i < 2 else []
-        cells += [*number, ("" if np.isnan(mae) else f"{mae:.4f}", mae), (f"{share:.1%}", share)]
-    return cells
-
-
 def worst_section(data: TaskData, described: pd.DataFrame, experiments: list[Predictions], error: Values) -> Section:
     """Return the crystals with the largest errors of the best experiment. error: (n_crystals,), absolute."""
     target, oof = stack_oof(experiments)
@@ -227,10 +152,10 @@ def blend_section(experiments: list[Predictions], metric: MetricName, unit: str)
     blend = fit_blend("weights", target, oof, shared_folds(singles), metric)
     nested, naive = (METRICS[metric](target, pred) for pred in (blend.nested_pred, blend.naive_pred))
     title = f"OOF {METRICS[metric].label(unit)}"
-    text = f"Non-negative weights fitted out of fold: nested {title} {nested:.4f}, naive {naive:.4f}."
-    weights = picture(figures.blend_weights([experiment.name for experiment in singles], blend.fold_weights), "blend weights")
+    shares = ", ".join(f"{one.name} {weight:.2f}" for one, weight in zip(singles, blend.weights, strict=True))
+    text = f"Non-negative weights fitted out of fold: {shares}. Nested {title} {nested:.4f}, naive {naive:.4f}."
     matrix = picture(figures.correlation_matrix(error_correlation(experiments)), "correlation of errors")
-    return ("Blend", note(text) + weights + matrix), blend, singles
+    return ("Blend", note(text) + matrix), blend, singles
 
 
 def calibration_section(blend: Blend, singles: list[Predictions], ids: list[str], points: Points, unit: str) -> Section:

@@ -14,7 +14,7 @@ from e3nn import o3
 from torch import Tensor
 
 from src.graphs.batch import GraphBatch
-from src.models import fused, fused_mix, kernels
+from src.models import fused, kernels
 from src.models.convolution import Convolution, DenseConvolution
 from src.models.nequip import edge_lengths
 from src.models.radial import Knots, RadialValues, each_row
@@ -130,7 +130,7 @@ def test_fused_is_the_reference_for_the_highest_degree() -> None:
 
 def test_mixing_by_element_is_the_reference_forward_and_backward() -> None:
     element, results = torch.tensor([2, 0, 0, 1, 2, 2]), []
-    for implementation in (reference_mix, fused_mix.mix):
+    for implementation in (reference_mix, fused.mix):
         torch.manual_seed(3)
         x, mixing = torch.randn(3, 6, 5, requires_grad=True), torch.randn(4, 5, 7, requires_grad=True)
         out = implementation(x, mixing, element)

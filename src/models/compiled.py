@@ -1,6 +1,7 @@
 """What the operations share that numba compiles for torch on CPUs."""
 
 import logging
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -11,8 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 log = logging.getLogger(__name__)
-OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy"}
-FASTMATH = {"contract", "nsz"}
 
 
 def jit(function: Any) -> Any:
@@ -20,12 +19,7 @@ def jit(function: Any) -> Any:
 
     Several threads may be in it at once.
     """
-    return numba.njit(**OPTIONS, fastmath=FASTMATH)(function)
-
-
-def jit_sums(function: Any) -> Any:
-    """Return the function as `jit` does, with sums over the innermost loop in any order: they become vector instructions."""
-    return numba.njit(**OPTIONS, fastmath=FASTMATH | {"reassoc"})(function)
+    return numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz"})(function)
 
 
 def as_numpy(tensor: Tensor) -> NDArray:
@@ -34,12 +28,27 @@ def as_numpy(tensor: Tensor) -> NDArray:
 
 
 class CompiledFunction(torch.autograd.Function):
-    """A differentiable operation. Its last output is what `backward` needs; the others are tensors."""
+    """A differentiable operation on tensors, of which one evaluation is an object with `outs()` and `gradients(grad_outs)`.
+
+    That object keeps what the derivatives need, and no output: torch keeps it with the output's history, and the two would keep
+    each other alive.
+    """
+
+    @staticmethod
+    def forward(evaluate: Callable[..., Any], *tensors: Tensor) -> tuple:
+        """Return the outputs, and then the evaluation. evaluate: makes it of the tensors."""
+        done = evaluate(*tensors)
+        return *done.outs(), done
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
-        """Keep the last output."""
+        """Keep the evaluation."""
         ctx.done = output[-1]
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, *grad_outs):  # type: ignore[no-untyped-def]
+        return None, *ctx.done.gradients(grad_outs[:-1])
 
     @classmethod
     def vmap(cls, info: Any, in_dims: tuple, *inputs: Any) -> tuple[Any, Any]:
@@ -48,6 +57,11 @@ class CompiledFunction(torch.autograd.Function):
         each = [[x] * n if d is None or not isinstance(x, Tensor) else x.unbind(d) for x, d in zip(inputs, in_dims, strict=True)]
         outs = [cls.apply(*own)[:-1] for own in zip(*each, strict=True)]
         return tuple(map(torch.stack, zip(*outs, strict=True))), (0,) * len(outs[0])
+
+
+def compute(evaluate: Callable[..., Any], *tensors: Tensor) -> list[Tensor]:
+    """Return the outputs of a `CompiledFunction`; differentiable once."""
+    return [out for out in CompiledFunction.apply(evaluate, *tensors) if isinstance(out, Tensor)]
 
 
 class _Announcement(event.Listener):

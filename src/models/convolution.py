@@ -1,4 +1,4 @@
-"""The convolution of tensor_product.py: compiled for CPUs in single precision (fused.py, fused_mix.py), plain torch for all else.
+"""The convolution of tensor_product.py: compiled for CPUs in single precision (fused.py), plain torch for all else.
 
 Plain torch makes a few large products over all paths, on any device, with derivatives of any order: on a GPU a step costs what
 its number of operations costs, until batches hold thousands of crystals. The compiled implementations are imported when they are
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 def mix(x: Tensor, mixing: Tensor, element_index: Tensor, twice: bool) -> Tensor:
     """Compute `reference_mix`, with the fused implementation if it applies. twice: second derivatives will be needed."""
     if _fused_applies(x) and not twice:
-        from src.models import fused_mix
+        from src.models import fused
 
-        return fused_mix.mix(x, mixing, element_index)
+        return fused.mix(x, mixing, element_index)
     return reference_mix(x, mixing, element_index)
 
 

@@ -1,4 +1,4 @@
-"""The convolution of tensor_product.py on CPUs in single precision, by the compiled kernels of kernels.py."""
+"""The convolution of tensor_product.py and the mixing by element on CPUs in single precision, by compiled kernels."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from src.graphs.batch import GraphBatch
-from src.models.compiled import CompiledFunction, as_numpy, jit
+from src.models.compiled import as_numpy, compute, jit
 from src.models.kernels import TILE, interpolate, interpolate_back, make_kernels
 from src.models.radial import RadialValues
 from src.models.tensor_product import Features, Path, paths_into
@@ -64,26 +64,6 @@ def _rotate_back(grad_on_atoms, orbit, rotation, grads):  # type: ignore[no-unty
 
 
 @jit
-def _tile(rows, tiled):  # type: ignore[no-untyped-def]
-    """Set tiled[k, t, p, c] to rows[k, p, t * TILE + c]."""
-    for k in range(len(tiled)):
-        for t in range(tiled.shape[1]):
-            for p in range(tiled.shape[2]):
-                for c in range(TILE):
-                    tiled[k, t, p, c] = rows[k, p, t * TILE + c]
-
-
-@jit
-def _untile(tiled, rows):  # type: ignore[no-untyped-def]
-    """Do the opposite of `_tile`."""
-    for k in range(len(tiled)):
-        for t in range(tiled.shape[1]):
-            for p in range(tiled.shape[2]):
-                for c in range(TILE):
-                    rows[k, p, t * TILE + c] = tiled[k, t, p, c]
-
-
-@jit
 def _interpolate_all(table, first, weight, rows):  # type: ignore[no-untyped-def]
     """Set the rows to the values at all lengths."""
     for k in range(len(first)):
@@ -105,31 +85,22 @@ class _Table:
     """
 
     def __init__(self, radial: RadialValues, n_paths: int, n_edges: int) -> None:
-        self.n_paths, rows = n_paths, as_numpy(radial.rows)
-        self.knots = np.empty(rows.shape, dtype=np.float32)
-        _tile(self._in_blocks(rows), self._in_tiles(self.knots))
+        self.n_paths = n_paths
+        self.knots = as_numpy(radial.rows.unflatten(1, (n_paths, -1, TILE)).transpose(1, 2)).reshape(radial.rows.shape)
         self.rows, self.first, self.weight = self.knots, as_numpy(radial.first), as_numpy(radial.weight)
         self.between = self.first, self.weight
         self.beforehand = self.weight.shape[1] > 1 and n_edges > FEW_EDGES * len(self.first)
         if self.beforehand:
-            self.rows = np.empty((len(self.first), rows.shape[1]), dtype=np.float32)
+            self.rows = np.empty((len(self.first), self.knots.shape[1]), dtype=np.float32)
             _interpolate_all(self.knots, *self.between, self.rows)
             self.first, self.weight = np.arange(len(self.first)), np.ones((len(self.first), 1), dtype=np.float32)
 
-    def _in_blocks(self, rows: Rows) -> Rows:
-        return rows.reshape(len(rows), self.n_paths, rows.shape[1] // self.n_paths)
-
-    def _in_tiles(self, rows: Rows) -> Rows:
-        return rows.reshape(len(rows), rows.shape[1] // (self.n_paths * TILE), self.n_paths, TILE)
-
-    def gradient(self, grad_rows: Rows) -> Rows:
+    def gradient(self, grad_rows: Rows) -> Tensor:
         """Return the gradient w.r.t. the radial network's rows, from that w.r.t. the kernel's."""
         if self.beforehand:
             grad_values, grad_rows = grad_rows, np.zeros_like(self.knots)
             _interpolate_all_back(grad_values, *self.between, grad_rows)
-        grad = np.empty_like(grad_rows)
-        _untile(self._in_tiles(grad_rows), self._in_blocks(grad))
-        return grad
+        return torch.from_numpy(grad_rows).unflatten(1, (-1, self.n_paths, TILE)).transpose(1, 2).flatten(1)
 
 
 class Edges(NamedTuple):
@@ -151,10 +122,7 @@ def make_edges(edge_sh: Tensor, length_index: Tensor, batch: GraphBatch) -> Edge
 
 
 class Pass:
-    """One evaluation of the convolution, with what its derivatives need; channels in multiples of TILE.
-
-    It keeps no output: torch keeps this object with the output's history, and the two would keep each other alive.
-    """
+    """One evaluation of the convolution, with what its derivatives need; channels in multiples of TILE."""
 
     def __init__(self, features: Features, radial: RadialValues, edges: Edges, paths: tuple[Path, ...]) -> None:
         n_orbits, n_channels = features[0].shape[1:]
@@ -168,35 +136,19 @@ class Pass:
         n_out = [len(paths_into(paths, l)) * n_channels for l in range(paths[-1].l_out + 1)]
         self.out_shapes = [(2 * l + 1, n_orbits, n) for l, n in enumerate(n_out)]
 
-    def sums(self) -> list[Tensor]:
+    def outs(self) -> list[Tensor]:
         """Return the sums of messages, as `tensor_product.reference` does."""
         outs = tuple(np.empty(shape, dtype=np.float32) for shape in self.out_shapes)
         self.kernels.forward(*self.inputs, outs)
         return [torch.from_numpy(out) for out in outs]
 
-    def gradients(self, grad_outs: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    def gradients(self, grad_outs: Sequence[Tensor]) -> list[Tensor]:
         """Return the gradients w.r.t. the radial rows and the features."""
         grad_on_atoms, grad_rows = np.zeros_like(self.inputs[0]), np.zeros_like(self.table.rows)
         self.kernels.backward(*self.inputs, tuple(as_numpy(g) for g in grad_outs), grad_on_atoms, grad_rows)
         grads = tuple(np.zeros(shape, dtype=np.float32) for shape in self.feature_shapes)
         _rotate_back(grad_on_atoms.reshape(self.shape), *self.edges[:2], grads)
-        return torch.from_numpy(self.table.gradient(grad_rows)), [torch.from_numpy(g) for g in grads]
-
-
-class _Convolution(CompiledFunction):
-    """The convolution and its derivatives w.r.t. the radial network's rows and the features."""
-
-    @staticmethod
-    def forward(rows, places, edges, paths, *features):  # type: ignore[no-untyped-def]
-        """Return the sums of messages, one tensor per degree, and then what `backward` needs."""
-        done = Pass(features, RadialValues(rows, *places), edges, paths)
-        return *done.sums(), done
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, *grad_outs):  # type: ignore[no-untyped-def]
-        grad_rows, grads = ctx.done.gradients(grad_outs[:-1])
-        return grad_rows, None, None, None, *grads
+        return [self.table.gradient(grad_rows), *map(torch.from_numpy, grads)]
 
 
 def convolve(features: Features, radial: RadialValues, edges: Edges, paths: tuple[Path, ...]) -> Features:
@@ -207,5 +159,61 @@ def convolve(features: Features, radial: RadialValues, edges: Edges, paths: tupl
         padded = [nn.functional.pad(x, (0, missing)) for x in features]
         outs = convolve(padded, radial._replace(rows=rows), edges, paths)
         return [out.unflatten(-1, (-1, n_channels + missing))[..., :n_channels].flatten(-2) for out in outs]
-    outs = _Convolution.apply(radial.rows, (radial.first, radial.weight), edges, paths, *features)
-    return list(outs[: paths[-1].l_out + 1])
+    return compute(lambda rows, *own: Pass(list(own), radial._replace(rows=rows), edges, paths), radial.rows, *features)
+
+
+@jit
+def _mix(x, mixing, element, out):  # type: ignore[no-untyped-def]
+    """Add x[m, n] @ mixing[element[n]] to out[m, n]."""
+    n_m, n_nodes, n_in = x.shape
+    n_out = out.shape[2]
+    for n in range(n_nodes):
+        matrix = mixing[element[n]]
+        for m in range(n_m):
+            row = out[m, n]
+            for c in range(n_in):
+                a, weights = x[m, n, c], matrix[c]
+                for f in range(n_out):
+                    row[f] += a * weights[f]
+
+
+@jit
+def _mix_weights_grad(x, grad_out, element, grad_mixing):  # type: ignore[no-untyped-def]
+    """Add x[m, n] (outer) grad_out[m, n] to grad_mixing[element[n]]."""
+    n_m, n_nodes, n_in = x.shape
+    n_out = grad_out.shape[2]
+    for n in range(n_nodes):
+        matrix = grad_mixing[element[n]]
+        for m in range(n_m):
+            row = grad_out[m, n]
+            for c in range(n_in):
+                a, weights = x[m, n, c], matrix[c]
+                for f in range(n_out):
+                    weights[f] += a * row[f]
+
+
+class _Mixing:
+    """One evaluation of the mixing."""
+
+    def __init__(self, x: Tensor, mixing: Tensor, element_index: Tensor) -> None:
+        self.x, self.mixing, self.element = map(as_numpy, (x, mixing, element_index))
+
+    def outs(self) -> list[Tensor]:
+        """Return the mixed channels."""
+        return [self._mixed(self.x, self.mixing)]
+
+    def gradients(self, grad_outs: Sequence[Tensor]) -> list[Tensor]:
+        """Return the gradients w.r.t. x and the matrices."""
+        grad, grad_mixing = as_numpy(grad_outs[0]), np.zeros_like(self.mixing)
+        _mix_weights_grad(self.x, grad, self.element, grad_mixing)
+        return [self._mixed(grad, np.ascontiguousarray(self.mixing.swapaxes(1, 2))), torch.from_numpy(grad_mixing)]
+
+    def _mixed(self, x: Rows, mixing: Rows) -> Tensor:
+        out = np.zeros((*x.shape[:2], mixing.shape[2]), dtype=np.float32)
+        _mix(x, mixing, self.element, out)
+        return torch.from_numpy(out)
+
+
+def mix(x: Tensor, mixing: Tensor, element_index: Tensor) -> Tensor:
+    """Compute `tensor_product.reference_mix` for float32 tensors on a CPU; differentiable once."""
+    return compute(lambda *own: _Mixing(*own, element_index), x, mixing)[0]

@@ -4,12 +4,13 @@ It makes the same matrix products and calls the same kernels as the layer of mod
 one operation instead of fifty.
 """
 
+from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor
 
-from src.models.compiled import CompiledFunction
+from src.models.compiled import compute
 from src.models.fused import Edges, Pass
 from src.models.radial import RadialValues
 from src.models.tensor_product import Features, Path
@@ -30,7 +31,6 @@ class _Layer:
 
     tensors: the features, one for each degree, and the weights of the linear layers before and after the convolution; then the
     weights of a linear self-connection, or with `connected` the output of another one.
-    Like `Pass`, it keeps no output.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class _Layer:
         self.features, self.w_in, self.w_out, self.self_connection = (tensors[a:b] for a, b in pairwise(bounds))
         self.connected, self.scale = connected, scale
         self.convolution = Pass([_mixed(x, w) for x, w in zip(self.features, self.w_in, strict=True)], radial, edges, paths)
-        self.messages = self.convolution.sums()
+        self.messages = self.convolution.outs()
         self.before = [_mixed(x, w) for x, w in zip(self.messages, self.w_out, strict=True)]
         for x, own, y in zip(self.before, self.features, self.self_connection, strict=False):
             if connected:
@@ -55,13 +55,13 @@ class _Layer:
         scalars, *gates = self.activated
         return [scalars.clone(), *(x * gate for x, gate in zip(self.before[1:], gates, strict=True))]
 
-    def gradients(self, grad_outs: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    def gradients(self, grad_outs: Sequence[Tensor]) -> list[Tensor]:
         """Return the gradients w.r.t. the radial rows and the tensors."""
         through = [grad_outs[0], *(torch.sum(g * x, 0, True) for g, x in zip(grad_outs[1:], self.before[1:], strict=True))]
         grad = [torch.ops.aten.silu_backward(torch.cat(through, dim=-1) * self.scale, self.before[0])]
         grad += [g * gate for g, gate in zip(grad_outs[1:], self.activated[1:], strict=True)]
         grad_w_out = [_weight_grad(x, g) for x, g in zip(self.messages, grad, strict=True)]
-        grad_rows, grad_mixed = self.convolution.gradients([_mixed(g, w.t()) for g, w in zip(grad, self.w_out, strict=True)])
+        grad_rows, *grad_mixed = self.convolution.gradients([_mixed(g, w.t()) for g, w in zip(grad, self.w_out, strict=True)])
         grad_w_in = [_weight_grad(x, g) for x, g in zip(self.features, grad_mixed, strict=True)]
         grad_features = [_mixed(g, w.t()) for g, w in zip(grad_mixed, self.w_in, strict=True)]
         grad_self = grad[: len(self.self_connection)]
@@ -69,23 +69,7 @@ class _Layer:
             for x, g, w in zip(grad_features, grad_self, self.self_connection, strict=False):
                 x.view(-1, x.shape[-1]).addmm_(g.reshape(-1, g.shape[-1]), w.t())
             grad_self = [_weight_grad(x, g) for x, g in zip(self.features, grad_self, strict=False)]
-        return grad_rows, [*grad_features, *grad_w_in, *grad_w_out, *grad_self]
-
-
-class _Function(CompiledFunction):
-    """The layer and its derivatives w.r.t. the radial network's rows and all tensors."""
-
-    @staticmethod
-    def forward(rows, places, edges, paths, connected, scale, *tensors):  # type: ignore[no-untyped-def]
-        """Return the features, one tensor per degree, and then what `backward` needs."""
-        done = _Layer(RadialValues(rows, *places), edges, paths, connected, scale, list(tensors))
-        return *done.outs(), done
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, *grad_outs):  # type: ignore[no-untyped-def]
-        grad_rows, grads = ctx.done.gradients(list(grad_outs[:-1]))
-        return grad_rows, None, None, None, None, None, *grads
+        return [grad_rows, *grad_features, *grad_w_in, *grad_w_out, *grad_self]
 
 
 def interact(
@@ -106,5 +90,7 @@ def interact(
     scale: factor of SiLU.
     """
     tensors = *features, *weights[0], *weights[1], *self_connection
-    outs = _Function.apply(radial.rows, (radial.first, radial.weight), edges, paths, connected, scale, *tensors)
-    return list(outs[: paths[-1].l_out + 1])
+    places = radial.first, radial.weight
+    return compute(
+        lambda rows, *own: _Layer(RadialValues(rows, *places), edges, paths, connected, scale, list(own)), radial.rows, *tensors
+    )

@@ -16,8 +16,8 @@ from typing import get_args
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from src.command import command, one_message, out_option, task_options
 from src.data.task import read_tasks
+from src.results.blend import BlendMethod
 from src.results.submission import submit
-from src.results.weights import BlendMethod
 
 
 def main(argv: list[str] | None = None) -> None:

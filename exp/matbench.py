@@ -1,10 +1,7 @@
 """Run experiments on matbench's official folds; write matbench's own record and print our row among the published ones.
 
-    python exp/matbench.py 022 --data input/matbench_phonons                    # one model for each official fold
-    python exp/matbench.py 010 022 --inner --weights 0.3 0.7 --publish --data input/matbench_phonons
-
---inner trains an ensemble over the experiment's own folds (ten) within the training part of each official fold. Several
-experiments are blended; --blend fits the weights to inner out-of-fold rows. What is finished is taken as it is.
+python exp/matbench.py 022 --data input/matbench_phonons    # one model for each official fold
+python exp/matbench.py 010 022 --inner --weights 0.3 0.7 --publish --data input/matbench_phonons
 """
 
 import sys
@@ -13,7 +10,9 @@ from typing import get_args
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from src.command import command, one_message, task_options
-from src.results.weights import BlendMethod
+from src.config.catalogue import load_config
+from src.paths import EXPERIMENTS, experiment_name
+from src.results.blend import BlendMethod
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -28,12 +27,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--publish", action="store_true", help="copy the record to exp/expNNN/results/ of the first experiment")
     args = parser.parse_args(argv)
     with one_message("matbench"):
-        from src.runs.benchmark import Benchmark, experiment_configs, run_benchmark  # imports for seconds
+        from src.runs.benchmark import run_benchmark  # imports for seconds
         from src.runs.launch import Launcher
 
-        protocol, how = "inner" if args.inner else "plain", args.weights or args.blend
-        where = args.data, args.outputs, Launcher(n_jobs=args.jobs), args.device
-        print(run_benchmark(Benchmark(experiment_configs(args.numbers), protocol, how, *where), args.publish))
+        configs = {name: load_config(EXPERIMENTS / name) for name in map(experiment_name, args.numbers)}
+        how = args.inner, args.weights or args.blend
+        print(run_benchmark(configs, *how, args.data, args.outputs, Launcher(n_jobs=args.jobs), args.device, args.publish))
 
 
 if __name__ == "__main__":

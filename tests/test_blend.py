@@ -14,17 +14,16 @@ from src.data.load import TaskData
 from src.data.task import read_task
 from src.learners.gbdt import GbdtLearner
 from src.paths import DEFAULT_TASK
-from src.results.blend import fit_blend, fixed_blend, stack_oof
+from src.results.blend import fit_blend, fit_weights, fixed_blend, stack_oof
 from src.results.comparison import seconds_text
 from src.results.intervals import Intervals, Scale, calibrate
 from src.results.predictions import Predictions, find_predictions
 from src.results.submission import parts_table
 from src.results.surroundings import Points
-from src.results.weights import fit_weights
 from src.runs.experiment import run_experiment
 from src.runs.launch import Launcher
 
-METHODS = ("mean", "weights", "ridge", "hill")
+METHODS = ("weights", "ridge", "hill")
 N, N_TEST, N_FOLDS = 3000, 5000, 10
 FOLD = np.arange(N) % N_FOLDS
 
@@ -42,7 +41,7 @@ def test_weights_sum_to_one_and_prefer_the_better_member(method: str, metric: st
     target, pred = noisy()
     weights = fit_weights(method, pred, target, metric)
     assert weights.sum() == pytest.approx(1)
-    assert method == "mean" or weights[0] > weights[1] > weights[2]
+    assert weights[0] > weights[1] > weights[2]
 
 
 @pytest.mark.parametrize("metric", ["mae", "rmse"])
@@ -72,7 +71,7 @@ def test_targets_of_a_fold_do_not_reach_the_weights_it_is_scored_with(method: st
     changed = np.where(FOLD == 3, target[::-1], target)
     before, after = (fit_blend(method, truth, pred, FOLD, "mae") for truth in (target, changed))
     np.testing.assert_array_equal(before.nested_pred[FOLD == 3], after.nested_pred[FOLD == 3])
-    assert method == "mean" or (before.weights != after.weights).any()
+    assert (before.weights != after.weights).any()
 
 
 def test_the_naive_score_flatters_and_the_nested_one_does_not() -> None:

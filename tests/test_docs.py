@@ -6,9 +6,16 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from src.paths import ROOT
-from src.results.marked import figures_outside, marked_pages, updated_pages
+from src.results.marked import MARKED, marked_pages, updated_pages
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "exp" / "README.md", ROOT / "input" / "README.md"])
+
+FIGURE = re.compile(
+    r"(?<![\w.])(?:\d+(?:[.,]\d+)+(?:%|x\b)?|(?!9[05]%)\d+%|\d+ ?(?:x|times)\b|\d+ (?:CPU )?(?:s|ms|min|GB|MB|seconds|minutes)\b)"
+)
+NO_FIGURES = re.compile(
+    r"^```(?s:.*?)^```|`[^`\n]*`|\]\([^)\s]*\)|https?://\S+|Python 3\.\d+|^.*\b(?:doi:|arXiv:).*$|^#.*$", re.MULTILINE
+)
 
 
 def fenced_and_inline_code(text: str) -> str:
@@ -43,6 +50,24 @@ def dead_links(page: Path, text: str) -> Iterator[str]:
 def test_every_figure_of_readme_and_docs_is_what_the_command_writes() -> None:
     stale = [str(path.relative_to(ROOT)) for path, text in updated_pages().items() if text != path.read_text(encoding="utf-8")]
     assert stale == [], "run: python exp/ledger.py"
+
+
+def figures_outside(text: str) -> list[str]:
+    """Return the figures of a page that stand outside markers, code, links and citations.
+
+    Figures are decimals, percentages, ratios, seconds and sizes; a setting such as ten folds or 5 Å is none.
+    """
+    return FIGURE.findall(NO_FIGURES.sub("", MARKED.sub("", text)))
+
+
+def test_figures_outside_markers_are_found_but_not_settings_code_links_and_citations() -> None:
+    assert figures_outside("an MAE of 0.0648, 12% less in 409 CPU s or 1,868, 6.8x and 3 times") == [
+        *("0.0648", "12%", "409 CPU s", "1,868", "6.8x", "3 times")
+    ]
+    kept = (
+        "ten folds, exp094, 5 Å, `lr=0.03`, 90% intervals, [a page](x-0.1.md)\n\nPhys. Rev. 1.5, doi:10.1038/s41467-022-29939-5"
+    )
+    assert figures_outside(f"{kept}\n\n```\n12.5 s\n```\n\nan <!-- oof 094 -->0.0648<!-- / -->\n") == []
 
 
 def test_no_figure_of_readme_and_docs_stands_outside_markers() -> None:

@@ -56,13 +56,3 @@ def test_an_unknown_key_is_named_with_its_page(key: str) -> None:
 def test_a_figure_that_begins_a_line_is_refused_for_markdown_would_show_the_line_as_it_is() -> None:
     with pytest.raises(ValueError, match="begins a line"):
         marked.updated("It has\n<!-- oof 094 -->0.1<!-- / --> eV.", PAGE)
-
-
-def test_figures_outside_markers_are_found_but_not_settings_code_links_and_citations() -> None:
-    assert marked.figures_outside("an MAE of 0.0648, 12% less in 409 CPU s or 1,868, 6.8x and 3 times") == [
-        *("0.0648", "12%", "409 CPU s", "1,868", "6.8x", "3 times")
-    ]
-    kept = (
-        "ten folds, exp094, 5 Å, `lr=0.03`, 90% intervals, [a page](x-0.1.md)\n\nPhys. Rev. 1.5, doi:10.1038/s41467-022-29939-5"
-    )
-    assert marked.figures_outside(f"{kept}\n\n```\n12.5 s\n```\n\nan <!-- oof 094 -->0.0648<!-- / -->\n") == []

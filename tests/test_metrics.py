@@ -17,9 +17,9 @@ from exp import compare, report
 from src.config import BlendConfig, ExperimentConfig, FoldConfig, GbdtConfig
 from src.data.export import TARGET, write_task
 from src.data.task import MetricName
+from src.results.blend import fit_weights
 from src.results.difference import difference_of_scores
 from src.results.metrics import METRICS, scores
-from src.results.weights import fit_weights
 from src.runs.experiment import run_experiment
 from src.runs.launch import Launcher
 

@@ -25,12 +25,6 @@ MARKED = re.compile(rf"<!-- ([a-z]+ [^>\n]+) -->.*?{CLOSING}", re.DOTALL)
 PHONONS = "matbench_phonons"
 NOMAD = ("formation_energy_ev_natom", "bandgap_energy_ev")
 IN_BRACES = re.compile(r"\{([a-z]+ [^}\n]+)\}")
-FIGURE = re.compile(
-    r"(?<![\w.])(?:\d+(?:[.,]\d+)+(?:%|x\b)?|(?!9[05]%)\d+%|\d+ ?(?:x|times)\b|\d+ (?:CPU )?(?:s|ms|min|GB|MB|seconds|minutes)\b)"
-)
-NO_FIGURES = re.compile(
-    r"^```(?s:.*?)^```|`[^`\n]*`|\]\([^)\s]*\)|https?://\S+|Python 3\.\d+|^.*\b(?:doi:|arXiv:).*$|^#.*$", re.MULTILINE
-)
 
 
 def marked_pages() -> list[Path]:
@@ -54,14 +48,6 @@ def updated(text: str, path: Path) -> str:
         return f"<!-- {key} -->\n\n{new}\n\n{CLOSING}" if is_block else f"<!-- {key} -->{new}{CLOSING}"
 
     return MARKED.sub(written, text)
-
-
-def figures_outside(text: str) -> list[str]:
-    """Return the figures of a page that stand outside markers, code, links and citations.
-
-    Figures are decimals, percentages, ratios, seconds and sizes; a setting such as ten folds or 5 Å is none.
-    """
-    return FIGURE.findall(NO_FIGURES.sub("", MARKED.sub("", text)))
 
 
 def figure(key: str, path: Path) -> str:
@@ -131,7 +117,7 @@ def _fold(name: str, fold: str) -> str:
 
 def _board(most: str) -> str:
     """Return the rows of matbench_phonons whose MAE is at most this."""
-    table = matbench.board(PHONONS, matbench.published_records(PHONONS), "1/cm")
+    table = matbench.board(PHONONS, "1/cm")
     kept = table[table["MAE (1/cm)"].str.strip("*").astype(float) <= float(most)]
     return to_markdown(kept[["algorithm", "MAE (1/cm)", "sd over folds", "RMSE", "CPU s"]])
 

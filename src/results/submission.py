@@ -12,13 +12,12 @@ from src.config.catalogue import track_of
 from src.data.rows import read_rows
 from src.data.task import MetricName, Task
 from src.paths import shown
-from src.results.blend import Blend, fit_blend, fixed_blend, normalized_weights, shared_folds, stack_oof, stack_test
+from src.results.blend import Blend, BlendMethod, fit_blend, fixed_blend, normalized_weights, shared_folds, stack_oof, stack_test
 from src.results.difference import difference_of_scores
 from src.results.intervals import calibrate
 from src.results.metrics import METRICS, check_targets
 from src.results.predictions import Predictions, find_predictions
 from src.results.surroundings import points_of
-from src.results.weights import BlendMethod
 from src.storage.files import write_csv
 
 Values = NDArray[np.float64]

@@ -1,5 +1,5 @@
 """Publish finished runs: copy metrics.json, oof.csv.gz and test.csv.gz to exp/expNNN/results, and the
-tables that a search left (exp/tune.py). Those of other tasks than input/flla go to a folder of the task, with their scores on
+trials of a search (exp/tune.py). Those of other tasks than input/flla go to a folder of the task, with their scores on
 its test labels.
 
 python exp/publish.py 003 004 005

@@ -5,8 +5,8 @@
     python exp/tune.py 094 --wide --splits 2 --epochs 20 --trials 150     # more knobs, each trial judged on two splits
 
 Every trial trains on a part of the training rows of fold 0 and is judged on the rest of them; the crystals of fold 0 are never
-used. Poor trials are stopped early. outputs/<task>/tune/exp012/ then has proposal.py, the config of a new number, all trials
-and, if ten went to the end, the importance of each knob; exp/publish.py publishes the tables.
+used. Poor trials are stopped early. outputs/<task>/tune/exp012/ then has proposal.py, the config of a new number, trials.csv,
+which exp/publish.py publishes, and Optuna's study.db, which optuna.importance and its dashboard read.
 """
 
 import sys

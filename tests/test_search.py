@@ -10,7 +10,6 @@ from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -27,14 +26,10 @@ from src.learners.gbdt import GbdtLearner
 from src.learners.learner import DivergedError, Watched
 from src.paths import DEFAULT_TASK, EXPERIMENTS
 from src.results.metrics import METRICS
-from src.results.publish import KNOBS, PICTURE, TRIALS
 from src.runs import search as searching
 from src.runs.inner import OUTER_FOLD
 from src.runs.ranges import BY_OPTIMIZER, RANGES, is_bounds, label, labelled, ranges, suggested, with_knobs
-from src.runs.search import MIN_FINISHED, Search, open_study, proposal, search, seconds_used, tune, write_tables
-
-if TYPE_CHECKING:
-    from optuna import Trial
+from src.runs.search import Search, open_study, proposal, search, seconds_used, tune
 
 FOLDS = FoldConfig(n_folds=4)
 TREES = ExperimentConfig(learner=GbdtConfig(features=("fractions",), n_trees=1000, min_child_samples=5), folds=FOLDS)
@@ -218,42 +213,6 @@ def test_short_trials_have_a_study_of_their_own_and_the_proposal_keeps_the_exper
     assert trials["state"].tolist() == ["COMPLETE"] and trials["params_learner.training.batch_size"].tolist() == [8]
     assert trials["value"][0] > 0 and trials["user_attrs_cpu_seconds"][0] > 0
     assert len(open_study("exp900-1-epochs", folder, "mae").trials) == 1 and not open_study("exp900", folder, "mae").trials
-
-
-def test_a_search_says_which_knobs_mattered_once_enough_trials_ended(data: TaskData, tmp_path: Path) -> None:
-    """The loss is the learning rate's distance from 0.02: nothing else matters."""
-    study = open_study("exp900", tmp_path, "mae")
-
-    def loss(trial: "Trial") -> float:
-        trial.suggest_int("learner.n_trees", 1, 9)
-        return abs(trial.suggest_float("learner.learning_rate", 0.01, 0.1) - 0.02)
-
-    study.optimize(loss, n_trials=MIN_FINISHED - 1)
-    write_tables(study, tmp_path)
-    assert not (tmp_path / KNOBS).exists() and len(pd.read_csv(tmp_path / TRIALS)) == MIN_FINISHED - 1
-    study.optimize(loss, n_trials=31)
-    write_tables(study, tmp_path)
-    table = pd.read_csv(tmp_path / KNOBS)
-    assert table["knob"][0] == "learner.learning_rate" and table["importance"][0] > 0.6
-    assert table["importance"].sum() == pytest.approx(1) and (tmp_path / PICTURE).stat().st_size > 5_000
-    alike = open_study("exp901", tmp_path, "mae")
-    alike.optimize(lambda trial: 0 * loss(trial), n_trials=MIN_FINISHED)
-    write_tables(alike, tmp_path)  # of another study of the same experiment: nothing mattered in it
-    assert not (tmp_path / KNOBS).exists() and not (tmp_path / PICTURE).exists()
-
-
-def test_a_knob_whose_range_depends_on_the_optimiser_keeps_its_importance(data: TaskData, tmp_path: Path) -> None:
-    """The loss is the learning rate's distance from 2e-3, which only one of the two optimisers can have."""
-
-    def loss(trial: "Trial") -> float:
-        low, high = BY_OPTIMIZER[trial.suggest_categorical("optimizer", ["lion", "adamw"])]["lr"]
-        return abs(trial.suggest_float("lr", low, high, log=True) - 2e-3)
-
-    study = open_study("exp900", tmp_path, "mae")
-    study.optimize(loss, n_trials=40)
-    write_tables(study, tmp_path)
-    found = pd.read_csv(tmp_path / KNOBS).set_index("knob")["importance"]
-    assert set(found.index) == {"optimizer", "lr"} and found["lr"] > 0.1
 
 
 @pytest.mark.parametrize(

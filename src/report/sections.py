@@ -14,10 +14,9 @@ from src.features.geometry import SYSTEMS
 from src.paths import shown
 from src.report import figures
 from src.report.audit import describe
-from src.report.page import Section, html_table, note, page, picture, structure_svg
+from src.report.page import Section, html_table, note, page, picture
 from src.results.blend import Blend, fit_blend, fixed_blend, shared_folds, stack_oof
-from src.results.comparison import INTERVALS, STAR, error_correlation, leaderboard, score_rows
-from src.results.difference import p_text
+from src.results.comparison import STAR, error_correlation, gain_cells, leaderboard, score_cells, score_rows
 from src.results.intervals import calibrate
 from src.results.metrics import METRICS, check_targets
 from src.results.predictions import Predictions
@@ -61,24 +60,14 @@ def leaderboard_section(
 ) -> Section:
     """Return the scores of all experiments, each with its question and track."""
     rows = score_rows(experiments, labels, points, metric)
-    columns = {f"oof_{metric}": f"OOF {METRICS[metric].text}", f"fold_{metric}_sd": "sd over folds"}
-    columns |= {"oof_mae": "OOF MAE", "oof_rmse": "OOF RMSE"}
-    if labels is not None:
-        columns |= {f"test_{metric}": f"test {METRICS[metric].text}", "test_mae": "test MAE", "test_rmse": "test RMSE"}
     cells = []
     for row in rows:
-        difference, name = row["difference"], row["experiment"]
-        numbers = [(f"{row[key]:.4f}", row[key]) for key in columns]
-        numbers.append((row["seconds_text"], row["cpu_seconds"]))
-        numbers.append((str(row["n_parameters"]), row["n_parameters"]))
-        gain = (str(difference), difference.value) if difference else ("", float("nan"))
-        holm = (p_text(row["p_holm"]), float("nan") if row["p_holm"] is None else row["p_holm"])
-        cells.append([name, question_and_parent(name)[0], track_of(name), *numbers, gain, holm])
-    delta = f"Δ{METRICS[metric].text} to {experiments[0].name} ({INTERVALS})"
-    header = ["experiment", "question", "track", *columns.values(), "CPU s", "parameters", delta, f"Holm p of {len(rows) - 1}"]
+        name = row["experiment"]
+        about = {"experiment": name, "question": question_and_parent(name)[0], "track": track_of(name)}
+        cells.append(about | score_cells(row, metric) | gain_cells(row, experiments[0].name, metric))
     text = f"Errors in {unit}; {STAR}. Click a column to sort."
     ranks = note(leaderboard(rows, metric)) if labels is not None and len(rows) > 2 else ""
-    return "Leaderboard", note(text) + html_table(header, cells, sortable=True) + ranks
+    return "Leaderboard", note(text) + html_table(cells, sortable=True) + ranks
 
 
 def data_section(data: TaskData, described: pd.DataFrame) -> Section:
@@ -120,23 +109,20 @@ def kind_section(described: pd.DataFrame, error: Values, name: str, unit: str) -
 def worst_section(data: TaskData, described: pd.DataFrame, experiments: list[Predictions], error: Values) -> Section:
     """Return the crystals with the largest errors of the best experiment. error: (n_crystals,), absolute."""
     target, oof = stack_oof(experiments)
-    rows, has_structure = [], "crystal_system" in described
+    rows = []
     for i in np.argsort(-error)[:N_WORST]:
         crystal = described.iloc[i]
-        about = [f"{crystal['crystal_system']} ({crystal['space_group']})"] if has_structure else []
-        energies = [(f"{value:.2f}", float(value)) for value in (target[i], *oof[i, :N_COLUMNS])]
-        span = (f"{oof[i].min():.2f} to {oof[i].max():.2f}", float(np.ptp(oof[i])))
-        size = (str(crystal["n_atoms"]), float(crystal["n_atoms"]))
-        drawing = [structure_svg(data.train.crystals[int(i)])] if has_structure else []
-        rows.append([*drawing, crystal["id"], crystal["formula"], *about, size, *energies, span])
-    header = [*(["structure"] if has_structure else []), "id", "formula"]
-    header += [*(["system (space group)"] if has_structure else []), "atoms", "truth"]
-    header += [*(experiment.name for experiment in experiments[:N_COLUMNS]), f"all {len(experiments)}"]
+        row = {"id": crystal["id"], "formula": crystal["formula"]}
+        if "crystal_system" in described:
+            row["system (space group)"] = f"{crystal['crystal_system']} ({crystal['space_group']})"
+        row |= {"atoms": str(crystal["n_atoms"]), "truth": f"{target[i]:.2f}"}
+        row |= {one.name: f"{value:.2f}" for one, value in zip(experiments[:N_COLUMNS], oof[i], strict=False)}
+        rows.append(row | {f"all {len(experiments)}": f"{oof[i].min():.2f} to {oof[i].max():.2f}"})
     text = (
         f"Largest out-of-fold errors of {experiments[0].name}: truth, predictions of the best experiments and the range of all "
-        f"predictions in {data.task.unit}. Lighter atoms are more electronegative."
+        f"predictions in {data.task.unit}."
     )
-    return f"The {len(rows)} worst crystals", note(text) + html_table(header, rows, sortable=True)
+    return f"The {len(rows)} worst crystals", note(text) + html_table(rows, sortable=True)
 
 
 def blend_section(experiments: list[Predictions], metric: MetricName, unit: str) -> tuple[Section, Blend, list[Predictions]]:
@@ -153,7 +139,7 @@ def blend_section(experiments: list[Predictions], metric: MetricName, unit: str)
     nested, naive = (METRICS[metric](target, pred) for pred in (blend.nested_pred, blend.naive_pred))
     title = f"OOF {METRICS[metric].label(unit)}"
     shares = ", ".join(f"{one.name} {weight:.2f}" for one, weight in zip(singles, blend.weights, strict=True))
-    text = f"Non-negative weights fitted out of fold: {shares}. Nested {title} {nested:.4f}, naive {naive:.4f}."
+    text = f"Non-negative weights fitted out of fold ({shares}): nested {title} {nested:.4f}, naive {naive:.4f}."
     matrix = picture(figures.correlation_matrix(error_correlation(experiments)), "correlation of errors")
     return ("Blend", note(text) + matrix), blend, singles
 

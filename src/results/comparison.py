@@ -18,7 +18,6 @@ from src.results.metrics import METRICS, check_targets, scores
 from src.results.predictions import Predictions, find_predictions
 from src.results.surroundings import Points, points_of
 
-INTERVALS = "95%: crystals; folds"  # what the two intervals of a difference in a table are over
 STAR = "* zero is outside both 95% intervals, over crystals (paired bootstrap) and over folds (corrected resampled t)"
 
 
@@ -135,7 +134,7 @@ class Compared:
         """Return the tables of scores and of error correlations, the meaning of their signs, and where each run was read from."""
         metric, rows, reference = self.task.metric, self.rows, self.experiments[0].name
         cells = [
-            {"experiment": row["experiment"]} | score_cells(row, metric) | _gain_cells(row, reference, metric) for row in rows
+            {"experiment": row["experiment"]} | score_cells(row, metric) | gain_cells(row, reference, metric) for row in rows
         ]
         square = error_correlation(self.experiments).map("{:.2f}".format).rename_axis("error correlation").reset_index()
         notes, ranks = ["sd over folds"], []
@@ -193,11 +192,11 @@ def _plain(row: dict) -> dict | None:
     return plain | {"verdict": difference.verdict}
 
 
-def _gain_cells(row: dict, reference: str, metric: MetricName) -> dict[str, str]:
+def gain_cells(row: dict, reference: str, metric: MetricName) -> dict[str, str]:
     """Return the difference of one row of `score_rows` as people read it, column -> text."""
     difference: Difference | None = row["difference"]
     return {
-        f"Δ{METRICS[metric].text} to {reference} ({INTERVALS})": str(difference or ""),
+        f"Δ{METRICS[metric].text} to {reference} (95%: crystals; folds)": str(difference or ""),
         "folds won": f"{difference.folds_won} of {difference.n_folds}" if difference else "",
         "p": p_text(difference.folds.p if difference and difference.folds else None),
         "Holm p": p_text(row["p_holm"]),

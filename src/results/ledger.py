@@ -14,7 +14,7 @@ from src.data.task import read_task
 from src.paths import DEFAULT_TASK, EXPERIMENTS, OUTPUTS, experiment_folders
 from src.results import matbench
 from src.results.comparison import is_lower_bound, score_rows
-from src.results.difference import Difference, FoldInterval, Verdict, holm, paired_difference
+from src.results.difference import Verdict, holm, paired_difference
 from src.results.folder import METRICS_KINDS
 from src.results.labels import read_labels
 from src.results.metrics import METRICS as SCORES
@@ -58,14 +58,6 @@ def updated_files() -> dict[Path, str]:
     ledger, page = updated_ledger(), EXPERIMENTS / "README.md"
     text = between_markers(page.read_text(encoding="utf-8"), ledger_text(ledger))
     return {LEDGER: ledger.to_csv(index=False, lineterminator="\n"), page: text}
-
-
-def difference_of(row: pd.Series) -> Difference | None:
-    """Return the difference to the parent that a row has."""
-    if not row["difference"]:
-        return None
-    value, low, high, *folds = row[["difference", "crystals_low", "crystals_high", "folds_low", "folds_high", "p"]].astype(float)
-    return Difference(row["metric"], value, low, high, 0, 0, FoldInterval(*folds))
 
 
 def ledger_text(ledger: pd.DataFrame) -> str:

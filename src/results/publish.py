@@ -18,7 +18,7 @@ from src.storage.names import SHARED, WEIGHTS
 
 MAX_BYTES = 13_000_000  # of all published models of an experiment: they stay in the history of the repository
 COMMON = "element_vectors"  # the same table in all folds, stored once
-TRIALS, KNOBS, PICTURE = "trials.csv", "knobs.csv", "knobs.png"  # every trial; importance of every knob; the same drawn
+TRIALS = "trials.csv"  # of a search
 
 
 def publish(number: str, task: Task, outputs: Path = OUTPUTS, models: bool = False, labels: pd.Series | None = None) -> Path:
@@ -38,7 +38,8 @@ def publish(number: str, task: Task, outputs: Path = OUTPUTS, models: bool = Fal
         _publish(predictions, folder, {} if is_default(task) else _about(predictions, task, labels), keep_rows=models)
     if models:
         publish_models(RunDir(run), RunDir(folder / MODELS), len(predictions.metrics["fold_maes"]))
-    publish_search(task.runs(outputs) / "tune" / name, folder)
+    if (trials := task.runs(outputs) / "tune" / name / TRIALS).is_file() and not (folder / TRIALS).is_file():
+        write_atomic(folder / TRIALS, trials.read_bytes())
     return folder
 
 
@@ -115,12 +116,3 @@ def _fold_files(source: Path, target: Path) -> dict[Path, bytes]:
         target / "learner.json": (json.dumps(settings, indent=1) + "\n").encode(),
         target / "normalizer.json": (source / "normalizer.json").read_bytes(),
     }
-
-
-def publish_search(search: Path, folder: Path) -> None:
-    """Copy the tables and the picture of a search to `folder`, as far as there are any; what is published stays as it is."""
-    if (folder / TRIALS).is_file():
-        return
-    for name in (TRIALS, KNOBS, PICTURE):
-        if (search / name).is_file():
-            write_atomic(folder / name, (search / name).read_bytes())

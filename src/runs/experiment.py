@@ -9,15 +9,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from src.config import ExperimentConfig
+from src.config.catalogue import load_config, sealed
 from src.data.load import TaskData, load_folds
 from src.data.table import Crystals, CrystalTable
-from src.features.columns import data_key
+from src.data.target import check_domain
+from src.data.task import Task
+from src.features.columns import check_columns, data_key
 from src.features.elements import word2vec_key
 from src.learners.learner import make_learner
-from src.paths import MAT2VEC
+from src.paths import EXPERIMENTS, MAT2VEC, experiment_folders, experiment_name
 from src.results.folder import NO_TEST, RunDir
-from src.results.metrics import scores
-from src.runs.checks import check_rows
+from src.results.metrics import check_targets, scores
 from src.runs.launch import Launcher, run_all
 from src.runs.one_fold import MEMBERS, FoldJob, Rows, run_fold, versions
 from src.storage import names
@@ -153,3 +155,38 @@ def _join_test(run: RunDir, data: TaskData, n_folds: int) -> pd.DataFrame:
         if "spread" in fold_pred:  # of members
             test[f"spread_{k}"] = fold_pred["spread"]
     return test.assign(e_form_pred=test.filter(like="fold_").mean(axis=1))
+
+
+def check_rows(config: ExperimentConfig, data: TaskData) -> None:
+    """Raise ValueError, which names the row, if a target or a column is not what the metric or the config needs."""
+    rows = data.task.path("train"), data.train.ids.tolist(), data.train.targets
+    check_targets(data.task.metric, *rows)
+    check_domain(config.target, *rows)
+    check_columns(config.learner.feature_groups, data.task)
+
+
+def check_structures(config: ExperimentConfig, task: Task) -> None:
+    """Raise ValueError if the task has only formulas and the experiment needs structures; it says which ones do not."""
+    if task.structure_format != "formula" or not (needs := structure_needs(config)):
+        return
+    from src.features.composition import FORMULA_GROUPS
+
+    others = [folder.name for folder in experiment_folders() if not structure_needs(load_config(folder))]
+    raise ValueError(
+        f"it needs structures ({'; '.join(needs)}), and {task.folder / 'task.toml'} says structure_format = 'formula'. "
+        f"Formulas suffice for {', '.join(others)}, and for LightGBM on the groups {', '.join(FORMULA_GROUPS)}, and Roost, in an "
+        "experiment of your own"
+    )
+
+
+def structure_needs(config: ExperimentConfig) -> list[str]:
+    """Return the settings of an experiment that need structures."""
+    from src.features.groups import NEED_STRUCTURES  # takes half a second to import
+
+    needs = [f"target.base = {config.target.base!r}"] if config.target.base != "none" else []
+    if network := config.learner.graph_network:
+        needs.append(f"its learner is a network, {network}")
+    if groups := [group for group in config.learner.feature_groups if group in NEED_STRUCTURES]:
+        needs.append(f"learner.features: {', '.join(groups)}")
+    parts = [name for name in map(experiment_name, config.parts) if not sealed(name)]
+    return needs + [f"its part {name} does" for name in parts if structure_needs(load_config(EXPERIMENTS / name))]

@@ -23,19 +23,17 @@ from src.learners.device import check_device
 from src.learners.learner import DivergedError
 from src.paths import EXPERIMENTS, experiment_name, shown
 from src.results.metrics import METRICS
-from src.results.publish import KNOBS, PICTURE, TRIALS
-from src.runs.checks import check_rows, check_structures
+from src.results.publish import TRIALS
+from src.runs.experiment import check_rows, check_structures
 from src.runs.inner import OUTER_FOLD, InnerSplits
 from src.runs.ranges import label, labelled, ranges, suggested, with_knobs
-from src.storage.files import to_bytes, write_atomic, write_csv
+from src.storage.files import write_atomic, write_csv
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
-    from optuna.trial import FrozenTrial
 
 CPU_SECONDS = "cpu_seconds"  # of a trial's training, in its record
 MAX_WIDTH = 120  # characters of a line of a proposal
-MIN_FINISHED = 10  # trials; with fewer, the importance of knobs is noise
 
 
 @dataclass(frozen=True)
@@ -93,11 +91,12 @@ def search(number: str, task: Task, outputs: Path, plan: Search, device: str) ->
     data = load_task_data(task.folder, outputs, skip_bad_rows=False, n_jobs=1, target=task.target_column)
     check_rows(config, data)
     tune(config, data, study, folder, plan, device)
-    finished = finished_trials(study)
+    # neither stopped nor interrupted: a stopped trial has the value of its last report
+    finished = [trial for trial in study.trials if trial.state.name == "COMPLETE"]
     if not finished:
         raise ValueError(f"tuning: none of {len(study.trials)} trials of {name} was finished; a larger budget is needed")
     write_atomic(folder / "proposal.py", proposal(config, name, study, data.task, plan).encode())
-    write_tables(study, folder)
+    write_csv(folder / TRIALS, study.trials_dataframe(attrs=("number", "state", "value", "user_attrs", "params")))
     return (
         f"{len(study.trials)} trials, {len(finished)} to the end, {seconds_used(study):.0f} CPU s of training\n"
         f"best {score_text(study.best_value, data.task)}: {study.best_params}\n"
@@ -183,34 +182,6 @@ def make_objective(
             shutil.rmtree(place, ignore_errors=True)
 
     return objective
-
-
-def write_tables(study: "Study", folder: Path) -> None:
-    """Write Optuna's table of all trials and, once enough have ended, the importance of each knob, as a table and a picture.
-
-    Importance is Optuna's default, PED-ANOVA (Watanabe et al., IJCAI 2023, doi:10.24963/ijcai.2023/488).
-    """
-    import optuna
-    import pandas as pd
-
-    write_csv(folder / TRIALS, study.trials_dataframe(attrs=("number", "state", "value", "user_attrs", "params")))
-    for name in (KNOBS, PICTURE):
-        (folder / name).unlink(missing_ok=True)  # it may be of another study of the experiment
-    finished = finished_trials(study)
-    if len(finished) < MIN_FINISHED or len({trial.value for trial in finished}) == 1:
-        return
-    importances = optuna.importance.get_param_importances(study)
-    write_csv(folder / KNOBS, pd.DataFrame({"knob": list(importances), "importance": list(importances.values())}))
-    import matplotlib
-
-    matplotlib.use("Agg")
-    figure = optuna.visualization.matplotlib.plot_param_importances(study).figure
-    write_atomic(folder / PICTURE, to_bytes(lambda file: figure.savefig(file, bbox_inches="tight")))
-
-
-def finished_trials(study: "Study") -> "list[FrozenTrial]":
-    """Return the trials that were neither stopped nor interrupted; a stopped one has the value of its last report."""
-    return [trial for trial in study.trials if trial.state.name == "COMPLETE"]
 
 
 def score_text(loss: float, task: Task) -> str:

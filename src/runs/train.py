@@ -13,8 +13,7 @@ from src.data.task import Task, read_tasks
 from src.learners.device import check_device, count_gpus
 from src.results.folder import RunDir
 from src.results.metrics import METRICS
-from src.runs.checks import check_structures
-from src.runs.experiment import run_experiment
+from src.runs.experiment import check_structures, run_experiment
 from src.runs.launch import Launcher, Where, check_cluster
 
 log = logging.getLogger(__name__)

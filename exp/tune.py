@@ -1,8 +1,8 @@
 """Search for better settings of an experiment with Optuna, and write a proposal for a new one.
 
     python exp/tune.py 012 --trials 20     # 20 more trials; a study continues where it stopped, also from several processes
-    python exp/tune.py 012 --seconds 900 --epochs 15     # short trainings, as many as fit in 900 CPU s: a fair budget
-    python exp/tune.py 094 --wide --splits 2 --epochs 20 --trials 150     # more knobs, each trial judged on two splits
+    python exp/tune.py 012 --seconds 900 --epochs 15     # short trainings, as many as begin within 900 s
+    python exp/tune.py 094 --splits 2 --epochs 20 --trials 150     # each trial judged on two splits
 
 Every trial trains on a part of the training rows of fold 0 and is judged on the rest of them; the crystals of fold 0 are never
 used. Poor trials are stopped early. outputs/<task>/tune/exp012/ then has proposal.py, the config of a new number, trials.csv,
@@ -22,14 +22,13 @@ def main(argv: list[str] | None = None) -> None:
     parser = command(__doc__, task_options())
     parser.add_argument("number", help="the experiment whose settings are the first trial")
     parser.add_argument("--trials", type=int, metavar="N", help="how many more")
-    parser.add_argument("--seconds", type=int, metavar="S", help="CPU seconds of training, of all trials of the study")
+    parser.add_argument("--seconds", type=int, metavar="S", help="after which no trial begins")
     parser.add_argument("--epochs", type=int, metavar="N", help="of each trial (default: the experiment's)")
     parser.add_argument("--splits", type=int, default=1, metavar="N", help="trainings of a trial, on other crystals (default: 1)")
-    parser.add_argument("--wide", action="store_true", help="vary element vectors, l_max, loss, readout ... too; NequIP alone")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, ... (default: cpu)")
     args = parser.parse_args(argv)
     with one_message("tune"):
-        plan = Search(args.trials, args.seconds, args.epochs, args.splits, args.wide)
+        plan = Search(args.trials, args.seconds, args.epochs, args.splits)
         for task in read_tasks(args.data, args.target):
             print(search(args.number, task, args.outputs, plan, args.device))
 

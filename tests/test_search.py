@@ -29,7 +29,7 @@ from src.results.metrics import METRICS
 from src.runs import search as searching
 from src.runs.inner import OUTER_FOLD
 from src.runs.ranges import BY_OPTIMIZER, RANGES, is_bounds, label, labelled, ranges, suggested, with_knobs
-from src.runs.search import Search, open_study, proposal, search, seconds_used, tune
+from src.runs.search import Search, open_study, proposal, search, tune
 
 FOLDS = FoldConfig(n_folds=4)
 TREES = ExperimentConfig(learner=GbdtConfig(features=("fractions",), n_trees=1000, min_child_samples=5), folds=FOLDS)
@@ -84,7 +84,7 @@ def test_a_trial_of_several_splits_is_judged_by_the_mean_on_different_crystals(
 
 
 def test_each_kind_of_trial_has_a_study_of_its_own() -> None:
-    kinds = [Search(1), Search(1, None, 5), Search(1, n_splits=2), Search(1, wide=True), Search(1, None, 5, 2, True)]
+    kinds = [Search(1), Search(1, None, 5), Search(1, n_splits=2), Search(1, None, 5, 2)]
     assert len({kind.suffix for kind in kinds}) == len(kinds) and Search(1).suffix == ""
 
 
@@ -140,16 +140,16 @@ def test_trials_are_judged_by_the_metric_of_the_task(data: TaskData, tmp_path: P
     assert 0 < values["mae"] < values["rmse"] and -1 <= values["spearman"] < 0
 
 
-@pytest.mark.parametrize(("name", "wide"), [("exp001", False), ("exp012", False), ("exp012", True), ("exp016", False)])
-def test_a_proposal_is_a_config_with_the_values_of_the_best_trial(name: str, wide: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "n_splits"), [("exp001", 1), ("exp012", 2), ("exp016", 1)])
+def test_a_proposal_is_a_config_with_the_values_of_the_best_trial(name: str, n_splits: int, tmp_path: Path) -> None:
     """They are not those of the experiment: all knobs have changed."""
     config = load_config(EXPERIMENTS / name)
-    values = {path: choices[-1] for path, choices in ranges(config, wide).items()}
+    values = {path: choices[-1] for path, choices in ranges(config).items()}
     params = {path: label(value) for path, value in values.items()}
     trial, finished = SimpleNamespace(params=params, value=0.12345), SimpleNamespace(name="COMPLETE")
     study = SimpleNamespace(best_trial=trial, best_value=0.12345, trials=[SimpleNamespace(value=0.5, state=finished)] * 12)
-    code = proposal(config, name, study, read_task(DEFAULT_TASK), Search(12, n_splits=1 + wide, wide=wide))
-    assert f"on {'2 splits' if wide else 'a split'} inside the training folds of fold 0" in " ".join(code.split())
+    code = proposal(config, name, study, read_task(DEFAULT_TASK), Search(12, n_splits=n_splits))
+    assert f"on {'2 splits' if n_splits > 1 else 'a split'} inside the training folds of fold 0" in " ".join(code.split())
     (tmp_path / "config.py").write_text(code)
     assert load_config(tmp_path) == with_knobs(config, values)
 
@@ -163,22 +163,12 @@ def test_the_proposal_is_a_config_of_its_own(data: TaskData, tmp_path: Path) -> 
     assert with_knobs(proposed, {path: attrgetter(path)(TREES) for path in study.best_params}) == TREES
 
 
-def test_a_search_ends_when_its_seconds_are_used_and_then_adds_no_trial(
-    data: TaskData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each look at the clock takes a second: a trial looks when it starts, after each report and when it ends."""
-    clock = itertools.count()
-    monkeypatch.setattr(searching.time, "process_time", lambda: float(next(clock)))
+def test_a_search_ends_when_its_seconds_are_used(data: TaskData, tmp_path: Path) -> None:
     study = open_study("exp900", tmp_path / "tune", "mae")
-    tune(TREES, data, study, tmp_path / "tune", Search(2), "cpu")
-    whole = [trial.user_attrs["cpu_seconds"] for trial in study.trials]
-    assert whole[0] > 5
-    limit = seconds_used(study) + 5
-    for _ in range(2):
-        tune(TREES, data, study, tmp_path / "tune", Search(seconds=limit), "cpu")
-    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "COMPLETE", "PRUNED"]
-    assert limit <= seconds_used(study) <= limit + 1
-    assert list((tmp_path / "tune").iterdir()) == [tmp_path / "tune" / "study.db"]
+    tune(TREES, data, study, tmp_path / "tune", Search(seconds=1e-9), "cpu")
+    assert [trial.state.name for trial in study.trials] == ["WAITING"] and list((tmp_path / "tune").iterdir()) == [
+        tmp_path / "tune" / "study.db"
+    ]
 
 
 def test_a_trial_that_diverges_is_dropped_and_the_search_goes_on(
@@ -194,7 +184,7 @@ def test_a_trial_that_diverges_is_dropped_and_the_search_goes_on(
     monkeypatch.setattr(GbdtLearner, "fit", first_diverges)
     study = open_study("exp900", tmp_path / "tune", "mae")
     tune(TREES, data, study, tmp_path / "tune", Search(2), "cpu")
-    assert [trial.state.name for trial in study.trials] == ["PRUNED", "COMPLETE"]
+    assert [trial.state.name for trial in study.trials] == ["FAIL", "COMPLETE"]
 
 
 def test_short_trials_have_a_study_of_their_own_and_the_proposal_keeps_the_experiments_epochs(
@@ -211,7 +201,7 @@ def test_short_trials_have_a_study_of_their_own_and_the_proposal_keeps_the_exper
     assert "1 trials" in text and "n_epochs=3" in (folder / "proposal.py").read_text()
     trials = pd.read_csv(folder / "trials.csv")
     assert trials["state"].tolist() == ["COMPLETE"] and trials["params_learner.training.batch_size"].tolist() == [8]
-    assert trials["value"][0] > 0 and trials["user_attrs_cpu_seconds"][0] > 0
+    assert trials["value"][0] > 0
     assert len(open_study("exp900-1-epochs", folder, "mae").trials) == 1 and not open_study("exp900", folder, "mae").trials
 
 
@@ -254,18 +244,18 @@ def test_every_declared_knob_is_one_of_the_config(name: str) -> None:
 def test_every_network_is_searched_over_the_same_kinds_of_knobs_and_its_own_settings_are_among_them(name: str) -> None:
     config = load_config(EXPERIMENTS / name)
     found = ranges(config)
-    training = {f"learner.training.{knob}" for knob in ("optimizer", "lr", "weight_decay", "batch_size")}
+    training = {f"learner.training.{knob}" for knob in ("lr", "weight_decay", "batch_size", "ema_decay", "loss")}
     assert {*training, "learner.graph.r_max", "learner.network.n_channels"} <= set(found)
     assert any(re.fullmatch(r"learner\.network\.n_\w*layers", path) for path in found)
     for path, limits in found.items():
         own = attrgetter(path)(config)
         assert limits[0] <= own <= limits[1] if is_bounds(limits) else own in limits, path
-    assert len(found["learner.graph.r_max"]) == 4 and len(set(found["learner.training.optimizer"])) == 2
+    assert len(found["learner.graph.r_max"]) == 4
 
 
-def test_a_wide_search_varies_more_and_every_choice_is_one_that_the_config_accepts() -> None:
+def test_every_choice_of_a_search_is_one_that_the_config_accepts() -> None:
     config = load_config(EXPERIMENTS / "exp094")
-    found = ranges(config, wide=True)
+    found = ranges(config)
     assert {"learner.elements.tables", "learner.graph.l_max", "learner.training.loss", "learner.network.readout"} <= set(found)
     for path, choices in found.items():
         own = attrgetter(path)(config)
@@ -273,8 +263,6 @@ def test_a_wide_search_varies_more_and_every_choice_is_one_that_the_config_accep
         for choice in choices:
             assert labelled(choices, label(choice)) == choice
             assert attrgetter(path)(with_knobs(config, {path: choice})) == choice
-    with pytest.raises(ValueError, match="NequIP alone"):
-        ranges(load_config(EXPERIMENTS / "exp014"), wide=True)
 
 
 def test_of_a_formula_there_is_nothing_in_the_graph_to_vary() -> None:
@@ -288,18 +276,16 @@ def test_an_experiments_own_value_joins_the_choices_that_lack_it() -> None:
 
 
 @pytest.mark.parametrize("optimizer", BY_OPTIMIZER)
-def test_the_range_of_lr_and_weight_decay_is_that_of_the_trials_optimiser(optimizer: str) -> None:
-    config = load_config(EXPERIMENTS / "exp010")
+def test_the_range_of_lr_and_weight_decay_is_that_of_the_experiments_optimiser(optimizer: str) -> None:
+    config = with_knobs(load_config(EXPERIMENTS / "exp010"), {"learner.training.optimizer": optimizer})
     asked = {}
-
-    def categorical(path: str, choices: tuple) -> object:
-        return optimizer if path.endswith("optimizer") else choices[0]
 
     def number(path: str, low: float, high: float, log: bool) -> float:
         asked[path] = (low, high)
         return high
 
-    found = suggested(SimpleNamespace(suggest_categorical=categorical, suggest_float=number), config)
+    trial = SimpleNamespace(suggest_categorical=lambda path, choices: choices[0], suggest_float=number)
+    found = suggested(trial, config)
     assert asked == {f"learner.training.{name}": limits for name, limits in BY_OPTIMIZER[optimizer].items()}
     assert (found.learner.training.optimizer, found.learner.training.lr) == (optimizer, BY_OPTIMIZER[optimizer]["lr"][1])
 

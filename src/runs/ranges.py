@@ -1,7 +1,4 @@
-"""What a search varies: the range of every knob, by the class of its config.
-
-All networks get the same kinds of knobs. A wide search, of NequIP alone, has more of them.
-"""
+"""What a search varies: the range of every knob, by the class of its config."""
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
@@ -30,9 +27,27 @@ if TYPE_CHECKING:
 Choice = int | float | str | tuple[int | str, ...] | None
 Range = tuple[float, float] | tuple[Choice, ...]  # bounds on a logarithmic scale, or choices
 RANGES: dict[type, dict[str, Range]] = {
-    TrainingConfig: {"optimizer": ("lion", "adamw"), "batch_size": (16, 32, 64)},
+    TrainingConfig: {"batch_size": (16, 32, 64), "ema_decay": (0.98, 0.99, 0.995, 0.998), "loss": ("l1", "huber")},
     GraphConfig: {"r_max": (4.0, 5.0, 6.0, 8.0)},
-    NequipConfig: {"n_layers": (2, 3, 4), "n_channels": (32, 64, 96)},
+    ElementConfig: {
+        "tables": (
+            ("mat2vec",),
+            ("skipatom",),
+            ("matscholar",),
+            ("mat2vec", "skipatom"),
+            ("mat2vec", "skipatom", "matscholar"),
+            ("mat2vec", "skipatom", "magpie"),
+        )
+    },
+    NequipConfig: {
+        "n_layers": (2, 3, 4, 5),
+        "n_channels": (32, 64, 96, 128),
+        "n_bessel": (4, 8, 16),
+        "radial_hidden": ((32, 32), (64, 64), (128, 128)),
+        "head_hidden": ((32,), (64,), (128,), (64, 64)),
+        "gather_layers": (False, True),
+        "readout": ("mean", "attention"),
+    },
     EgnnConfig: {"n_layers": (3, 4, 5), "n_channels": (32, 64, 128)},
     CgcnnConfig: {"n_layers": (2, 3, 4), "n_channels": (32, 64, 128)},
     SchnetConfig: {"n_layers": (3, 4, 6), "n_channels": (32, 64, 128)},
@@ -53,52 +68,24 @@ RANGES: dict[type, dict[str, Range]] = {
         "reg_lambda": (0.1, 10.0),
     },
 }
-# knobs of the training whose range depends on the optimiser: Lion needs a smaller lr and a larger weight decay
+# of the training, by its optimiser: Lion needs a smaller lr and a larger weight decay
 BY_OPTIMIZER: dict[str, dict[str, Range]] = {
-    "lion": {"lr": (1e-4, 1e-3), "weight_decay": (1e-2, 1.0)},
+    "lion": {"lr": (1e-4, 1e-3), "weight_decay": (1e-2, 3.0)},
     "adamw": {"lr": (5e-4, 5e-3), "weight_decay": (1e-4, 1e-1)},
 }
-R_ANGLE: Range = (3.0, 3.5, 4.0)  # of the graph of ALIGNN alone: others read no angles
-# knobs of a wide search instead of those in RANGES and BY_OPTIMIZER; its optimiser is the experiment's
-WIDE: dict[type, dict[str, Range]] = {
-    TrainingConfig: {
-        "lr": (2e-4, 1e-3),
-        "weight_decay": (0.05, 3.0),
-        "batch_size": (16, 32, 64),
-        "ema_decay": (0.98, 0.99, 0.995, 0.998),
-        "loss": ("l1", "huber"),
-    },
-    GraphConfig: {"r_max": (4.0, 5.0, 6.0, 7.0), "l_max": (1, 2), "radius_exponent": (0.0, 0.5, 1.0)},
-    ElementConfig: {
-        "tables": (
-            ("mat2vec",),
-            ("skipatom",),
-            ("matscholar",),
-            ("mat2vec", "skipatom"),
-            ("mat2vec", "skipatom", "matscholar"),
-            ("mat2vec", "skipatom", "magpie"),
-        )
-    },
-    NequipConfig: {
-        "n_layers": (2, 3, 4, 5),
-        "n_channels": (32, 64, 96, 128),
-        "n_bessel": (4, 8, 16),
-        "radial_hidden": ((32, 32), (64, 64), (128, 128)),
-        "head_hidden": ((32,), (64,), (128,), (64, 64)),
-        "gather_layers": (False, True),
-        "readout": ("mean", "attention"),
-    },
+# of the graph, by the network that reads them
+BY_NETWORK: dict[type, dict[str, Range]] = {
+    NequipConfig: {"graph.l_max": (1, 2), "graph.radius_exponent": (0.0, 0.5, 1.0)},
+    AlignnConfig: {"graph.r_angle": (3.0, 3.5, 4.0)},
 }
 
 
-def ranges(config: ExperimentConfig, wide: bool = False) -> dict[str, Range]:
+def ranges(config: ExperimentConfig) -> dict[str, Range]:
     """Return the range of every knob by its path, `learner.training.lr` for instance. Raises ValueError if there are none.
 
-    Those of lr and weight decay are of the config's optimiser. The config's own value joins choices that lack it.
+    The config's own value joins choices that lack it.
     """
-    if wide and not isinstance(getattr(config.learner, "network", None), NequipConfig):
-        raise ValueError("tuning: a wide search is declared for NequIP alone; leave out --wide")
-    if not (found := _ranges_below(config, WIDE if wide else RANGES)):
+    if not (found := _ranges_below(config)):
         raise ValueError(f"tuning: no ranges are declared for {type(getattr(config, 'learner', config)).__name__}")
     return found
 
@@ -111,13 +98,12 @@ def with_knobs(config: Any, knobs: Mapping[str, Any]) -> Any:
     return config
 
 
-def _ranges_below(config: Any, all_declared: dict[type, dict[str, Range]], prefix: str = "") -> dict[str, Range]:
-    declared = dict(all_declared.get(type(config), {}))
+def _ranges_below(config: Any, prefix: str = "") -> dict[str, Range]:
+    declared, found = dict(RANGES.get(type(config), {})), {}
     if isinstance(config, TrainingConfig):
-        declared = declared | BY_OPTIMIZER[config.optimizer] | declared  # those of a wide search stay
-    if isinstance(config, GnnConfig) and isinstance(config.network, AlignnConfig):
-        declared["graph.r_angle"] = R_ANGLE
-    found = {}
+        declared |= BY_OPTIMIZER[config.optimizer]
+    if isinstance(config, GnnConfig):
+        declared |= BY_NETWORK.get(type(config.network), {})
     for name, limits in declared.items():
         own = attrgetter(name)(config)
         found[f"{prefix}{name}"] = limits if is_bounds(limits) or own in limits else (own, *limits)
@@ -125,7 +111,7 @@ def _ranges_below(config: Any, all_declared: dict[type, dict[str, Range]], prefi
         if getattr(config, "network", None) and config.network.reads_formula and field.name == "graph":
             continue  # no setting of it matters
         if is_dataclass(value := getattr(config, field.name)):
-            found |= _ranges_below(value, all_declared, f"{prefix}{field.name}.")
+            found |= _ranges_below(value, f"{prefix}{field.name}.")
     return found
 
 
@@ -144,14 +130,12 @@ def labelled(choices: Range, found: Any) -> Any:
     return found if is_bounds(choices) else next(choice for choice in choices if label(choice) == found)
 
 
-def suggested(trial: "Trial", config: Any, wide: bool = False) -> Any:
-    """Return the config with a trial's values; a range is read after the knobs before it are set, for it may depend on them."""
-    found = config
-    for path in ranges(config, wide):
-        limits = ranges(found, wide)[path]
+def suggested(trial: "Trial", config: ExperimentConfig) -> ExperimentConfig:
+    """Return the config with a trial's values."""
+    values: dict[str, Any] = {}
+    for path, limits in ranges(config).items():
         if is_bounds(limits):
-            value = trial.suggest_float(path, *limits, log=True)
+            values[path] = trial.suggest_float(path, *limits, log=True)
         else:
-            value = labelled(limits, trial.suggest_categorical(path, [label(choice) for choice in limits]))
-        found = with_knobs(found, {path: value})
-    return found
+            values[path] = labelled(limits, trial.suggest_categorical(path, [label(choice) for choice in limits]))
+    return with_knobs(config, values)

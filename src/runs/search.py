@@ -1,11 +1,8 @@
 """Search over declared ranges with Optuna: each trial trains on a part of fold 0's training rows and is judged on the rest."""
 
 import itertools
-import math
 import re
 import shutil
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -32,7 +29,6 @@ from src.storage.files import write_atomic, write_csv
 if TYPE_CHECKING:
     from optuna import Study, Trial
 
-CPU_SECONDS = "cpu_seconds"  # of a trial's training, in its record
 MAX_WIDTH = 120  # characters of a line of a proposal
 
 
@@ -40,21 +36,19 @@ MAX_WIDTH = 120  # characters of a line of a proposal
 class Search:
     """How long a search goes on, whichever limit is reached first, and what its trials are; each kind has a study of its own.
 
-    n_trials: in addition to those of the study. seconds: CPU seconds of training of all trials of the study; the trial that
-    exceeds them is stopped at its next report, for a network after the epoch. None: no limit.
+    n_trials: in addition to those of the study. seconds: after which no trial begins. None: no limit.
     n_epochs: of each training; None: the experiment's. n_splits: trainings of a trial, each judged on other crystals; their mean
-    judges the trial. wide: vary more knobs.
+    judges the trial.
     """
 
     n_trials: int | None = None
     seconds: float | None = None
     n_epochs: int | None = None
     n_splits: int = 1
-    wide: bool = False
 
     def __post_init__(self) -> None:
         if self.n_trials is None and self.seconds is None:
-            raise ValueError("tuning: say how many trials (--trials) or how many CPU seconds (--seconds)")
+            raise ValueError("tuning: say how many trials (--trials) or how many seconds (--seconds)")
         if any(value is not None and value <= 0 for value in (self.n_trials, self.seconds)):
             raise ValueError(f"tuning: {self.n_trials} trials, {self.seconds} seconds: must be positive")
 
@@ -62,7 +56,7 @@ class Search:
     def suffix(self) -> str:
         """Text that the name of its study ends with."""
         epochs = "" if self.n_epochs is None else f"-{self.n_epochs}-epochs"
-        return epochs + (f"-{self.n_splits}-splits" if self.n_splits > 1 else "") + ("-wide" if self.wide else "")
+        return epochs + (f"-{self.n_splits}-splits" if self.n_splits > 1 else "")
 
     def shortened(self, config: ExperimentConfig) -> ExperimentConfig:
         """Return the experiment with the trials' epochs. Raises ValueError if its learner has none, or for too many splits."""
@@ -83,7 +77,7 @@ def search(number: str, task: Task, outputs: Path, plan: Search, device: str) ->
     check_device(device)
     name = experiment_name(number)
     config = load_config(EXPERIMENTS / name)
-    ranges(config, plan.wide)
+    ranges(config)
     plan.shortened(config)
     check_structures(config, task)
     folder = task.runs(outputs) / "tune" / name
@@ -96,9 +90,9 @@ def search(number: str, task: Task, outputs: Path, plan: Search, device: str) ->
     if not finished:
         raise ValueError(f"tuning: none of {len(study.trials)} trials of {name} was finished; a larger budget is needed")
     write_atomic(folder / "proposal.py", proposal(config, name, study, data.task, plan).encode())
-    write_csv(folder / TRIALS, study.trials_dataframe(attrs=("number", "state", "value", "user_attrs", "params")))
+    write_csv(folder / TRIALS, study.trials_dataframe(attrs=("number", "state", "value", "duration", "params")))
     return (
-        f"{len(study.trials)} trials, {len(finished)} to the end, {seconds_used(study):.0f} CPU s of training\n"
+        f"{len(study.trials)} trials, {len(finished)} to the end\n"
         f"best {score_text(study.best_value, data.task)}: {study.best_params}\n"
         f"{shown(folder / 'proposal.py')}: the settings as the config of a new experiment; all trials are in {TRIALS} beside it"
     )
@@ -126,47 +120,25 @@ def open_study(name: str, folder: Path, metric: MetricName) -> "Study":
 
 
 def tune(config: ExperimentConfig, data: TaskData, study: "Study", folder: Path, plan: Search, device: str) -> None:
-    """Add the trials of a search; the first trial of a study has the settings of the experiment."""
-    if not study.trials:
-        own = {path: label(attrgetter(path)(config)) for path in ranges(config, plan.wide)}
-        study.enqueue_trial(own, skip_if_exists=True)
-    limit = math.inf if plan.seconds is None else plan.seconds
+    """Add the trials of a search; the first trial of a study has the settings of the experiment.
 
-    def stop_if_used(study: "Study", _: object) -> None:
-        if seconds_used(study) >= limit:
-            study.stop()
-
-    if seconds_used(study) < limit:
-        objective = make_objective(plan.shortened(config), plan, data, folder, device, limit)
-        study.optimize(objective, n_trials=plan.n_trials, callbacks=[stop_if_used], show_progress_bar=plan.n_trials is not None)
-
-
-def seconds_used(study: "Study") -> float:
-    """Return the CPU seconds of training of all trials."""
-    return sum(trial.user_attrs.get(CPU_SECONDS, 0.0) for trial in study.trials)
-
-
-def make_objective(
-    config: ExperimentConfig, plan: Search, data: TaskData, folder: Path, device: str, limit: float
-) -> "Callable[[Trial], float]":
-    """Return the function that Optuna minimises: trial -> loss by the task's metric, the mean over the splits.
-
-    Poor trials are stopped by the MAE that learners report after each epoch, whatever the metric is; it is compared with that of
-    other trials at the same epoch of the same split. So are those that diverge, and the one at which the limit, CPU seconds of
-    all trials, is reached.
+    Optuna minimises the loss by the task's metric, the mean over the splits. Poor trials are stopped by the MAE that learners
+    report after each epoch, whatever the metric is; it is compared with that of other trials at the same epoch of the same split.
     """
-    splits = InnerSplits.of(data, config.folds, config.folds)
+    if not study.trials:
+        own = {path: label(attrgetter(path)(config)) for path in ranges(config)}
+        study.enqueue_trial(own, skip_if_exists=True)
+    shortened, splits = plan.shortened(config), InnerSplits.of(data, config.folds, config.folds)
 
     def objective(trial: "Trial") -> float:
         from optuna import TrialPruned
 
-        own = suggested(trial, config, plan.wide)
-        place, epochs = folder / f"trial_{trial.number}", itertools.count(1)
-        left, start = limit - seconds_used(trial.study), time.process_time()
+        own, epochs = suggested(trial, shortened), itertools.count(1)
+        place = folder / f"trial_{trial.number}"
 
         def report(error: float) -> None:
             trial.report(error, next(epochs))
-            if trial.should_prune() or time.process_time() - start >= left:
+            if trial.should_prune():
                 raise TrialPruned
 
         def loss(split: int) -> float:
@@ -175,13 +147,11 @@ def make_objective(
 
         try:
             return float(np.mean([loss(split) for split in range(plan.n_splits)]))
-        except DivergedError as error:
-            raise TrialPruned from error
         finally:
-            trial.set_user_attr(CPU_SECONDS, time.process_time() - start)
             shutil.rmtree(place, ignore_errors=True)
 
-    return objective
+    limits = {"n_trials": plan.n_trials, "timeout": plan.seconds}
+    study.optimize(objective, **limits, catch=DivergedError, show_progress_bar=plan.n_trials is not None)
 
 
 def score_text(loss: float, task: Task) -> str:
@@ -192,7 +162,7 @@ def score_text(loss: float, task: Task) -> str:
 
 def proposal(config: ExperimentConfig, name: str, study: "Study", task: Task, plan: Search) -> str:
     """Return the config.py of a new experiment with the settings of the best trial."""
-    choices = ranges(config, plan.wide)
+    choices = ranges(config)
     best = {path: labelled(choices[path], value) for path, value in study.best_trial.params.items()}
     changed = {path: value for path, value in best.items() if value != attrgetter(path)(config)}
     first = study.trials[0]

@@ -37,9 +37,9 @@ from src.config.catalogue import load_config
 from src.data.crystal import Crystal
 from src.data.load import TaskData, load_folds, load_task_data
 from src.data.target import TargetNormalizer
-from src.learners.evaluation import predict
+from src.learners.evaluation import predict_each
 from src.learners.learner import Values, make_learner
-from src.learners.training import Training, seed_everything
+from src.learners.training import Training
 from src.paths import DEFAULT_TASK, EXPERIMENTS, OUTPUTS
 
 N_TIMED = 8  # batches, to estimate the seconds per epoch
@@ -98,7 +98,7 @@ def train_peer(
     budget: float,
 ) -> Row:
     """Train a package's model within the budget of CPU seconds and return its row of the table. settings: but for n_epochs."""
-    seed_everything(0)
+    torch.manual_seed(0)
     model, crystals = make(), data.train.crystals
     graphs = [model.graph(crystals[i]) for i in tqdm(range(len(crystals)), desc=f"graphs of {make.__name__}")]
     rows, held_out = np.flatnonzero(~valid), np.flatnonzero(valid)
@@ -115,7 +115,7 @@ def train_peer(
         targets = torch.tensor(target[rows], dtype=torch.float32)
         training.run(batches(rows), targets, Path(folder), lambda _: float(bar.update() or 0))
     used = time.process_time() - start
-    predicted = predict(training.averaged, batches(held_out), len(held_out))[0]
+    predicted = predict_each([training.averaged], batches(held_out), len(held_out))[0, 0]
     return f"{make.__name__}, package", predicted, used, n_epochs, sum(p.numel() for p in model.parameters())
 
 

@@ -12,7 +12,7 @@ from torch.nn.utils import parameters_to_vector
 from src.config import GraphConfig, NequipConfig
 from src.graphs.batch import GraphBatch
 from src.learners import evaluation
-from src.learners.evaluation import predict, predict_each
+from src.learners.evaluation import predict_each
 from src.models import fused
 from src.models.nequip import Nequip
 
@@ -43,13 +43,13 @@ def test_several_networks_at_once_predict_what_each_predicts_alone(n_threads: in
 
     together = predict_each(networks, make, n_rows)
     assert made == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9], [10, 11]]
-    np.testing.assert_array_equal(together, [predict(network, batch_of, n_rows) for network in networks])
+    np.testing.assert_array_equal(together, [predict_each([network], batch_of, n_rows)[0] for network in networks])
 
 
 def test_a_few_crystals_are_predicted_alike_without_the_compiled_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     networks = [make_network(seed) for seed in range(3)]
     weights = [parameters_to_vector(network.parameters()) for network in networks]
-    compiled = [predict(network, batch_of, evaluation.FEW) for network in networks]
+    compiled = [predict_each([network], batch_of, evaluation.FEW)[0] for network in networks]
     with monkeypatch.context() as patch:
         patch.delattr(fused, "make_edges")
         plain = predict_each(networks, batch_of, evaluation.FEW)

@@ -18,7 +18,7 @@ from src.models import fused, kernels
 from src.models.convolution import Convolution, DenseConvolution
 from src.models.nequip import edge_lengths
 from src.models.radial import Knots, RadialValues, each_row
-from src.models.tensor_product import Path, find_paths, paths_into, reference, reference_mix, rotate_to_atoms
+from src.models.tensor_product import Features, Path, clebsch_gordan, find_paths, paths_into, reference_mix, rotate_to_atoms
 from src.paths import ROOT
 
 N_CHANNELS = 5
@@ -34,6 +34,28 @@ def make_inputs(
     weights = torch.randn(len(lengths), len(find_paths(l_max, l_max, l_max)) * n_channels, dtype=dtype)
     sh = o3.spherical_harmonics(list(range(l_max + 1)), batch.edge_vec, normalize=True, normalization="component")
     return features, weights, sh * batch.edge_multiplicity[:, None], length_index, batch
+
+
+def reference(
+    features: Features, weights: Tensor, edge_sh: Tensor, length_index: Tensor, batch: GraphBatch, paths: tuple[Path, ...]
+) -> Features:
+    """Return the sums of messages at the representatives, as `DenseConvolution` does, path by path."""
+    on_atoms = rotate_to_atoms(features, batch)
+    n_channels = features[0].shape[-1]
+    weights = weights.view(len(weights), len(paths), n_channels)
+    out = []
+    for l_out in range(max(path.l_out for path in paths) + 1):
+        sums = []
+        for p in paths_into(paths, l_out):
+            path = paths[p]
+            cg = torch.as_tensor(clebsch_gordan(path), dtype=edge_sh.dtype, device=edge_sh.device)
+            harmonics = edge_sh[:, path.l_edge**2 : (path.l_edge + 1) ** 2]
+            message = torch.einsum("ijk,ej,iec->kec", cg, harmonics, on_atoms[path.l_in][:, batch.edge_src_index])
+            message = message * weights[length_index, p]
+            total = message.new_zeros(2 * l_out + 1, batch.n_orbits, n_channels)
+            sums.append(total.index_add(1, batch.edge_dst_index, message))
+        out.append(torch.cat(sums, dim=-1))
+    return out
 
 
 @pytest.mark.parametrize("l_max", [0, 1, 2, 3])

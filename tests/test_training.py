@@ -33,7 +33,7 @@ from src.graphs.batch import pad, padded_sizes
 from src.learners.gnn import GnnLearner, GraphInputs
 from src.learners.learner import Watched, load_learner, make_learner
 from src.learners.pretraining import energy_and_forces, pretrain
-from src.learners.training import CLIP_NORM, Training, energy_loss, make_optimizer, make_schedule, seed_everything
+from src.learners.training import CLIP_NORM, Training, energy_loss, make_optimizer, make_schedule
 from src.models.members import make_network
 from src.storage.names import HISTORY
 
@@ -195,7 +195,7 @@ def test_one_buffer_for_all_parameters_trains_as_parameters_one_by_one(
     inputs: GraphInputs, tmp_path: Path, optimizer: str
 ) -> None:
     c = config(optimizer=optimizer, weight_decay=0.1, ema_decay=0.8)
-    seed_everything(3)
+    torch.manual_seed(3)
     model = make_network(c.network, c.graph, torch.randn(119, 4), 20.0)
     alone, average = copy.deepcopy(model), AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(c.training.ema_decay))
     target, training = torch.from_numpy(TARGET).float(), Training(model, c.training, 3, len(inputs))
@@ -265,12 +265,12 @@ def test_every_seed_and_every_epoch_has_an_order_of_its_own() -> None:
     assert all(sorted(order) == list(range(20)) for order in orders.values())
 
 
-def test_random_numbers_go_on_where_the_checkpoint_left_them() -> None:
+def test_random_numbers_go_on_where_the_checkpoint_left_them(tmp_path: Path) -> None:
     training = Training(torch.nn.Linear(3, 2), config().training, 0, 9)
-    state = training.state()
+    torch.save(training.state(), tmp_path / "checkpoint.pt")
     expected = torch.rand(5)
     torch.manual_seed(123)
-    training.load_state(state)
+    training.resume(tmp_path / "checkpoint.pt")
     assert torch.equal(torch.rand(5), expected)
 
 
@@ -299,7 +299,7 @@ def pretrained(inputs: GraphInputs, folder: Path, **pretraining: float) -> GnnLe
 def test_pretraining_makes_forces_small(inputs: GraphInputs, tmp_path: Path) -> None:
     left = []
     for weight in (0.0, 10.0):
-        seed_everything(0)
+        torch.manual_seed(0)
         model = make_network(config().network, config().graph, torch.randn(119, 5), 20.0)
         stage, target = PretrainingConfig(n_epochs=20, force_weight=weight), torch.tensor(TARGET).float()
         make_batch = lambda rows: inputs.batch(rows, "cpu")
@@ -322,7 +322,7 @@ def test_the_schedule_warms_up_to_the_peak_and_anneals_to_zero() -> None:
 
 def test_pretraining_hands_over_its_averaged_weights(inputs: GraphInputs, tmp_path: Path) -> None:
     """The network that is watched is the averaged one."""
-    seed_everything(0)
+    torch.manual_seed(0)
     model = make_network(config().network, config().graph, torch.randn(119, 5), 20.0)
     watched: list[torch.nn.Module] = []
     target = torch.tensor(TARGET).float()

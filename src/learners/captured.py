@@ -4,8 +4,7 @@ A graph takes the same tensors each time, so that batches are padded to one size
 """
 
 import gc
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,19 +14,6 @@ from src.graphs.batch import GraphBatch, pad, padded_sizes
 
 N_WARM_UP = 3  # passes before the capture, in which libraries choose their kernels
 AddGradient = Callable[[GraphBatch, Tensor], Tensor]  # padded batch, targets of its crystals but the last -> loss
-
-
-@contextmanager
-def no_garbage_collection() -> Iterator[None]:
-    """Disable Python's garbage collector: a graph or tensor that it frees meanwhile would invalidate a capture."""
-    gc.collect()
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 class GradientGraph:
@@ -44,8 +30,13 @@ class GradientGraph:
             for _ in range(N_WARM_UP):
                 add_gradient(self.batch, self.target)
         self.graph = torch.cuda.CUDAGraph()
-        with no_garbage_collection(), torch.cuda.graph(self.graph, pool=pool, stream=stream):
-            self.loss = add_gradient(self.batch, self.target)
+        gc.collect()
+        gc.disable()  # a graph or tensor that is freed meanwhile would invalidate the capture
+        try:
+            with torch.cuda.graph(self.graph, pool=pool, stream=stream):
+                self.loss = add_gradient(self.batch, self.target)
+        finally:
+            gc.enable()
         gradient.copy_(before)
 
     def replay(self, batch: GraphBatch, target: Tensor) -> Tensor:

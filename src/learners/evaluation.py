@@ -28,11 +28,6 @@ def eval_batches(n_rows: int) -> Iterator[NDArray[np.integer]]:
     return (np.arange(i, min(i + BATCH_SIZE, n_rows)) for i in range(0, n_rows, BATCH_SIZE))
 
 
-def predict(model: nn.Module, make_batch: MakeBatch, n_rows: int) -> Values:
-    """Return the predictions of the model's members, (n_members, n_rows), unitless, in batches of consecutive rows."""
-    return predict_each([model], make_batch, n_rows)[0]
-
-
 def predict_each(models: Sequence[nn.Module], make_batch: MakeBatch, n_rows: int) -> Values:
     """Return the predictions of each model's members, (n_models, n_members, n_rows).
 

@@ -2,9 +2,9 @@
 
 import csv
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import lightgbm
 import numpy as np
@@ -36,7 +36,7 @@ TREE_FILE = "model.txt"
 SUBSAMPLE = 0.8  # share of the rows that each tree is grown on
 EVERY = 100  # trees between two lines of history
 N_INNER_FOLDS = 5  # of the training rows, for the models that judge outliers
-Encode = Callable[[pd.DataFrame], NDArray[np.floating]]
+C = TypeVar("C", GbdtConfig, GbdtEnsembleConfig)
 
 
 class TableInputs:
@@ -48,17 +48,6 @@ class TableInputs:
     def __init__(self, tables: Mapping[str, pd.DataFrame]) -> None:
         self.tables = dict(tables)
 
-    @classmethod
-    def prepare(
-        cls, groups: Iterable[str], crystals: Crystals, key: str, cache: Path | None, n_jobs: int, word2vec: Path | None
-    ) -> "TableInputs":
-        """Return the tables of these groups, each once; the other arguments are those of `cached_features`."""
-        tables = {}
-        for g in dict.fromkeys(groups):
-            own = g == COLUMNS
-            tables[g] = further_columns(crystals) if own else cached_features(crystals, key, (g,), cache, n_jobs, word2vec)
-        return cls(tables)
-
     def __len__(self) -> int:
         return len(next(iter(self.tables.values())))
 
@@ -69,20 +58,28 @@ class TableInputs:
         """Return the encoder that these crystals' further columns give; None if the groups are without them."""
         return ColumnEncoder.fit(self.tables[COLUMNS]) if COLUMNS in groups else None
 
-    def matrix(self, groups: tuple[str, ...], encode: Encode | None = None) -> NDArray[np.floating]:
-        """Return the groups side by side, (n_crystals, n_features). encode: further columns -> features."""
-        parts = [encode(self.tables[g]) if g == COLUMNS and encode else self.tables[g].to_numpy() for g in groups]
+    def matrix(self, groups: tuple[str, ...], encoder: ColumnEncoder | None = None) -> NDArray[np.floating]:
+        """Return the groups side by side, (n_crystals, n_features)."""
+        parts = [encoder.for_trees(self.tables[g]) if g == COLUMNS and encoder else self.tables[g].to_numpy() for g in groups]
         return np.concatenate(parts, axis=1)
 
 
-class GbdtLearner(Learner[GbdtConfig]):
-    """Gradient-boosted trees; the number of trees is fixed."""
-
-    booster: lightgbm.Booster | None = None
+class TableLearner(Learner[C]):
+    """A learner that reads tables of features."""
 
     def prepare_inputs(self, crystals: Crystals, key: str, cache: Path | None, n_jobs: int) -> TableInputs:
         """Return a table for each group of features."""
-        return TableInputs.prepare(self.config.features, crystals, key, cache, n_jobs, self.word2vec)
+        tables = {}
+        for g in self.config.feature_groups:
+            own = g == COLUMNS
+            tables[g] = further_columns(crystals) if own else cached_features(crystals, key, (g,), cache, n_jobs, self.word2vec)
+        return TableInputs(tables)
+
+
+class GbdtLearner(TableLearner[GbdtConfig]):
+    """Gradient-boosted trees; the number of trees is fixed."""
+
+    booster: lightgbm.Booster | None = None
 
     def histories(self) -> dict[str, int]:
         return {HISTORY: -(-self.config.n_trees // EVERY)}
@@ -97,10 +94,11 @@ class GbdtLearner(Learner[GbdtConfig]):
             "num_threads": 1, "verbose": -1,
         }  # fmt: skip
         self.encoder = inputs.fit_encoder(c.features)
-        x = self._matrix(inputs)
+        x = inputs.matrix(c.features, self.encoder)
         columns = [f"f{i}" for i in range(x.shape[1])]  # LightGBM allows no brackets in names
-        data = lightgbm.Dataset(x, target, feature_name=columns)
-        valid = [lightgbm.Dataset(self._matrix(watched.inputs), watched.target, reference=data)] if watched else []
+        data, valid = lightgbm.Dataset(x, target, feature_name=columns), []
+        if watched:
+            valid = [lightgbm.Dataset(watched.inputs.matrix(c.features, self.encoder), watched.target, reference=data)]
         with (folder / HISTORY).open("w", newline="") as file:
             history = csv.writer(file)
             history.writerow(["tree", "valid_mae"])
@@ -119,10 +117,7 @@ class GbdtLearner(Learner[GbdtConfig]):
                 raise ValueError(f"LightGBM does not accept {c}: {error}") from error
 
     def predict(self, inputs: TableInputs) -> Values:
-        return np.asarray(fitted(self.booster).predict(self._matrix(inputs)))
-
-    def _matrix(self, inputs: TableInputs) -> NDArray[np.floating]:
-        return inputs.matrix(self.config.features, self.encoder.for_trees if self.encoder else None)
+        return np.asarray(fitted(self.booster).predict(inputs.matrix(self.config.features, self.encoder)))
 
     def save(self, folder: Path) -> None:
         weights = fitted(self.booster).model_to_string().encode()
@@ -140,14 +135,10 @@ class GbdtLearner(Learner[GbdtConfig]):
         return sum(tree["num_leaves"] for tree in fitted(self.booster).dump_model()["tree_info"])
 
 
-class GbdtEnsembleLearner(Learner[GbdtEnsembleConfig]):
+class GbdtEnsembleLearner(TableLearner[GbdtEnsembleConfig]):
     """Fits the parts one after another and predicts their mean."""
 
     parts: list[GbdtLearner] | None = None
-
-    def prepare_inputs(self, crystals: Crystals, key: str, cache: Path | None, n_jobs: int) -> TableInputs:
-        """Return a table for each group of features of any part."""
-        return TableInputs.prepare(self.config.feature_groups, crystals, key, cache, n_jobs, self.word2vec)
 
     @property
     def columns(self) -> ColumnNames:

@@ -19,7 +19,7 @@ from src.features.columns import COLUMNS, ColumnEncoder, further_columns
 from src.features.elements import element_vectors
 from src.graphs.batch import GraphBatch, batch_from_store
 from src.graphs.dataset import cached_graphs
-from src.learners.evaluation import predict, predict_each, read_by_head
+from src.learners.evaluation import predict_each, read_by_head
 from src.learners.learner import (
     MEMBER_SEEDS,
     SETTINGS,
@@ -102,11 +102,6 @@ class GraphInputs:
             own = values if own is None else np.concatenate([own, values], axis=1)
         return replace(self, global_features=own, columns=None)
 
-    @property
-    def statistics(self) -> Tensor | None:
-        """Mean and spread of the global features over these crystals, (2, n_features); None if they have none."""
-        return None if self.own_features is None else statistics_of(self.own_features)
-
 
 class GnnLearner(Learner[GnnConfig]):
     """One network and its training, or several members in one."""
@@ -151,17 +146,18 @@ class GnnLearner(Learner[GnnConfig]):
         """Train all epochs, after the pre-training if there is one; a checkpoint is written after each."""
         from src.learners.device import keep_freed_memory, keep_products_whole
         from src.learners.pretraining import pretrain
-        from src.learners.training import Training, seed_everything
+        from src.learners.training import Training
 
         keep_freed_memory()
         keep_products_whole()
-        seed_everything(self.seed)
+        torch.manual_seed(self.seed)
         vectors = torch.tensor(element_vectors(self.config.elements, self.word2vec), dtype=torch.float32)
         self.avg_n_neighbors = inputs.avg_n_neighbors
         self.encoder = inputs.fit_encoder()
-        inputs, watched = inputs.encoded(self.encoder), self._encoded(watched)
+        inputs = inputs.encoded(self.encoder)
+        watched = watched and watched._replace(inputs=watched.inputs.encoded(self.encoder))
         c = self.config
-        model = self._make_model(vectors, inputs.statistics, c.members).to(self.device)
+        model = self._make_model(vectors, statistics_of(inputs.own_features), c.members).to(self.device)
 
         def watch(averaged: torch.nn.Module) -> float:
             if watched is None:
@@ -195,9 +191,6 @@ class GnnLearner(Learner[GnnConfig]):
     def predict_members(self, inputs: GraphInputs) -> Values:
         return self._predict(fitted(self.model), inputs.encoded(self.encoder))
 
-    def _encoded(self, watched: Watched | None) -> Watched | None:
-        return watched and watched._replace(inputs=watched.inputs.encoded(self.encoder))
-
     @classmethod
     def predict_each(cls, learners: Sequence[Self], inputs: GraphInputs) -> Values:
         """Return the predictions of each learner's networks; each batch is made once for all of them.
@@ -219,7 +212,7 @@ class GnnLearner(Learner[GnnConfig]):
         return np.concatenate(read, axis=1)
 
     def _predict(self, model: torch.nn.Module, inputs: GraphInputs) -> Values:
-        return predict(model, lambda rows: inputs.batch(rows, self.device), len(inputs))
+        return predict_each([model], lambda rows: inputs.batch(rows, self.device), len(inputs))[0]
 
     def save(self, folder: Path) -> None:
         weights = {name: tensor.cpu().clone() for name, tensor in holder(fitted(self.model)).state_dict().items()}

@@ -110,13 +110,12 @@ def check_sha256(path: Path, stored: str | None) -> None:
 
 
 @contextmanager
-def loading(path: Path) -> Iterator[None]:
-    """Turn whatever the reader of a file of weights raises into a ValueError that names the file and the remedy."""
+def loading(path: Path, way_out: str | None = None) -> Iterator[None]:
+    """Turn whatever the reader of a file raises into a ValueError that names the file and the way out, if not its `remedy`."""
     try:
         yield
     except Exception as error:  # each library has errors of its own, none of which names the file
-        text = f"{type(error).__name__}: {error}"
-        raise damaged(path, text[:300]) from error
+        raise damaged(path, f"{type(error).__name__}: {error}".splitlines()[0][:300], way_out) from error
 
 
 def fitted(state: S | None) -> S:

@@ -4,7 +4,6 @@ import copy
 import csv
 import io
 import math
-import random
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from src.config import TrainingConfig
 from src.graphs.batch import GraphBatch
 from src.learners.evaluation import MakeBatch
-from src.learners.learner import DivergedError
+from src.learners.learner import DivergedError, loading
 from src.models.members import count_members
 from src.storage.files import to_bytes, write_atomic
 from src.storage.names import CHECKPOINT, HISTORY
@@ -202,18 +201,12 @@ class Training:
 
     def resume(self, checkpoint: Path) -> None:
         """Load the state of a checkpoint. Raises ValueError if it is damaged or of another network."""
-        try:
-            self.load_state(torch.load(checkpoint, weights_only=True, map_location="cpu"))
-        except Exception as error:  # a damaged file makes torch raise nearly anything
-            text = f"{type(error).__name__}: {error}".splitlines()[0][:300]
-            raise ValueError(f"{checkpoint} is damaged ({text}); remove it, and the stage starts over") from error
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Restore what `state` returned."""
-        for name in STATEFUL:
-            getattr(self, name).load_state_dict(state[name])
-        self.history = state["history"]
-        torch.set_rng_state(state["random"])
+        with loading(checkpoint, "remove it, and the stage starts over"):
+            state = torch.load(checkpoint, weights_only=True, map_location="cpu")
+            for name in STATEFUL:
+                getattr(self, name).load_state_dict(state[name])
+            self.history = state["history"]
+            torch.set_rng_state(state["random"])
 
 
 def read_losses(steps: Sequence[tuple[NDArray[np.integer], Tensor, Tensor]], epoch: int) -> Iterator[float]:
@@ -228,9 +221,3 @@ def read_losses(steps: Sequence[tuple[NDArray[np.integer], Tensor, Tensor]], epo
         if not torch.isfinite(norm):
             raise DivergedError("norm of the gradient", norm.item(), epoch + 1, rows.tolist())
         yield loss.mean().item() * len(rows)
-
-
-def seed_everything(seed: int) -> None:
-    """Seed the random numbers of Python and torch."""
-    random.seed(seed)
-    torch.manual_seed(seed)

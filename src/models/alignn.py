@@ -84,7 +84,8 @@ class Alignn(CrystalNetwork):
         """Return one unitless prediction per crystal, (n_crystals,)."""
         edge_index, triplet_index = orbit_edges(batch), (batch.triplet_src_index, batch.triplet_dst_index)
         weight = edge_weights(batch, self.r_max)[:, None]
-        triplet_weight = self.triplet_weights(batch)[:, None]
+        fade = polynomial_cutoff(batch.length / self.r_angle)[batch.edge_length_index]  # (n_edges,)
+        triplet_weight = (fade[batch.triplet_src_index] * fade[batch.triplet_dst_index] * batch.triplet_multiplicity)[:, None]
         atoms = self.atom_embedding(self.vectors(batch))  # (n_orbits, n)
         bonds = self.edge_embedding(self.lengths(batch.length))[batch.edge_length_index]  # (n_edges, n)
         angles = self.angle_embedding(self.cosines(batch.triplet_cos))  # (n_triplets, n)
@@ -93,8 +94,3 @@ class Alignn(CrystalNetwork):
             if i < len(self.on_bonds):
                 bonds, angles = self.on_bonds[i](bonds, angles, triplet_index, triplet_weight)
         return batch.mean_over_atoms(self.head(atoms)).squeeze(-1)
-
-    def triplet_weights(self, batch: GraphBatch) -> Tensor:
-        """Return the multiplicity of each triplet times the cutoffs of its two bonds, (n_triplets,)."""
-        fade = polynomial_cutoff(batch.length / self.r_angle)[batch.edge_length_index]  # (n_edges,)
-        return fade[batch.triplet_src_index] * fade[batch.triplet_dst_index] * batch.triplet_multiplicity

@@ -85,8 +85,10 @@ class Standardise(nn.Module):
         return [((values - mean) / spread).clamp(-MAX_DEVIATION, MAX_DEVIATION)]
 
 
-def statistics_of(values: Tensor) -> Tensor:
-    """Return the mean and standard deviation of each column of values, (2, n_features); a deviation of 0 is replaced by 1."""
+def statistics_of(values: Tensor | None) -> Tensor | None:
+    """Return the mean and standard deviation of each column of values, (2, n_features), if any; a deviation of 0 becomes 1."""
+    if values is None:
+        return None
     spread = values.double().std(dim=0, correction=0)
     return torch.stack([values.double().mean(dim=0), torch.where(spread > 1e-9, spread, 1.0)]).float()
 

@@ -51,7 +51,11 @@ class DenseConvolution(nn.Module):
         self.register_buffer("path_of_row", torch.tensor([p for p, _ in rows]), persistent=False)
 
     def forward(self, features: Features, weights: Tensor, edge_sh: Tensor, length_index: Tensor, batch: GraphBatch) -> Features:
-        """Compute `tensor_product.reference`."""
+        """Return the sums of messages at the representatives; for each l a (2 l + 1, n_orbits, n_paths(l) * n_channels).
+
+        features: of the representatives. weights: (n_lengths, n_paths * n_channels), the radial network's output. edge_sh:
+        (n_edges, (l_edge_max + 1)^2), spherical harmonics times multiplicity. length_index: (n_edges,), row of `weights`.
+        """
         n_channels = features[0].shape[-1]
         on_atoms = torch.cat(rotate_to_atoms(features, batch)).transpose(0, 1)  # (n_atoms, n_in, n_channels)
         couplings = self.couplings.to(edge_sh.dtype)
@@ -85,7 +89,7 @@ class Convolution:
             self.edges = fused.make_edges(edge_sh, length_index, batch)
 
     def __call__(self, features: Features, radial: RadialValues, dense: DenseConvolution) -> Features:
-        """Compute `tensor_product.reference` for the paths of `dense`."""
+        """Compute what `dense` does."""
         if self.edges is not None:
             from src.models import fused
 

@@ -115,7 +115,7 @@ class Edges(NamedTuple):
 
 
 def make_edges(edge_sh: Tensor, length_index: Tensor, batch: GraphBatch) -> Edges:
-    """Return the edges of a batch. edge_sh, length_index: as in `tensor_product.reference`."""
+    """Return the edges of a batch. edge_sh, length_index: as in `DenseConvolution`."""
     first_edge = np.searchsorted(as_numpy(batch.edge_dst_index), np.arange(batch.n_orbits + 1))
     atoms = as_numpy(batch.atom_orbit_index), as_numpy(batch.atom_rotation)
     return Edges(*atoms, as_numpy(edge_sh), as_numpy(batch.edge_src_index), first_edge, as_numpy(length_index))
@@ -137,7 +137,7 @@ class Pass:
         self.out_shapes = [(2 * l + 1, n_orbits, n) for l, n in enumerate(n_out)]
 
     def outs(self) -> list[Tensor]:
-        """Return the sums of messages, as `tensor_product.reference` does."""
+        """Return the sums of messages, as `DenseConvolution` does."""
         outs = tuple(np.empty(shape, dtype=np.float32) for shape in self.out_shapes)
         self.kernels.forward(*self.inputs, outs)
         return [torch.from_numpy(out) for out in outs]
@@ -152,7 +152,7 @@ class Pass:
 
 
 def convolve(features: Features, radial: RadialValues, edges: Edges, paths: tuple[Path, ...]) -> Features:
-    """Compute `tensor_product.reference` for float32 tensors on a CPU; differentiable once w.r.t. features and radial rows."""
+    """Compute `DenseConvolution` for float32 tensors on a CPU; differentiable once w.r.t. features and radial rows."""
     n_channels = features[0].shape[-1]
     if missing := -n_channels % TILE:
         rows = nn.functional.pad(radial.rows.unflatten(-1, (len(paths), -1)), (0, missing)).flatten(1)

@@ -43,15 +43,10 @@ class WeightedMetaLayer(MetaLayer):
         src, dst = edge_index
         of_orbit = u[batch.orbit_batch]  # (n_orbits, n)
         edge_attr = self.edge_model(torch.cat([x[src], x[dst], edge_attr, of_orbit[dst]], dim=-1))
-        bonds = mean_bond(edge_attr, dst, x, weight)
+        bonds = sum_at(dst, edge_attr * weight, len(x))  # the mean bond of each atom, (n_orbits, n)
         x = self.node_model(torch.cat([bonds, x, of_orbit], dim=-1))
         u = self.global_model(torch.cat([batch.mean_over_atoms(bonds), batch.mean_over_atoms(x), u], dim=-1))
         return x, edge_attr, u
-
-
-def mean_bond(edge_attr: Tensor, dst: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-    """Return the weighted sum of the bonds of each atom, (n_orbits, n)."""
-    return sum_at(dst, edge_attr * weight, len(x))
 
 
 class MegnetBlock(nn.Module):
@@ -115,6 +110,6 @@ class Megnet(CrystalNetwork):
         for block in self.blocks:
             states = block(states, edge_index, batch, weight)
         atoms, bonds, crystal = states
-        atoms = torch.cat([atoms, mean_bond(bonds, edge_index[1], atoms, weight)], dim=-1)  # (n_orbits, 2 n)
+        atoms = torch.cat([atoms, sum_at(edge_index[1], bonds * weight, len(atoms))], dim=-1)  # (n_orbits, 2 n)
         read = self.readout(atoms, batch.orbit_batch, dim_size=batch.n_crystals, weight=batch.orbit_weight)  # (n_crystals, 4 n)
         return self.head(torch.cat([read, crystal], dim=-1)).squeeze(-1)

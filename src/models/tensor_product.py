@@ -1,12 +1,11 @@
-"""The weighted tensor-product convolution of NequIP, as one function with three implementations.
+"""The weighted tensor-product convolution of NequIP: its paths and coefficients, and the rotation of features to atoms.
 
     out[i, path, m3, c] = sum over edges e into i, m1, m2 of  C[m1, m2, m3] * w[length(e), path, c] * Y[e, m2] * h[src(e), m1, c]
 
 where h are the node features of the representatives rotated to each atom, Y the spherical harmonics of the edge (times its
 multiplicity), and C the Clebsch-Gordan coefficients of e3nn (src/graphs/harmonics.py) in `component` normalisation.
-This is o3.TensorProduct with "uvu" paths (Batzner et al. 2022, see nequip.py, eqs. 5 to 7). `reference` is what they
-are compared with. `src/models/fused.py` computes the same on a CPU in single precision, with first derivatives w.r.t. h and w;
-`DenseConvolution` in convolution.py anywhere, with derivatives of any order.
+This is o3.TensorProduct with "uvu" paths (Batzner et al. 2022, see nequip.py, eqs. 5 to 7). `DenseConvolution` in convolution.py
+computes it anywhere, with derivatives of any order; fused.py on a CPU in single precision, with first derivatives w.r.t. h and w.
 
 Features are a list over the degree l: features[l] has shape (2l+1, n_nodes, n_channels). Parity is natural: 0e, 1o, 2e, 3o.
 """
@@ -68,34 +67,6 @@ def rotate_to_atoms(features: Features, batch: GraphBatch) -> Features:
             start += (2 * l + 1) ** 2
         on_atoms.append(x)
     return on_atoms
-
-
-def reference(
-    features: Features, weights: Tensor, edge_sh: Tensor, length_index: Tensor, batch: GraphBatch, paths: tuple[Path, ...]
-) -> Features:
-    """Return the sums of messages at the representatives; for each l_out a (2 l_out + 1, n_orbits, n_paths(l_out) * n_channels).
-
-    features: of the representatives.
-    weights: (n_lengths, n_paths * n_channels), the radial network's output.
-    edge_sh: (n_edges, (l_edge_max + 1)^2), spherical harmonics times multiplicity.
-    length_index: (n_edges,), row of `weights` for each edge.
-    """
-    on_atoms = rotate_to_atoms(features, batch)
-    n_channels = features[0].shape[-1]
-    weights = weights.view(len(weights), len(paths), n_channels)
-    out = []
-    for l_out in range(max(path.l_out for path in paths) + 1):
-        sums = []
-        for p in paths_into(paths, l_out):
-            path = paths[p]
-            cg = torch.as_tensor(clebsch_gordan(path), dtype=edge_sh.dtype, device=edge_sh.device)
-            harmonics = edge_sh[:, path.l_edge**2 : (path.l_edge + 1) ** 2]
-            message = torch.einsum("ijk,ej,iec->kec", cg, harmonics, on_atoms[path.l_in][:, batch.edge_src_index])
-            message = message * weights[length_index, p]
-            total = message.new_zeros(2 * l_out + 1, batch.n_orbits, n_channels)
-            sums.append(total.index_add(1, batch.edge_dst_index, message))
-        out.append(torch.cat(sums, dim=-1))
-    return out
 
 
 def reference_mix(x: Tensor, mixing: Tensor, element_index: Tensor) -> Tensor:

@@ -4,9 +4,8 @@
     python submit.py --exps 012 015 --weights 0.7 0.3 --out my.csv
     python submit.py --exps 010 012 --blend weights --baseline 001
 
-Each experiment predicts by the mean of its fold models, and the submission is a weighted mean of the experiments. `--blend` fits
-the weights to out-of-fold rows, of each target its own; the blend's score is nested: each fold is scored with weights fitted to
-the other folds. `..._with_uncertainty.csv` beside the submission has 90% intervals, calibrated out of fold.
+The submission is a weighted mean of the experiments, each the mean of its fold models. `--blend` fits the weights to out-of-fold
+rows, of each target its own. `..._with_uncertainty.csv` beside the submission has 90% intervals, calibrated out of fold.
 """
 
 import sys

@@ -2,8 +2,7 @@
 
     python exp/check_data.py [--data input/mine]
 
-Prints whether test and training crystals can be told apart (adversarial validation), the target's distribution in each fold,
-duplicated crystals (same reduced formula and space group, then pymatgen's StructureMatcher), and elements of test crystals only.
+Prints whether test and training crystals can be told apart, the target in each fold, duplicates, and elements of one side only.
 """
 
 import sys

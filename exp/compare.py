@@ -4,7 +4,7 @@ python exp/compare.py                    # all finished ones of the closed track
 python exp/compare.py 003 004 005        # differences are to the first
 python exp/compare.py --score            # with the test scores, which stand in for a leaderboard: choose nothing by them
 python exp/compare.py --submission outputs/flla/submission.csv   # the test score of a file
-python exp/compare.py --markdown         # or --json
+python exp/compare.py --markdown         # Markdown tables
 """
 
 import sys
@@ -13,16 +13,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from src.command import choice_options, command, one_message, task_options
 from src.data.task import read_tasks
-from src.results.comparison import Compared, chosen, compared_json, compared_text
+from src.results.comparison import Compared, chosen, compared_text
 from src.results.labels import read_labels, score_submission
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = command(__doc__, choice_options(), task_options())
     parser.add_argument("--submission", type=Path, metavar="FILE", help="score this file instead of comparing experiments")
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--markdown", action="store_true", help="print Markdown tables")
-    form.add_argument("--json", action="store_true", help="print all figures as JSON")
+    parser.add_argument("--markdown", action="store_true", help="print Markdown tables")
     args = parser.parse_args(argv)
     with one_message("compare"):
         tasks = read_tasks(args.data, args.target)
@@ -32,7 +30,7 @@ def main(argv: list[str] | None = None) -> None:
         labels = [read_labels(task) if args.score else None for task in tasks]
         experiments = [chosen(args.numbers, args.track, task, args.outputs) for task in tasks]
         compared = [Compared.of(*one, args.outputs) for one in zip(tasks, experiments, labels, strict=True)]
-        print(compared_json(compared) if args.json else compared_text(compared, args.markdown))
+        print(compared_text(compared, args.markdown))
 
 
 if __name__ == "__main__":

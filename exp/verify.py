@@ -3,11 +3,9 @@
     python exp/verify.py 005 --fold 3
     python exp/verify.py 024 --fold 3 --data input/mine --target gap
 
-On the machine type and library versions of the published run the rows agree to 1e-5 eV/atom. Elsewhere rounding differs,
-training amplifies it, and single crystals move; there the retrained model must be nearer to the published one on the test rows
-than other folds' models are. Of 23 retrained folds none is refused, of other experiments' 3% are accepted (src/runs/verify.py).
-
-Of a sealed experiment, whose code has left, the command is printed that verifies it with the commit of its code; exit status 3.
+On the published run's type of machine and library versions the rows agree to 1e-5 eV/atom; elsewhere the retrained model must
+be of the same recipe (src/runs/verify.py).
+For a sealed experiment, the command that verifies it with the commit of its code is printed; exit status 3.
 """
 
 import sys

@@ -207,14 +207,13 @@ def knobs_set(config: Any) -> Iterator[str]:
 
 
 def knobs_varied(config: Any) -> Iterator[str]:
-    """Yield `Class.knob` for each knob that a search from this config varies, a wide one too."""
-    for wide in (False, True):
-        try:
-            found = ranges(config, wide)
-        except ValueError:  # no search from here
-            continue
-        for head, _, name in (path.rpartition(".") for path in found):
-            yield f"{type(attrgetter(head)(config) if head else config).__name__}.{name}"
+    """Yield `Class.knob` for each knob that a search from this config varies."""
+    try:
+        found = ranges(config)
+    except ValueError:  # no search from here
+        return
+    for head, _, name in (path.rpartition(".") for path in found):
+        yield f"{type(attrgetter(head)(config) if head else config).__name__}.{name}"
 
 
 def without_use(configs: Iterable[Any]) -> list[str]:

@@ -1,6 +1,5 @@
 """Laws of differences between experiments: two intervals, one verdict, and p-values corrected for their number."""
 
-import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -148,15 +147,12 @@ def test_no_figure_is_printed_where_a_score_is_undefined(exp001: Predictions) ->
     compared = Compared(SimpleNamespace(metric="spearman", unit="eV/atom"), [exp001, flat], rows)
     shown = compared.text(markdown=True).splitlines()[3]
     assert "| undefined |" in shown and shown.endswith("|  |  |")
-    found = compared.figures()["rows"][1]["difference"]
-    assert found["verdict"] == "undecided"
-    assert {found[key] for key in ("spearman", "low", "high", "folds_low", "folds_high", "p", "p_holm")} == {None}
+    assert rows[1]["difference"].verdict == "undecided" and rows[1]["difference"].folds is rows[1]["p_holm"] is None
 
 
 def test_compare_corrects_for_the_rows_that_it_shows(capsys: pytest.CaptureFixture) -> None:
     for numbers in (["010", "008", "017"], ["010", "008", "017", "012"]):
-        compare.main([*numbers, "--json", "--outputs", str(NOWHERE)])
-        found = [row["difference"] for row in json.loads(capsys.readouterr().out)["rows"][1:]]
-        assert [row["p_holm"] for row in found] == holm([row["p"] for row in found])
+        rows = score_rows([find_predictions(number, read_task(DEFAULT_TASK), NOWHERE) for number in numbers], None)[1:]
+        assert [row["p_holm"] for row in rows] == holm([row["difference"].folds.p for row in rows])
         compare.main([*numbers, "--outputs", str(NOWHERE)])
         assert f"corrected for the {len(numbers) - 1} shown" in capsys.readouterr().out

@@ -9,7 +9,7 @@ from conftest import small_task
 from src.paths import EXPERIMENTS, ROOT
 
 MAX_MODULES = 70
-UNUSED = ("src.predict", "src.report", "src.runs.blended", "src.runs.search", "src.runs.tracker")
+UNUSED = ("src.predict", "src.report", "src.runs.blended", "src.runs.search")
 CODE = """
 import os, sys
 from pathlib import Path

@@ -1,6 +1,5 @@
 """Comparison, ledger and new experiments."""
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from exp import compare
 from src.config import catalogue
 from src.config.catalogue import experiment_names, load_config, new_experiment, question_and_parent
 from src.data.task import read_task
@@ -151,16 +149,6 @@ def test_errors_of_opposite_sign_are_what_a_blend_wants(baseline: Predictions) -
     other = replace(with_error(baseline, -error), name="exp999")
     found = error_correlation([with_error(baseline, error), other])
     assert found.loc["exp001", "exp999"] == pytest.approx(-1)
-
-
-def test_json_holds_the_figures_of_the_table(capsys: pytest.CaptureFixture) -> None:
-    compare.main(["001", "010", "--json", "--outputs", "/nonexistent"])
-    found = json.loads(capsys.readouterr().out)
-    published = json.loads((EXPERIMENTS / "exp010/results/metrics.json").read_text())
-    assert found["rows"][1]["oof_mae"] == pytest.approx(published["oof_mae"])
-    assert found["rows"][1]["difference"]["high"] < 0
-    assert "test_mae" not in found["rows"][0]
-    assert list(pd.DataFrame(found["error_correlation"])) == ["exp001", "exp010"]
 
 
 @pytest.fixture

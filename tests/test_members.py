@@ -1,6 +1,5 @@
 """Laws of several members in one training: each is the network that it would be alone, and the fold predicts their mean."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -264,7 +263,7 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_spread_of_a_row_is_that_of_its_members_predictions_in_the_unit_of_the_target(task: Path) -> None:
     run, data = task.parent / "outputs/small/exp010", load(task)
     inputs = GnnLearner(EXPERIMENT.learner).prepare_inputs(data.train.crystals, data.train_key, data.cache, 1)
-    oof, errors = pd.read_csv(run / "oof.csv"), []
+    oof = pd.read_csv(run / "oof.csv")
     assert list(oof) == ["id", "fold", "e_form", "e_form_pred", "spread"] and (oof["spread"] > 1e-4).all()
     for k in range(4):
         rows = np.flatnonzero(oof["fold"] == k)
@@ -274,10 +273,6 @@ def test_the_spread_of_a_row_is_that_of_its_members_predictions_in_the_unit_of_t
         target = np.stack([normalizer.denormalize(counts, residual) for residual in residuals])
         np.testing.assert_allclose(oof["e_form_pred"][rows], target.mean(axis=0), atol=1e-6)
         np.testing.assert_allclose(oof["spread"][rows], target.std(axis=0), atol=1e-6)
-        errors.append(np.abs(target - data.train.targets[rows]))
-    metrics = json.loads((run / "metrics.json").read_text())
-    np.testing.assert_allclose(metrics["member_maes"], np.concatenate(errors, axis=1).mean(axis=1), atol=1e-6)
-    assert np.mean(metrics["member_maes"]) >= metrics["oof_mae"]
 
 
 def test_the_spread_can_be_read_for_out_of_fold_and_test_rows(task: Path) -> None:

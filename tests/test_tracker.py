@@ -11,7 +11,7 @@ from src.config import ExperimentConfig, FoldConfig, GbdtConfig
 from src.data.load import TaskData
 from src.paths import EXPERIMENTS
 from src.results.folder import RunDir
-from src.runs import tracker
+from src.runs import train as tracker
 from src.runs.experiment import run_experiment
 from src.runs.launch import Launcher
 from src.runs.train import main as train_main
@@ -29,10 +29,10 @@ def finished(data: TaskData) -> tuple[RunDir, dict]:
 
 
 def test_settings_are_named_by_their_path_in_the_config() -> None:
-    settings = dict(tracker.flat_settings(GBDT))
-    assert settings["learner"] == "GbdtConfig"
+    settings = tracker.flat_settings(GBDT)
+    assert settings["learner.type"] == "GbdtConfig"
     assert settings["learner.n_trees"] == "200" and settings["folds.n_folds"] == "4" and settings["seed"] == "0"
-    assert dict(tracker.flat_settings(replace(GBDT, seed=3)))["seed"] == "3"
+    assert tracker.flat_settings(replace(GBDT, seed=3))["seed"] == "3"
 
 
 def test_tensorboard_shows_the_history_of_every_fold(finished: tuple[RunDir, dict], tmp_path: Path) -> None:

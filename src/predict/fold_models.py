@@ -14,6 +14,7 @@ from src.data.table import Crystals
 from src.data.target import TargetNormalizer
 from src.data.task import ColumnNames, Task
 from src.features.elements import word2vec_key
+from src.features.sevennet import base_energies
 from src.learners.learner import Learner, load_learner
 from src.paths import MAT2VEC
 from src.results.intervals import part_spread
@@ -60,7 +61,7 @@ class FoldModels:
             pred, own = (np.stack(values, axis=2) for values in zip(*found, strict=True))
             return (pred * self.weights).sum(axis=2), part_spread(pred, own, self.weights)
         residuals = self.learners[0].predict_each(self.learners, self._inputs(crystals, n_jobs))
-        base, counts = self._base(crystals, n_jobs), crystals.element_counts
+        base, counts = base_energies(self.target, crystals, "", None, n_jobs), crystals.element_counts
         pairs = zip(self.normalizers, residuals, strict=True)
         found = [normalizer.mean_and_spread(counts, of_members, base) for normalizer, of_members in pairs]
         pred, spread = (np.stack(values, axis=1) for values in zip(*found, strict=True))
@@ -73,29 +74,18 @@ class FoldModels:
         inputs = self._inputs(crystals, n_jobs)
         return np.concatenate([learner.features(inputs) for learner in self.learners], axis=1)
 
-    def refusal(self, crystals: Crystals) -> str:
-        """Return why no inputs can be made of these crystals; an empty text if they can."""
-        if self.parts:
-            return next(filter(None, (part.refusal(crystals) for part in self.parts)), "")
-        try:
+    def check(self, crystals: Crystals) -> None:
+        """Raise ValueError if no inputs can be made of these crystals."""
+        for part in self.parts:
+            part.check(crystals)
+        if self.learners:
             self._inputs(crystals, n_jobs=1)
-            self._base(crystals, n_jobs=1)
-        except ValueError as error:
-            return str(error)
-        return ""
+            base_energies(self.target, crystals, "", None)
 
     def _inputs(self, crystals: Crystals, n_jobs: int) -> Any:
         """Return what the models read, in memory."""
         inputs = self.learners[0].prepare_inputs(crystals, "", None, n_jobs)
         return inputs[np.arange(len(crystals))]
-
-    def _base(self, crystals: Crystals, n_jobs: int) -> Values | float:
-        """Return the energies of the pretrained potential that the target starts from, (n_crystals,), if it does."""
-        if self.target.base == "none":
-            return 0.0
-        from src.features.sevennet import base_energies  # the closed track does without
-
-        return base_energies(self.target, crystals, "", None, n_jobs)
 
 
 def load_models(found: Predictions, task: Task, outputs: Path, device: str) -> FoldModels:

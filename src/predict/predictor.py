@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from src.config import TargetConfig
 from src.data.table import Crystals
-from src.data.task import Task, read_task
+from src.data.task import read_task
 from src.features.similarity import Likeness, TrainingSet, likeness
 from src.learners.device import check_device
 from src.paths import BEST, DEFAULT_TASK, OUTPUTS, shown
@@ -22,7 +22,7 @@ from src.predict.fold_models import FoldModels, load_models
 from src.predict.read import Found, checked, crystals_of, read_structures, with_fields
 from src.results.blend import normalized_weights, shared_folds, stack_oof
 from src.results.intervals import Scale, merged_bounds, total_spread
-from src.results.predictions import Predictions, find_predictions
+from src.results.predictions import find_predictions
 from src.results.surroundings import Surroundings, considered
 from src.storage.cache import ALL_CORES
 from src.storage.files import remedy, write_csv
@@ -72,7 +72,10 @@ class Predictor:
         found = [find_predictions(number, described, outputs).of_models for number in numbers]
         share = normalized_weights(weights or [1.0] * len(numbers), len(numbers))
         parts = [load_models(one, described, outputs, device) for one in found]
-        training = _training_set(found[0], described, outputs, n_jobs)
+        path = found[0].models.training_path
+        training = TrainingSet.load(path, remedy(path))
+        if set(training.ids) != set(found[0].oof["id"]):
+            raise ValueError(f"{shown(path)} describes other crystals than {found[0].name} was trained on; {remedy(path)}")
         found[0] = replace(found[0], oof=found[0].oof.set_index("id").loc[training.ids].reset_index())
         fold, (truth, oof) = shared_folds(found), stack_oof(found)
         blend = FoldModels(TargetConfig(), parts=parts, weights=np.tile(share, (fold.max() + 1, 1)))
@@ -141,11 +144,12 @@ class Predictor:
         return *values, faults
 
     def _fault(self, one: Found) -> str:
-        """Return why the models cannot predict a crystal; an empty text if they can."""
+        """Return why the models cannot predict a crystal, or what is wrong with its columns; an empty text if they can."""
         try:
-            return self.models.refusal(crystals_of([one], self.models.columns))
-        except ValueError as error:  # of a further column
+            self.models.check(crystals_of([one], self.models.columns))
+        except ValueError as error:
             return str(error)
+        return ""
 
     @cached_property
     def _around(self) -> tuple[Surroundings, Values]:
@@ -187,17 +191,3 @@ def predict_files(
 
 def _blocks(found: Sequence[Found]) -> list[Sequence[Found]]:
     return [found[i : i + AT_ONCE] for i in range(0, len(found), AT_ONCE)]
-
-
-def _training_set(found: Predictions, task: Task, outputs: Path, n_jobs: int) -> TrainingSet:
-    """Return the description of the training crystals; for a run that has none it is made from the task's table."""
-    path = found.models.training_path
-    if not path.is_file():
-        from src.data.load import load_task_data  # needs packages that prediction does not
-
-        data = load_task_data(task.folder, outputs, skip_bad_rows=True, n_jobs=n_jobs, target=task.target_column)
-        TrainingSet.cached(data.train, data.train_key, data.cache, n_jobs).save(path)
-    training = TrainingSet.load(path, remedy(path))
-    if set(training.ids) != set(found.oof["id"]):
-        raise ValueError(f"{shown(path)} describes other crystals than {found.name} was trained on; {remedy(path)}")
-    return training

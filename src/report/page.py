@@ -16,19 +16,19 @@ table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabula
 th, td { padding: 3px 7px; text-align: left; border-bottom: 1px solid #ddd; }
 th.number, td.number { text-align: right; }
 td.number { white-space: nowrap; }
-table.sortable th { cursor: pointer; background: #eee; }
-table.sortable th[data-order]::after { content: attr(data-order); }
+th { cursor: pointer; background: #eee; }
+th[data-order]::after { content: attr(data-order); }
 .wide { overflow-x: auto; }
 .note { color: #555; }
 """
 SCRIPT = """
-for (const head of document.querySelectorAll("table.sortable th")) head.addEventListener("click", () => {
+for (const head of document.querySelectorAll("th")) head.addEventListener("click", () => {
   const table = head.closest("table"), body = table.tBodies[0], column = head.cellIndex;
   const down = head.dataset.order === " \\u25b2";
   for (const other of table.querySelectorAll("th")) delete other.dataset.order;
   head.dataset.order = down ? " \\u25bc" : " \\u25b2";
   const key = row => row.cells[column].textContent.trim();
-  const number = text => text === "" ? Infinity : parseFloat(text.replace(/^[≥<] ?/, ""));
+  const number = text => text === "" ? Infinity : parseFloat(text.replace(/^[\\u2265<] ?/, ""));
   const rows = [...body.rows].sort((a, b) => {
     const [x, y] = [key(a), key(b)], difference = number(x) - number(y);
     return Number.isNaN(difference) ? x.localeCompare(y) : difference;
@@ -36,7 +36,7 @@ for (const head of document.querySelectorAll("table.sortable th")) head.addEvent
   body.append(...(down ? rows.reverse() : rows));
 });
 """
-NUMBER = re.compile(r"[≥<]? ?[+-]?\d")  # what a cell of a column of numbers begins with
+STARTS_AS_NUMBER = re.compile(r"[≥<]? ?[+-]?\d")  # what a cell of a column of numbers begins with
 Section = tuple[str, str]  # heading and HTML
 
 
@@ -63,11 +63,10 @@ def picture(figure: plt.Figure, alt: str) -> str:
     return f'<img alt="{escape(alt)}" src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
 
 
-def html_table(rows: Sequence[Mapping[str, str]], sortable: bool = False) -> str:
+def html_table(rows: Sequence[Mapping[str, str]]) -> str:
     """Return a table of texts by column; they are sorted as numbers if they begin with one."""
     texts = {name: next(filter(None, (row[name] for row in rows)), "") for name in rows[0]}
-    kinds = {name: ' class="number"' if NUMBER.match(text) else "" for name, text in texts.items()}
+    kinds = {name: ' class="number"' if STARTS_AS_NUMBER.match(text) else "" for name, text in texts.items()}
     head = "".join(f"<th{kind}>{escape(name)}</th>" for name, kind in kinds.items())
     body = "\n".join(f"<tr>{''.join(f'<td{kinds[name]}>{escape(text)}</td>' for name, text in row.items())}</tr>" for row in rows)
-    kind = ' class="sortable"' if sortable else ""
-    return f'<div class="wide"><table{kind}><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table></div>'
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table></div>'

@@ -67,7 +67,7 @@ def leaderboard_section(
         cells.append(about | score_cells(row, metric) | gain_cells(row, experiments[0].name, metric))
     text = f"Errors in {unit}; {STAR}. Click a column to sort."
     ranks = note(leaderboard(rows, metric)) if labels is not None and len(rows) > 2 else ""
-    return "Leaderboard", note(text) + html_table(cells, sortable=True) + ranks
+    return "Leaderboard", note(text) + html_table(cells) + ranks
 
 
 def data_section(data: TaskData, described: pd.DataFrame) -> Section:
@@ -122,7 +122,7 @@ def worst_section(data: TaskData, described: pd.DataFrame, experiments: list[Pre
         f"Largest out-of-fold errors of {experiments[0].name}: truth, predictions of the best experiments and the range of all "
         f"predictions in {data.task.unit}."
     )
-    return f"The {len(rows)} worst crystals", note(text) + html_table(rows, sortable=True)
+    return f"The {len(rows)} worst crystals", note(text) + html_table(rows)
 
 
 def blend_section(experiments: list[Predictions], metric: MetricName, unit: str) -> tuple[Section, Blend, list[Predictions]]:

@@ -18,7 +18,6 @@ BlendMethod = Literal["mean", "weights", "ridge", "hill"]  # the mean is not fit
 Values = NDArray[np.float64]
 RIDGE_ALPHAS = np.logspace(-3, 4, 22)
 HILL_STEPS = 100
-POWERS = {"mae": 1, "rmse": 2}  # metrics whose order is that of a mean power of the error
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,15 +197,8 @@ def _hill(pred: Values, target: Values, metric: MetricName) -> Values:
     counts, best, best_counts = np.zeros(pred.shape[1]), np.inf, np.zeros(pred.shape[1])
     for step in range(1, HILL_STEPS + 1):
         candidates = ((pred @ counts)[:, None] + pred) / step
-        loss = _losses(candidates, target, metric)
+        loss = np.array([METRICS[metric].loss(target, one) for one in candidates.T])
         counts[loss.argmin()] += 1
         if loss.min() < best:
             best, best_counts = float(loss.min()), counts.copy()
     return best_counts / best_counts.sum()
-
-
-def _losses(candidates: Values, target: Values, metric: MetricName) -> Values:
-    """Return what each column of candidates loses, (n_candidates,)."""
-    if metric in POWERS:
-        return (np.abs(candidates - target[:, None]) ** POWERS[metric]).mean(axis=0)
-    return np.array([METRICS[metric].loss(target, pred) for pred in candidates.T])

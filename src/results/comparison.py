@@ -1,8 +1,7 @@
 """Finished experiments side by side on one target or on several, paired by crystal and by fold."""
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -125,11 +124,6 @@ class Compared:
         points = None if labels is None else points_of(task, outputs, experiments[0])
         return cls(task, experiments, score_rows(experiments, labels, points, task.metric))
 
-    def figures(self) -> dict:
-        """Return all figures for JSON; what is undefined is null."""
-        rows = [{key: v for key, v in row.items() if key != "p_holm"} | {"difference": _plain(row)} for row in self.rows]
-        return {"unit": self.task.unit, "rows": rows, "error_correlation": error_correlation(self.experiments).to_dict()}
-
     def text(self, markdown: bool) -> str:
         """Return the tables of scores and of error correlations, the meaning of their signs, and where each run was read from."""
         metric, rows, reference = self.task.metric, self.rows, self.experiments[0].name
@@ -162,14 +156,6 @@ def compared_text(compared: Sequence[Compared], markdown: bool) -> str:
     return "\n\n".join([*parts, f"{mark}mean over {len(compared)} targets\n\n{table}"])
 
 
-def compared_json(compared: Sequence[Compared]) -> str:
-    """Return all figures as JSON: of the only target or, by name, of several, with their means."""
-    if len(compared) == 1:
-        return json.dumps(compared[0].figures(), indent=1)
-    by_target = {one.task.target_column: one.figures() for one in compared}
-    return json.dumps({"targets": by_target, "mean": mean_scores(compared).reset_index().to_dict("records")}, indent=1)
-
-
 def mean_scores(compared: Sequence[Compared]) -> pd.DataFrame:
     """Return the task's metric as its mean over targets, out of fold and on the test set, of experiments that have all."""
     metric = compared[0].task.metric
@@ -177,19 +163,6 @@ def mean_scores(compared: Sequence[Compared]) -> pd.DataFrame:
     shared = [name for name in tables[0].index if all(name in table.index for table in tables)]
     means = np.mean([table.loc[shared].to_numpy() for table in tables], axis=0)
     return pd.DataFrame(means, index=pd.Index(shared, name="experiment"), columns=tables[0].columns)
-
-
-def _plain(row: dict) -> dict | None:
-    """Return the difference of one row of `score_rows`; what is undefined is null."""
-    difference: Difference | None = row["difference"]
-    if difference is None:
-        return None
-    found = asdict(difference)
-    folds = found.pop("folds") or dict.fromkeys(("low", "high", "p"))
-    found = {found.pop("metric"): found.pop("value")} | found
-    found |= {"folds_low": folds["low"], "folds_high": folds["high"], "p": folds["p"], "p_holm": row["p_holm"]}
-    plain = {key: None if isinstance(v, float) and np.isnan(v) else v for key, v in found.items()}
-    return plain | {"verdict": difference.verdict}
 
 
 def gain_cells(row: dict, reference: str, metric: MetricName) -> dict[str, str]:

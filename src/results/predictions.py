@@ -1,15 +1,10 @@
 """Predictions of finished experiments: from outputs/, from the published results in exp/, or from the tables of sealed ones."""
 
-import csv
 import functools
-import gzip
-import io
 import shlex
-import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from src.config.catalogue import sealed, sealed_remedy
@@ -17,7 +12,7 @@ from src.data.task import Task
 from src.paths import DEFAULT_TASK, EXPERIMENTS, OUTPUTS, SEALED, experiment_name, shown
 from src.results.folder import METRICS_KINDS, NO_TEST, OOF_COLUMNS, RunDir, check_score
 from src.storage import names
-from src.storage.files import RESULTS, damaged, published_in, read_id_table, read_json
+from src.storage.files import RESULTS, published_in, read_id_table, read_json
 
 MODELS = "models"  # folder of the published models
 
@@ -108,21 +103,14 @@ def sealed_metrics() -> dict[str, dict]:
 
 def _sealed(file: str, name: str, n_shared: int) -> pd.DataFrame:
     """Return the columns that all sealed experiments share and those of one, without its name, as they were published."""
-    columns, kinds = _sealed_columns(file), {"id": object, "fold": np.int64}
-    own = {column.removeprefix(f"{name}_"): column for column in columns if column.startswith(f"{name}_")}
-    wanted = {column: column for column in OOF_COLUMNS[:n_shared]} | own
-    return pd.DataFrame({new: np.array(columns[old], dtype=kinds.get(new, np.float64)) for new, old in wanted.items()})
+    table = _sealed_table(file)
+    own = table.filter(regex=f"^{name}_")
+    return table[OOF_COLUMNS[:n_shared]].join(own.rename(columns=lambda column: column.removeprefix(f"{name}_")))
 
 
 @functools.cache
-def _sealed_columns(file: str) -> dict[str, tuple[str, ...]]:
-    """Return the columns of a table as text, of which only those that are asked for become numbers."""
-    path = SEALED / file
-    try:
-        header, *rows = csv.reader(io.StringIO(gzip.decompress(path.read_bytes()).decode()))
-        return dict(zip(header, zip(*rows, strict=True), strict=True))
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise damaged(path, error) from error
+def _sealed_table(file: str) -> pd.DataFrame:
+    return read_id_table(SEALED / file, OOF_COLUMNS[:1])
 
 
 def same_data(key: str, other: str) -> bool:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from src.data.task import Task
 from src.paths import OUTPUTS, experiment_name, shown
+from src.results.blend import stack_test
 from src.results.folder import METRICS_KINDS, NO_TEST, OOF_COLUMNS, RunDir
 from src.results.metrics import scores
 from src.results.predictions import MODELS, Predictions, find_predictions, is_default, published_folder, same_data
@@ -48,10 +49,8 @@ def _about(predictions: Predictions, task: Task, labels: pd.Series | None) -> di
     about: dict = {"metric": task.metric, "unit": task.unit}
     if labels is None:
         return about
-    test = predictions.test.set_index("id")["e_form_pred"]
-    if set(test.index) != set(labels.index):
-        raise ValueError(f"{predictions.source / 'test.csv'}: its ids are not those of the test labels; train on the same files")
-    return about | {"test": scores(labels.to_numpy(), test[labels.index].to_numpy(), task.metric)}
+    test = stack_test([predictions], list(labels.index))[:, 0]
+    return about | {"test": scores(labels.to_numpy(), test, task.metric)}
 
 
 def _publish(predictions: Predictions, folder: Path, about: dict, keep_rows: bool) -> None:
@@ -81,10 +80,8 @@ def publish_models(run: RunDir, target: RunDir, n_folds: int) -> None:
 
     Raises ValueError if the run has no networks, or if they are too large; nothing is written then.
     """
-    if not run.config_path.is_file():
-        raise FileNotFoundError(f"{run.path}: its models are not there; train the experiment first")
-    if not run.training_path.is_file():  # runs of older versions
-        raise FileNotFoundError(f"{run.training_path} is missing; predict.py --exps {run.path.name} writes it")
+    if missing := [path for path in (run.config_path, run.training_path) if not path.is_file()]:
+        raise FileNotFoundError(f"{missing[0]} is missing, so its models are not there; train the experiment first")
     files = {target.config_path: run.config_path.read_bytes(), target.training_path: run.training_path.read_bytes()}
     for k in range(n_folds):
         files |= _fold_files(run.fold(k), target.fold(k))

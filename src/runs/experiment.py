@@ -12,7 +12,7 @@ from src.config import ExperimentConfig
 from src.config.catalogue import load_config, sealed
 from src.data.load import TaskData, load_folds
 from src.data.table import Crystals, CrystalTable
-from src.data.target import check_domain
+from src.data.target import TRANSFORMS
 from src.data.task import Task
 from src.features.columns import check_columns, data_key
 from src.features.elements import word2vec_key
@@ -21,7 +21,7 @@ from src.paths import EXPERIMENTS, MAT2VEC, experiment_folders, experiment_name
 from src.results.folder import NO_TEST, RunDir
 from src.results.metrics import check_targets, scores
 from src.runs.launch import Launcher, run_all
-from src.runs.one_fold import MEMBERS, FoldJob, Rows, run_fold, versions
+from src.runs.one_fold import FoldJob, Rows, run_fold, versions
 from src.storage import names
 from src.storage.files import read_id_table, write_csv, write_json
 
@@ -118,7 +118,6 @@ def collect(run: RunDir, data: TaskData, per_fold: list[dict], data_hash: str) -
         **{f"oof_{name}": value for name, value in overall.items()},
         "fold_maes": fold_maes,
         "fold_mae_sd": float(np.std(fold_maes, ddof=1)),
-        **({MEMBERS: _member_maes(per_fold)} if all(MEMBERS in m for m in per_fold) else {}),
         "n_parameters": per_fold[0]["n_parameters"],
         "cpu_seconds": sum(m["cpu_seconds"] for m in per_fold),
         "resumed_folds": [k for k, m in enumerate(per_fold) if m["resumed"]],
@@ -134,12 +133,6 @@ def collect(run: RunDir, data: TaskData, per_fold: list[dict], data_hash: str) -
         write_csv(run.path / "test.csv", _join_test(run, data, n_folds))
     write_json(run.path / names.METRICS_FILE, metrics)
     return metrics
-
-
-def _member_maes(per_fold: list[dict]) -> list[float]:
-    """Return the out-of-fold MAE of each member alone: what a seed is worth."""
-    n_valid = [metrics["n_valid"] for metrics in per_fold]
-    return np.average([metrics[MEMBERS] for metrics in per_fold], axis=0, weights=n_valid).tolist()
 
 
 def _join_test(run: RunDir, data: TaskData, n_folds: int) -> pd.DataFrame:
@@ -161,7 +154,8 @@ def check_rows(config: ExperimentConfig, data: TaskData) -> None:
     """Raise ValueError, which names the row, if a target or a column is not what the metric or the config needs."""
     rows = data.task.path("train"), data.train.ids.tolist(), data.train.targets
     check_targets(data.task.metric, *rows)
-    check_domain(config.target, *rows)
+    if (transform := config.target.transform) != "none":
+        TRANSFORMS[transform].domain.check(*rows, f"target.transform = {transform!r}")
     check_columns(config.learner.feature_groups, data.task)
 
 
@@ -169,7 +163,7 @@ def check_structures(config: ExperimentConfig, task: Task) -> None:
     """Raise ValueError if the task has only formulas and the experiment needs structures; it says which ones do not."""
     if task.structure_format != "formula" or not (needs := structure_needs(config)):
         return
-    from src.features.composition import FORMULA_GROUPS
+    from src.features.groups import FORMULA_GROUPS
 
     others = [folder.name for folder in experiment_folders() if not structure_needs(load_config(folder))]
     raise ValueError(

@@ -19,7 +19,6 @@ from src.results.folder import OOF_COLUMNS, RunDir
 from src.results.metrics import scores
 from src.storage.files import write_json
 
-MEMBERS = "member_maes"  # in the metrics of folds and runs: the MAE of each member of an ensemble of networks
 LIBRARIES = (
     "torch", "numba", "numpy", "lightgbm", "scikit-learn", "pymatgen-core", "matminer", "gensim", "ElementEmbeddings",
     "moyopy", "scipy", "lion-pytorch", "torch-geometric", "sevenn",
@@ -72,11 +71,10 @@ def run_fold(job: FoldJob, k: int) -> str | None:
         learner.fit(inputs[train], residual[train], folder, Watched(inputs[valid], residual[valid]))
     except DivergedError as error:
         return error.describe(table.ids[train[error.rows]].tolist())
-    predicted, each = _predict(job.train, valid, learner, normalizer)
-    test = None if job.test is None else _predict(job.test, np.arange(len(job.test.table.ids)), learner, normalizer)[0]
+    predicted = _predict(job.train, valid, learner, normalizer)
+    test = None if job.test is None else _predict(job.test, np.arange(len(job.test.table.ids)), learner, normalizer)
     metrics = {
         **scores(target[valid], predicted["e_form_pred"].to_numpy()),
-        **({MEMBERS: np.abs(each - target[valid]).mean(axis=1).tolist()} if len(each) > 1 else {}),
         "n_train": len(train),
         "n_valid": len(valid),
         "n_parameters": learner.n_parameters,
@@ -93,19 +91,12 @@ def run_fold(job: FoldJob, k: int) -> str | None:
     return None
 
 
-def _predict(
-    rows: Rows, chosen: NDArray[np.integer], learner: Learner, normalizer: TargetNormalizer
-) -> tuple[pd.DataFrame, NDArray[np.float64]]:
-    """Return the predictions for chosen rows of a table, and those of each of the learner's members, (n_members, n_chosen).
-
-    The table has id, e_form_pred, and `spread` if there are several members.
-    """
+def _predict(rows: Rows, chosen: NDArray[np.integer], learner: Learner, normalizer: TargetNormalizer) -> pd.DataFrame:
+    """Return id and e_form_pred of chosen rows of a table, and `spread` if the learner has several members."""
     counts, residuals = rows.table.crystals.element_counts[chosen], learner.predict_members(rows.inputs[chosen])
     mean, spread = normalizer.mean_and_spread(counts, residuals, rows.base[chosen])
     predicted = pd.DataFrame({"id": rows.table.ids[chosen], "e_form_pred": mean})
-    if len(residuals) > 1:
-        predicted["spread"] = spread
-    return predicted, normalizer.denormalize(counts, residuals, rows.base[chosen])
+    return predicted.assign(spread=spread) if len(residuals) > 1 else predicted
 
 
 def versions() -> dict[str, str]:

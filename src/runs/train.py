@@ -1,12 +1,18 @@
-"""Command line of every exp/expNNN/train.py."""
+"""Command line of every exp/expNNN/train.py; finished folds are sent to a tracker if there is one."""
 
 import argparse
 import logging
+from collections.abc import Iterator
+from importlib.util import find_spec
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Literal, get_args
 
+import pandas as pd
+
 from src.command import command, one_message, task_options
-from src.config import ExperimentConfig
+from src.config import ExperimentConfig, to_dict
 from src.config.catalogue import load_config
 from src.data.load import load_task_data
 from src.data.task import Task, read_tasks
@@ -15,9 +21,12 @@ from src.results.folder import RunDir
 from src.results.metrics import METRICS
 from src.runs.experiment import check_structures, run_experiment
 from src.runs.launch import Launcher, Where, check_cluster
+from src.storage import names
 
 log = logging.getLogger(__name__)
 Tracker = Literal["tensorboard", "mlflow"]
+Steps = Iterator[tuple[str, int, dict[str, float]]]
+RUN_FILES = (names.METRICS_FILE, "oof.csv", "test.csv", "config.json")
 
 
 def main(folder: Path, argv: list[str] | None = None) -> None:
@@ -40,8 +49,6 @@ def train_target(config: ExperimentConfig, name: str, task: Task, launcher: Laun
     data = load_task_data(args.data, args.outputs, args.skip_bad_rows, launcher.n_local, task.target_column)
     metrics = run_experiment(config, name, data, args.folds, launcher, args.device)
     if args.tracker:
-        from src.runs.tracker import track_run
-
         store = args.outputs / "tracker" / args.tracker / (task.label if len(task.targets) > 1 else "")
         track_run(args.tracker, config, RunDir(data.folder / name), metrics, store)
     if metrics:
@@ -75,10 +82,8 @@ def check(config: ExperimentConfig, args: argparse.Namespace) -> None:
     else:
         check_device(args.device)
     check_structures(config, read_tasks(args.data, args.target)[0])
-    if args.tracker:
-        from src.runs.tracker import check_tracker
-
-        check_tracker(args.tracker)
+    if args.tracker and find_spec(args.tracker) is None:
+        raise ValueError(f'--tracker {args.tracker}: {args.tracker} is not installed; pip install -e ".[extra]"')
 
 
 def start_log(run: Path) -> None:
@@ -92,3 +97,58 @@ def start_log(run: Path) -> None:
     logging.raiseExceptions = False  # a full disk is reported once, not for every line of the log
     logging.basicConfig(level=logging.INFO, handlers=[to_file, to_screen], force=True)  # closes that of the target before
     logging.getLogger("src").setLevel(logging.DEBUG)  # tracebacks go to the file
+
+
+def track_run(tracker: str, config: ExperimentConfig, run: RunDir, metrics: dict | None, folder: Path) -> None:
+    """Send the histories of all finished folds of a run, under the name of the experiment.
+
+    metrics: of the whole run; None if folds are missing. folder: the tracker's local store.
+    """
+    send = _to_tensorboard if tracker == "tensorboard" else _to_mlflow
+    scores = {name: float(value) for name, value in (metrics or {}).items() if isinstance(value, int | float)}
+    send(run, flat_settings(config), _figures(run), scores, folder)
+
+
+def flat_settings(config: ExperimentConfig) -> dict[str, str]:
+    """Return every knob and its value by its path, `learner.training.lr` for instance."""
+    return pd.json_normalize(to_dict(config), sep=".").iloc[0].map(str).to_dict()
+
+
+def _figures(run: RunDir) -> Steps:
+    """Yield each row of the history of each finished fold: `fold_0`, epoch or number of trees, figures."""
+    for folder in sorted(path.parent for path in run.path.glob(f"fold_*/{names.METRICS_FILE}")):
+        if (path := folder / names.HISTORY).is_file():
+            for step, figures in pd.read_csv(path, index_col=0).to_dict("index").items():
+                yield folder.name, int(step), figures
+
+
+def _to_tensorboard(run: RunDir, settings: dict[str, str], rows: Steps, scores: dict[str, float], folder: Path) -> None:
+    from torch.utils.tensorboard import SummaryWriter
+
+    for fold, of_fold in groupby(rows, itemgetter(0)):
+        with SummaryWriter(str(folder / run.path.name / fold)) as writer:
+            for _, step, figures in of_fold:
+                for figure, value in figures.items():
+                    writer.add_scalar(figure, value, step)
+    with SummaryWriter(str(folder / run.path.name)) as writer:
+        writer.add_text("config", "\n".join(f"    {knob} = {value}" for knob, value in settings.items()))
+        for figure, value in scores.items():
+            writer.add_scalar(figure, value)
+
+
+def _to_mlflow(run: RunDir, settings: dict[str, str], rows: Steps, scores: dict[str, float], folder: Path) -> None:
+    import mlflow
+
+    folder.mkdir(parents=True, exist_ok=True)
+    mlflow.set_tracking_uri(f"sqlite:///{(folder / 'mlflow.db').resolve()}")
+    if mlflow.get_experiment_by_name(run.path.name) is None:  # files would go to the working directory
+        mlflow.create_experiment(run.path.name, artifact_location=(folder / "artifacts").resolve().as_uri())
+    mlflow.set_experiment(run.path.name)
+    with mlflow.start_run(run_name=run.path.name):
+        mlflow.log_params(settings)
+        for fold, step, figures in rows:
+            mlflow.log_metrics({f"{fold}/{figure}": value for figure, value in figures.items()}, step=step)
+        mlflow.log_metrics(scores)
+        for name in RUN_FILES:
+            if (run.path / name).is_file():
+                mlflow.log_artifact(str(run.path / name))

@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 from crepes import ConformalRegressor
 
+from src.config.catalogue import transforms_of
 from src.data.target import TRANSFORMS
 from src.results.blend import fixed_blend, stack_oof
-from src.results.intervals import Intervals, Scale, calibrate, merged_bounds, oof_half_width, scale_of
+from src.results.intervals import Intervals, Scale, calibrate, merged_bounds, oof_half_width
 from src.results.predictions import Predictions
 from src.results.surroundings import N_KNOWN, N_NEIGHBORS, Points, Surroundings, considered
 
@@ -220,8 +221,7 @@ def test_members_that_share_a_transform_share_its_scale_others_have_that_of_the_
     ("numbers", "names"), [(["024", "025"], ["log1p"]), (["010", "025"], ["none", "log1p"]), (["032"], ["none"])]
 )
 def test_the_scale_of_experiments_is_that_of_their_configs(numbers: list[str], names: list[str]) -> None:
-    truth, pred = lognormal()
-    assert scale_of([member(f"exp{number}", truth, pred) for number in numbers]) == Scale.of(names)
+    assert Scale.of(transforms_of(numbers)) == Scale.of(names)
 
 
 def test_without_a_transform_the_scale_is_that_of_the_target_to_the_last_bit() -> None:

@@ -39,8 +39,13 @@ from src.paths import BEST, DEFAULT_TASK, EXPERIMENTS, ROOT
 from src.predict import Predictor, fold_models
 from src.predict import predictor as module
 from src.predict.read import read_structures
+from src.results import predictions as results
+from src.results.blend import fixed_blend, stack_oof
 from src.results.folder import RunDir
+from src.results.intervals import calibrate
+from src.results.predictions import find_predictions
 from src.results.publish import MAX_BYTES, publish, publish_models
+from src.results.surroundings import Surroundings, points_of
 from src.runs.experiment import run_experiment
 from src.runs.launch import Launcher
 
@@ -368,6 +373,56 @@ def test_the_training_crystals_of_a_task_are_described_once_for_all_its_runs(tas
     monkeypatch.setattr(TrainingSet, "of", lambda *args: pytest.fail("described again"))
     again = TrainingSet.cached(data.train, data.train_key, data.cache)
     assert list(again.ids) == list(data.train.ids)
+
+
+def test_intervals_are_those_of_a_submission_and_depend_on_no_other_row(
+    task: Path, test_structures: list[Structure], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outputs = task.parent / "outputs"
+    one = find_predictions("010", read_task(task), outputs)
+    points = points_of(read_task(task), outputs, one)
+    single = fixed_blend(np.ones(1), stack_oof([one])[1])
+    expected = calibrate([one], single, list(one.test["id"]), points)
+    ready = predictor(task, "010")
+    table = ready.predict(test_structures)
+    np.testing.assert_allclose(table[["lower", "upper"]].T, (expected.lower, expected.upper), atol=1e-5)
+    monkeypatch.setattr(Surroundings, "of", lambda *args: pytest.fail("the training crystals are compared again"))
+    alone = ready.predict(test_structures[2:3])
+    np.testing.assert_allclose(alone[["lower", "upper"]], table[["lower", "upper"]][2:3], rtol=0, atol=1e-6)
+
+
+def test_intervals_hold_the_prediction_and_spread_is_that_of_the_fold_models(
+    task: Path, test_structures: list[Structure]
+) -> None:
+    table = predictor(task, "010").predict(test_structures)
+    folds = pd.read_csv(task.parent / "outputs/small/exp010/test.csv").filter(like="fold_")
+    np.testing.assert_allclose(table["spread"], folds.std(axis=1, ddof=0), atol=1e-6)
+    assert (table["lower"] < table["prediction"]).all() and (table["prediction"] < table["upper"]).all()
+    blend = predictor(task, "040").predict(test_structures)
+    expected = pd.read_csv(task.parent / "outputs/small/exp040/test.csv")
+    within = expected.filter(like="spread_").pow(2).mean(axis=1)
+    np.testing.assert_allclose(blend["spread"] ** 2, within + expected.filter(like="fold_").var(axis=1, ddof=0), atol=1e-6)
+
+
+def test_another_word2vec_file_than_the_runs_is_refused(task: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = tmp_path / "outputs"
+    shutil.copytree(task.parent / "outputs", copy)
+    path = copy / "small" / "exp001" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"word2vec": "0" * 64}))
+    monkeypatch.setattr(fold_models, "MAT2VEC", tmp_path / "mine")
+    for text in (None, "another"):
+        if text:
+            (tmp_path / "mine").write_text(text)
+        with pytest.raises(ValueError, match="exp001 was trained with another word2vec file"):
+            Predictor.load("001", task=task, outputs=copy)
+
+
+@pytest.fixture
+def published(task: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of models of the small network, published in an exp/ of its own."""
+    monkeypatch.setattr(results, "EXPERIMENTS", tmp_path / "exp")
+    monkeypatch.setattr(results, "DEFAULT_TASK", task)
+    return publish("010", read_task(task), task.parent / "outputs", models=True) / "models"
 
 
 def test_published_models_predict_as_the_run_does(

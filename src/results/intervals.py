@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from src.config.catalogue import transforms_of
 from src.data.target import TRANSFORMS, Transform
-from src.results.blend import Blend, shared_folds, stack_oof, stack_oof_spread, stack_test_folds
+from src.results.blend import Blend, shared_folds, stack_oof, stack_test_folds
 from src.results.predictions import Predictions
 from src.results.surroundings import Points
 
@@ -78,11 +78,6 @@ class Intervals:
         return (self.upper - self.lower) / 2
 
 
-def scale_of(parts: Sequence[Predictions]) -> Scale:
-    """Return the scale of the errors of experiments, by their configs in exp/."""
-    return Scale.of(transforms_of(part.name for part in parts))
-
-
 def calibrate(
     parts: Sequence[Predictions], blend: Blend, ids: Sequence[str], points: Points, level: float = 0.9, on: Scale | None = None
 ) -> Intervals:
@@ -92,7 +87,7 @@ def calibrate(
     on: the scale of the blend's errors (None: that of its parts' configs).
     Raises ValueError if parts have different folds, or test tables without fold models.
     """
-    on = on or scale_of(parts)
+    on = on or Scale.of(transforms_of(part.name for part in parts))
     every_fold = shared_folds(parts)
     n_folds = int(every_fold.max()) + 1
     around, rows = points.around(parts[0].oof["id"].tolist(), every_fold, ids)
@@ -145,12 +140,6 @@ def oof_half_width(error: Values, own: Values, fold: NDArray[np.int64], level: f
 def fold_predictions(parts: Sequence[Predictions], blend: Blend, ids: Sequence[str], n_folds: int) -> Values:
     """Return the predictions of the blended fold models, (n_test, n_folds), eV/atom, each fold with its own weights."""
     return (stack_test_folds(parts, ids, n_folds) * blend.fold_weights).sum(axis=2)
-
-
-def part_spread_of_oof(parts: Sequence[Predictions], blend: Blend, fold: NDArray[np.int64]) -> Values:
-    """Return the standard deviation of out-of-fold predictions over parts, (n_crystals,), eV/atom."""
-    weights = np.broadcast_to(blend.fold_weights, (fold.max() + 1, len(parts)))[fold]
-    return part_spread(stack_oof(parts)[1], stack_oof_spread(parts), weights)
 
 
 def part_spread_of_test(parts: Sequence[Predictions], blend: Blend, ids: Sequence[str], n_folds: int) -> Values:

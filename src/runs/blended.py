@@ -8,9 +8,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from src.data.load import TaskData
-from src.results.blend import fit_blend, shared_folds, stack_oof
+from src.results.blend import fit_blend, shared_folds, stack_oof, stack_oof_spread
 from src.results.folder import OOF_COLUMNS, RunDir
-from src.results.intervals import fold_predictions, part_spread_of_oof, part_spread_of_test
+from src.results.intervals import fold_predictions, part_spread, part_spread_of_test
 from src.results.metrics import scores
 from src.results.predictions import Predictions, find_predictions
 from src.storage.files import write_json
@@ -32,7 +32,7 @@ def write_blend(
     n_folds = int(fold_of_crystal.max()) + 1
     blend = fit_blend("weights", target, oof, fold_of_crystal, data.task.metric)
     weights = np.broadcast_to(blend.fold_weights, (n_folds, len(parts)))
-    test_ids, within = list(data.test.ids), part_spread_of_oof(parts, blend, fold_of_crystal)
+    test_ids, within = list(data.test.ids), part_spread(oof, stack_oof_spread(parts), weights[fold_of_crystal])
     test_pred = fold_predictions(parts, blend, test_ids, n_folds)
     test_within = part_spread_of_test(parts, blend, test_ids, n_folds)
     for k in range(n_folds):

@@ -216,4 +216,4 @@ class _Mixing:
 
 def mix(x: Tensor, mixing: Tensor, element_index: Tensor) -> Tensor:
     """Compute `tensor_product.reference_mix` for float32 tensors on a CPU; differentiable once."""
-    return compute(lambda *own: _Mixing(*own, element_index), x, mixing)[0]
+    return compute(lambda own, matrices: _Mixing(own, matrices, element_index), x, mixing)[0]

@@ -71,7 +71,8 @@ def own_row(content: Record) -> Row:
     """Return the row of a record; as on matbench's leaderboards, the standard deviation is that of the population of folds."""
     scores, about = pd.DataFrame(_results(content, "scores")), content["user_metadata"]
     found = scores["mae"].mean(), scores["mae"].std(ddof=0), scores["rmse"].mean(), scores["max_error"].max()
-    return Row(about["algorithm"], *map(float, found), about["cpu_seconds"])
+    mae, sd, rmse, largest = map(float, found)
+    return Row(about["algorithm"], mae, sd, rmse, largest, about["cpu_seconds"])
 
 
 def board(task_name: str, unit: str, own: Record | None = None) -> pd.DataFrame:

@@ -52,14 +52,14 @@ LINES = {  # of each package: a budget that falls. Whoever raises one says in th
     "data": 2_076,
     "features": 1_322,
     "graphs": 757,
-    "models": 1_910,
-    "learners": 1_220,
-    "results": 2_210,
-    "report": 810,
-    "runs": 1_520,
-    "predict": 490,
+    "models": 1_810,
+    "learners": 1_180,
+    "results": 2_050,
+    "report": 630,
+    "runs": 1_370,
+    "predict": 470,
     "input": 384,
-    "commands": 440,
+    "commands": 400,
 }
 MAX_LIVING = 40
 KEPT = {  # knobs that no living experiment sets and no search varies, and why they stay
@@ -151,7 +151,7 @@ def test_an_experiment_imports_its_config_and_the_command_line_only() -> None:
 
 def test_test_labels_are_read_by_four_commands_alone() -> None:
     """src/results/labels.py reads them, for scores that people ask for; the scripts in input/ write them."""
-    named = {"src/data/export.py", "src/data/task.py", "src/results/labels.py", "input/prepare_nomad.py", "exp/publish.py"}
+    named = {"src/data/export.py", "src/data/task.py", "src/results/labels.py", "input/prepare_nomad.py"}
     readers = {"exp/compare.py", "exp/publish.py", "exp/report.py", "src/results/ledger.py"}
     for path in PYTHON:
         name = path.relative_to(ROOT).as_posix()

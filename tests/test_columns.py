@@ -287,7 +287,7 @@ def test_crystals_without_the_columns_are_refused(fitted: Fitted, tmp_path: Path
 
 @each_learner
 def test_a_task_without_further_columns_is_refused_before_anything_is_written(name: str, data: TaskData) -> None:
-    with pytest.raises(ValueError, match=r"task\.toml: the group of features 'columns' needs further columns; name them"):
+    with pytest.raises(ValueError, match=r"task\.toml: the group of features 'columns' needs further columns; name numeric_columns"):
         run_experiment(ExperimentConfig(CONFIGS[name], FOLDS), "exp001", data, [0], Launcher(n_jobs=1), "cpu")
     assert not (data.folder / "exp001").exists()
 

@@ -121,6 +121,12 @@ def data(task_folder: Path) -> TaskData:
 
 
 @pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the pictures of a report, which take most of its time."""
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda *args, **options: None)
+
+
+@pytest.fixture
 def device() -> str:
     """The device of tests/gpu. GPU_TESTS_ON=cpu tries the tests themselves where there is no GPU."""
     name = os.environ.get("GPU_TESTS_ON", "cuda")

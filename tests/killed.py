@@ -14,7 +14,7 @@ from pathlib import Path
 from src.paths import ROOT
 
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["src.runs.train", "src.learners.gnn", "src.learners.gbdt"])
+SERVER.set_forkserver_preload(["src.runs.train", "src.learners.gnn", "src.learners.gbdt", "torch._dynamo"])
 CHANGES = ("os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.truncate", "tempfile.mkstemp", "tempfile.mkdtemp")
 changes = 0  # made so far by this process
 

@@ -65,9 +65,12 @@ def test_outputs_that_cannot_be_written_are_named(task_folder: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
-def test_an_interrupted_run_says_so_and_leaves_no_process(tiny: TinyRun, number: signal.Signals) -> None:
-    run = tiny.start("--jobs", "2")
-    wait_for(lambda: list(tiny.run.glob("fold_*/pretraining/history.csv")) or run.poll() is not None)
+def test_an_interrupted_run_says_so_and_leaves_no_process(task_folder: Path, outputs: Path, number: signal.Signals) -> None:
+    trees = TinyRun(task_folder, "lightgbm", outputs)
+    config = trees.folder / "config.py"
+    config.write_text(config.read_text().replace("n_trees=300", "n_trees=1_000_000"))  # minutes of work
+    run = trees.start("--jobs", "2")
+    wait_for(lambda: list(trees.run.glob("fold_*/.lock")) or run.poll() is not None)
     run.send_signal(number)
     said, _ = run.communicate(timeout=60)
     assert run.returncode == 1 and "interrupted. Finished work stays" in said

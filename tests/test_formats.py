@@ -282,6 +282,7 @@ def where(data: TaskData) -> list[str]:
     return ["--data", str(data.task.folder), "--outputs", str(data.folder.parent)]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_formulas_are_audited_and_reported_without_their_structures(
     tasks: tuple[TaskData, TaskData], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -99,6 +99,7 @@ def test_a_fold_that_is_no_whole_number_from_0_is_refused_by_row(tmp_path: Path,
         read_folds(path, "id", ["a", "b", "c"], [])
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_without_a_test_table_the_out_of_fold_predictions_are_the_same(
     task_folder: Path, where: list[str], capsys: pytest.CaptureFixture
 ) -> None:

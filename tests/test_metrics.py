@@ -87,7 +87,10 @@ def test_weights_by_a_percentage_prefer_the_member_whose_error_is_in_proportion_
 
 
 @EVERY_METRIC
-def test_a_difference_of_scores_has_the_metrics_sign_and_counts_the_folds_that_are_better(metric: MetricName) -> None:
+def test_a_difference_of_scores_has_the_metrics_sign_and_counts_the_folds_that_are_better(
+    metric: MetricName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("src.results.metrics.N_RESAMPLES", 99)
     truth, pred = noisy()
     found = difference_of_scores(truth, pred[:, 2], pred[:, 0], FOLD, metric)
     assert found.value == pytest.approx(METRICS[metric](truth, pred[:, 0]) - METRICS[metric](truth, pred[:, 2]))
@@ -108,8 +111,12 @@ def test_the_interval_of_any_metric_agrees_with_that_of_the_mean() -> None:
     assert resampled.folds_won == by_mean.folds_won
 
 
-@EVERY_METRIC
-def test_a_task_is_scored_by_its_metric_everywhere(tmp_path: Path, metric: MetricName, capsys: pytest.CaptureFixture) -> None:
+@pytest.mark.parametrize("metric", ["rmsle", "spearman"])  # in the target's unit or without one, less or more is better
+@pytest.mark.usefixtures("undrawn")
+def test_a_task_is_scored_by_its_metric_everywhere(
+    tmp_path: Path, metric: MetricName, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("src.results.metrics.N_RESAMPLES", 20)
     rows = small_table(46)
     rows[TARGET] = np.exp(rows[TARGET]) + 0.5
     write_task(tmp_path / "small", rows[:40], rows[40:])

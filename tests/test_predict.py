@@ -1,7 +1,6 @@
 """Laws of predict.py: it says what the experiment said, whatever the file, the cell, the order and the company."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -495,7 +494,4 @@ def test_the_python_example_runs_as_written(page: str, tmp_path: Path, monkeypat
     write_formats(tmp_path, CRYSTALS["rock salt"].to_structure())
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.cif").rename("some.cif")
-    done = subprocess.run(
-        [sys.executable, "-c", example], capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)}
-    )
-    assert done.returncode == 0, done.stderr
+    exec(example, {})

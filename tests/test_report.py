@@ -25,7 +25,7 @@ from src.runs.experiment import run_experiment
 from src.runs.launch import Launcher
 
 FOLDS = FoldConfig(n_folds=4)
-GBDT = ExperimentConfig(learner=GbdtConfig(features=("fractions",), n_trees=200, min_child_samples=2), folds=FOLDS)
+GBDT = ExperimentConfig(learner=GbdtConfig(features=("fractions",), n_trees=20, min_child_samples=2), folds=FOLDS)
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
@@ -56,7 +56,7 @@ class Tags(HTMLParser):
             self.headings.append(data)
 
 
-def test_the_report_stands_alone(data: TaskData, outputs: Path, where: list[str]) -> None:
+def test_the_report_stands_alone(data: TaskData, outputs: Path, where: list[str], request: pytest.FixtureRequest) -> None:
     for name, config in (
         ("exp001", GBDT),
         ("exp003", replace(GBDT, seed=5)),
@@ -74,6 +74,7 @@ def test_the_report_stands_alone(data: TaskData, outputs: Path, where: list[str]
     assert html.count("data:image/png") == 8
     assert "test MAE" not in html and "≥" not in html
     assert "<td>LightGBM on composition alone: how far do chemical formulas go?</td><td>closed</td>" in html
+    request.getfixturevalue("undrawn")
     metrics = outputs / "small" / "exp003" / "metrics.json"
     metrics.write_text(json.dumps(json.loads(metrics.read_text()) | {"resumed_folds": [1]}))
     report.main(["001", "003", *where])

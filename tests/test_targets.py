@@ -239,6 +239,7 @@ def test_labels_without_a_target_are_refused(both: Path, finished: list[str]) ->
         compare.main(["001", "--score", *finished])
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_looking_at_tables_and_results_takes_each_target_in_turn(finished: list[str], outputs: Path, capsys) -> None:
     check_data.main(finished)
     assert [f"both/{column}\n" in capsys.readouterr().out for column in (TARGET,)] == [True]

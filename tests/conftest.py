@@ -15,12 +15,14 @@ import pytest
 import torch
 from pymatgen.core import Lattice, Structure
 
-from src.config import GraphConfig
+from src.config import ExperimentConfig, FoldConfig, GbdtConfig, GnnConfig, GraphConfig, NequipConfig, TrainingConfig
 from src.data.crystal import Crystal
 from src.data.export import competition_row, write_task
 from src.data.load import TaskData, load_task_data
 from src.graphs.batch import GraphBatch, batch_from_graphs
 from src.graphs.graph import build_graph
+from src.runs.experiment import run_experiment
+from src.runs.launch import Launcher
 
 torch.set_num_threads(1)
 
@@ -113,6 +115,29 @@ def where(task_folder: Path, outputs: Path) -> list[str]:
 def load(task_folder: Path) -> TaskData:
     """Return the tables of a task whose outputs lie next to it."""
     return load_task_data(task_folder, task_folder.parent / "outputs", skip_bad_rows=False, n_jobs=1)
+
+
+FOLDS = FoldConfig(n_folds=4)
+TREES = GbdtConfig(features=("fractions",), n_trees=20, min_child_samples=2)
+GBDT = ExperimentConfig(TREES, FOLDS)
+NETWORK = GnnConfig(
+    training=TrainingConfig(n_epochs=2, batch_size=8),
+    graph=GraphConfig(r_max=3.5),
+    network=NequipConfig(n_channels=4, n_layers=2, radial_hidden=(8,), head_hidden=(4,)),
+)
+NEQUIP = ExperimentConfig(NETWORK, FOLDS)
+
+
+def run(
+    task: Path | TaskData,
+    config: ExperimentConfig = GBDT,
+    name: str = "exp001",
+    folds: list[int] | None = None,
+    n_jobs: int = 1,
+) -> dict | None:
+    """Train on a task, its folder or its tables, and return the metrics; None if folds are left."""
+    data = load(task) if isinstance(task, Path) else task
+    return run_experiment(config, name, data, folds, Launcher(n_jobs=n_jobs), "cpu")
 
 
 @pytest.fixture

@@ -3,13 +3,16 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import FOLDS, GBDT
+from conftest import run as run_on
 
-from src.config import BlendConfig, ExperimentConfig, FoldConfig, GbdtConfig
+from src.config import BlendConfig, ExperimentConfig
 from src.data.load import TaskData
 from src.data.task import read_task
 from src.learners.gbdt import GbdtLearner
@@ -20,8 +23,6 @@ from src.results.intervals import Intervals, Scale, calibrate
 from src.results.predictions import Predictions, find_predictions
 from src.results.submission import parts_table
 from src.results.surroundings import Points
-from src.runs.experiment import run_experiment
-from src.runs.launch import Launcher
 
 METHODS = ("weights", "ridge", "hill")
 N, N_TEST, N_FOLDS = 3000, 5000, 10
@@ -152,8 +153,6 @@ def test_intervals_scale_with_the_unit() -> None:
     np.testing.assert_allclose(in_mev.half_width, 1000 * in_ev.half_width, rtol=1e-9)
 
 
-FOLDS = FoldConfig(n_folds=4)
-GBDT = ExperimentConfig(learner=GbdtConfig(features=("fractions",), n_trees=20, min_child_samples=2), folds=FOLDS)
 ENSEMBLE = ExperimentConfig(learner=BlendConfig(("901", "902")), folds=FOLDS)
 
 
@@ -161,9 +160,7 @@ ENSEMBLE = ExperimentConfig(learner=BlendConfig(("901", "902")), folds=FOLDS)
 def run(data: TaskData) -> Callable[[ExperimentConfig, str], dict]:
     """Runs a config under a name; exp901 and exp902 are there already."""
 
-    def run_config(config: ExperimentConfig, name: str) -> dict:
-        return run_experiment(config, name, data, None, Launcher(n_jobs=1), "cpu")
-
+    run_config = partial(run_on, data)
     run_config(GBDT, "exp901")
     run_config(replace(GBDT, learner=replace(GBDT.learner, n_trees=5)), "exp902")
     return run_config

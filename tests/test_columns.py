@@ -9,19 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import CRYSTALS, load, small_table
+from conftest import CRYSTALS, FOLDS, NETWORK, TREES, load, run, small_table
 
-from src.config import (
-    ExperimentConfig,
-    FoldConfig,
-    GbdtConfig,
-    GbdtEnsembleConfig,
-    GnnConfig,
-    GraphConfig,
-    NequipConfig,
-    TargetConfig,
-    TrainingConfig,
-)
+from src.config import ExperimentConfig, FoldConfig, GbdtConfig, GbdtEnsembleConfig, TargetConfig
 from src.data.export import write_task
 from src.data.load import TaskData, load_folds, load_task_data
 from src.data.table import Crystals, CrystalTable, frame_of, parse_fields
@@ -29,22 +19,14 @@ from src.data.task import ColumnNames
 from src.features.columns import MAX_CATEGORIES, ColumnEncoder, data_key
 from src.learners.learner import Learner, load_learner, make_learner
 from src.predict import Predictor, predict_files
-from src.runs.experiment import run_experiment
-from src.runs.launch import Launcher
 
-TREES = GbdtConfig(features=("fractions", "columns"), n_trees=20, min_child_samples=2)
+WITH_COLUMNS = replace(TREES, features=("fractions", "columns"))
 CONFIGS = {
-    "trees": TREES,
-    "mean of trees": GbdtEnsembleConfig(parts=(replace(TREES, features=("fractions",)), TREES), outlier_fraction=0.1),
-    "network": GnnConfig(
-        training=TrainingConfig(n_epochs=1, batch_size=8),
-        graph=GraphConfig(r_max=3.5),
-        network=NequipConfig(n_channels=4, n_layers=2, radial_hidden=(8,), head_hidden=(4,)),
-        global_features=("columns",),
-    ),
+    "trees": WITH_COLUMNS,
+    "mean of trees": GbdtEnsembleConfig(parts=(TREES, WITH_COLUMNS), outlier_fraction=0.1),
+    "network": replace(NETWORK, training=replace(NETWORK.training, n_epochs=1), global_features=("columns",)),
 }
 EXACT = {"trees": 0.0, "mean of trees": 0.0, "network": 1e-5}
-FOLDS = FoldConfig(n_folds=4)
 NUMBERS = {"trees": "001", "network": "010"}
 NAMES = ColumnNames(("pressure", "age"), ("origin",))
 N = 40
@@ -130,7 +112,7 @@ def train(folder: Path, name: str, change: Callable[[pd.DataFrame], object] = la
     """Train fold 0 on a task in a folder; return what was fitted, by file."""
     folder.mkdir()
     config = ExperimentConfig(CONFIGS[name], FOLDS, TargetConfig("standardise"))
-    run_experiment(config, "exp001", load(column_task(folder, change)), [0], Launcher(n_jobs=1), "cpu")
+    run(column_task(folder, change), config, folds=[0])
     fold = folder / "outputs" / "small" / "exp001" / "fold_0"
     seen = {"history.csv", "valid.csv", "test.csv", "metrics.json", ".lock"}
     return {
@@ -287,8 +269,10 @@ def test_crystals_without_the_columns_are_refused(fitted: Fitted, tmp_path: Path
 
 @each_learner
 def test_a_task_without_further_columns_is_refused_before_anything_is_written(name: str, data: TaskData) -> None:
-    with pytest.raises(ValueError, match=r"task\.toml: the group of features 'columns' needs further columns; name numeric_columns"):
-        run_experiment(ExperimentConfig(CONFIGS[name], FOLDS), "exp001", data, [0], Launcher(n_jobs=1), "cpu")
+    with pytest.raises(
+        ValueError, match=r"task\.toml: the group of features 'columns' needs further columns; name numeric_columns"
+    ):
+        run(data, ExperimentConfig(CONFIGS[name], FOLDS), folds=[0])
     assert not (data.folder / "exp001").exists()
 
 
@@ -356,8 +340,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A task with finished runs of trees and a network; its outputs lie next to it."""
     folder = column_task(tmp_path_factory.mktemp("finished"))
     for name, number in NUMBERS.items():
-        config = ExperimentConfig(CONFIGS[name], FoldConfig(n_folds=2))
-        run_experiment(config, f"exp{number}", load(folder), None, Launcher(n_jobs=1), "cpu")
+        run(folder, ExperimentConfig(CONFIGS[name], FoldConfig(n_folds=2)), f"exp{number}")
     return folder
 
 

@@ -10,23 +10,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import load, small_table
+from conftest import FOLDS, GBDT, NEQUIP, load, run, small_table
 
-from src.config import (
-    ExperimentConfig,
-    FoldConfig,
-    GbdtConfig,
-    GbdtEnsembleConfig,
-    GnnConfig,
-    GraphConfig,
-    NequipConfig,
-    TargetConfig,
-    TrainingConfig,
-)
+from src.config import ExperimentConfig, FoldConfig, GbdtConfig, GbdtEnsembleConfig, TargetConfig
 from src.config.catalogue import load_config
 from src.data.export import write_task
 from src.data.load import TaskData, load_folds
-from src.data.target import TargetNormalizer
 from src.data.task import read_task
 from src.features import sevennet
 from src.learners.learner import LEARNERS, Learner, Watched, write_learner
@@ -36,8 +25,6 @@ from src.results.folder import check_score
 from src.results.predictions import find_predictions
 from src.results.publish import publish
 from src.runs import experiment
-from src.runs.experiment import run_experiment
-from src.runs.launch import Launcher
 from src.runs.train import main as train_main
 from src.storage.files import write_atomic
 
@@ -45,28 +32,11 @@ sys.path.insert(0, str(ROOT))
 import submit
 from exp import compare
 
-FOLDS = FoldConfig(n_folds=4)
-GBDT = ExperimentConfig(learner=GbdtConfig(features=("fractions",), n_trees=20, min_child_samples=2), folds=FOLDS)
-NEQUIP = ExperimentConfig(
-    learner=GnnConfig(
-        training=TrainingConfig(n_epochs=2, batch_size=8),
-        graph=GraphConfig(r_max=3.5),
-        network=NequipConfig(n_channels=4, n_layers=2, radial_hidden=(8,), head_hidden=(4,)),
-    ),
-    folds=FOLDS,
-)
 OPEN = replace(GBDT, target=TargetConfig(base="7net-l3i5"))
 PARTS = (GBDT.learner, replace(GBDT.learner, features=("geometry", "fractions")))
 ENSEMBLE = replace(GBDT, learner=GbdtEnsembleConfig(parts=PARTS, outlier_fraction=0.1))
 KINDS = {"lightgbm": GBDT, "nequip": NEQUIP, "ensemble": ENSEMBLE}
 EVERY_KIND = pytest.mark.parametrize("config", KINDS.values(), ids=KINDS)
-
-
-def run(
-    task: Path, config: ExperimentConfig, name: str = "exp001", folds: list[int] | None = None, n_jobs: int = 1
-) -> dict | None:
-    data = load(task)
-    return run_experiment(config, name, data, folds, Launcher(n_jobs=n_jobs), "cpu")
 
 
 def folder_of(task: Path, name: str = "exp001") -> Path:
@@ -186,7 +156,7 @@ def test_targets_of_scored_rows_change_nothing_that_is_fitted(task_folder: Path,
     other = TaskData(
         data.task, replace(data.train, target=changed), data.test, data.train_key, data.test_key, data.key, data.outputs, []
     )  # same keys: same folds
-    run_experiment(config, "exp002", other, [1], Launcher(n_jobs=1), "cpu")
+    run(other, config, "exp002", [1])
     before, after = (pd.read_csv(folder_of(task_folder, name) / "fold_1" / "valid.csv") for name in ("exp001", "exp002"))
     np.testing.assert_array_equal(before["e_form_pred"], after["e_form_pred"])
     np.testing.assert_allclose(after["e_form"], before["e_form"] + 5)
@@ -205,26 +175,6 @@ def test_with_a_base_nothing_leaks_and_the_residual_alone_is_learned(task_folder
     metrics = run(task_folder, OPEN, "exp003")
     assert metrics["oof_mae"] < 0.01
     test_targets_of_scored_rows_change_nothing_that_is_fitted(task_folder, OPEN)
-
-
-def test_the_leakage_law_can_fail(task_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fit = TargetNormalizer.fit.__func__
-    seen: dict = {}
-
-    def leaking(cls: type, counts: np.ndarray, target: np.ndarray, config: object, base: np.ndarray) -> TargetNormalizer:
-        return fit(cls, seen["counts"], seen["target"], config, seen["base"])
-
-    run_fold = experiment.run_fold
-
-    def with_all_rows(job: experiment.FoldJob, k: int) -> str | None:
-        table = job.train.table
-        seen.update(counts=table.crystals.element_counts, target=table.targets, base=job.train.base)
-        return run_fold(job, k)
-
-    monkeypatch.setattr(TargetNormalizer, "fit", classmethod(leaking))
-    monkeypatch.setattr(experiment, "run_fold", with_all_rows)
-    with pytest.raises(AssertionError):
-        test_targets_of_scored_rows_change_nothing_that_is_fitted(task_folder, GBDT)
 
 
 def test_submission_is_the_mean_in_the_samples_order(task_folder: Path, where: list[str], capsys: pytest.CaptureFixture) -> None:

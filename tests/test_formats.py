@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import CRYSTALS, load
+from conftest import CRYSTALS, load, run
 from pymatgen.core import Structure
 from pymatgen.io.cif import CifWriter
 from pymatgen.io.vasp.inputs import Poscar
@@ -31,8 +31,6 @@ from src.data.task import read_task
 from src.learners.learner import make_learner
 from src.paths import EXPERIMENTS, ROOT
 from src.predict.read import read_structures
-from src.runs.experiment import run_experiment
-from src.runs.launch import Launcher
 from src.runs.train import main as train
 
 sys.path.insert(0, str(ROOT))
@@ -238,7 +236,7 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> tuple[TaskData, TaskData]
     loaded = load(cifs), load(formulas)
     for data in loaded:
         for name, config in (("exp001", TREES), ("exp081", NETWORK)):
-            run_experiment(config, name, data, None, Launcher(n_jobs=1), "cpu")
+            run(data, config, name)
     return loaded
 
 

@@ -7,15 +7,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import load
-from frozen import shortened
+from conftest import load, run, small_task
 
 from src.config import ExperimentConfig
 from src.config.catalogue import load_config
 from src.data.task import read_task
 from src.paths import DEFAULT_TASK, EXPERIMENTS
-from src.runs.experiment import run_experiment
-from src.runs.launch import Launcher
+from src.results.folder import RunDir
+from src.storage.files import read_id_table
 
 # what `predictions` returned at commit 330aafe: a tree with features of structures, a network, a network on formulas
 STORED = json.loads(Path(__file__).with_name("frozen.json").read_text())
@@ -40,16 +39,19 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def brief(number: str) -> ExperimentConfig:
     """Return the config of a living experiment with three epochs or 30 trees."""
-    config = shortened(load_config(EXPERIMENTS / f"exp{number}"), 3)
+    config = load_config(EXPERIMENTS / f"exp{number}")
     if hasattr(config.learner, "n_trees"):
         return replace(config, learner=replace(config.learner, n_trees=30))
-    return config
+    learner = replace(config.learner, training=replace(config.learner.training, n_epochs=3))
+    if learner.pretraining:
+        learner = replace(learner, pretraining=replace(learner.pretraining, n_epochs=1))
+    return replace(config, learner=learner)
 
 
 def predictions(number: str, task: Path) -> list[float]:
     """Return what fold 0 of an experiment, trained briefly, predicts for its own crystals and the test crystals."""
     data = load(task)
-    run_experiment(brief(number), f"exp{number}", data, [0], Launcher("local", 1), "cpu")
+    run(data, brief(number), f"exp{number}", [0])
     tables = [pd.read_csv(data.folder / f"exp{number}" / "fold_0" / name) for name in ("valid.csv", "test.csv")]
     return [value for table in tables for value in table["e_form_pred"]]
 
@@ -58,3 +60,16 @@ def predictions(number: str, task: Path) -> list[float]:
 def test_a_living_experiment_predicts_what_it_did_when_it_was_published(number: str, few: Path) -> None:
     spread = float(np.std(load(few).train.targets))
     np.testing.assert_allclose(predictions(number, few), STORED[number], rtol=0, atol=TOLERANCE * spread)
+
+
+@pytest.mark.parametrize("n_pure", [0, 2])
+def test_the_recommended_network_trains_on_forty_crystals_with_and_without_pure_elements(tmp_path: Path, n_pure: int) -> None:
+    """For one epoch; few pure elements are as well as none."""
+    config = load_config(EXPERIMENTS / "exp094")
+    config = replace(config, learner=replace(config.learner, training=replace(config.learner.training, n_epochs=1)))
+    data = load(small_task(tmp_path, n_pure))
+    run(data, config, "exp094", [0])
+    folder = RunDir(data.folder / "exp094")
+    tested = read_id_table(folder.fold(0) / "test.csv", ["id", "e_form_pred"])
+    assert np.isfinite(folder.valid(0)["e_form_pred"]).all()
+    assert len(tested) == 6 + n_pure and np.isfinite(tested["e_form_pred"]).all()

@@ -8,23 +8,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import load
+from conftest import FOLDS, GBDT, load, run
 
 import submit
 from exp import check_data, compare, report
-from src.config import BlendConfig, ExperimentConfig, FoldConfig, GbdtConfig
+from src.config import BlendConfig, ExperimentConfig, FoldConfig
 from src.data.load import load_folds, load_task_data, read_folds
 from src.data.task import read_task
 from src.results.predictions import find_predictions
-from src.runs.experiment import run_experiment
-from src.runs.launch import Launcher
-
-FOLDS = FoldConfig(n_folds=4)
-GBDT = ExperimentConfig(GbdtConfig(features=("fractions",), n_trees=20, min_child_samples=2), FOLDS)
-
-
-def run(task: Path, config: ExperimentConfig = GBDT, name: str = "exp001", folds: list[int] | None = None) -> dict | None:
-    return run_experiment(config, name, load(task), folds, Launcher(n_jobs=1), "cpu")
 
 
 def name_files(task: Path, change: Callable[[str], str]) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import CRYSTALS, load, make_batch, small_task
+from conftest import CRYSTALS, FOLDS, load, make_batch, run, small_task
 from torch.nn.utils import parameters_to_vector
 
 from src.config import (
@@ -15,7 +15,6 @@ from src.config import (
     CgcnnConfig,
     EgnnConfig,
     ExperimentConfig,
-    FoldConfig,
     GnnConfig,
     GraphConfig,
     MegnetConfig,
@@ -40,8 +39,6 @@ from src.models.members import MemberNetworks, make_members, make_network, separ
 from src.predict import Predictor
 from src.results.blend import stack_oof_spread, stack_test_folds
 from src.results.predictions import find_predictions
-from src.runs.experiment import run_experiment
-from src.runs.launch import Launcher
 from src.storage.names import CHECKPOINT
 
 N, SEED = 3, 7
@@ -248,7 +245,6 @@ def test_what_members_cannot_do_is_refused(changes: dict, message: str) -> None:
         replace(config(), **changes)
 
 
-FOLDS = FoldConfig(n_folds=4)
 EXPERIMENT = ExperimentConfig(learner=config(n_epochs=2, batch_size=8), folds=FOLDS)
 
 
@@ -256,7 +252,7 @@ EXPERIMENT = ExperimentConfig(learner=config(n_epochs=2, batch_size=8), folds=FO
 def task(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small task with a finished run of exp010; its outputs lie next to it."""
     folder = small_task(tmp_path_factory.mktemp("members"))
-    run_experiment(EXPERIMENT, "exp010", load(folder), None, Launcher(n_jobs=1), "cpu")
+    run(folder, EXPERIMENT, "exp010")
     return folder
 
 

@@ -9,19 +9,17 @@ from typing import get_args
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import load, small_table
+from conftest import GBDT, TREES, run, small_table
 from scipy.stats import rankdata
 
 import submit
 from exp import compare, report
-from src.config import BlendConfig, ExperimentConfig, FoldConfig, GbdtConfig
+from src.config import BlendConfig
 from src.data.export import TARGET, write_task
 from src.data.task import MetricName
 from src.results.blend import fit_weights
 from src.results.difference import difference_of_scores
 from src.results.metrics import METRICS, scores
-from src.runs.experiment import run_experiment
-from src.runs.launch import Launcher
 
 PLAIN = {
     "mae": lambda y, p: np.abs(p - y).mean(),
@@ -123,14 +121,9 @@ def test_a_task_is_scored_by_its_metric_everywhere(
     description = tmp_path / "small" / "task.toml"
     description.write_text(description.read_text().replace('"mae"', f'"{metric}"'))
     where = ["--data", str(tmp_path / "small"), "--outputs", str(tmp_path / "outputs")]
-    folds = FoldConfig(n_folds=4)
-    trees = ExperimentConfig(GbdtConfig(features=("fractions",), n_trees=20, min_child_samples=2), folds)
-    for name, config in (
-        ("exp001", trees),
-        ("exp003", replace(trees, learner=replace(trees.learner, n_trees=5))),
-        ("exp040", ExperimentConfig(BlendConfig(("001", "003")), folds)),
-    ):
-        run_experiment(config, name, load(tmp_path / "small"), None, Launcher(n_jobs=1), "cpu")
+    run(tmp_path / "small")
+    run(tmp_path / "small", replace(GBDT, learner=replace(TREES, n_trees=5)), "exp003")
+    run(tmp_path / "small", replace(GBDT, learner=BlendConfig(("001", "003"))), "exp040")
     runs = tmp_path / "outputs" / "small"
     oof, test = (pd.read_csv(runs / "exp001" / f"{name}.csv") for name in ("oof", "test"))
     own = METRICS[metric](oof["e_form"].to_numpy(), oof["e_form_pred"].to_numpy())

@@ -14,22 +14,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import CRYSTALS, load, random_rotation, small_task
+from conftest import CRYSTALS, FOLDS, GBDT, NETWORK, load, random_rotation, run, small_task
 from pymatgen.core import Lattice, Structure
 from pymatgen.io.cif import CifWriter
 from pymatgen.io.vasp.inputs import Poscar
 
-from src.config import (
-    BlendConfig,
-    ExperimentConfig,
-    FoldConfig,
-    GbdtConfig,
-    GnnConfig,
-    GraphConfig,
-    NequipConfig,
-    TargetConfig,
-    TrainingConfig,
-)
+from src.config import BlendConfig, TargetConfig
 from src.data.crystal import Crystal
 from src.data.table import Crystals, read_table
 from src.data.task import read_task
@@ -45,26 +35,15 @@ from src.results.intervals import calibrate
 from src.results.predictions import find_predictions
 from src.results.publish import MAX_BYTES, publish, publish_models
 from src.results.surroundings import Surroundings, points_of
-from src.runs.experiment import run_experiment
-from src.runs.launch import Launcher
 
 sys.path.insert(0, str(ROOT))
 import predict as command
 
 MODELS = EXPERIMENTS / f"exp{BEST}" / "results" / "models"
-FOLDS, PURE = FoldConfig(n_folds=4), TargetConfig(pure_elements="median")
-GBDT = ExperimentConfig(learner=GbdtConfig(features=("fractions",), n_trees=20, min_child_samples=2), folds=FOLDS, target=PURE)
-NEQUIP = ExperimentConfig(
-    learner=GnnConfig(
-        training=TrainingConfig(n_epochs=2, batch_size=8),
-        graph=GraphConfig(r_max=3.5),
-        network=NequipConfig(n_channels=4, n_layers=2, radial_hidden=(8,), head_hidden=(4,), gather_layers=True),
-    ),
-    folds=FOLDS,
-    target=PURE,
-)
+PURE = replace(GBDT, target=TargetConfig(pure_elements="median"))
+GATHERED = replace(NETWORK, network=replace(NETWORK.network, gather_layers=True))
 MOST_MODULES = 57  # of src
-RUNS = {"001": GBDT, "010": NEQUIP, "040": replace(GBDT, learner=BlendConfig(("001", "010")), target=TargetConfig())}
+RUNS = {"001": PURE, "010": replace(PURE, learner=GATHERED), "040": replace(GBDT, learner=BlendConfig(("001", "010")))}
 TOLERANCE = {"001": 0.0, "010": 1e-6, "040": 1e-6}  # eV/atom
 
 
@@ -73,7 +52,7 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small task with a finished run of trees, of a network and of a blend of both; its outputs lie next to it."""
     folder = small_task(tmp_path_factory.mktemp("predict"), n_pure=6)
     for number, config in RUNS.items():
-        run_experiment(config, f"exp{number}", load(folder), None, Launcher(n_jobs=1), "cpu")
+        run(folder, config, f"exp{number}")
     return folder
 
 

@@ -1,13 +1,28 @@
-"""Laws of src/graphs/symmetry.py."""
+"""Laws of src/graphs/symmetry.py and harmonics.py; over the whole data set, the reduction is exact with trained weights."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from conftest import CRYSTALS, random_rotation
+from e3nn import o3
+from e3nn.math import normalize2mom
 
 from src.data.crystal import Crystal
+from src.data.load import load_task_data
+from src.data.target import TargetNormalizer
 from src.graphs import symmetry
-from src.graphs.graph import wigner_d
+from src.graphs.batch import batch_from_graphs
+from src.graphs.dataset import build_store
+from src.graphs.graph import build_graph, wigner_d
+from src.graphs.harmonics import L_MAX, coupling, harmonics_of_degree
 from src.graphs.symmetry import cartesian_rotations, find_symmetry, symmetrize
+from src.learners.gnn import GnnLearner, GraphInputs
+from src.models.nequip import SILU_SCALE, edge_harmonics
+from src.models.tensor_product import find_paths
+from src.paths import DEFAULT_TASK, EXPERIMENTS
+from src.runs.train import load_config
 
 
 @pytest.mark.parametrize(
@@ -80,3 +95,71 @@ def test_wigner_d_is_that_of_e3nn_parity_included(l: int) -> None:
     for rotation in (random_rotation(3), -random_rotation(4)):
         expected = o3.Irrep(l, (-1) ** l).D_from_matrix(torch.from_numpy(rotation)).numpy()
         np.testing.assert_allclose(wigner_d(rotation[None], l)[0], expected, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_reduced_and_full_graphs_agree_over_the_data_set_with_trained_weights(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    config = load_config(EXPERIMENTS / "exp000")
+    data = load_task_data(DEFAULT_TASK, tmp_path, skip_bad_rows=False, n_jobs=2)
+    counts = data.train.crystals.element_counts
+    normalizer = TargetNormalizer.fit(counts, data.train.targets, config.target)
+    store = build_store(data.train.crystals, config.learner.graph, n_jobs=2)
+    learner = GnnLearner(config.learner, seed=0)
+    learner.fit(GraphInputs(store, np.arange(len(store))), normalizer.normalize(counts, data.train.targets), tmp_path)
+    crystals = [table.crystals[i] for table in (data.train, data.test) for i in range(len(table.crystals))]
+    reduced, full = (predict_double(learner, crystals, symmetry) for symmetry in (True, False))
+    difference = normalizer.scale * np.abs(reduced - full)  # eV/atom
+    quantiles = np.quantile(difference, [0.5, 0.99, 1.0])
+    print("median, 99th percentile, maximum (eV/atom):", quantiles)
+    assert len(difference) == 3938
+    assert (quantiles <= [1e-7, 2e-5, 1e-3]).all()
+
+
+@torch.no_grad()
+def predict_double(learner: GnnLearner, crystals: list[Crystal], symmetry: bool) -> np.ndarray:
+    """Return unitless predictions (n_crystals,), computed in double precision."""
+    config = learner.config.graph
+    model = learner.model.double()
+    parts = []
+    for i in range(0, len(crystals), 64):
+        parts.append(model(batch_from_graphs([build_graph(crystal, config, symmetry) for crystal in crystals[i : i + 64]])))
+    return torch.cat(parts).numpy()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("l_max", range(L_MAX + 1))
+def test_harmonics_are_those_of_e3nn_to_the_last_bit_with_their_derivatives(l_max: int, dtype: torch.dtype) -> None:
+    torch.manual_seed(l_max)
+    vectors, found = torch.randn(50, 3, dtype=dtype), []
+    weight = torch.randn(50, (l_max + 1) ** 2, dtype=dtype)
+    for function in (
+        lambda x: edge_harmonics(l_max, x),
+        lambda x: o3.spherical_harmonics(list(range(l_max + 1)), x, normalize=True, normalization="component"),
+    ):
+        x = vectors.clone().requires_grad_()
+        values = function(x)
+        gradient = torch.autograd.grad((values * weight).sum(), x)[0] if l_max else torch.zeros_like(x)
+        found.append((values.detach(), gradient))
+    assert torch.equal(found[0][0], found[1][0])
+    torch.testing.assert_close(*[gradient for _, gradient in found])
+
+
+@pytest.mark.parametrize("l", range(L_MAX + 1))
+def test_harmonics_of_arrays_are_those_of_tensors(l: int) -> None:
+    vectors = np.random.default_rng(l).normal(size=(4, 5, 3))
+    expected = edge_harmonics(L_MAX, torch.from_numpy(vectors)).numpy()[..., l**2 : (l + 1) ** 2]
+    np.testing.assert_allclose(harmonics_of_degree(l, vectors), expected, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("path", find_paths(L_MAX, L_MAX, L_MAX), ids=lambda p: f"{p.l_in}{p.l_edge}{p.l_out}")
+def test_the_coupling_is_e3nns_with_its_sign_and_the_same_in_single_precision(path: object) -> None:
+    degrees = (path.l_in, path.l_edge, path.l_out)
+    expected = o3.wigner_3j(*degrees, dtype=torch.float64).numpy()
+    np.testing.assert_allclose(coupling(*degrees), expected, rtol=0, atol=1e-14)
+    norm = (2 * path.l_out + 1) ** 0.5
+    np.testing.assert_array_equal((coupling(*degrees) * norm).astype(np.float32), (expected * norm).astype(np.float32))
+
+
+def test_the_scale_of_silu_is_that_of_e3nn() -> None:
+    assert normalize2mom(torch.nn.functional.silu).cst == SILU_SCALE

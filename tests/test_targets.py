@@ -4,16 +4,17 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import small_table
+from conftest import GBDT, run, small_table
 
 import submit
 from exp import check_data, compare, publish, report
-from src.config import BlendConfig, ExperimentConfig, FoldConfig
+from src.config import BlendConfig
 from src.data.export import TARGET, write_task
 from src.data.load import load_task_data
 from src.data.table import read_table
@@ -22,8 +23,6 @@ from src.predict import Predictor
 from src.results import ledger, predictions
 from src.results.submission import blend_target
 from src.runs import verify as verification
-from src.runs.experiment import run_experiment
-from src.runs.launch import Launcher
 from src.runs.train import main as train_main
 from src.storage.files import write_csv
 
@@ -82,11 +81,6 @@ def experiment(root: Path) -> Path:
     folder.mkdir(parents=True)
     (folder / "config.py").write_text(CONFIG)
     return folder
-
-
-@pytest.fixture
-def outputs(tmp_path: Path) -> Path:
-    return tmp_path / "outputs"
 
 
 @pytest.fixture
@@ -263,8 +257,7 @@ def test_an_ensemble_blends_the_members_of_its_target(both: Path, finished: list
     for column in (TARGET, GAP):
         shutil.copytree(outputs / "both" / column / "exp001", outputs / "both" / column / "exp002")
         data = load_task_data(both, outputs, False, 1, column)
-        config = ExperimentConfig(BlendConfig(("001", "002")), folds=FoldConfig(n_folds=4))
-        run_experiment(config, "exp040", data, None, Launcher(n_jobs=1), "cpu")
+        run(data, replace(GBDT, learner=BlendConfig(("001", "002"))), "exp040")
         own = [pd.read_csv(outputs / "both" / column / name / "oof.csv")["e_form_pred"] for name in ("exp001", "exp040")]
         np.testing.assert_allclose(own[0], own[1])
 

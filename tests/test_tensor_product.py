@@ -1,9 +1,11 @@
-"""The convolution agrees with e3nn, and its fused and dense implementations with the reference."""
+"""The convolution agrees with e3nn; its fused and dense implementations, and fused layers, with the reference."""
 
+import gc
 import os
 import pathlib
 import subprocess
 import sys
+import weakref
 from functools import partial
 
 import numpy as np
@@ -13,9 +15,11 @@ from conftest import CRYSTALS, make_batch
 from e3nn import o3
 from torch import Tensor
 
+from src.config import GraphConfig, NequipConfig
 from src.graphs.batch import GraphBatch
-from src.models import fused, kernels
+from src.models import fused, fused_layer, kernels
 from src.models.convolution import Convolution, DenseConvolution
+from src.models.members import make_network
 from src.models.nequip import edge_lengths
 from src.models.radial import Knots, RadialValues, each_row
 from src.models.tensor_product import Features, Path, clebsch_gordan, find_paths, paths_into, reference_mix, rotate_to_atoms
@@ -191,3 +195,41 @@ def test_what_is_compiled_is_announced_once(tmp_path: pathlib.Path) -> None:
     command = [sys.executable, script]
     said = [subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stderr for _ in range(2)]
     assert said == ["compiling for this machine: once, for seconds; convolutions of l_max 3 take a minute\n", ""]
+
+
+def results(config: NequipConfig, l_max: int) -> list[Tensor]:
+    """Return the outputs of a network and the gradients of its parameters."""
+    torch.manual_seed(0)
+    network = make_network(config, GraphConfig(r_max=3.5, l_max=l_max), torch.randn(119, 6), 20.0)
+    out = network(make_batch(list(CRYSTALS.values()), r_max=3.5, l_max=l_max).to("cpu", torch.float32))
+    (out * torch.arange(1.0, len(out) + 1)).sum().backward()
+    return [out.detach(), *(p.grad for p in network.parameters() if p.grad is not None)]
+
+
+@pytest.mark.parametrize("l_max", [1, 2])
+@pytest.mark.parametrize("n_attributes", [0, 4])
+def test_a_fused_layer_is_the_layer_of_modules(n_attributes: int, l_max: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    called, interact = [], fused_layer.interact
+    monkeypatch.setattr(fused_layer, "interact", lambda *args: called.append(1) or interact(*args))
+    config = NequipConfig(n_channels=32, radial_knots=16 * n_attributes, n_element_attributes=n_attributes)
+    fused = results(config, l_max)
+    assert len(called) == config.n_layers
+    monkeypatch.setattr(Convolution, "edges_of_layer", lambda *_: None)
+    for got, expected in zip(fused, results(config, l_max), strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5 * float(expected.abs().max()))
+    assert len(called) == config.n_layers
+
+
+def test_channels_that_fill_no_tile_stay_in_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fused_layer, "interact", lambda *_: pytest.fail("a fused layer was called"))
+    results(NequipConfig(n_channels=8), 1)
+
+
+@pytest.mark.parametrize("n_channels", [8, 16])  # the convolution alone, and whole layers
+def test_a_step_leaves_nothing_behind(n_channels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    alive = []
+    prepare = fused.Pass.__init__
+    monkeypatch.setattr(fused.Pass, "__init__", lambda self, *args: alive.append(weakref.ref(self)) or prepare(self, *args))
+    results(NequipConfig(n_channels=n_channels), 1)
+    gc.collect()
+    assert alive and not any(one() for one in alive)

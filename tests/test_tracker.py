@@ -6,24 +6,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import GBDT, run
 
-from src.config import ExperimentConfig, FoldConfig, GbdtConfig
 from src.data.load import TaskData
 from src.paths import EXPERIMENTS
 from src.results.folder import RunDir
 from src.runs import train as tracker
-from src.runs.experiment import run_experiment
-from src.runs.launch import Launcher
 from src.runs.train import main as train_main
-
-GBDT = ExperimentConfig(
-    learner=GbdtConfig(features=("fractions",), n_trees=200, min_child_samples=2), folds=FoldConfig(n_folds=4)
-)
 
 
 @pytest.fixture
 def finished(data: TaskData) -> tuple[RunDir, dict]:
-    metrics = run_experiment(GBDT, "exp001", data, None, Launcher(n_jobs=1), "cpu")
+    metrics = run(data)
     assert metrics is not None
     return RunDir(data.folder / "exp001"), metrics
 
@@ -31,7 +25,7 @@ def finished(data: TaskData) -> tuple[RunDir, dict]:
 def test_settings_are_named_by_their_path_in_the_config() -> None:
     settings = tracker.flat_settings(GBDT)
     assert settings["learner.type"] == "GbdtConfig"
-    assert settings["learner.n_trees"] == "200" and settings["folds.n_folds"] == "4" and settings["seed"] == "0"
+    assert settings["learner.n_trees"] == "20" and settings["folds.n_folds"] == "4" and settings["seed"] == "0"
     assert tracker.flat_settings(replace(GBDT, seed=3))["seed"] == "3"
 
 
@@ -55,7 +49,7 @@ def test_mlflow_shows_settings_figures_and_files(finished: tuple[RunDir, dict], 
     run, metrics = finished
     tracker.track_run("mlflow", GBDT, run, metrics, tmp_path / "tracker")
     (stored,) = mlflow.search_runs(experiment_names=["exp001"], output_format="list")
-    assert stored.data.params["learner.n_trees"] == "200"
+    assert stored.data.params["learner.n_trees"] == "20"
     assert stored.data.metrics["oof_mae"] == pytest.approx(metrics["oof_mae"])
     history = mlflow.MlflowClient().get_metric_history(stored.info.run_id, "fold_2/valid_mae")
     assert [point.step for point in history] == [100, 200]

@@ -180,15 +180,11 @@ def _check_symmetry(block: Block, n_sites: int) -> None:
     for name, texts in written.items():
         if bad := [text for text in texts if not _is_isometry(text)]:
             raise ValueError(f"{name}: {bad[0]!r} is not a symmetry operation")
-    n_operations = n_written or _n_of_symbols(block)
+    groups = [name for name in block if re.search("space_group_name|int_tables_number|it_number", name, re.IGNORECASE)]
+    is_p1 = all(re.sub(r"[\s_]", "", str(block[name])) in ("P1", "1") for name in groups)
+    n_operations = n_written or (1 if is_p1 else 192)  # at most, if symbols imply them
     if n_operations > 1 and (n_images := n_sites * n_operations) > MAX_IMAGES:
         raise ValueError(f"{n_sites} sites times {n_operations} operations give {n_images} images; the limit is {MAX_IMAGES}")
-
-
-def _n_of_symbols(block: Block) -> int:
-    """Return an upper bound on the number of operations implied by the block's space-group symbols, if no operation is listed."""
-    names = [name for name in block if re.search("space_group_name|int_tables_number|it_number", name, re.IGNORECASE)]
-    return 1 if all(re.sub(r"[\s_]", "", str(block[name])) in ("P1", "1") for name in names) else 192
 
 
 def _is_isometry(text: str) -> bool:

@@ -221,6 +221,7 @@ def _summary(folder: Path, train: pd.DataFrame, kinds: Mapping[str, str], n_jobs
     found = {which: parse_table(task.path(which), task, which == "train", n_jobs) for which in tables}
     problems = [f"{task.files[which]}: {text}" for which, table in found.items() for text in bad_rows(*table)]
     used = [name for name in train if kinds[name].split()[0] in USED]
+    examples = {name: " ".join(next(iter(_filled(train[name])), "").split())[:WIDTH] for name in used}
     unused = {kind: [name for name in train if kinds[name] == kind] for kind in kinds.values()}
     values = pd.DataFrame([row.targets for row in found["train"][1]], columns=[t.column for t in task.targets])
     ranges = values.describe().loc[["count", "min", "50%", "max"]].rename({"50%": "median"}).T
@@ -229,7 +230,7 @@ def _summary(folder: Path, train: pd.DataFrame, kinds: Mapping[str, str], n_jobs
     return "\n".join(
         [
             f"{shown(folder / 'task.toml')} describes {' and '.join(f'{len(found[t][0])} {t} rows' for t in tables)}:",
-            *(f"  {name}: {kinds[name]}, such as {_short(next(iter(_filled(train[name])), ''))}" for name in used),
+            *(f"  {name}: {kinds[name]}, such as {example}" for name, example in examples.items()),
             *(f"  {_listed(names) or '(no name)'}: {kind}" for kind, names in unused.items() if names[0] not in used),
             "",
             f"{len(problems)} of {sum(len(ids) for ids, _ in found.values())} rows are bad{':' if problems else ''}",
@@ -243,7 +244,3 @@ def _summary(folder: Path, train: pd.DataFrame, kinds: Mapping[str, str], n_jobs
             f"  python exp/exp001/train.py {data}{' --skip-bad-rows' if problems else ''}",
         ]
     )
-
-
-def _short(text: str) -> str:
-    return " ".join(text.split())[:WIDTH]

@@ -139,30 +139,20 @@ def predicted_shifts(shift: Values, element_counts: Counts) -> Values:
     known, absent = n_crystals >= MIN_CRYSTALS, n_crystals == 0
     if known.sum() < MIN_CRYSTALS:
         return shift
+    from pymatgen.core import Element  # commands that look at results do without
     from sklearn.gaussian_process import GaussianProcessRegressor  # predictions do without
     from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
-    x = _periodic_table()
     process = GaussianProcessRegressor(ConstantKernel() * RBF() + WhiteKernel(0.1), normalize_y=True)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a length at the end of its range
+        warnings.simplefilter("ignore")  # of electronegativities that pymatgen does not have, and of a length at its limit
+        elements = [Element.from_Z(z) for z in range(1, N_ELEMENTS)]
+        table = np.array([(np.nan,) * 3, *((element.X, element.group, element.row) for element in elements)])
+        x = np.nan_to_num((table - np.nanmean(table, axis=0)) / np.nanstd(table, axis=0))  # what is unknown is the mean
         process.fit(x[known], shift[known])
     found = shift.copy()
     found[absent] = process.predict(x[absent])
     return found
-
-
-def _periodic_table() -> Values:
-    """Return Pauling's electronegativity, group and row, standardised, (N_ELEMENTS, 3); what is unknown is the mean."""
-    from pymatgen.core import Element  # takes long to import, and commands that look at results do without
-
-    table = np.full((N_ELEMENTS, 3), np.nan)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pymatgen warns of electronegativities that it does not have
-        for z in range(1, N_ELEMENTS):
-            element = Element.from_Z(z)
-            table[z] = element.X, element.group, element.row
-    return np.nan_to_num((table - np.nanmean(table, axis=0)) / np.nanstd(table, axis=0))
 
 
 @dataclass(frozen=True, eq=False)

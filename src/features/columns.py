@@ -6,7 +6,7 @@ that was better than LightGBM's own treatment with its default settings in each 
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -73,8 +73,7 @@ class ColumnEncoder:
 
     def for_trees(self, columns: pd.DataFrame) -> NDArray[np.float64]:
         """Return numbers as they are, NaN if missing, and a column of zeros and ones for each category, (n_rows, n_features)."""
-        numbers = [_column(columns, name)[:, None].astype(np.float64) for name in self.numbers]
-        return _side_by_side([*numbers, *self._one_hot(columns)], len(columns))
+        return self._beside_categories([_column(columns, name).astype(np.float64) for name in self.numbers], columns)
 
     def scaled(self, columns: pd.DataFrame) -> NDArray[np.float32]:
         """Return numbers, imputed and standardised, and a column of zeros and ones for each category, (n_rows, n_features).
@@ -84,15 +83,14 @@ class ColumnEncoder:
         numbers = []
         for name, (median, mean, spread) in self.numbers.items():
             if spread > 0:
-                values = _column(columns, name)[:, None].astype(np.float64)
+                values = _column(columns, name).astype(np.float64)
                 numbers.append((np.where(np.isnan(values), median, values) - mean) / spread)
         limits = np.finfo(np.float32)
-        values = _side_by_side([*numbers, *self._one_hot(columns)], len(columns))
-        return np.clip(values, limits.min, limits.max).astype(np.float32)
+        return np.clip(self._beside_categories(numbers, columns), limits.min, limits.max).astype(np.float32)
 
-    def _one_hot(self, columns: pd.DataFrame) -> Iterator[NDArray[np.float64]]:
-        for name, categories in self.categories.items():
-            yield (_column(columns, name)[:, None] == np.array(categories, dtype=object)).astype(np.float64)
+    def _beside_categories(self, numbers: list[NDArray[np.float64]], columns: pd.DataFrame) -> NDArray[np.float64]:
+        of_rows = [_column(columns, name) == category for name, known in self.categories.items() for category in known]
+        return np.column_stack([np.empty((len(columns), 0)), *numbers, *of_rows])
 
     def to_json(self) -> dict[str, Any]:
         """Return what `from_json` reads."""
@@ -123,7 +121,3 @@ def _column(columns: pd.DataFrame, name: str) -> NDArray[Any]:
     if name not in columns:
         raise ValueError(f"the model was trained with the column {name!r}, and there is none")
     return columns[name].to_numpy()
-
-
-def _side_by_side(parts: list[NDArray[np.float64]], n_rows: int) -> NDArray[np.float64]:
-    return np.concatenate([np.empty((n_rows, 0)), *parts], axis=1)

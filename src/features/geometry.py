@@ -44,22 +44,19 @@ def crystal_system(space_group: int) -> str:
     return str(moyopy.SpaceGroupType(space_group).crystal_system).lower()
 
 
-def primitive_crystal(crystal: Crystal, symprec: float = FEATURE_SYMPREC) -> PrimitiveCrystal:
-    """Return the crystal in moyopy's standardised primitive cell.
-
-    symprec: Angstrom, tolerance of the symmetry search.
-    """
-    cell, found = primitive_cell(crystal, symprec)
+def primitive_crystal(crystal: Crystal) -> PrimitiveCrystal:
+    """Return the crystal in moyopy's standardised primitive cell."""
+    cell, found = primitive_cell(crystal)
     structure = IStructure(cell.lattice, cell.atomic_numbers, cell.frac_coords)
     if found is None:
         return PrimitiveCrystal(structure, 1, len(structure), symmetry_found=False)
     return PrimitiveCrystal(structure, found.number, len(set(found.orbits)))
 
 
-def primitive_cell(crystal: Crystal, symprec: float = FEATURE_SYMPREC) -> tuple[Crystal, moyopy.MoyoDataset | None]:
+def primitive_cell(crystal: Crystal) -> tuple[Crystal, moyopy.MoyoDataset | None]:
     """Return the cell of `primitive_crystal`, its coordinates in [0, 1), and the symmetry; None if the search for it failed."""
     try:
-        found = moyopy.MoyoDataset(crystal.to_moyo(), symprec=symprec)
+        found = moyopy.MoyoDataset(crystal.to_moyo(), symprec=FEATURE_SYMPREC)
     except ValueError:  # moyopy raises it if its search fails, on coincident atoms for instance
         structure = crystal.to_structure().get_primitive_structure()
         return _inside(structure.lattice.matrix, structure.frac_coords, structure.atomic_numbers), None

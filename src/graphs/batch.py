@@ -22,11 +22,6 @@ def sum_at(index: Tensor, values: Tensor, n: int) -> Tensor:
     return values.new_zeros(n, *values.shape[1:]).index_add(0, index, values)
 
 
-def count_at(index: Tensor, n: int) -> Tensor:
-    """Return how often each of 0 ... n - 1 is in `index`, (n,); unlike torch.bincount, without waiting for a GPU."""
-    return sum_at(index, torch.ones_like(index), n)
-
-
 @dataclass(eq=False)
 class GraphBatch(GraphFields[Tensor]):
     """Several graphs as one: their arrays concatenated as tensors, indices offset, and the crystal of each orbit."""
@@ -77,8 +72,9 @@ class GraphBatch(GraphFields[Tensor]):
 
     @property
     def n_atoms(self) -> Tensor:
-        """Number of atoms of each crystal, (n_crystals,)."""
-        return count_at(self.orbit_batch[self.atom_orbit_index], self.n_crystals)
+        """Number of atoms of each crystal, (n_crystals,); unlike by torch.bincount, without waiting for a GPU."""
+        crystal = self.orbit_batch[self.atom_orbit_index]
+        return sum_at(crystal, torch.ones_like(crystal), self.n_crystals)
 
 
 def batch_from_store(store: RaggedStore, crystals: NDArray[np.integer]) -> GraphBatch:

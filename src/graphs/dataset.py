@@ -16,11 +16,6 @@ log = logging.getLogger(__name__)
 GRAPHS_PER_TASK = 64  # crystals
 
 
-def graph_key(crystals_key: str, config: GraphConfig | None) -> str:
-    """Return the name of a store: the hash of crystals, settings, code and libraries."""
-    return cache_key(crystals_key, to_dict(config), __name__)
-
-
 def cached_graphs(
     crystals: Crystals, crystals_key: str, config: GraphConfig | None, folder: Path | None, n_jobs: int = 1
 ) -> RaggedStore:
@@ -30,7 +25,7 @@ def cached_graphs(
     """
     if folder is None:
         return build_store(crystals, config, n_jobs)
-    path = folder / f"graphs-{graph_key(crystals_key, config)}"
+    path = folder / f"graphs-{cache_key(crystals_key, to_dict(config), __name__)}"
     return RaggedStore.cached(path, lambda: build_store(crystals, config, n_jobs, folder))
 
 
@@ -59,8 +54,5 @@ def _build_chunk(crystals: Crystals, config: GraphConfig | None, chunk: list[int
             items.append(vars(graph.build_graph(crystals[i], config) if config else graph.formula_graph(crystals[i])))
         except ValueError as error:
             raise ValueError(f"{crystals.name(i)}: {error}") from error
-    return RaggedStore.from_items(graph.LEVELS, [{k: _compact(v) for k, v in item.items()} for item in items])
-
-
-def _compact(array: np.ndarray) -> np.ndarray:
-    return array.astype(np.float32 if array.dtype.kind == "f" else np.int64)
+    kinds = {"f": np.float32, "i": np.int64}
+    return RaggedStore.from_items(graph.LEVELS, [{k: v.astype(kinds[v.dtype.kind]) for k, v in item.items()} for item in items])

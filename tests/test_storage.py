@@ -190,8 +190,8 @@ def test_a_store_with_a_changed_byte_is_refused(tmp_path: Path) -> None:
 def test_a_table_of_results_has_every_id_once(tmp_path: Path) -> None:
     path = tmp_path / "oof.csv"
     pd.DataFrame({"id": ["a", "b", "a"], "e_form_pred": [1.0, 2.0, 3.0]}).to_csv(path, index=False)
-    with pytest.raises(ValueError, match=r"oof.csv: 'a' is duplicated; restore it"):
-        read_id_table(path, ["id", "e_form_pred"], "restore it")
+    with pytest.raises(ValueError, match=r"oof.csv: 'a' is duplicated; remove it, and train"):
+        read_id_table(path, ["id", "e_form_pred"])
 
 
 def test_a_lock_is_held_once_and_its_holder_is_named(tmp_path: Path) -> None:

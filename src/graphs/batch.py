@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -37,13 +37,8 @@ class GraphBatch(GraphFields[Tensor]):
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> "GraphBatch":
         """Return the batch on another device. dtype: of its floating-point tensors."""
-        moved = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, Tensor):
-                value = value.to(device, dtype if value.is_floating_point() else None)
-            moved[field.name] = value
-        return GraphBatch(**moved)
+        tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **{name: x.to(device, dtype if x.is_floating_point() else None) for name, x in tensors.items()})
 
     def at_atoms(self, vectors: Tensor) -> Tensor:
         """Return the vectors of the representatives, (n_orbits, 3), as they are at each atom, (n_atoms, 3)."""

@@ -101,12 +101,12 @@ class RunDir:
 
     def claimed(self) -> dict:
         """Return what `claim` wrote: the run's config, and the keys of its data and of the user's word2vec file."""
-        path, way_out = self.config_path, f"restore it, or remove {self.path} to train it again"
-        stored = read_json(path, {"config": dict, "data": str, "word2vec": str}, way_out)
+        path = self.config_path
+        stored = read_json(path, {"config": dict, "data": str, "word2vec": str})
         try:
             return stored | {"config": from_dict(stored["config"])}
         except ValueError as error:
-            raise ValueError(f"{path}: {error}; {way_out}") from error
+            raise ValueError(f"{path}: {error}; {remedy(path)}") from error
 
     def claim(self, config: ExperimentConfig, data_key: str, word2vec: str) -> None:
         """Write the run's config; raise ValueError if the folder has a run of another config, other data or another word2vec."""

@@ -143,22 +143,18 @@ def in_chunks(
 
     name: title of the bar. worth_workers: fewer items are computed in this process, without a bar.
     """
+    left = iter(items)
+    chunks = iter(lambda: list(islice(left, size)), [])
     if n_items < worth_workers:
-        yield from map(function, _batched(items, size))
+        yield from map(function, chunks)
         return
     from joblib import Parallel, delayed  # a quarter of a second to import
 
     parallel = Parallel(n_jobs, return_as="generator", initializer=end_with, initargs=(os.getpid(),))
     with tqdm(total=n_items, desc=name, mininterval=1) as bar:
-        for result in parallel(delayed(function)(chunk) for chunk in _batched(items, size)):
+        for result in parallel(delayed(function)(chunk) for chunk in chunks):
             bar.update(min(size, n_items - bar.n))
             yield result
-
-
-def _batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    left = iter(items)
-    while batch := list(islice(left, size)):
-        yield batch
 
 
 def end_with(parent: int) -> None:

@@ -76,28 +76,27 @@ def write_json(path: Path, data: object) -> None:
     write_atomic(path, (json.dumps(data, indent=1) + "\n").encode())
 
 
-def read_json(path: Path, kinds: Mapping[str, type | tuple[type, ...]], way_out: str | None = None) -> dict[str, Any]:
+def read_json(path: Path, kinds: Mapping[str, type | tuple[type, ...]]) -> dict[str, Any]:
     """Return the object in a JSON file.
 
-    kinds: for each key that it must have, the types of its value. way_out: what to do if the file is damaged, if that is not
-    its `remedy`. Raises ValueError, which names the file, if it is not such an object, and FileNotFoundError if it is missing.
+    kinds: for each key that it must have, the types of its value. Raises ValueError, which names the file, if it is not such an
+    object, and FileNotFoundError if it is missing.
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"{path} is missing; {way_out or remedy(path)}") from error
+        raise FileNotFoundError(f"{path} is missing; {remedy(path)}") from error
     except (OSError, ValueError, RecursionError) as error:
-        raise damaged(path, error, way_out) from error
-    wrong = [key for key, kind in kinds.items() if not isinstance(data, dict) or not isinstance(data.get(key), kind)]
-    if wrong:
-        raise damaged(path, f"{', '.join(wrong)} missing or of another kind", way_out)
+        raise damaged(path, error) from error
+    if wrong := [key for key, kind in kinds.items() if not isinstance(data, dict) or not isinstance(data.get(key), kind)]:
+        raise damaged(path, f"{', '.join(wrong)} missing or of another kind")
     return data
 
 
-def read_id_table(path: Path, columns: list[str], way_out: str | None = None) -> "pd.DataFrame":
+def read_id_table(path: Path, columns: list[str]) -> "pd.DataFrame":
     """Return a table that this repository has written, with ids as text and finite numbers in all other columns.
 
-    Raises ValueError, which names file, row and what to do, if it was damaged or edited. way_out: as for `read_json`.
+    Raises ValueError, which names file, row and what to do, if it was damaged or edited.
     """
     import numpy as np
     import pandas as pd
@@ -106,17 +105,16 @@ def read_id_table(path: Path, columns: list[str], way_out: str | None = None) ->
     try:
         table = pd.read_csv(path, dtype={"id": str}, keep_default_na=False, na_values=numbers, float_precision="round_trip")
     except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise damaged(path, error, way_out) from error
+        raise damaged(path, error) from error
     if missing := [column for column in columns if column not in table]:
-        raise ValueError(f"{path}: no column {', '.join(missing)}; {way_out or remedy(path)}")
-    twice = table["id"].duplicated()
-    if twice.any():
-        raise ValueError(f"{path}: {table['id'][twice].iloc[0]!r} is duplicated; {way_out or remedy(path)}")
+        raise ValueError(f"{path}: no column {', '.join(missing)}; {remedy(path)}")
+    if len(twice := table["id"][table["id"].duplicated()]):
+        raise ValueError(f"{path}: {twice.iloc[0]!r} is duplicated; {remedy(path)}")
     for name in table.columns.drop("id"):
         bad = np.flatnonzero(~np.isfinite(pd.to_numeric(table[name], errors="coerce").to_numpy(dtype=np.float64)))
         if len(bad):
             row = table.iloc[bad[0]]
-            raise ValueError(f"{path}: {name} of {row['id']!r} is {row[name]!r}, not finite; {way_out or remedy(path)}")
+            raise ValueError(f"{path}: {name} of {row['id']!r} is {row[name]!r}, not finite; {remedy(path)}")
     return table
 
 
@@ -147,15 +145,17 @@ def published_in(path: Path) -> Path | None:
     return next((f for f in folders if f.name == RESULTS and re.fullmatch(r"exp\d{3}", f.parent.name)), None)
 
 
-def damaged(path: Path, what: object, way_out: str | None = None) -> ValueError:
-    """Return the error about a file that cannot be read. what: is wrong with it. way_out: if it is not its `remedy`."""
-    return ValueError(f"{path} is damaged ({what}); {way_out or remedy(path)}")
+def damaged(path: Path, what: object) -> ValueError:
+    """Return the error about a file that cannot be read. what: is wrong with it."""
+    return ValueError(f"{path} is damaged ({what}); {remedy(path)}")
 
 
 def remedy(path: Path) -> str:
     """Return what to do about a damaged file of a run or of published results, as the second half of a message."""
     if folder := SEALED if path.is_relative_to(SEALED) else published_in(path):
         return f"restore it: git checkout {shown(folder)}"
+    if path.name == "config.json":
+        return f"restore it, or remove {path.parent} to train it again"
     fold = next((f for f in path.parents[:N_MEMBER] if f.name.startswith("fold_")), None)
     if fold is not None:
         return f"remove the folder {fold}, and train.py will train that fold again"

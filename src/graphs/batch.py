@@ -38,7 +38,8 @@ class GraphBatch(GraphFields[Tensor]):
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> "GraphBatch":
         """Return the batch on another device. dtype: of its floating-point tensors."""
         tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
-        return replace(self, **{name: x.to(device, dtype if x.is_floating_point() else None) for name, x in tensors.items()})
+        moved: Any = {name: x.to(device, dtype if x.is_floating_point() else None) for name, x in tensors.items()}
+        return replace(self, **moved)
 
     def at_atoms(self, vectors: Tensor) -> Tensor:
         """Return the vectors of the representatives, (n_orbits, 3), as they are at each atom, (n_atoms, 3)."""

@@ -145,9 +145,9 @@ def published_in(path: Path) -> Path | None:
     return next((f for f in folders if f.name == RESULTS and re.fullmatch(r"exp\d{3}", f.parent.name)), None)
 
 
-def damaged(path: Path, what: object) -> ValueError:
-    """Return the error about a file that cannot be read. what: is wrong with it."""
-    return ValueError(f"{path} is damaged ({what}); {remedy(path)}")
+def damaged(path: Path, what: object, way_out: str | None = None) -> ValueError:
+    """Return the error about a file that cannot be read. what: is wrong with it. way_out: if it is not its `remedy`."""
+    return ValueError(f"{path} is damaged ({what}); {way_out or remedy(path)}")
 
 
 def remedy(path: Path) -> str:

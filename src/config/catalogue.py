@@ -6,12 +6,13 @@ import json
 import re
 import runpy
 from collections.abc import Iterable
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
 from src.config.knobs import ExperimentConfig
 from src.config.schema import to_dict
-from src.paths import EXPERIMENTS, SEALED, experiment_folders, experiment_name, shown
+from src.paths import BEST, EXPERIMENTS, SEALED, experiment_folders, experiment_name, shown
 
 Track = Literal["closed", "open"]
 # bases, groups of features and element tables that were learned on energies of the Materials Project
@@ -143,6 +144,42 @@ def new_experiment(number: str, parent_number: str, why: str, experiments: Path 
     (folder / "config.py").write_text(config, encoding="utf-8")
     (folder / "train.py").write_text(command, encoding="utf-8")
     return folder
+
+
+def write_experiment(question: str, parent: str, config: ExperimentConfig) -> str:
+    """Make the folder of a config under the next free number, and return the number. parent: a line that begins with Parent."""
+    number = f"{max(int(name[-3:]) for name in experiment_names()) + 1:03d}"
+    folder = EXPERIMENTS / experiment_name(number)
+    command = (EXPERIMENTS / f"exp{BEST}" / "train.py").read_text(encoding="utf-8").replace(f"exp{BEST}", folder.name)
+    folder.mkdir()
+    (folder / "config.py").write_text(config_source(f"{question}\n\n{parent}", config), encoding="utf-8")
+    (folder / "train.py").write_text(command, encoding="utf-8")
+    return number
+
+
+def find_experiment(question: str, config: ExperimentConfig) -> str | None:
+    """Return the number of the living experiment with this question and config, None if there is none."""
+    same = (
+        f.name
+        for f in experiment_folders()
+        if question_and_parent(f.name)[0] == question.rstrip(".") and load_config(f) == config
+    )
+    return next((name.removeprefix("exp") for name in same), None)
+
+
+def config_source(docstring: str, config: ExperimentConfig) -> str:
+    """Return the text of a config.py, formatted as all code here."""
+    code = _literal(config, "")
+    imports = "".join(f"    {name},\n" for name in sorted(set(re.findall(r"[A-Za-z]+(?=[(])", code))))
+    return f'"""{docstring}\n"""\n\nfrom src.config import (\n{imports})\n\nCONFIG = {code}\n'
+
+
+def _literal(value: Any, indent: str) -> str:
+    """Return the code of a setting, with a line for each field of a class."""
+    if not is_dataclass(value):
+        return repr(value).replace("'", '"')
+    lines = "".join(f"{indent}    {f.name}={_literal(getattr(value, f.name), indent + '    ')},\n" for f in fields(value))
+    return f"{type(value).__name__}(\n{lines}{indent})"
 
 
 def _new_config(parent_config: str, parent: str, why: str) -> str:

@@ -5,7 +5,7 @@ import logging
 from collections import Counter
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +33,8 @@ class TaskData:
     """The tables of a task; without a test table, `test` has no rows.
 
     key: hash of the data themselves. train_key, test_key: hashes of all that shaped the tables in memory, parser included.
-    outputs: folder of the runs and caches of all tasks. left_out: ids of the bad training rows. given_folds: (n_train,), the
+    outputs: folder of the runs and caches of all tasks. left_out: ids of the bad training rows. unread: ids
+    of the test rows whose structure cannot be read. given_folds: (n_train,), the
     task's own folds, used instead of those of a config.
     """
 
@@ -45,6 +46,7 @@ class TaskData:
     key: str
     outputs: Path
     left_out: list[str]
+    unread: list[str] = field(default_factory=list)
     given_folds: NDArray[np.int64] | None = None
 
     @property
@@ -74,10 +76,8 @@ def load_task_data(data: Path, outputs: Path, skip_bad_rows: bool, n_jobs: int, 
     structures = {which: _structures_key(task, task.path(which)) for which in tables}
     train, train_key = _load(task, "train", skip_bad_rows, outputs, n_jobs, structures["train"])
     test, test_key = _load(task, "test", False, outputs, n_jobs, structures["test"]) if task.has_test else (_no_rows(), "")
-    left_out: list[str] = []
-    if skip_bad_rows:  # of a duplicated id, only some rows are left out
-        written = Counter(row[task.id_column] for row in read_rows(task.path("train")))
-        left_out = sorted((written - Counter(train.ids.tolist())).elements())
+    left_out = _left_out(task, "train", train) if skip_bad_rows else []
+    unread = _left_out(task, "test", test) if task.has_test else []
     if left_out:
         log.warning("%s: %d bad rows are left out: %s", task.path("train"), len(left_out), " ".join(left_out))
     named = task.id_column, task.structure_column, task.target_column
@@ -90,7 +90,7 @@ def load_task_data(data: Path, outputs: Path, skip_bad_rows: bool, n_jobs: int, 
         parts.append(path.read_bytes())
         log.info("%s: its %d folds are used instead of those of the config", path, given.max() + 1)
     key = hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
-    return TaskData(task, train, test, train_key, test_key, key, outputs, left_out, given)
+    return TaskData(task, train, test, train_key, test_key, key, outputs, left_out, unread, given)
 
 
 def _no_rows() -> CrystalTable:
@@ -99,6 +99,12 @@ def _no_rows() -> CrystalTable:
     none = np.zeros(1, dtype=np.int64)
     store = RaggedStore(arrays, {"lattice": none, "atom": none}, CRYSTAL_LEVELS)
     return CrystalTable(np.array([], dtype=np.str_), Crystals(store), None)
+
+
+def _left_out(task: Task, which: str, table: CrystalTable) -> list[str]:
+    """Return the ids of the rows of a file that the table lacks; a duplicated id counts if one of its rows is left out."""
+    written = Counter(row[task.id_column] for row in read_rows(task.path(which)))
+    return sorted((written - Counter(table.ids.tolist())).elements())
 
 
 def _load(

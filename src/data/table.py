@@ -33,6 +33,7 @@ MAX_NUMBER = 1e100  # so that no square and no sum of squares overflows
 MAX_CATEGORY = 200  # characters; categories are stored at the width of the longest
 Field = float | str  # of a further column: a number, or a category
 NO_COLUMNS = ColumnNames((), ())
+UNREADABLE, DUPLICATE = "unreadable structure", "duplicate id"  # reasons why a row is bad
 SYMBOLS = {Element.from_Z(z).symbol: z for z in range(1, N_ELEMENTS)}
 
 
@@ -186,12 +187,18 @@ class Parsed(NamedTuple):
     reason: str
     further: tuple[Field, ...] = ()
 
+    @property
+    def is_unread(self) -> bool:
+        """True if nothing but the structure is wrong with the row."""
+        return self.crystal is None and self.reason.startswith(UNREADABLE) and DUPLICATE not in self.reason
+
 
 def read_table(path: Path, task: Task, has_target: bool, skip_bad_rows: bool = False, n_jobs: int = 1) -> CrystalTable:
     """Read a competition table.
 
     has_target: True for a training table, all targets of which must be finite numbers in every row.
-    skip_bad_rows: leave out the bad rows of a training table and log them; rows of a test table are never left out.
+    skip_bad_rows: leave out the bad rows of a training table and log them. Rows of a test table whose structure cannot be
+    read are left out in any case: nobody can correct a contest's table.
     Raises ValueError listing the bad rows with ids and reasons.
     """
     ids, parsed = parse_table(path, task, has_target, n_jobs)
@@ -199,10 +206,13 @@ def read_table(path: Path, task: Task, has_target: bool, skip_bad_rows: bool = F
         more = [f"and {len(bad) - MAX_ROWS_NAMED} more"] if len(bad) > MAX_ROWS_NAMED else []
         text = "\n  ".join([f"{path}: {len(bad)} bad rows", *bad[:MAX_ROWS_NAMED], *more])
         if not has_target:
-            raise ValueError(f"{text}\na test row is never left out: correct them")
-        if not skip_bad_rows:
+            if not all(row.is_unread for row in parsed if row.reason):
+                raise ValueError(f"{text}\na test row is never left out: correct them")
+            log.warning("%s\nsubmit.py predicts these test rows from their formulas alone", text)
+        elif not skip_bad_rows:
             raise ValueError(f"{text}\ncorrect them, or leave them out with --skip-bad-rows")
-        log.warning("%s\nthese rows are left out", text)
+        else:
+            log.warning("%s\nthese rows are left out", text)
     kept = [i for i, row in enumerate(parsed) if not row.reason]
     if not kept:
         raise ValueError(f"{path}: no rows are left")
@@ -230,7 +240,7 @@ def parse_table(path: Path, task: Task, has_target: bool, n_jobs: int = 1) -> tu
     parsed = [row for chunk in chunks for row in chunk]
     first = {own: i for i, own in reversed(list(enumerate(ids)))}
     for i in set(range(len(ids))) - set(first.values()):
-        parsed[i] = parsed[i]._replace(reason="; ".join(filter(None, (parsed[i].reason, "duplicate id"))))
+        parsed[i] = parsed[i]._replace(reason="; ".join(filter(None, (parsed[i].reason, DUPLICATE))))
     return ids, parsed
 
 
@@ -266,7 +276,7 @@ def parse_rows(
             crystal = crystal_in(row[task.structure_column], task.structure_format, folder)
             reasons += contradictions(crystal, row, task.columns.all)
         except ValueError as error:
-            reasons.append(f"unreadable structure in {task.structure_column!r} ({error})")
+            reasons.append(f"{UNREADABLE} in {task.structure_column!r} ({error})")
         reasons += _flaws_of_id(row[task.id_column], task.id_column)
         values = [number(row[name]) for name in targets]
         bad = [name for name, value in zip(targets, values, strict=True) if not math.isfinite(value)]

@@ -32,6 +32,7 @@ METRICS_KINDS: Kinds = {
 }
 ROUNDING = 1e-6  # eV/atom; the stored score and that of the stored rows differ only by rounding
 NO_TEST = "no_test_table"  # in metrics.json of a run on a task without one
+UNREAD = "test_rows_unread"  # in metrics.json: ids of test rows whose structure cannot be read
 OOF_COLUMNS = ["id", "fold", "e_form", "e_form_pred"]
 
 

@@ -106,6 +106,14 @@ def score_difference(metric: MetricName, target: Values, pred: Values, other: Va
     return value, *_bootstrap((target, pred, other), gain, n_resamples=N_RESAMPLES, paired=True, vectorized=False)
 
 
+def score_interval(metric: MetricName, target: Values, pred: Values) -> tuple[float, float, float]:
+    """Return the score and its 95% percentile bootstrap interval over crystals; NaN if it is undefined."""
+    value = METRICS[metric](target, pred)
+    if np.isnan(value):
+        return value, value, value
+    return value, *_bootstrap((target, pred), METRICS[metric], n_resamples=N_RESAMPLES, paired=True, vectorized=False)
+
+
 def _bootstrap(samples: tuple[Values, ...], statistic: Callable, **options: object) -> tuple[float, float]:
     """Return the 95% interval of a statistic; the seed is fixed."""
     from scipy.stats import bootstrap

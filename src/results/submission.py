@@ -1,6 +1,6 @@
 """The submission: the sample's rows in the sample's order, with the predictions of a blend of experiments for each target."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from src.data.task import MetricName, Task
 from src.paths import shown
 from src.results.blend import Blend, BlendMethod, fit_blend, fixed_blend, normalized_weights, shared_folds, stack_oof, stack_test
 from src.results.difference import difference_of_scores
+from src.results.folder import UNREAD
 from src.results.intervals import calibrate
 from src.results.metrics import METRICS, check_targets
 from src.results.predictions import Predictions, find_predictions
@@ -26,13 +27,33 @@ How = BlendMethod | Sequence[float]
 
 @dataclass(frozen=True, eq=False)
 class Blended:
-    """The blend of experiments for one target. column: its column in the sample. gain: what the baseline brings, as text."""
+    """The blend of experiments for one target.
+
+    column: of the target in the sample. ids: of the test rows that the parts predict. unread: what is submitted for the others,
+    see `formula_predictions`; None: there are none. gain: what the baseline brings, as text.
+    """
 
     task: Task
     column: str
     parts: list[Predictions]
     blend: Blend
+    ids: list[str]
+    unread: pd.DataFrame | None
     gain: list[str]
+
+    def predict(self) -> Values:
+        """Return the predictions for `ids`, not below zero if no training row is; raise ValueError if one is not finite."""
+        pred = stack_test(self.parts, self.ids) @ self.blend.weights
+        if not np.isfinite(pred).all():
+            bad = [self.ids[i] for i in np.flatnonzero(~np.isfinite(pred))]
+            raise ValueError(f"{len(bad)} predictions are not finite: {bad[:5]}")
+        return np.maximum(pred, 0) if stack_oof(self.parts)[0].min() >= 0 else pred
+
+    def complete(self, values: Values, name: str, ids: list[str]) -> Values:
+        """Return values for all rows of the sample. values: for `ids`. name: the column of `unread` that has the others."""
+        if self.unread is None:
+            return values
+        return pd.concat([pd.Series(values, self.ids), self.unread[name]]).loc[ids].to_numpy()
 
     @property
     def score(self) -> float:
@@ -40,19 +61,27 @@ class Blended:
         return METRICS[self.task.metric](stack_oof(self.parts)[0], self.blend.nested_pred)
 
 
-def submit(tasks: Sequence[Task], outputs: Path, numbers: Sequence[str], how: How, baseline: str | None, out: Path | None) -> str:
+def submit(
+    tasks: Sequence[Task],
+    outputs: Path,
+    numbers: Sequence[str] | Mapping[str, Sequence[str]],
+    how: How,
+    baseline: str | None,
+    out: Path | None,
+) -> str:
     """Write submission.csv and its intervals; return a summary for people.
 
-    tasks: one per target. how: one weight per experiment, or the method that fits the weights to out-of-fold rows, of each
-    target its own. baseline: the number of one more experiment, whose gain is added to the text. out: the file (None: in the
-    task's outputs).
+    tasks: one per target. numbers: of experiments, by target if they differ. how: one weight per experiment, or the method that
+    fits the weights to out-of-fold rows, of each target its own. baseline: the number of one more experiment, whose gain is added
+    to the text. out: the file (None: in the task's outputs).
     """
     first = tasks[0]
     sample, columns = read_sample(tasks)
-    ids = list(sample[first.id_column])
+    every = list(sample[first.id_column])
     pairs = zip(tasks, columns, strict=True)
-    blended = [blend_target(task, column, outputs, numbers, how, baseline, ids) for task, column in pairs]
-    submission = sample.assign(**{one.column: _predict(one.parts, one.blend, ids) for one in blended})
+    own = numbers if isinstance(numbers, Mapping) else {task.target_column: numbers for task in tasks}
+    blended = [blend_target(task, column, outputs, own[task.target_column], how, baseline, every) for task, column in pairs]
+    submission = sample.assign(**{one.column: one.complete(one.predict(), "prediction", every) for one in blended})
     out = out or outputs / first.name / "submission.csv"
     write_csv(out, submission)
     intervals = write_intervals(out, submission, blended, outputs)
@@ -61,6 +90,8 @@ def submit(tasks: Sequence[Task], outputs: Path, numbers: Sequence[str], how: Ho
         title = [f"{one.task.target_column}:"] if len(first.targets) > 1 else []
         lines += [*title, parts_table(one.parts, one.blend, one.task), *one.gain]
     lines += [f"{shown(out)}: {len(sample)} rows, ids and order as in {first.path('sample_submission').name}", intervals]
+    if (unread := blended[0].unread) is not None:
+        lines.append(f"warning: {len(unread)} test rows cannot be read, see their remarks: {', '.join(unread.index[:5])}")
     opened = [part.name for part in blended[0].parts if track_of(part.name) == "open"]
     if opened:
         lines.append(f"open track: {', '.join(opened)} used energies from outside the task's data")
@@ -75,10 +106,18 @@ def blend_target(
 ) -> Blended:
     """Return the blend of experiments for one target. ids: of the sample; column: of the target in it."""
     parts = [find_predictions(number, task, outputs) for number in numbers]
+    unread, fallback = set(parts[0].metrics.get(UNREAD, ())), None
+    missing, ids = [row_id for row_id in ids if row_id in unread], [row_id for row_id in ids if row_id not in unread]
     check_ids(task.path("sample_submission"), ids, parts[0])
+    if missing:
+        from src.data.load import load_task_data  # pymatgen is slow to import
+        from src.results.fallback import formula_predictions
+
+        skipped = bool(parts[0].metrics.get("rows_left_out"))
+        fallback = formula_predictions(load_task_data(task.folder, outputs, skipped, 1, task.target_column), missing)
     without = blend_parts(parts, how, task.metric)
     if not baseline:
-        return Blended(task, column, parts, without, [])
+        return Blended(task, column, parts, without, ids, fallback, [])
     parts = [*parts, find_predictions(baseline, task, outputs)]
     if parts[-1].name in [part.name for part in parts[:-1]]:
         raise ValueError(f"{parts[-1].name} is among --exps already")
@@ -88,7 +127,7 @@ def blend_target(
     metric = METRICS[task.metric]
     unit = f"{task.unit} " * metric.has_unit
     brings = f"{parts[-1].name} brings {gain} {unit}(nested OOF {metric.text}; 95% over crystals; over folds)"
-    return Blended(task, column, parts, blend, [brings])
+    return Blended(task, column, parts, blend, ids, fallback, [brings])
 
 
 def read_sample(tasks: Sequence[Task]) -> tuple[pd.DataFrame, list[str]]:
@@ -151,15 +190,6 @@ def blend_parts(parts: list[Predictions], how: How, metric: MetricName) -> Blend
     return fit_blend(how, target, oof, shared_folds(parts), metric)
 
 
-def _predict(parts: list[Predictions], blend: Blend, ids: list[str]) -> Values:
-    """Return the blend's test predictions, (n_test,), eV/atom; raise ValueError if one is not finite."""
-    pred = stack_test(parts, ids) @ blend.weights
-    if not np.isfinite(pred).all():
-        bad = [ids[i] for i in np.flatnonzero(~np.isfinite(pred))]
-        raise ValueError(f"{len(bad)} predictions are not finite: {bad[:5]}")
-    return pred
-
-
 def write_intervals(out: Path, submission: pd.DataFrame, blended: Sequence[Blended], outputs: Path) -> str:
     """Write the submission with lower and upper bounds and the spread of each target next to it; return a summary.
 
@@ -171,12 +201,16 @@ def write_intervals(out: Path, submission: pd.DataFrame, blended: Sequence[Blend
     for one in blended:
         try:
             points = points_of(one.task, outputs, one.parts[0])
-            found = calibrate(one.parts, one.blend, list(submission[one.task.id_column]), points)
+            found = calibrate(one.parts, one.blend, one.ids, points)
         except ValueError as error:
             path.unlink(missing_ok=True)
             return f"no intervals: {error}"
         prefix = f"{one.column}_" if len(blended) > 1 else ""
-        bounds |= {f"{prefix}lower": found.lower, f"{prefix}upper": found.upper, f"{prefix}spread": found.spread}
+        every = list(submission[one.task.id_column])
+        own = {"lower": found.lower, "upper": found.upper, "spread": found.spread}
+        bounds |= {f"{prefix}{name}": one.complete(values, name, every) for name, values in own.items()}
+        if one.unread is not None:
+            bounds["remark"] = one.unread["remark"].reindex(every).fillna("").to_numpy()
         width, coverage = 2 * found.half_width, " ".join(f"{share:.0%}" for share in found.coverage)
         name = f"{one.column}: " if prefix else ""
         texts.append(

@@ -18,7 +18,7 @@ from src.features.columns import check_columns, data_key
 from src.features.elements import word2vec_key
 from src.learners.learner import make_learner
 from src.paths import EXPERIMENTS, MAT2VEC, experiment_folders, experiment_name
-from src.results.folder import NO_TEST, RunDir
+from src.results.folder import NO_TEST, UNREAD, RunDir
 from src.results.metrics import check_targets, scores
 from src.runs.launch import Launcher, run_all
 from src.runs.one_fold import FoldJob, Rows, run_fold, versions
@@ -126,6 +126,7 @@ def collect(run: RunDir, data: TaskData, per_fold: list[dict], data_hash: str) -
         "data": data_hash,
         "versions": [dict(pairs) for pairs in sorted({tuple(m["versions"].items()) for m in per_fold})],
         "rows_left_out": data.left_out,
+        **({UNREAD: data.unread} if data.unread else {}),
         **({} if data.task.has_test else {NO_TEST: True}),
     }
     write_csv(run.path / "oof.csv", oof)

@@ -33,9 +33,7 @@ def main(folder: Path, argv: list[str] | None = None) -> None:
     """Train the experiment of a folder exp/expNNN."""
     args = _parse(folder, argv)
     with one_message(folder.name):
-        n_gpus = count_gpus(args.device) if args.launcher == "local" else None
-        launcher = Launcher(args.launcher, args.jobs, args.address, args.device.startswith("cuda"), n_gpus)
-        config = load_config(folder)
+        launcher, config = launcher_of(args), load_config(folder)
         check(config, args)
         for task in read_tasks(args.data, args.target):
             several = len(task.targets) > 1
@@ -61,26 +59,41 @@ def train_target(config: ExperimentConfig, name: str, task: Task, launcher: Laun
 
 
 def _parse(folder: Path, argv: list[str] | None) -> argparse.Namespace:
-    parser = command(f"Train {folder.name}: its config is {folder / 'config.py'}.", task_options())
+    parser = command(f"Train {folder.name}: its config is {folder / 'config.py'}.", task_options(), launch_options())
     parser.add_argument("--folds", type=int, nargs="+", metavar="K", help="train these folds only (default: all)")
-    parser.add_argument("--jobs", type=int, help="folds at once (default: as many as there are GPUs or, on CPUs, cores)")
+    parser.add_argument("--tracker", choices=get_args(Tracker), help="send finished folds to outputs/tracker/ as well")
+    return parser.parse_args(argv)
+
+
+def launch_options() -> argparse.ArgumentParser:
+    """Return the options that say where trainings run, and what happens to bad rows."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--jobs", type=_positive, help="folds at once (default: as many as there are GPUs or, on CPUs, cores)")
     parser.add_argument("--launcher", choices=get_args(Where), default="local", help="where folds run (default: local)")
     parser.add_argument("--address", metavar="HOST:PORT", help="of the Ray cluster")
     parser.add_argument("--device", default="cpu", help="cpu, cuda (folds take the GPUs in turn), cuda:1, ... (default: cpu)")
     parser.add_argument("--skip-bad-rows", action="store_true", help="leave bad training rows out instead of stopping")
-    parser.add_argument("--tracker", choices=get_args(Tracker), help="send finished folds to outputs/tracker/ as well")
-    args = parser.parse_args(argv)
-    if args.jobs is not None and args.jobs < 1:
-        parser.error(f"--jobs {args.jobs}: at least 1")
-    return args
+    return parser
 
 
-def check(config: ExperimentConfig, args: argparse.Namespace) -> None:
-    """Raise ValueError now, before anything is written, for whatever would fail later."""
+def _positive(text: str) -> int:
+    if (value := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{value}: at least 1")
+    return value
+
+
+def launcher_of(args: argparse.Namespace) -> Launcher:
+    """Return the place that these options name. Raises ValueError if nothing can run there."""
     if args.launcher == "ray":
         check_cluster(args.address)
     else:
         check_device(args.device)
+    n_gpus = count_gpus(args.device) if args.launcher == "local" else None
+    return Launcher(args.launcher, args.jobs, args.address, args.device.startswith("cuda"), n_gpus)
+
+
+def check(config: ExperimentConfig, args: argparse.Namespace) -> None:
+    """Raise ValueError now, before anything is written, for whatever would fail later."""
     check_structures(config, read_tasks(args.data, args.target)[0])
     if args.tracker and find_spec(args.tracker) is None:
         raise ValueError(f'--tracker {args.tracker}: {args.tracker} is not installed; pip install -e ".[extra]"')

@@ -1,0 +1,178 @@
+"""What a table is: the facts that decide which recipes are tried. No target of the outer fold is among them."""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import skew, spearmanr
+
+from src.config import FoldConfig
+from src.data.load import TaskData, load_folds
+from src.data.table import Crystals
+from src.data.target import is_pure
+from src.results.metrics import METRICS
+from src.runs.inner import OUTER_FOLD
+
+SAME_VOLUME = 1e-3  # relative difference of the volumes per atom of two settings of one crystal
+MANY_DUPLICATES = 0.01  # share of the rows, from which on folds keep them together
+MANY_DECADES = 1.0  # decades between the 5% and the 95% quantile, from which on a logarithm is tried
+SKEWED = 1.5
+GROWS = 0.8  # rank correlation of the target's size with the number of atoms
+SMALL_TABLE = 1000  # rows; fewer are judged on three splits
+N_STEPS, MIN_EPOCHS, MAX_EPOCHS = 3400, 20, 400  # of FLLA's 40 epochs in batches of 32
+BATCH = 32
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Look:
+    """Facts about a table and one of its targets.
+
+    bad_train, bad_test: rows that cannot be read. atoms: median and largest number. duplicates: share of the training rows that
+    another one repeats. given_folds: how many the task has; 0: none. low, high: of the target. zeros: share of rows with a target
+    of zero. decades: of its size, between the 5% and the 95% quantile; infinite if it has both signs or many zeros. growth: rank
+    correlation of its size with the number of atoms.
+    """
+
+    task: str
+    target: str
+    unit: str
+    metric: str
+    n_train: int
+    n_test: int
+    bad_train: int
+    bad_test: int
+    has_structure: bool
+    atoms: tuple[float, int]
+    n_elements: int
+    n_pure: int
+    duplicates: float
+    given_folds: int
+    columns: tuple[str, ...]
+    low: float
+    high: float
+    zeros: float
+    decades: float
+    skew: float
+    growth: float
+
+    @property
+    def folds(self) -> FoldConfig:
+        """Ten folds, or five of fewer than 50 rows; duplicates stay together."""
+        n_folds = self.given_folds or (10 if self.n_train >= 50 else 5)
+        return FoldConfig("grouped" if self.duplicates >= MANY_DUPLICATES else "stratified", n_folds)
+
+    @property
+    def inner(self) -> FoldConfig:
+        """Five splits of the training rows of the outer fold, drawn by another seed than the folds."""
+        return FoldConfig(self.folds.scheme, 5, seed=1000)
+
+    @property
+    def transform(self) -> Literal["none", "log", "log1p"]:
+        """The logarithm that is worth a trial: of a target over decades, or one scored by its logarithm."""
+        if self.metric == "rmsle" or (self.low >= 0 and self.zeros > 0 and self.high > 1 and self.skew > SKEWED):
+            return "log1p"
+        return "log" if self.low > 0 and self.decades > MANY_DECADES else "none"
+
+    @property
+    def grows(self) -> bool:
+        """True if the target grows with the number of atoms, as a total energy does."""
+        return self.growth > GROWS
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of a network: a number of steps, whatever the number of rows is."""
+        return int(np.clip(round(N_STEPS * BATCH / (0.9 * self.n_train)), MIN_EPOCHS, MAX_EPOCHS))
+
+    @property
+    def n_splits(self) -> int:
+        """Splits on which a recipe is judged."""
+        return 3 if self.n_train < SMALL_TABLE else 1
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the facts and what follows from them."""
+        decided = {name: getattr(self, name) for name in ("transform", "grows", "epochs", "n_splits")}
+        return {**asdict(self), "decided": {**decided, "folds": asdict(self.folds)}}
+
+    def lines(self) -> list[str]:
+        """Return the facts and what follows from them as people read it."""
+        kind = (
+            f"structures of {self.atoms[0]:.0f} atoms in the median, {self.atoms[1]} at most"
+            if self.has_structure
+            else "formulas"
+        )
+        folds = f"{self.given_folds} given ones" if self.given_folds else f"{self.folds.n_folds}, {self.folds.scheme}"
+        log = f"; {self.transform} is tried" if self.transform != "none" else ""
+        return [
+            f"rows        {self.n_train} training, {self.n_test} test; {self.bad_train} and {self.bad_test} cannot be read",
+            f"crystals    {kind}; {self.n_elements} elements; {self.n_pure} pure elements",
+            f"duplicates  {self.duplicates:.1%} of the training rows",
+            f"folds       {folds}; choices are made without fold {OUTER_FOLD}, on {self.n_splits} of 5 inner splits",
+            f"columns     {', '.join(self.columns) or 'none besides'}",
+            f"target      {self.target}: {self.low:g} to {self.high:g} {self.unit}, {self.zeros:.0%} zeros",
+            f"shape       {self.decades:.1f} decades, skewness {self.skew:.1f}{log}",
+            f"size        rank correlation with the atoms {self.growth:.2f}{'; a sum over atoms is tried' * self.grows}",
+            f"metric      {METRICS[self.metric].text}",  # type: ignore[index]
+            f"epochs      {self.epochs} of a network, about {N_STEPS} steps",
+        ]
+
+
+def look_at(data: TaskData) -> Look:
+    """Return the facts about the tables of a task and the target that is being predicted."""
+    task, crystals, counts = data.task, data.train.crystals, data.train.crystals.element_counts
+    n_atoms = counts.sum(axis=1)
+    repeated = float(duplicated(crystals).mean())
+    first = FoldConfig("grouped" if repeated >= MANY_DUPLICATES else "stratified", 10 if len(counts) >= 50 else 5)
+    rows = np.flatnonzero(load_folds(data, first) != OUTER_FOLD)
+    target = data.train.targets[rows]
+    return Look(
+        task=task.name,
+        target=task.target_column,
+        unit=task.unit,
+        metric=task.metric,
+        n_train=len(counts),
+        n_test=len(data.test.ids),
+        bad_train=len(data.left_out),
+        bad_test=len(data.unread),
+        has_structure=bool(crystals.has_structure),
+        atoms=(float(np.median(n_atoms)), int(n_atoms.max())),
+        n_elements=int(counts.any(axis=0).sum()),
+        n_pure=int(is_pure(counts).sum()),
+        duplicates=repeated,
+        given_folds=0 if data.given_folds is None else int(data.given_folds.max()) + 1,
+        columns=(*task.numeric_columns, *task.categorical_columns),
+        low=float(target.min()),
+        high=float(target.max()),
+        zeros=float((target == 0).mean()),
+        decades=_decades(target),
+        skew=float(skew(target)) if np.ptp(target) else 0.0,
+        growth=_growth(np.abs(target), n_atoms[rows]),
+    )
+
+
+def duplicated(crystals: Crystals) -> NDArray[np.bool_]:
+    """Return which rows another one repeats: the same reduced formula and, of structures, the same volume per atom."""
+    counts = crystals.element_counts
+    n_atoms = counts.sum(axis=1)
+    _, formula = np.unique(counts // np.gcd.reduce(counts, axis=1)[:, None], axis=0, return_inverse=True)
+    volume = np.ones(len(counts))
+    if crystals.has_structure:
+        volume = np.array([crystals[i].volume for i in range(len(crystals))]) / n_atoms
+    order = np.lexsort((volume, formula))
+    same = (np.diff(formula[order]) == 0) & (np.diff(np.log(volume[order])) < SAME_VOLUME)
+    found = np.zeros(len(counts), dtype=bool)
+    found[order[1:][same]] = found[order[:-1][same]] = True
+    return found
+
+
+def _decades(target: Values) -> float:
+    low, high = np.quantile(target, [0.05, 0.95])
+    return math.log10(high / low) if low > 0 else math.inf if high > 0 else 0.0
+
+
+def _growth(size: Values, n_atoms: NDArray[np.int64]) -> float:
+    if not (np.ptp(size) and np.ptp(n_atoms)):
+        return 0.0
+    return float(spearmanr(size, n_atoms).statistic)

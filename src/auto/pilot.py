@@ -1,0 +1,247 @@
+"""The autopilot: look at a table, race recipes on inner splits, train the winners in all folds, blend and submit."""
+
+import logging
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from src.auto.look import Look, look_at
+from src.auto.plan import INNER, RACE, Part, Plan, choose, make_plan, variants
+from src.auto.portfolio import Family, portfolio
+from src.auto.race import Cost, Outcome, Race, cost_key, epochs_of, history, measure, prepare, shortened
+from src.auto.summary import sections_of, write_page
+from src.config import BlendConfig, ExperimentConfig, from_dict, to_dict
+from src.config.catalogue import find_experiment, write_experiment
+from src.data.load import TaskData, load_task_data
+from src.data.task import Task
+from src.paths import shown
+from src.results.folder import RunDir
+from src.results.submission import submit
+from src.runs.experiment import run_experiment
+from src.runs.inner import InnerSplits
+from src.runs.launch import Launcher
+from src.storage.files import read_json, write_json
+
+log = logging.getLogger(__name__)
+BEAT = 5.0  # seconds between two notes of the time used
+KEEP: dict[Family, int] = {"network": 3, "trees": 2, "formula network": 1}  # of a family after the first rung
+OVERTIME = 0.1  # of the time that is left, by which an expected end may be late
+DEAR = 1.4  # cost of a variant, compared with the recipe that it changes, on average
+
+
+class Clock:
+    """The seconds that are left of a budget; those of earlier starts that were killed are counted."""
+
+    def __init__(self, path: Path, seconds: float) -> None:
+        self.path, self.seconds = path, seconds
+        self.before = float(read_json(path, {"used": float})["used"]) if path.is_file() else 0.0
+        self.start = time.monotonic()
+
+    @property
+    def used(self) -> float:
+        """Seconds that all starts together have taken."""
+        return self.before + time.monotonic() - self.start
+
+    @property
+    def left(self) -> float:
+        """Seconds that are left."""
+        return max(0.0, self.seconds - self.used)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Note the time used every few seconds while the block runs, for the next start."""
+        ended = threading.Event()
+
+        def beat() -> None:
+            while not ended.wait(BEAT):
+                write_json(self.path, {"used": self.used})
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+            write_json(self.path, {"used": self.used})
+
+
+@dataclass(frozen=True, eq=False)
+class Pilot:
+    """The autopilot for one target. folder: of what it found. clock: of the command. until: seconds of it that it may use."""
+
+    data: TaskData
+    folder: Path
+    launcher: Launcher
+    device: str
+    clock: Clock
+    until: float
+
+    @property
+    def left(self) -> float:
+        """Seconds of one core that are left for this target."""
+        return max(0.0, self.until - self.clock.used) * self.launcher.at_once
+
+    def look(self) -> tuple[Look, Plan]:
+        """Return the facts about the table and what the budget buys; what was measured is measured once."""
+        look, path = look_at(self.data), self.folder / "look.json"
+        recipes = portfolio(look)
+        if path.is_file():
+            kept = read_json(path, {"costs": dict, "core_seconds": float})
+        else:
+            measured: dict[str, Cost] = {}
+            logging.getLogger("src").setLevel(logging.WARNING)  # of a few crystals
+            for recipe in tqdm(recipes, "timing recipes"):
+                key = cost_key(recipe.config)
+                measured[key] = measured.get(key) or measure(recipe.config, self.data)
+            logging.getLogger("src").setLevel(logging.DEBUG)
+            kept = {"core_seconds": self.left, "costs": {recipe.name: measured[cost_key(recipe.config)] for recipe in recipes}}
+            write_json(path, {**look.to_json(), **kept})
+        costs = {name: Cost(*cost) for name, cost in kept["costs"].items()}
+        return look, make_plan(look, recipes, costs, kept["core_seconds"])
+
+    def race(self, look: Look, plan: Plan) -> tuple[list[Outcome], dict[str, Family]]:
+        """Return the outcomes of recipes with all their epochs, the best first, then others; and the families of all."""
+        configs = {recipe.name: recipe.config for recipe in plan.recipes}
+        families = {recipe.name: recipe.family for recipe in plan.recipes}
+        end = self.left * (1 - RACE)  # core seconds that are left when the race has to be over
+        prepare(configs, self.data, self.launcher.n_local)
+        race = Race(InnerSplits.of(self.data, look.folds, look.inner), self.folder / "trials", self.launcher, self.device)
+        race.folder.mkdir(exist_ok=True)
+        short = {name: shortened(config, plan.first_epochs) for name, config in configs.items()}
+        first = race.run("first rung", short, look.n_splits, self._until(end))
+        first = [one for one in first if np.isfinite(one.loss)]
+        kept = [one.name for family, n in KEEP.items() for one in [one for one in first if families[one.name] == family][:n]]
+        seconds = {one.name: one.wall * look.n_splits * epochs_of(configs[one.name]) / epochs_of(one.config) for one in first}
+        for name in [one.name for one in reversed(first) if one.name in kept][:-2]:  # the poorest first
+            if sum(seconds[one] for one in kept) > self.left - end:
+                kept.remove(name)
+        found = race.run("second rung", {name: configs[name] for name in kept}, look.n_splits, self._until(end))
+        for family in KEEP:
+            best = next((one for one in found if families[one.name] == family), None)
+            if best and np.isfinite(best.loss):
+                improved = self._improve(race, best, look, end)
+                families[improved.name] = family
+                if improved is not best:
+                    found.append(improved)
+        full = sorted((one for one in found if np.isfinite(one.loss)), key=lambda one: one.loss)
+        done = [one.name for one in full]
+        walls = {name: each / look.n_splits for name, each in seconds.items()}
+        rest = [replace(one, config=configs[one.name], wall=walls[one.name]) for one in first if one.name not in done]
+        return [*full, *rest], families
+
+    def _until(self, end: float) -> float:
+        """Return the wall seconds until so many core seconds are left."""
+        return max(0.0, self.left - end) / self.launcher.at_once
+
+    def _improve(self, race: Race, best: Outcome, look: Look, end: float) -> Outcome:
+        """Return the outcome of a recipe after changes of one setting after the other, as long as they help and there is time."""
+        while True:
+            affordable = int((self.left - end) / (DEAR * best.wall * look.n_splits))
+            tried = dict(list(variants(best.config, look).items())[:affordable])
+            if not tried:
+                return best
+            named = {f"{best.name}; {name}": config for name, config in tried.items()}
+            found = race.run(f"variants of {best.name}", named, look.n_splits, self._until(end))
+            if not race.better(best, found[0]):
+                return best
+            best = found[0]
+
+    def finish(self, outcomes: Sequence[Outcome], families: Mapping[str, Family], look: Look) -> list[str]:
+        """Train the chosen recipes in all folds and blend them; return their numbers, that of the blend last.
+
+        A part that there is no time for any more is left out.
+        """
+        path = self.folder / "parts.json"
+        if path.is_file():
+            parts = [Part(**{**part, "config": from_dict(part["config"])}) for part in read_json(path, {"parts": list})["parts"]]
+        else:
+            parts = choose(outcomes, families, look.folds.n_folds, self.left)
+            write_json(path, {"parts": [{**part._asdict(), "config": to_dict(part.config)} for part in parts]})
+        numbers: list[str] = []
+        for part in parts:
+            number = self._experiment(part.name, part.config)
+            if self._train(number, part, is_needed=not numbers):
+                numbers.append(number)
+        if len(numbers) > 1:
+            blend = ExperimentConfig(BlendConfig(tuple(numbers)), look.folds)
+            numbers.append(self._experiment(f"blend of {', '.join(numbers)}", blend))
+            run_experiment(blend, f"exp{numbers[-1]}", self.data, None, self.launcher, self.device)
+        return numbers
+
+    def _train(self, number: str, part: Part, is_needed: bool) -> bool:
+        """Train a part as many folds at once as there are cores; return False if there is no time for all of them.
+
+        is_needed: the part is trained to its end in any case.
+        """
+        name, n_folds, at_once = f"exp{number}", self.data.n_folds(part.config.folds), self.launcher.at_once
+        run, seconds = RunDir(self.data.folder / name), part.seconds / n_folds  # of a fold
+        while to_do := [k for k in range(n_folds) if not run.is_finished(k)]:
+            if not is_needed and seconds * len(to_do) > (1 + OVERTIME) * self.left:
+                log.info("%s (%s) is left out, %d folds are to do: time runs out", name, part.name, len(to_do))
+                return False
+            n = len(to_do) if seconds * len(to_do) < self.left / 2 else at_once  # time enough, or as many as run at once
+            start = self.clock.used
+            run_experiment(part.config, name, self.data, to_do[:n], self.launcher, self.device)
+            seconds = (self.clock.used - start) * at_once / len(to_do[:n])
+        run_experiment(part.config, name, self.data, None, self.launcher, self.device)
+        return True
+
+    def _experiment(self, name: str, config: ExperimentConfig) -> str:
+        """Return the number of the experiment with a config, which gets a folder in exp/ if it has none."""
+        why = f"What does exp/auto.py choose for {self.data.task.name}?"
+        changed = f"Parent: none. Recipe: {name}; chosen on inner splits, without fold 0."
+        return find_experiment(why, config) or write_experiment(why, changed, config)
+
+
+def fly(
+    tasks: Sequence[Task], outputs: Path, minutes: float, skip_bad_rows: bool, launcher: Launcher, device: str, dry: bool
+) -> str:
+    """Return the summary of a submission for all targets of a task, made within a budget of wall minutes.
+
+    dry: stop after the plan. What an earlier start has finished is kept, and its time counts.
+    """
+    top = tasks[0].runs(outputs) if len(tasks[0].targets) == 1 else outputs / tasks[0].name
+    clock = Clock(top / "auto" / "clock.json", 60 * minutes)
+    submitted, sections = {}, []
+    with clock.running():
+        for i, task in enumerate(tasks):
+            data = load_task_data(task.folder, outputs, skip_bad_rows, launcher.n_local, task.target_column)
+            until = clock.used + clock.left / (len(tasks) - i)
+            pilot = Pilot(data, data.folder / "auto", launcher, device, clock, until)
+            pilot.folder.mkdir(parents=True, exist_ok=True)
+            look, plan = pilot.look()
+            log.info("%s", "\n".join([*look.lines(), *plan_lines(look, plan, minutes, launcher.at_once)]))
+            if dry:
+                continue
+            outcomes, families = pilot.race(look, plan)
+            log.info("after %.0f s: %s", clock.used, "; ".join(f"{one.name} {abs(one.loss):.4f}" for one in outcomes[:5]))
+            numbers = pilot.finish(outcomes, families, look)
+            submitted[task.target_column] = numbers[-1:]
+            splits = InnerSplits.of(data, look.folds, look.inner)
+            sections.append(sections_of(data, look, plan, history(pilot.folder / "trials", splits), numbers))
+        if dry:
+            return "nothing was trained: --dry-run"
+        write_page(top / "auto.html", f"Autopilot: {tasks[0].name}", sections)
+        text = submit(tasks, outputs, submitted, "mean", None, None) if tasks[0].has_test else "no test table: nothing to submit"
+    return f"{text}\n{shown(top / 'auto.html')}: what was seen, decided and why\n{clock.used / 60:.1f} of {minutes:g} minutes"
+
+
+def plan_lines(look: Look, plan: Plan, minutes: float, n_cores: int) -> list[str]:
+    """Return the table of recipes with their expected seconds, as people read it."""
+    n_folds = look.folds.n_folds
+    rows = [f"{'recipe':<42} {'epochs':>6} {'inputs s':>9} {'trial s':>8} {'folds s':>8}"]
+    for recipe in plan.recipes:
+        epochs = getattr(getattr(recipe.config.learner, "training", None), "n_epochs", "")
+        inputs = plan.costs[recipe.name].prepare * (look.n_train + look.n_test)
+        trial, folds = (plan.seconds(recipe, share * look.n_train) for share in (INNER, n_folds - 1))
+        rows.append(f"{recipe.name:<42} {epochs:>6} {inputs:>9.0f} {trial:>8.0f} {folds:>8.0f}")
+    rows += [f"left out: {name}: {why}" for name, why in plan.left_out.items()]
+    rounds = f"first rung of {plan.first_epochs} epochs, {look.n_splits} splits; "
+    return [*rows, f"{rounds}seconds are of one core, there are {n_cores}; the budget is {minutes:g} minutes"]

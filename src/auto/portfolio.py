@@ -1,0 +1,125 @@
+"""The recipes that a race begins with, and why each is among them.
+
+The settings of networks and trees are those that searches on FLLA found (exp094, exp022, exp081); what differs from task to task
+(target, readout, loss, epochs) differs here.
+"""
+
+from dataclasses import replace
+from typing import Any, Literal, NamedTuple
+
+from src.auto.look import BATCH, SMALL_TABLE, Look
+from src.config import (
+    ElementConfig,
+    ExperimentConfig,
+    GbdtConfig,
+    GnnConfig,
+    GraphConfig,
+    NequipConfig,
+    RoostConfig,
+    TargetConfig,
+    TrainingConfig,
+)
+from src.features.columns import COLUMNS
+
+Family = Literal["trees", "formula network", "network"]
+FORMULA = ("fractions", "magpie", "mat2vec")
+STRUCTURE = ("fractions", "magpie", "geometry", "symmetry", "charges", "voronoi")
+VECTORS = ElementConfig(("mat2vec", "skipatom", "magpie"))
+RAW = TargetConfig("raw")
+RESIDUAL = TargetConfig("residual", pure_elements="median", unseen_elements="predicted")
+STANDARD = TargetConfig("standardise")
+TREES = GbdtConfig(STRUCTURE, n_trees=3000, num_leaves=15)
+TREES_OF_FORMULAS = GbdtConfig(FORMULA, n_trees=2000, num_leaves=15)
+TREES_OF_FEW = {"num_leaves": 7, "min_child_samples": 5, "n_trees": 1000}  # changed for fewer rows than SMALL_TABLE
+NEQUIP = NequipConfig(n_channels=96, n_layers=2, radial_hidden=(128, 128), radial_knots=128, head_hidden=(64,))
+GRAPH = GraphConfig(r_max=5.0, l_max=2, radius_exponent=0.5)
+ROOST = RoostConfig(n_channels=64, n_layers=3, n_hidden=128)
+
+
+class Recipe(NamedTuple):
+    """A config to try. why: the reason, as people read it."""
+
+    name: str
+    family: Family
+    config: ExperimentConfig
+    why: str
+
+
+def portfolio(look: Look) -> list[Recipe]:
+    """Return the recipes for a table, at most 16: the cheap trees first, then networks, the most promising ones first."""
+    found = [*_trees(look), *_networks(look), *_formula_networks(look)]
+    return [Recipe(name, family, replace(config, folds=look.folds), why) for name, family, config, why in found]
+
+
+def _networks(look: Look) -> list[Recipe]:
+    if not look.has_structure:
+        return []
+
+    def recipe(name: str, target: TargetConfig, why: str, readout: Any = "mean", **learner: Any) -> Recipe:
+        network = GnnConfig(
+            _training(look, 3.4e-4, 1.1), VECTORS, GRAPH, replace(NEQUIP, readout=readout), **learner
+        )  # exp094, with another target or readout
+        return Recipe(name, "network", ExperimentConfig(network, target=target), why)
+
+    found = [
+        recipe("residual, mean", RESIDUAL, "energies are sums over atoms (exp094)"),
+        recipe("standardised, attention", STANDARD, "a property that some atoms decide more than others", "attention"),
+        recipe(
+            "standardised, max", STANDARD, "a property that one atom decides, as the highest phonon frequency (exp026)", "max"
+        ),
+        recipe("residual, attention", RESIDUAL, "energies, not evenly shared", "attention"),
+        recipe("standardised, mean", STANDARD, "a mean over atoms without a share for each element"),
+    ]
+    if look.transform != "none":
+        log = look.transform
+        found += [
+            recipe(f"{log}, residual, mean", replace(RESIDUAL, transform=log), "errors count by ratio (exp024)"),
+            recipe(f"{log}, standardised, attention", replace(STANDARD, transform=log), "errors count by ratio", "attention"),
+            recipe(f"{log}, standardised, max", replace(STANDARD, transform=log), "errors count by ratio", "max"),
+        ]
+    if look.grows:
+        found.append(recipe("standardised, sum", STANDARD, "the target grows with the atoms", "sum"))
+    if look.columns:
+        own = found[0].config.target if look.transform == "none" else found[5].config.target
+        found.append(recipe("with columns", own, "the table has further columns", global_features=(COLUMNS,)))
+    return found
+
+
+def _trees(look: Look) -> list[Recipe]:
+    columns = (COLUMNS,) if look.columns else ()
+    few = TREES_OF_FEW if look.n_train < SMALL_TABLE else {}
+
+    def recipe(name: str, base: GbdtConfig, target: TargetConfig, why: str, **changed: Any) -> Recipe:
+        learner = replace(base, features=(*base.features, *columns), **(few | changed))
+        return Recipe(name, "trees", ExperimentConfig(learner, target=target), why)
+
+    base = TREES if look.has_structure else TREES_OF_FORMULAS
+    found = [
+        recipe("trees", base, RAW, "the field's baseline, good to blend in (exp022)"),
+        recipe("trees, absolute errors", base, RAW, "the median, not the mean, for a skewed target", objective="l1"),
+    ]
+    if look.transform != "none":
+        found.append(
+            recipe(f"trees, {look.transform}", base, replace(RAW, transform=look.transform), "errors count by ratio (exp025)")
+        )
+    if look.has_structure:
+        found.append(recipe("trees of formulas", TREES_OF_FORMULAS, RAW, "if structures say little or are not relaxed (exp001)"))
+    return found
+
+
+def _formula_networks(look: Look) -> list[Recipe]:
+    learner = GnnConfig(_training(look, 3e-4, 1.0), VECTORS, network=ROOST)
+    targets = {"residual": RESIDUAL, "standardised": STANDARD}
+    if look.transform != "none":
+        targets[f"{look.transform}, standardised"] = replace(STANDARD, transform=look.transform)
+    if look.has_structure:
+        targets.pop("residual")
+    why = "formulas alone, by attention over elements (exp081)"
+    return [
+        Recipe(f"Roost, {name}", "formula network", ExperimentConfig(learner, target=target), why)
+        for name, target in targets.items()
+    ]
+
+
+def _training(look: Look, lr: float, weight_decay: float) -> TrainingConfig:
+    return TrainingConfig(look.epochs, BATCH, lr, weight_decay, ema_decay=0.98, loss="huber", optimizer="lion")

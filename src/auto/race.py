@@ -1,0 +1,214 @@
+"""Trials of recipes on inner splits, several at once, each written when it ends: a race that was killed goes on."""
+
+import hashlib
+import json
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from src.config import ExperimentConfig, GbdtConfig, GnnConfig, NequipConfig, to_dict
+from src.data.load import TaskData
+from src.data.table import Crystals
+from src.learners.device import device_of
+from src.learners.learner import DivergedError, make_learner
+from src.paths import MAT2VEC
+from src.results.metrics import METRICS, score_difference
+from src.runs.inner import InnerSplits
+from src.runs.launch import Launcher, run_all
+from src.runs.ranges import with_knobs
+from src.storage.files import read_json, write_json
+
+N_SAMPLE = 48  # crystals whose features and graphs are timed
+N_TIMED = 1000  # rows at most, on which trees are timed
+EPOCHS, TREE_COUNT = "learner.training.n_epochs", "learner.n_trees"
+Values = NDArray[np.float64]
+
+
+class Cost(NamedTuple):
+    """Seconds on one core: of the inputs of a crystal, and of a row in an epoch of a network or in all trees."""
+
+    prepare: float
+    train: float
+
+
+class Trial(NamedTuple):
+    """A recipe that is trained on one split. rung: which part of the race asked for it."""
+
+    rung: str
+    name: str
+    config: ExperimentConfig
+    split: int
+
+    @property
+    def key(self) -> str:
+        """Name of its files."""
+        return hashlib.sha256(json.dumps([to_dict(self.config), self.split]).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What a recipe predicts for the rows of several splits. loss: by the metric. wall, cpu: mean seconds of a training."""
+
+    name: str
+    config: ExperimentConfig
+    target: Values
+    pred: Values
+    loss: float
+    wall: float
+    cpu: float
+
+
+@dataclass(frozen=True, eq=False)
+class Race:
+    """Where trials are trained and kept. folder: of their results."""
+
+    splits: InnerSplits
+    folder: Path
+    launcher: Launcher
+    device: str
+
+    @property
+    def data(self) -> TaskData:
+        """The tables of the task."""
+        return self.splits.data
+
+    def run(self, rung: str, configs: Mapping[str, ExperimentConfig], n_splits: int, seconds: float) -> list[Outcome]:
+        """Return the outcome of each config, the best first; trials that have ended before are not trained again.
+
+        seconds: after which trials are stopped; what is stopped has an infinite loss.
+        """
+        trials = [Trial(rung, name, config, split) for name, config in configs.items() for split in range(n_splits)]
+        to_do = [k for k, trial in enumerate(trials) if not self._result(trial).is_file()]
+        if to_do:
+            for k in to_do:
+                self._late(trials[k]).unlink(missing_ok=True)
+            with tempfile.TemporaryDirectory(dir=self.folder) as place:
+                growing: dict[Path, int] = {}
+                for k in to_do:
+                    histories = make_learner(trials[k].config.trained).histories()
+                    growing |= {Path(place) / trials[k].key / file: n for file, n in histories.items()}
+                work = partial(self.train, trials, Path(place), time.time() + seconds)
+                run_all(rung, work, to_do, lambda k: self._has_ended(trials[k]), growing, self.launcher)
+        found = [self._outcome(name, config, n_splits) for name, config in configs.items()]
+        return sorted(found, key=lambda outcome: outcome.loss)
+
+    def train(self, trials: list[Trial], place: Path, end: float, k: int) -> None:
+        """Train a trial and write what it predicts; one that diverges, or is stopped at the time `end`, predicts nothing."""
+        trial = trials[k]
+        learner = make_learner(trial.config.trained)
+        learner.limit_threads()
+        wall, cpu = time.perf_counter(), time.process_time()
+
+        def stop_if_late(_: float = 0.0) -> None:
+            if time.time() > end:
+                raise TimeoutError
+
+        try:
+            stop_if_late()
+            place, device = place / trial.key, device_of(self.device, k)
+            pred = self.splits.predict(trial.config, trial.split, place, device, stop_if_late).tolist()
+        except DivergedError:
+            pred = None
+        except TimeoutError:
+            self._late(trial).touch()
+            return
+        seconds = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+        write_json(self._result(trial), {"rung": trial.rung, "name": trial.name, "split": trial.split, "pred": pred, **seconds})
+
+    def better(self, first: Outcome, other: Outcome) -> bool:
+        """Return whether `other` is better than `first` by more than a standard error of their difference over crystals."""
+        if not np.isfinite([first.loss, other.loss]).all():
+            return other.loss < first.loss
+        _, low, high = score_difference(self.data.task.metric, first.target, first.pred, other.pred)
+        return first.loss - other.loss > (high - low) / 4  # a quarter of the 95% interval
+
+    def _result(self, trial: Trial) -> Path:
+        return self.folder / f"{trial.key}.json"
+
+    def _late(self, trial: Trial) -> Path:
+        """Return the file that says that a trial was stopped; with more time it is trained again."""
+        return self.folder / f"{trial.key}.late"
+
+    def _has_ended(self, trial: Trial) -> bool:
+        return self._result(trial).is_file() or self._late(trial).is_file()
+
+    def _outcome(self, name: str, config: ExperimentConfig, n_splits: int) -> Outcome:
+        paths = [self._result(Trial("", name, config, split)) for split in range(n_splits)]
+        found = [read_json(path, {"wall": float, "cpu": float}) for path in paths if path.is_file()]
+        target = np.concatenate([self.splits.target(split) for split in range(n_splits)])
+        pred, loss = np.full(len(target), np.nan), np.inf
+        if len(found) == n_splits and all(one["pred"] is not None for one in found):
+            pred = np.concatenate([one["pred"] for one in found])
+            loss = METRICS[self.data.task.metric].loss(target, pred)
+        wall, cpu = (float(np.mean([one[key] for one in found] or [np.inf])) for key in ("wall", "cpu"))
+        return Outcome(name, config, target, pred, loss, wall, cpu)
+
+
+def history(folder: Path, splits: InnerSplits) -> list[dict[str, Any]]:
+    """Return all trials of a race in the order in which they ended: rung, name, split, loss and seconds."""
+    metric = METRICS[splits.data.task.metric]
+    rows = []
+    for path in sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime):
+        found = read_json(path, {"rung": str, "name": str, "split": int})
+        pred = found.pop("pred")
+        target = splits.target(found["split"])
+        rows.append(found | {"loss": np.inf if pred is None else metric.loss(target, np.array(pred))})
+    return rows
+
+
+def measure(config: ExperimentConfig, data: TaskData) -> Cost:
+    """Return what a recipe costs, measured on a few crystals; the first time includes what is compiled and imported."""
+    chosen = np.linspace(0, len(data.train.ids) - 1, min(N_SAMPLE, len(data.train.ids))).astype(int)
+    columns = data.train.crystals.columns
+    own = None if columns is None else columns.iloc[chosen].reset_index(drop=True)
+    crystals = Crystals.from_list([data.train.crystals[i] for i in chosen], own)
+    is_network = isinstance(config.learner, GnnConfig)
+    quick = with_knobs(config, {EPOCHS: 1} if is_network else {TREE_COUNT: 100})
+    learner = make_learner(quick.trained, word2vec=MAT2VEC if MAT2VEC.is_file() else None)
+    learner.limit_threads()
+    n_rows = 96 if is_network else min(N_TIMED, len(data.train.ids))
+    rows = np.resize(np.arange(len(chosen)), n_rows)
+    target = np.random.default_rng(0).normal(size=n_rows)
+    for _ in range(2):
+        start = time.perf_counter()
+        inputs = learner.prepare_inputs(crystals, "", None, 1)
+        middle = time.perf_counter()
+        with tempfile.TemporaryDirectory() as folder:
+            learner.fit(inputs[rows], target, Path(folder))
+        end = time.perf_counter()
+    factor = config.learner.n_trees / 100 if isinstance(config.learner, GbdtConfig) else 1
+    return Cost((middle - start) / len(chosen), factor * (end - middle) / n_rows)
+
+
+def shortened(config: ExperimentConfig, n_epochs: int) -> ExperimentConfig:
+    """Return the config with at most so many epochs; that of trees as it is."""
+    if not isinstance(config.learner, GnnConfig):
+        return config
+    return with_knobs(config, {EPOCHS: min(n_epochs, config.learner.training.n_epochs)})
+
+
+def prepare(configs: Mapping[str, ExperimentConfig], data: TaskData, n_jobs: int) -> None:
+    """Make the inputs of all recipes once, by all cores; trials read them from the cache."""
+    for config in configs.values():
+        learner = make_learner(config.trained, word2vec=MAT2VEC if MAT2VEC.is_file() else None)
+        learner.prepare_inputs(data.train.crystals, data.train_key, data.cache, n_jobs)
+
+
+def cost_key(config: ExperimentConfig) -> str:
+    """Return what the cost of a recipe depends on, but for its number of epochs; not its target or its readout."""
+    config = shortened(config, 1)
+    if isinstance(config.learner, GnnConfig) and isinstance(config.learner.network, NequipConfig):
+        config = with_knobs(config, {"learner.network.readout": "mean"})
+    return json.dumps(to_dict(config.learner))
+
+
+def epochs_of(config: ExperimentConfig) -> int:
+    """Return the number of epochs; 1 for trees, which are all grown in any case."""
+    return config.learner.training.n_epochs if isinstance(config.learner, GnnConfig) else 1

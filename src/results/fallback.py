@@ -1,0 +1,60 @@
+"""What is submitted for test rows whose structure cannot be read: nobody can correct a contest's table."""
+
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+import numpy as np
+import pandas as pd
+
+from src.data.crystal import Crystal
+from src.data.load import TaskData
+from src.data.rows import read_rows
+from src.data.table import SYMBOLS, number
+
+N_TREES, LEVEL = 300, 0.9
+FORMULA_IN_CIF = re.compile(r"""^_chemical_formula_sum\s+['"]?([^'"\n]+)""", re.MULTILINE)
+FORMULA_COLUMN = re.compile("formula|composition", re.IGNORECASE)
+
+
+def formula_predictions(data: TaskData, ids: Sequence[str]) -> pd.DataFrame:
+    """Return prediction, lower, upper and remark of unread test rows, indexed by id.
+
+    A random forest on the fractions of the elements predicts those whose formula is known from count columns, from a column of
+    formulas or from the CIF's head; its out-of-bag errors give the 90% interval. Others get the median of the
+    training rows, and their quantiles.
+    """
+    target = data.train.targets
+    low, high = np.quantile(target, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    found = pd.DataFrame({"prediction": np.median(target), "lower": low, "upper": high}, index=pd.Index(ids, name="id"))
+    found["spread"] = np.nan
+    found["remark"] = "its structure cannot be read, and its formula is unknown: the median of the training rows"
+    rows = {row[data.task.id_column]: row for row in read_rows(data.task.path("test"))}
+    counts = {row_id: counts for row_id in ids if (counts := _counts(rows[row_id], data.task.structure_column)) is not None}
+    if counts:
+        from sklearn.ensemble import RandomForestRegressor  # slow to import
+
+        known = data.train.crystals.element_counts
+        forest = RandomForestRegressor(N_TREES, min_samples_leaf=2, max_features=0.3, oob_score=True, random_state=0)
+        forest.fit(known / known.sum(axis=1, keepdims=True), target)
+        half = np.quantile(np.abs(forest.oob_prediction_ - target), LEVEL)
+        pred = forest.predict(np.array([one / one.sum() for one in counts.values()]))
+        remark = "its structure cannot be read: predicted from its formula alone"
+        found.loc[list(counts)] = pd.DataFrame(
+            {"prediction": pred, "lower": pred - half, "upper": pred + half, "spread": np.nan, "remark": remark},
+            index=list(counts),
+        )
+    return found
+
+
+def _counts(row: Mapping[str, str], structure_column: str) -> "np.ndarray | None":
+    """Return the atoms of each element that a row tells of, (N_ELEMENTS,), None if it does not."""
+    listed = {symbol: number(row[symbol]) for symbol in SYMBOLS if symbol in row}
+    if sum(n for n in listed.values() if n > 0) > 0:
+        return Crystal.from_formula("".join(f"{symbol}{n:g}" for symbol, n in listed.items() if n > 0)).element_counts
+    head = FORMULA_IN_CIF.search(row[structure_column])
+    texts = [row[name] for name in row if name != structure_column and FORMULA_COLUMN.search(name)] + ([head[1]] if head else [])
+    for text in texts:
+        with suppress(ValueError):
+            return Crystal.from_formula(text.replace(" ", "")).element_counts
+    return None

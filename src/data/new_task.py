@@ -144,8 +144,11 @@ def _structure_column(tables: Tables, ids: str, folder: Path, wish: str | None) 
 def _format(texts: pd.Series, folder: Path) -> StructureFormat | None:
     """Return the format of the structures in a column, None if it holds none. folder: of structure files."""
     examples = _filled(texts).head(N_EXAMPLES)
-    forms: tuple[StructureFormat, ...] = get_args(StructureFormat)
-    return next((form for form in forms if len(examples) > sum(_is_bad(text, form, folder) for text in examples) <= 1), None)
+    for form in get_args(StructureFormat):
+        n_bad = sum(_is_bad(text, form, folder) for text in examples)
+        if n_bad <= 1 and n_bad < len(examples):
+            return form
+    return None
 
 
 def _is_bad(text: str, form: StructureFormat, folder: Path) -> bool:

@@ -96,7 +96,7 @@ def test_the_columns_of_a_contest_are_understood(contest: Contest, mine: Path, c
     energy, gap = read_tasks(mine)
     assert (energy.id_column, energy.structure_column, energy.structure_format) == ("material", "structure_file", "file")
     assert [(target.column, target.unit) for target in energy.targets] == [(TARGETS[0], "eV/atom"), (TARGETS[1], "eV")]
-    assert energy.numeric_columns == ("angle", "V") and energy.categorical_columns == ("spacegroup", "method")
+    assert energy.columns.numeric == ("angle", "V") and energy.columns.categorical == ("spacegroup", "method")
     assert gap.metric == "rmsle" and set(gap.files) == {"train", "test", "sample_submission", "structures"}
     said = capsys.readouterr().out
     for reason in (
@@ -159,7 +159,7 @@ def test_fractions_under_the_symbols_of_elements_are_features(contest: Contest, 
         table[:N_TRAIN].to_csv(contest.folder / "train.csv", index=False)
         table[N_TRAIN:].drop(columns=TARGETS).to_csv(contest.folder / "test.csv", index=False)
         describe(mine, *arguments, "--force")
-        found = read_task(mine, TARGETS[0]).numeric_columns
+        found = read_task(mine, TARGETS[0]).columns.numeric
         assert sorted(found) == sorted((*numeric, *columns[1:]))
 
 
@@ -177,8 +177,7 @@ def test_flla_is_described_as_it_is(rows: pd.DataFrame, tmp_path: Path, mine: Pa
         "structure_format",
         "targets",
         "metric",
-        "numeric_columns",
-        "categorical_columns",
+        "columns",
     ):
         assert getattr(found, name) == getattr(expected, name)
 
@@ -208,7 +207,7 @@ def test_an_existing_task_is_left_alone(contest: Contest, mine: Path) -> None:
         path: content for path, content in before.items() if path.name != "task.toml"
     }
     describe(mine, *contest.write(), "--force")
-    assert read_task(mine, TARGETS[0]).numeric_columns == ("V",)
+    assert read_task(mine, TARGETS[0]).columns.numeric == ("V",)
 
 
 def test_only_named_structure_files_are_copied(contest: Contest, mine: Path) -> None:

@@ -127,8 +127,8 @@ def test_a_geometry_is_read_as_ase_reads_it(tmp_path: Path) -> None:
 def test_kaggles_files_become_a_task_with_two_targets_that_loads(kaggle: Path, tmp_path: Path) -> None:
     assert prepare(kaggle, None, tmp_path / "nomad2018").endswith("nomad2018: 4 training and 2 test crystals")
     energy, gap = read_tasks(tmp_path / "nomad2018")
-    assert (energy.metric, energy.unit, gap.unit, energy.categorical_columns) == ("rmsle", "eV/cation", "eV", ("spacegroup",))
-    assert energy.numeric_columns == tuple(NUMERIC) and "test_labels" not in energy.files
+    assert (energy.metric, energy.unit, gap.unit, energy.columns.categorical) == ("rmsle", "eV/cation", "eV", ("spacegroup",))
+    assert energy.columns.numeric == tuple(NUMERIC) and "test_labels" not in energy.files
     train = read_table(gap.path("train"), gap, has_target=True)
     assert train.targets.tolist() == [3.44, 2.9, 2.74, 3.35]
     expected = Structure.from_str(next(read_rows(gap.path("train")))["cif"], fmt="cif")

@@ -33,7 +33,7 @@ def test_a_task_with_two_targets_is_read_once_for_each(tmp_path: Path) -> None:
     energy, gap = read_tasks(write(tmp_path / "mine"))
     assert (energy.target_column, energy.unit, gap.target_column, gap.unit) == ("energy", "eV/atom", "gap", "eV")
     assert energy.targets == gap.targets == (energy.target, gap.target)
-    assert (energy.numeric_columns, energy.categorical_columns) == (("angle",), ("spacegroup",))
+    assert (energy.columns.numeric, energy.columns.categorical) == (("angle",), ("spacegroup",))
 
 
 def test_the_runs_of_each_target_have_a_folder_of_their_own(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ class Task:
     targets: all of them. target: one of these.
     metric: the competition's score, a key of METRICS in src/results/metrics.py.
     files: the names of those of FILES that the task has, relative to its folder.
-    numeric_columns, categorical_columns: further columns that learners may use, in training and test tables.
+    columns: further ones that learners may use, in training and test tables.
     """
 
     name: str
@@ -63,13 +63,7 @@ class Task:
     target: Target
     metric: MetricName
     files: dict[str, str]
-    numeric_columns: tuple[str, ...] = ()
-    categorical_columns: tuple[str, ...] = ()
-
-    @property
-    def columns(self) -> "ColumnNames":
-        """Names of the further columns."""
-        return ColumnNames(self.numeric_columns, self.categorical_columns)
+    columns: ColumnNames
 
     @property
     def target_column(self) -> str:
@@ -130,11 +124,11 @@ def read_tasks(folder: Path, targets: Sequence[str] | None = None) -> list[Task]
     found = tuple(map(Target, fields.target_columns, units))
     if unknown := [name for name in targets or () if name not in fields.target_columns]:
         raise ValueError(f"--target {unknown[0]}: {path} has the targets {', '.join(fields.target_columns)}")
-    shared = fields.model_dump(exclude={"target_column", "targets", "unit"})
-    shared |= {name: tuple(shared[name]) for name in ("numeric_columns", "categorical_columns")}
+    columns = ColumnNames(tuple(fields.numeric_columns), tuple(fields.categorical_columns))
+    shared = fields.model_dump(include={"id_column", "structure_column", "structure_format", "metric", "files"})
     name = folder.resolve().name
     wanted = [target for target in found if targets is None or target.column in targets]
-    return [Task(name=name, folder=folder, targets=found, target=target, **shared) for target in wanted]
+    return [Task(name=name, folder=folder, targets=found, target=target, columns=columns, **shared) for target in wanted]
 
 
 def description(

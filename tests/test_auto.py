@@ -172,7 +172,7 @@ def flown(data: TaskData, folder: Path) -> tuple[Look, list[Outcome]]:
     folder.mkdir()
     look = look_at(data)
     costs = {recipe.name: [1e-4, 1e-6] for recipe in few(look)}
-    (folder / "look.json").write_text(json.dumps({"costs": costs, "core_seconds": 100.0}))
+    (folder / "look.json").write_text(json.dumps({"costs": costs, "core_seconds": 100.0, "budget": 1000.0}))
     pilot = Pilot(data, folder, HERE, "cpu", Clock(folder / "clock.json", 1000.0), 1000.0)
     outcomes, _ = pilot.race(*pilot.look())
     return look, outcomes

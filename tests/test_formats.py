@@ -184,7 +184,7 @@ def test_a_formula_is_whole_numbers_of_atoms_in_its_proportion(text: str, atoms:
         ("Ax2O3", "Ax is not an element"),
         ("CuSO4.5H2O", "can be read in two ways"),
         ("Fe0", "no atoms"),
-        ("Fe0.0001O", "amounts below 0.001"),
+        ("Fe0.00001O", "amounts below 0.0001"),
         ("C9999H9999", "19998 atoms; the limit is 10000"),
         ("C99.99H99.99", "19998 atoms in whole numbers"),
     ],

@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 BEAT = 5.0  # seconds between two notes of the time used
 KEEP: dict[Family, int] = {"network": 3, "trees": 2, "formula network": 1}  # of a family after the first rung
 OVERTIME = 0.1  # of the time that is left, by which an expected end may be late
+KEEP_OF_FORMULAS: dict[Family, int] = {"trees": 2, "formula network": 3}
 DEAR = 1.4  # cost of a variant, compared with the recipe that it changes, on average
 
 
@@ -92,16 +93,17 @@ class Pilot:
         """Return the facts about the table and what the budget buys; what was measured is measured once."""
         look, path = look_at(self.data), self.folder / "look.json"
         recipes = portfolio(look)
-        if path.is_file():
-            kept = read_json(path, {"costs": dict, "core_seconds": float})
-        else:
+        kept = read_json(path, {"costs": dict, "core_seconds": float, "budget": float}) if path.is_file() else {}
+        if not kept:
             measured: dict[str, Cost] = {}
             logging.getLogger("src").setLevel(logging.WARNING)  # of a few crystals
             for recipe in tqdm(recipes, "timing recipes"):
                 key = cost_key(recipe.config)
                 measured[key] = measured.get(key) or measure(recipe.config, self.data)
             logging.getLogger("src").setLevel(logging.DEBUG)
-            kept = {"core_seconds": self.left, "costs": {recipe.name: measured[cost_key(recipe.config)] for recipe in recipes}}
+            kept["costs"] = {recipe.name: measured[cost_key(recipe.config)] for recipe in recipes}
+        if kept.get("budget") != self.clock.seconds:  # a new start, or one with another budget
+            kept |= {"budget": self.clock.seconds, "core_seconds": self.left}
             write_json(path, {**look.to_json(), **kept})
         costs = {name: Cost(*cost) for name, cost in kept["costs"].items()}
         return look, make_plan(look, recipes, costs, kept["core_seconds"])
@@ -110,18 +112,22 @@ class Pilot:
         """Return the outcomes of recipes with all their epochs, the best first, then others; and the families of all."""
         configs = {recipe.name: recipe.config for recipe in plan.recipes}
         families = {recipe.name: recipe.family for recipe in plan.recipes}
-        end = self.left * (1 - RACE)  # core seconds that are left when the race has to be over
+        end = plan.core_seconds * (1 - RACE)  # that are left when the race has to be over
+        self._say("features and graphs")
         prepare(configs, self.data, self.launcher.n_local)
         race = Race(InnerSplits.of(self.data, look.folds, look.inner), self.folder / "trials", self.launcher, self.device)
         race.folder.mkdir(exist_ok=True)
         short = {name: shortened(config, plan.first_epochs) for name, config in configs.items()}
+        self._say("race, first rung")
         first = race.run("first rung", short, look.n_splits, self._until(end))
         first = [one for one in first if np.isfinite(one.loss)]
-        kept = [one.name for family, n in KEEP.items() for one in [one for one in first if families[one.name] == family][:n]]
+        keep = KEEP if look.has_structure else KEEP_OF_FORMULAS
+        kept = [one.name for family, n in keep.items() for one in [one for one in first if families[one.name] == family][:n]]
         seconds = {one.name: one.wall * look.n_splits * epochs_of(configs[one.name]) / epochs_of(one.config) for one in first}
         for name in [one.name for one in reversed(first) if one.name in kept][:-2]:  # the poorest first
             if sum(seconds[one] for one in kept) > self.left - end:
                 kept.remove(name)
+        self._say("race, second rung")
         found = race.run("second rung", {name: configs[name] for name in kept}, look.n_splits, self._until(end))
         for family in KEEP:
             best = next((one for one in found if families[one.name] == family), None)
@@ -148,7 +154,8 @@ class Pilot:
             if not tried:
                 return best
             named = {f"{best.name}; {name}": config for name, config in tried.items()}
-            found = race.run(f"variants of {best.name}", named, look.n_splits, self._until(end))
+            self._say(f"race, variants of {best.name}")
+            found = race.run("variants", named, look.n_splits, self._until(end))
             if not race.better(best, found[0]):
                 return best
             best = found[0]
@@ -158,14 +165,14 @@ class Pilot:
 
         A part that there is no time for any more is left out.
         """
-        path = self.folder / "parts.json"
-        if path.is_file():
-            parts = [Part(**{**part, "config": from_dict(part["config"])}) for part in read_json(path, {"parts": list})["parts"]]
-        else:
+        parts = self.chosen()
+        if not parts:
             parts = choose(outcomes, families, look.folds.n_folds, self.left)
-            write_json(path, {"parts": [{**part._asdict(), "config": to_dict(part.config)} for part in parts]})
+            kept = [{**part._asdict(), "config": to_dict(part.config)} for part in parts]
+            write_json(self.folder / "parts.json", {"budget": self.clock.seconds, "parts": kept})
         numbers: list[str] = []
         for part in parts:
+            self._say(f"all folds of {part.name}")
             number = self._experiment(part.name, part.config)
             if self._train(number, part, is_needed=not numbers):
                 numbers.append(number)
@@ -174,6 +181,17 @@ class Pilot:
             numbers.append(self._experiment(f"blend of {', '.join(numbers)}", blend))
             run_experiment(blend, f"exp{numbers[-1]}", self.data, None, self.launcher, self.device)
         return numbers
+
+    def chosen(self) -> list[Part]:
+        """Return what an earlier start with the same budget has chosen; nothing if there was none."""
+        path = self.folder / "parts.json"
+        kept = read_json(path, {"budget": float, "parts": list}) if path.is_file() else {}
+        if kept.get("budget") != self.clock.seconds:
+            return []
+        return [Part(**{**part, "config": from_dict(part["config"])}) for part in kept["parts"]]
+
+    def _say(self, what: str) -> None:
+        log.info("%.1f of %g minutes: %s", self.clock.used / 60, self.clock.seconds / 60, what)
 
     def _train(self, number: str, part: Part, is_needed: bool) -> bool:
         """Train a part as many folds at once as there are cores; return False if there is no time for all of them.
@@ -220,8 +238,8 @@ def fly(
             log.info("%s", "\n".join([*look.lines(), *plan_lines(look, plan, minutes, launcher.at_once)]))
             if dry:
                 continue
-            outcomes, families = pilot.race(look, plan)
-            log.info("after %.0f s: %s", clock.used, "; ".join(f"{one.name} {abs(one.loss):.4f}" for one in outcomes[:5]))
+            outcomes, families = ([], {}) if pilot.chosen() else pilot.race(look, plan)
+            log.info("%s", "\n".join(f"{one.name:<60} {abs(one.loss):.4f}" for one in outcomes))
             numbers = pilot.finish(outcomes, families, look)
             submitted[task.target_column] = numbers[-1:]
             splits = InnerSplits.of(data, look.folds, look.inner)

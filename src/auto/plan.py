@@ -30,12 +30,16 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """The recipes of a race, with the epochs that they can afford, what each costs, and why others are left out."""
+    """The recipes of a race, with the epochs that they can afford, what each costs, and why others are left out.
+
+    core_seconds: the budget, wall seconds times cores.
+    """
 
     recipes: list[Recipe]
     costs: dict[str, Cost]
     left_out: dict[str, str]
     first_epochs: int
+    core_seconds: float
 
     def seconds(self, recipe: Recipe, n_rows: float) -> float:
         """Return the seconds of a training on so many rows, on one core."""
@@ -63,7 +67,7 @@ def make_plan(look: Look, recipes: Sequence[Recipe], costs: Mapping[str, Cost], 
     if not kept:
         kept = [min(recipes, key=lambda recipe: costs[recipe.name].prepare + costs[recipe.name].train)]
         left_out.pop(kept[0].name)
-    plan = Plan(kept, dict(costs), left_out, look.epochs)
+    plan = Plan(kept, dict(costs), left_out, look.epochs, core_seconds)
     return _with_first_rung(plan, look, FIRST * core_seconds)
 
 
@@ -110,13 +114,15 @@ def choose(outcomes: Sequence[Outcome], families: Mapping[str, Family], n_folds:
         chosen.append(Part(one.name, families[one.name], config, cost))
         left -= cost
 
-    for family in ("trees", "formula network"):
+    main: Family = "network" if "network" in of_family else "formula network"
+    others: tuple[Family, ...] = ("trees", "formula network") if main == "network" else ("trees",)
+    for family in others:
         for one in of_family.get(family, [])[:1]:
             add(one, left if one is outcomes[0] else CHEAP * left)
-    for one in of_family.get("network", [])[:1]:
+    for one in of_family.get(main, [])[:1]:
         add(one, left, MAX_MEMBERS, LEAST)
     for one in outcomes:
-        add(one, left, MAX_MEMBERS if families[one.name] == "network" else 1)
+        add(one, left, MAX_MEMBERS if families[one.name] == main else 1)
     if not chosen:
         cheapest = min(outcomes, key=lambda one: one.wall)
         chosen = [Part(cheapest.name, families[cheapest.name], cheapest.config, n_folds * 1.25 * cheapest.wall)]

@@ -23,7 +23,7 @@ MAX_FORMULA = 300  # characters of a formula
 MAX_QUOTED = 60  # characters of a formula in a message
 MAX_FORMULA_ATOMS = 10_000  # after its amounts have been made whole numbers
 EXACT_DENOMINATOR = 100  # amounts with up to two decimals stay as they are
-MAX_DENOMINATOR = 1000
+MAX_DENOMINATOR = 10_000
 AMOUNT_TOLERANCE = 5e-4  # of other amounts: 0.333 and 0.667 are thirds
 TOKENS = re.compile(r"(?:[A-Z][a-z]?+|[()\[\]{}]|\d++(?:\.\d++)?+|\.\d++)+")  # possessive: a refusal takes no longer
 ISOTOPES = {"D": "deuterium", "T": "tritium"}
@@ -185,12 +185,13 @@ def _whole(shown: str, amounts: dict[int, float]) -> dict[int, int]:
     values = np.array(list(amounts.values()))
     if not values.sum() <= MAX_FORMULA_ATOMS:
         raise ValueError(f"{shown} has {values.sum():.6g} atoms; the limit is {MAX_FORMULA_ATOMS}")
-    factors = np.arange(1, MAX_DENOMINATOR + 1)[:, None]
-    counts = np.rint(values * factors)
-    error = np.abs(counts / factors - values)
-    exact = (error[:EXACT_DENOMINATOR] <= 1e-9).all(axis=1)
-    good = exact if exact.any() else ((error <= AMOUNT_TOLERANCE) & (counts >= 1)).all(axis=1)
-    if not good.any():
+    for largest, tolerance in ((EXACT_DENOMINATOR, 1e-9), (MAX_DENOMINATOR, AMOUNT_TOLERANCE)):
+        factors = np.arange(1, largest + 1)[:, None]
+        counts = np.rint(values * factors)
+        good = ((np.abs(counts / factors - values) <= tolerance) & (counts >= 1)).all(axis=1)
+        if good.any():
+            break
+    else:
         raise ValueError(f"{shown}: amounts below {1 / MAX_DENOMINATOR} are not read")
     numbers = counts[good.argmax()].astype(int).tolist()
     if sum(numbers) > MAX_FORMULA_ATOMS:

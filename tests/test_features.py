@@ -1,19 +1,37 @@
-"""Laws of src/features."""
+"""Laws of src/features: tables of elements, statistics of structures, Voronoi cells, and charges, which are those of pymatgen."""
 
 import logging
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import CRYSTALS, random_rotation
 from gensim.models import KeyedVectors, Word2Vec
+from matminer.featurizers.site import LocalPropertyDifference
+from matminer.featurizers.structure import (
+    ChemicalOrdering,
+    DensityFeatures,
+    MaximumPackingEfficiency,
+    SiteStatsFingerprint,
+    StructuralHeterogeneity,
+)
+from pymatgen.analysis.bond_valence import BV_PARAMS, calculate_bv_sum
+from pymatgen.analysis.local_env import VoronoiNN
+from pymatgen.core import Composition, Element, IStructure, Lattice, Structure
+from pymatgen.core.ewald import EwaldSummation
+from scipy.spatial import Voronoi
 
 from src.config import ElementConfig
 from src.data.crystal import N_ELEMENTS, Crystal
 from src.data.table import Crystals
-from src.features import elements
+from src.features import elements, groups
+from src.features.charges import BOND_RADIUS, CHARGES, DIGITS, GGA_SCALE, charges, ewald_energy, guess_charges
 from src.features.elements import ELEMENT_TABLES, element_vectors, mat2vec, word2vec_key
-from src.features.groups import FORMULA_GROUPS, cached_features
+from src.features.geometry import GEOMETRY, PrimitiveCrystal, find_pairs, lattice_lengths, primitive_crystal
+from src.features.groups import FORMULA_GROUPS, STRUCTURE_GROUPS, cached_features, finite_features, structure_features
+from src.features.voronoi import tessellate, voronoi
 
 
 @pytest.mark.parametrize("table", ELEMENT_TABLES)
@@ -98,3 +116,333 @@ def test_composition_features_depend_on_fractions_alone() -> None:
     assert features["MagpieData mean Number"][0] == pytest.approx(0.4 * 26 + 0.6 * 8)
     expected = 0.4 * elements.element_vectors(ElementConfig())[26, 7] + 0.6 * elements.element_vectors(ElementConfig())[8, 7]
     assert features["mat2vec_mean_7"][0] == pytest.approx(expected)
+
+
+ALL = tuple(STRUCTURE_GROUPS)
+EXTREME = {
+    "solid argon": Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.26), ["Ar"], [[0, 0, 0]]),
+    "xenon fluoride": Structure.from_spacegroup("I4/mmm", Lattice.tetragonal(4.3, 6.99), ["Xe", "F"], [[0, 0, 0], [0, 0, 0.28]]),
+    "plutonium": Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.64), ["Pu"], [[0, 0, 0]]),
+    "dilute helium": Structure(Lattice.cubic(11), ["He"], [[0, 0, 0]]),
+    "slab": Structure(Lattice.tetragonal(4.1, 22.8), ["Sn", "S"], [[0, 0, 0], [0.5, 0.5, 0.03]]),
+    "alloy": Structure.from_spacegroup("Pm-3m", Lattice.cubic(3.75), ["Cu", "Au"], [[0, 0.5, 0.5], [0, 0, 0]]),
+}
+STRUCTURES = {**{name: crystal.to_structure() for name, crystal in CRYSTALS.items()}, **EXTREME}
+EVERY = pytest.mark.parametrize("name", STRUCTURES)
+
+
+def row(described: Structure, groups: tuple[str, ...] = ALL) -> np.ndarray:
+    return structure_features(Crystals.from_list([Crystal.from_structure(described)]), groups).to_numpy()[0]
+
+
+def same(name: str, other: Structure) -> None:
+    np.testing.assert_allclose(row(other), row(STRUCTURES[name]), rtol=1e-5, atol=1e-5)
+
+
+@EVERY
+def test_a_rotated_crystal_has_the_same_features(name: str) -> None:
+    s = STRUCTURES[name]
+    same(name, Structure(Lattice(s.lattice.matrix @ random_rotation().T), s.species, s.frac_coords))
+
+
+@EVERY
+def test_a_supercell_has_the_same_features(name: str) -> None:
+    same(name, STRUCTURES[name] * (2, 1, 1))
+
+
+@EVERY
+def test_a_skewed_and_shifted_cell_with_shuffled_atoms_has_the_same_features(name: str) -> None:
+    s = STRUCTURES[name]
+    basis = np.array([[1, 1, 0], [0, 1, 0], [0, -2, 1]])
+    frac = (s.frac_coords + np.array([0.13, 0.27, 0.41])) @ np.linalg.inv(basis)
+    order = np.random.default_rng(3).permutation(len(s))
+    same(name, Structure(Lattice(basis @ s.lattice.matrix), [s.species[i] for i in order], frac[order]))
+
+
+@EVERY
+def test_groups_that_say_so_are_finite(name: str) -> None:
+    finite = tuple(group for group in STRUCTURE_GROUPS if STRUCTURE_GROUPS[group].is_finite)
+    values = structure_features(Crystals.from_list([Crystal.from_structure(STRUCTURES[name])]), finite)
+    assert np.isfinite(values.to_numpy()).all()
+    assert list(values.columns) == [column for group in finite for column in STRUCTURE_GROUPS[group].columns]
+
+
+def test_networks_get_finite_values_or_the_names_of_those_that_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    crystals = Crystals.from_list([CRYSTALS["diamond"], CRYSTALS["quartz"]])
+    assert finite_features(crystals, "key", ("geometry", "charges"), tmp_path).shape == (2, len(GEOMETRY) + len(CHARGES))
+    monkeypatch.setattr(groups, "cached_features", lambda *_: pd.DataFrame({"a": [1.0, 2.0], "b": [np.nan, 1.0]}))
+    with pytest.raises(ValueError, match="b undefined for 1 crystals"):
+        finite_features(crystals, "key", ("voronoi",), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["perovskite", "triclinic"])
+def test_voronoi_statistics_are_those_of_matminer(name: str) -> None:
+    cell = primitive_crystal(CRYSTALS[name]).structure
+    ours = structure_features(Crystals.from_list([CRYSTALS[name]]), ("voronoi",)).iloc[0]
+    effective = SiteStatsFingerprint.from_preset("CoordinationNumber_ward-prb-2017").featurize(cell)
+    names = ("minimum", "maximum", "range", "mean", "avg_dev")
+    expected = dict(zip(names, effective, strict=True))
+    assert ours["coordination_mean"] == pytest.approx(expected["mean"], rel=1e-5)
+    assert ours["coordination_avg_dev"] == pytest.approx(expected["avg_dev"], abs=1e-5)
+    heterogeneity = StructuralHeterogeneity()
+    expected = dict(zip(heterogeneity.feature_labels(), heterogeneity.featurize(cell), strict=True))
+    assert ours["bond_length_avg_dev"] == pytest.approx(expected["mean absolute deviation in relative bond length"], abs=1e-5)
+    assert ours["bond_length_variation_mean"] == pytest.approx(expected["mean neighbor distance variation"], abs=1e-5)
+    assert ours["cell_volume_variation"] == pytest.approx(expected["mean absolute deviation in relative cell size"], abs=1e-5)
+    assert ours["packing_efficiency"] == pytest.approx(MaximumPackingEfficiency().featurize(cell)[0], rel=1e-5)
+    assert ours["ordering"] == pytest.approx(ChemicalOrdering(shells=(1,)).featurize(cell)[0], abs=1e-5)
+    local = SiteStatsFingerprint(LocalPropertyDifference(properties=("Electronegativity",)), ("mean", "avg_dev"))
+    expected_mean, expected_dev = local.featurize(cell)
+    assert ours["neighbor_difference_Electronegativity_mean"] == pytest.approx(expected_mean, rel=1e-5)
+    assert ours["neighbor_difference_Electronegativity_avg_dev"] == pytest.approx(expected_dev, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["rutile", "triclinic", "alloy", "plutonium"])
+def test_geometry_is_that_of_matminer(name: str) -> None:
+    ours = structure_features(Crystals.from_list([Crystal.from_structure(STRUCTURES[name])]), ("geometry",)).iloc[0]
+    expected = DensityFeatures().featurize(STRUCTURES[name])
+    np.testing.assert_allclose(ours[["density", "volume_per_atom", "packing_fraction"]], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["slab", "solid argon", "dilute helium"])
+def test_voronoi_cells_fill_a_cell_with_vacuum(name: str) -> None:
+    assert np.isfinite(row(STRUCTURES[name], ("voronoi",))).all()
+
+
+def test_known_numbers() -> None:
+    table = structure_features(Crystals.from_list([CRYSTALS["diamond"], CRYSTALS["rock salt"]]), ALL)
+    np.testing.assert_allclose(table["min_distance"], [3.567 * np.sqrt(3) / 4, 5.64 / 2])
+    np.testing.assert_allclose(np.exp(table["log_point_group_order"]), 48)
+    np.testing.assert_allclose(table[["is_cubic", "is_centrosymmetric", "has_charges"]], 1)
+    np.testing.assert_allclose(table["orbits_per_atom"], [0.5, 1])
+    madelung = 1.747565 * 14.399645 / (5.64 / 2) / 2  # eV/atom
+    np.testing.assert_allclose(table["ewald_energy_per_atom"], [0, -madelung], rtol=1e-5)
+    assert table["coordination_mean"][1] == pytest.approx(6, rel=1e-3)
+
+
+def test_lattice_lengths_change_continuously_where_a_reduced_cell_jumps() -> None:
+    almost = [Lattice.from_parameters(3, 4, 5, 90, 90, angle).matrix for angle in (90 - 1e-6, 90 + 1e-6)]
+    np.testing.assert_allclose(*map(lattice_lengths, almost), atol=1e-6)
+    cubic = [1, 1, 1, np.sqrt(2), np.sqrt(2), np.sqrt(2), np.sqrt(3)]
+    np.testing.assert_allclose(lattice_lengths(np.eye(3) * 7), cubic)
+
+
+def test_a_group_that_fails_is_nan_and_counted_in_the_log(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(crystal: object) -> list[float]:
+        raise ValueError("no such thing")
+
+    monkeypatch.setitem(groups.STRUCTURE_GROUPS, "voronoi", STRUCTURE_GROUPS["voronoi"]._replace(compute=fails))
+    with caplog.at_level(logging.WARNING):
+        table = structure_features(Crystals.from_list([CRYSTALS["diamond"]] * 3), ("voronoi", "symmetry"))
+    assert table[list(STRUCTURE_GROUPS["voronoi"].columns)].isna().all(axis=None) and not table["is_cubic"].isna().any()
+    assert "3 of 3 crystals: voronoi is NaN (no such thing)" in caplog.text
+
+
+def test_a_finite_group_that_fails_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = STRUCTURE_GROUPS["geometry"]._replace(compute=lambda crystal: [np.nan] * len(STRUCTURE_GROUPS["geometry"].columns))
+    monkeypatch.setitem(groups.STRUCTURE_GROUPS, "geometry", broken)
+    with pytest.raises(ValueError, match=r"geometry of C2: log_n_atoms.* not finite"):
+        structure_features(Crystals.from_list([CRYSTALS["diamond"]]), ("geometry",))
+
+
+def test_experiments_share_the_cached_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    crystals = Crystals.from_list(list(CRYSTALS.values()))
+    both = cached_features(crystals, "key", ("geometry", "fractions"), tmp_path)
+    assert len(list(tmp_path.glob("features-*"))) == 2
+    fail = lambda *_: pytest.fail("computed again")
+    monkeypatch.setattr(groups, "structure_features", fail)
+    monkeypatch.setitem(groups.FORMULA_GROUPS, "fractions", fail)
+    again = cached_features(crystals, "key", ("fractions", "geometry"), tmp_path)
+    assert again[list(both.columns)].equals(both)
+
+
+def test_unknown_groups_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"unknown \['alchemy'\]"):
+        cached_features(Crystals.from_list([CRYSTALS["diamond"]]), "key", ("geometry", "alchemy"), tmp_path)
+
+
+SMALL = 1e-6  # Angstrom^2: faces that qhull's rounding makes of an edge or a vertex are smaller
+
+
+def random_cell(n_atoms: int, seed: int) -> Structure:
+    """Return atoms at random places of a random cell, far from reduced."""
+    rng = np.random.default_rng(seed)
+    basis = np.array([[1, 2, 0], [0, 1, -1], [1, 0, 1]])
+    lattice = basis @ (np.eye(3) * (12 * n_atoms) ** (1 / 3) + rng.normal(scale=0.4, size=(3, 3)))
+    return Structure(lattice, rng.choice(["O", "Fe", "K"], n_atoms), rng.random((n_atoms, 3)))
+
+
+KINDS = {
+    **STRUCTURES,
+    "fcc in a cubic cell": Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.05), ["Al"], [[0, 0, 0]]),
+    "bcc in a cubic cell": Structure.from_spacegroup("Im-3m", Lattice.cubic(3.16), ["W"], [[0, 0, 0]]),
+    "hexagonal": Structure.from_spacegroup("P6_3/mmc", Lattice.hexagonal(3.2, 5.2), ["Mg"], [[1 / 3, 2 / 3, 0.25]]),
+    "one atom in a skewed cell": Structure([[3, 0, 0], [8.9, 3.1, 0], [-6, 5.8, 3.3]], ["Po"], [[0.2, 0.3, 0.4]]),
+    "a chain": Structure(Lattice.orthorhombic(2.5, 14, 15), ["C"], [[0, 0, 0]]),
+    "almost symmetric": Structure(Lattice.cubic(4), ["Cs", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5 + 1e-9]]),
+    **{f"{n} random atoms": random_cell(n, seed=n) for n in (2, 7, 30)},
+}
+SPARSE = {"slab": 24.0, "a chain": 16.0, "dilute helium": 20.0}  # Angstrom, where neighbours with a face are further away than 8
+
+
+def faces(found: tuple[np.ndarray, ...]) -> np.ndarray:
+    """Return sorted rows of atom, neighbour, distance and area, those of faces with an area alone."""
+    centre, neighbor, area, distance = found[:4]
+    table = np.column_stack([centre, neighbor, distance.round(6), area.round(6)])[area > SMALL]
+    return table[np.lexsort(table.T[::-1])]
+
+
+def with_qhull(structure: Structure, cutoff: float) -> np.ndarray:
+    """Return `faces` of a tessellation of all atoms and of all their neighbours within the cutoff, Angstrom."""
+    _, near, shift, _ = find_pairs(structure, cutoff)
+    images = np.unique(np.column_stack([near, shift.astype(int)]), axis=0)
+    images = images[images[:, 1:].any(axis=1)]
+    atom = np.concatenate([np.arange(len(structure)), images[:, 0]])
+    home = np.array(structure.cart_coords)
+    points = np.concatenate([home, home[images[:, 0]] + images[:, 1:] @ structure.lattice.matrix])
+    cells, rows = Voronoi(points), []
+    for pair, corners in zip(cells.ridge_points, cells.ridge_vertices, strict=True):
+        if -1 not in corners:
+            polygon = cells.vertices[corners[1:]] - cells.vertices[corners[0]]
+            area = np.linalg.norm(np.cross(polygon[:-1], polygon[1:]).sum(axis=0)) / 2
+            distance = np.linalg.norm(points[pair[0]] - points[pair[1]])
+            rows += [(a, atom[b], area, distance) for a, b in (pair, pair[::-1]) if a < len(structure)]
+    return faces(tuple(np.array(column) for column in zip(*rows, strict=True)))
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_faces_are_those_of_qhull(name: str) -> None:
+    structure = KINDS[name]
+    np.testing.assert_allclose(faces(tessellate(structure)), with_qhull(structure, SPARSE.get(name, 8.0)), atol=2e-6)
+
+
+@pytest.mark.parametrize("name", ["rutile", "7 random atoms"])
+def test_faces_are_those_of_pymatgen(name: str) -> None:
+    structure = KINDS[name]
+    rows = []
+    for i, polyhedron in enumerate(VoronoiNN(cutoff=8).get_all_voronoi_polyhedra(structure)):
+        rows += [(i, face["site"].specie.Z, face["area"], 2 * face["face_dist"]) for face in polyhedron.values()]
+    centre, neighbor, area, distance, _ = tessellate(structure)
+    ours = faces((centre, np.array(structure.atomic_numbers)[neighbor], area, distance))
+    np.testing.assert_allclose(ours, faces(tuple(map(np.array, zip(*rows, strict=True)))), atol=2e-6)
+
+
+@pytest.mark.parametrize(("name", "n_faces"), [("alloy", 12), ("bcc iron", 14), ("rock salt", 6), ("diamond", 16)])
+def test_known_numbers_of_faces(name: str, n_faces: int) -> None:
+    structure = KINDS[name]
+    assert len(faces(tessellate(structure))) == n_faces * len(structure)
+
+
+@pytest.mark.parametrize("first", [0.3, 6.0])
+@pytest.mark.parametrize("name", ["slab", "a chain", "one atom in a skewed cell", "30 random atoms"])
+def test_the_first_cutoff_does_not_matter(name: str, first: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = faces(tessellate(KINDS[name]))
+    monkeypatch.setattr("src.features.voronoi.FIRST_CUTOFF", first)
+    np.testing.assert_allclose(faces(tessellate(KINDS[name])), expected, atol=2e-6)
+
+
+@pytest.mark.parametrize("name", ["fcc in a cubic cell", "rock salt", "perovskite"])
+def test_many_faces_in_one_vertex_are_the_limit_of_few(name: str) -> None:
+    exact = KINDS[name].copy()
+    moved = exact.copy().perturb(1e-9)
+    rows = [voronoi(PrimitiveCrystal(IStructure.from_sites(s), 1, len(s))) for s in (moved, exact)]
+    np.testing.assert_allclose(*rows, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("lattice", [Lattice.cubic(60), Lattice.tetragonal(4, 90)])
+def test_cells_that_no_neighbour_bounds_are_refused(lattice: Lattice) -> None:
+    with pytest.raises(ValueError, match=r"do not fill the volume, even with neighbours within 40"):
+        tessellate(Structure(lattice, ["Ar"], [[0, 0, 0]]))
+
+
+@pytest.mark.parametrize("radius", [1.0, 4.0, 9.0])
+@pytest.mark.parametrize("name", ["diamond", "slab", "30 random atoms"])
+def test_pairs_are_those_of_pymatgen(name: str, radius: float) -> None:
+    for found, expected in zip(find_pairs(KINDS[name], radius), KINDS[name].get_neighbor_list(radius), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+COMPOSITIONS = (  # many states of an element; peroxides, whose formula pymatgen does not reduce; no balance; no states; metals
+    *("Fe3O4", "LiFePO4", "Mn3Fe2O9", "C6H12N2O4S", "Cr7N3S5Cl2", "Al13Ga11In8O48", "Fe10Mn6Co4O30", "Li2O2", "H4O4", "Na4Cl"),
+    *("Cu3Au", "HeO", "XeF4", "Si", "O2", "U3O8", "Pb3O4", "Sb2O4", "Eu3S4"),
+    *("Re1Ag4B5At3", "At4Xe1", "Po4Te3Xe6N5", "Tc4Po4Se1S6"),  # two guesses are equally likely
+)
+
+
+def by_pymatgen(formula: str) -> tuple[dict[int, float] | None, int]:
+    guesses = Composition(formula).oxi_state_guesses()
+    return ({Element(e).Z: state for e, state in guesses[0].items()} if guesses else None), len(guesses)
+
+
+def in_order(formula: str) -> tuple[Composition, tuple[int, ...]]:
+    """Return the composition with its elements by atomic number, reduced, and the numbers of its atoms."""
+    counts = sorted((element.Z, int(n)) for element, n in Composition(formula).items())
+    composition = Composition({Element.from_Z(z): n for z, n in counts})
+    return composition.reduced_composition, tuple(z for z, n in counts for _ in range(n))
+
+
+def features(structure: Structure) -> dict[str, float]:
+    return dict(zip(CHARGES, charges(PrimitiveCrystal(structure, 1, len(structure))), strict=True))
+
+
+@pytest.mark.parametrize("formula", COMPOSITIONS)
+def test_guesses_are_those_of_pymatgen(formula: str) -> None:
+    reduced, numbers = in_order(formula)
+    assert guess_charges(numbers) == by_pymatgen(reduced)
+
+
+def test_guesses_of_random_compositions_are_those_of_pymatgen() -> None:
+    rng = np.random.default_rng(5)
+    several = [e.symbol for e in Element if e.Z < 104 and len(e.icsd_oxidation_states or e.common_oxidation_states) > 1]
+    found = Counter[int]()
+    for _ in range(150):
+        elements = rng.choice(several, rng.integers(2, 5), replace=False)
+        reduced, numbers = in_order("".join(f"{e}{rng.integers(1, 6)}" for e in elements))
+        expected = by_pymatgen(reduced)
+        assert guess_charges(numbers) == expected, reduced.formula
+        found[expected[1]] += 1
+    assert found[0] > 10 and sum(n > 1 for n in found) > 5  # without a guess, and with many
+
+
+def test_a_composition_with_too_many_combinations_has_no_guess(monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = in_order("Fe3O4")[1]
+    guess_charges.cache_clear()
+    monkeypatch.setattr("src.features.charges.MAX_COMBINATIONS", 4)  # four of Fe2+ and Fe3+ and one of O2-
+    assert guess_charges(numbers) == (None, 0)
+    guess_charges.cache_clear()
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_ewald_energy_is_that_of_pymatgen(name: str) -> None:
+    structure = KINDS[name].copy()
+    charge = np.random.default_rng(2).normal(size=len(structure))
+    charge -= charge.mean()
+    if len(structure) == 1:
+        structure, charge = structure * (2, 1, 1), np.array([1.5, -1.5])
+    charged = structure.copy().add_oxidation_state_by_site(charge.tolist())
+    expected = EwaldSummation(charged, acc_factor=DIGITS).total_energy
+    assert ewald_energy(structure, charge) == pytest.approx(expected, rel=1e-9, abs=1e-9)
+
+
+PARAMETERS = [name for name, structure in KINDS.items() if all(site.specie in BV_PARAMS for site in structure)]
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_bond_valences_are_those_of_pymatgen(name: str) -> None:
+    structure = KINDS[name]
+    near = structure.get_all_neighbors(BOND_RADIUS)
+    valence = np.array([calculate_bv_sum(site, sites, GGA_SCALE) for site, sites in zip(structure, near, strict=True)])
+    guess, _ = guess_charges(tuple(sorted(structure.atomic_numbers)))
+    found = features(structure)
+    assert found["bond_valence_mean_abs"] == pytest.approx(np.abs(valence).mean(), rel=1e-9, abs=1e-12)
+    assert found["has_instability"] == (guess is not None)
+    if guess is not None:
+        deviation = valence - [guess[z] for z in structure.atomic_numbers]
+        assert found["global_instability"] == pytest.approx(np.sqrt((deviation**2).mean()), rel=1e-9)
+
+
+@pytest.mark.parametrize("name", [name for name in KINDS if name not in PARAMETERS])
+def test_there_are_no_bond_valences_without_parameters(name: str) -> None:
+    assert not any(value for column, value in features(KINDS[name]).items() if column in CHARGES[-5:])

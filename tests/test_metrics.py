@@ -1,25 +1,39 @@
-"""Laws of metrics: what they are, how blends and comparisons use them, and a task that is scored by each."""
+"""Laws of metrics and of differences of scores: two intervals, one verdict, and p-values corrected for their number."""
 
 import json
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import get_args
 
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import GBDT, TREES, run, small_table
-from scipy.stats import rankdata
+from scipy.stats import rankdata, ttest_1samp
 
 import submit
 from exp import compare, report
 from src.config import BlendConfig
 from src.data.export import TARGET, write_task
-from src.data.task import MetricName
+from src.data.task import MetricName, read_task
+from src.paths import DEFAULT_TASK
 from src.results.blend import fit_weights
-from src.results.difference import difference_of_scores
+from src.results.comparison import Compared, score_rows
+from src.results.difference import (
+    FoldInterval,
+    corrected_t,
+    decide,
+    difference_of_scores,
+    holm,
+    holm_of,
+    p_text,
+    scored_per_trained,
+)
 from src.results.metrics import METRICS, scores
+from src.results.predictions import Predictions, find_predictions
 
 PLAIN = {
     "mae": lambda y, p: np.abs(p - y).mean(),
@@ -30,7 +44,7 @@ PLAIN = {
     "spearman": lambda y, p: np.corrcoef(rankdata(y), rankdata(p))[0, 1],
 }
 EVERY_METRIC = pytest.mark.parametrize("metric", get_args(MetricName))
-FOLD = np.arange(400) % 4
+FOLD = np.arange(400) % 5
 
 
 def noisy(n_members: int = 3) -> tuple[np.ndarray, np.ndarray]:
@@ -94,7 +108,7 @@ def test_a_difference_of_scores_has_the_metrics_sign_and_counts_the_folds_that_a
     assert found.value == pytest.approx(METRICS[metric](truth, pred[:, 0]) - METRICS[metric](truth, pred[:, 2]))
     assert found.low < found.value < found.high and not found.low <= 0 <= found.high
     assert (found.value > 0) == METRICS[metric].larger_is_better
-    assert (found.folds_won, found.n_folds) == (4, 4)
+    assert (found.folds_won, found.n_folds) == (5, 5)
 
 
 def test_the_interval_of_any_metric_agrees_with_that_of_the_mean() -> None:
@@ -148,3 +162,136 @@ def test_a_task_is_scored_by_its_metric_everywhere(
     html = (runs / "report.html").read_text(encoding="utf-8")
     assert f"Δ{METRICS[metric].text} to" in html
     assert f"nested OOF {METRICS[metric].label('eV/atom')}" in html
+
+
+NOWHERE = Path("/nonexistent")
+
+
+def two_members() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Positive truth and the predictions of a bad and a good member, (400,) each."""
+    rng = np.random.default_rng(0)
+    truth = rng.lognormal(sigma=0.4, size=400)
+    return truth, truth + 0.6 * rng.normal(size=400), truth + 0.2 * rng.normal(size=400)
+
+
+def test_the_interval_over_four_folds_is_the_one_computed_by_hand() -> None:
+    """Mean 2.5, s^2 = 5/3, variance (1/4 + 1/3) 5/3, and 3.182446 is the 97.5% quantile of t with three degrees."""
+    found = corrected_t(np.array([1.0, 2.0, 3.0, 4.0]), 1 / 3)
+    half = 3.182446305 * math.sqrt((1 / 4 + 1 / 3) * 5 / 3)
+    assert found is not None and (found.low, found.high) == pytest.approx((2.5 - half, 2.5 + half))
+
+
+def test_with_two_folds_interval_and_p_are_those_of_the_cauchy_distribution() -> None:
+    found = corrected_t(np.array([1.0, 3.0]), 1.0)
+    scale = math.sqrt((1 / 2 + 1) * 2)
+    assert found is not None and found.high - 2 == pytest.approx(scale * math.tan(math.pi * 0.475))
+    assert found.p == pytest.approx(1 - 2 / math.pi * math.atan(2 / scale))
+
+
+def test_the_interval_is_wider_than_the_plain_t_and_is_that_one_if_folds_shared_no_rows() -> None:
+    differences = np.random.default_rng(0).normal(0.5, 1, size=10)
+    plain = ttest_1samp(differences, 0)
+    corrected, uncorrected = (corrected_t(differences, share) for share in (1 / 9, 0.0))
+    assert corrected is not None and uncorrected is not None
+    bounds = plain.confidence_interval()
+    assert (uncorrected.low, uncorrected.high, uncorrected.p) == pytest.approx((bounds.low, bounds.high, plain.pvalue))
+    assert corrected.low < bounds.low and corrected.high > bounds.high and corrected.p > plain.pvalue
+
+
+def test_p_is_one_minus_the_level_at_which_the_interval_touches_zero() -> None:
+    differences = np.random.default_rng(1).normal(0.5, 1, size=10)
+    found = corrected_t(differences, 1 / 9)
+    assert found is not None
+    touching = corrected_t(differences, 1 / 9, level=1 - found.p)
+    assert touching is not None and touching.low == pytest.approx(0, abs=1e-9)
+
+
+def test_the_share_of_test_rows_is_that_of_the_folds_as_they_are() -> None:
+    assert scored_per_trained(np.arange(3000) % 10) == pytest.approx(1 / 9)
+    assert scored_per_trained(np.array([0, 1, 1, 1])) == pytest.approx((1 / 3 + 3) / 2)
+
+
+def test_equal_predictions_have_no_difference_and_no_verdict() -> None:
+    truth, pred, _ = two_members()
+    found = difference_of_scores(truth, pred, pred, FOLD, "mae")
+    assert found.folds == FoldInterval(0.0, 0.0, 1.0)
+    assert found.verdict == "no difference" and str(found) == "+0.0000 (+0.0000 to +0.0000; +0.0000 to +0.0000)"
+
+
+def test_the_same_difference_in_each_fold_is_certain() -> None:
+    assert corrected_t(np.full(5, -0.25), 1 / 4) == FoldInterval(-0.25, -0.25, 0.0)
+
+
+@pytest.mark.parametrize("metric", ["mae", "rmse", "spearman"])
+def test_a_swap_negates_the_difference_and_turns_the_verdict_round(metric: MetricName, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("src.results.metrics.N_RESAMPLES", 99)
+    truth, bad, good = two_members()
+    there, back = difference_of_scores(truth, bad, good, FOLD, metric), difference_of_scores(truth, good, bad, FOLD, metric)
+    assert there.folds is not None and back.folds is not None
+    assert (there.value, there.low, there.high) == pytest.approx((-back.value, -back.high, -back.low))
+    assert (there.folds.low, there.folds.high, there.folds.p) == pytest.approx((-back.folds.high, -back.folds.low, back.folds.p))
+    assert (there.verdict, back.verdict) == ("wins", "loses")
+
+
+@pytest.mark.parametrize(
+    ("crystals", "folds", "verdict"),
+    [
+        ((-3, -1), (-5, -1), "wins"),
+        ((1, 3), (1, 5), "loses"),
+        ((-3, -1), (-5, 1), "no difference"),
+        ((-3, 1), (-5, -1), "no difference"),
+        ((-3, -1), (1, 5), "no difference"),
+        ((-3, -1), (-5, 0), "no difference"),
+        ((-3, -1), None, "undecided"),
+        ((math.nan, math.nan), (-5, -1), "undecided"),
+    ],
+)
+def test_a_win_needs_both_intervals_on_one_side_of_zero(
+    crystals: tuple[float, float], folds: tuple[float, float] | None, verdict: str
+) -> None:
+    interval = folds and FoldInterval(*folds, p=0.5)
+    turned = {"wins": "loses", "loses": "wins"}.get(verdict, verdict)
+    assert [decide(crystals, interval, larger_is_better) for larger_is_better in (False, True)] == [verdict, turned]
+
+
+def test_a_difference_of_one_fold_has_no_interval_over_folds_and_no_verdict() -> None:
+    truth, bad, good = two_members()
+    found = difference_of_scores(truth, bad, good, np.zeros(400, dtype=int), "mae")
+    assert found.folds is None and found.verdict == "undecided" and str(found).endswith("; none over folds)")
+    assert holm_of([found]) == [None] and p_text(None) == ""
+
+
+def test_holm_gives_the_values_computed_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.6]) == [1, 1] and holm([0.3]) == [0.3] and holm([]) == []
+
+
+def test_holm_keeps_the_order_and_lowers_nothing() -> None:
+    p = np.random.default_rng(0).uniform(size=20) ** 3
+    corrected, order = np.array(holm(p.tolist())), np.argsort(p)
+    assert (np.diff(corrected[order]) >= 0).all()
+    assert (corrected >= p).all() and (corrected <= 1).all()
+    np.testing.assert_array_equal(holm(p[order].tolist()), corrected[order])
+
+
+@pytest.fixture
+def exp001() -> Predictions:
+    return find_predictions("001", read_task(DEFAULT_TASK), NOWHERE)
+
+
+def test_no_figure_is_printed_where_a_score_is_undefined(exp001: Predictions) -> None:
+    """The rank correlation of equal predictions does not exist."""
+    flat = replace(exp001, name="exp002", oof=exp001.oof.assign(e_form_pred=0.0))
+    rows = score_rows([exp001, flat], None, metric="spearman")
+    compared = Compared(SimpleNamespace(metric="spearman", unit="eV/atom"), [exp001, flat], rows)
+    shown = compared.text(markdown=True).splitlines()[3]
+    assert "| undefined |" in shown and shown.endswith("|  |  |")
+    assert rows[1]["difference"].verdict == "undecided" and rows[1]["difference"].folds is rows[1]["p_holm"] is None
+
+
+def test_compare_corrects_for_the_rows_that_it_shows(capsys: pytest.CaptureFixture) -> None:
+    numbers = ["010", "008", "017"]
+    rows = score_rows([find_predictions(number, read_task(DEFAULT_TASK), NOWHERE) for number in numbers], None)[1:]
+    assert [row["p_holm"] for row in rows] == holm([row["difference"].folds.p for row in rows])
+    compare.main([*numbers, "--outputs", str(NOWHERE)])
+    assert "corrected for the 2 shown" in capsys.readouterr().out

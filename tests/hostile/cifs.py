@@ -5,8 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from entry import Bad, Outcome
-from place import Place
+from place import Bad, Outcome, Place
 
 HEAD = """data_NaCl
 _cell_length_a 5.0

@@ -5,8 +5,7 @@ import json
 from collections.abc import Callable
 
 import pandas as pd
-from entry import Bad, Outcome
-from place import Place
+from place import Bad, Outcome, Place
 from pymatgen.core import Structure
 from pymatgen.io.vasp.inputs import Poscar
 

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from entry import Bad
-from place import HEAD, NETWORK, TREES, Place
+from place import HEAD, NETWORK, TREES, Bad, Place
 
 FOLD = "remove the folder"
 AGAIN = "remove it, and train.py will write it again"

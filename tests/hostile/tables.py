@@ -3,8 +3,7 @@
 import gzip
 from collections.abc import Callable
 
-from entry import Bad, Outcome
-from place import Place
+from place import Bad, Outcome, Place
 
 TARGET = "formation_energy_per_atom"
 FILE = "train.csv.gz"

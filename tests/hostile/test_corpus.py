@@ -10,8 +10,7 @@ import formats
 import pytest
 import tables
 from conftest import reset_log
-from entry import Bad, Outcome
-from place import CONFIGS, TREES, Place, bounded, make_place
+from place import CONFIGS, TREES, Bad, Outcome, Place, bounded, make_place
 
 import runs
 from src.paths import ROOT

@@ -142,7 +142,7 @@ def look_at(data: TaskData) -> Look:
         n_pure=int(is_pure(counts).sum()),
         duplicates=repeated,
         given_folds=0 if data.given_folds is None else int(data.given_folds.max()) + 1,
-        columns=(*task.numeric_columns, *task.categorical_columns),
+        columns=task.columns.all,
         low=float(target.min()),
         high=float(target.max()),
         zeros=float((target == 0).mean()),

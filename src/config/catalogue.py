@@ -10,13 +10,12 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
-from src.config.knobs import ExperimentConfig
-from src.config.schema import to_dict
+from src.config.knobs import ExperimentConfig, GnnConfig
 from src.paths import BEST, EXPERIMENTS, SEALED, experiment_folders, experiment_name, shown
 
 Track = Literal["closed", "open"]
 # bases, groups of features and element tables that were learned on energies of the Materials Project
-LEARNED_ON_ENERGIES = ("7net-l3i5", "megnet16")
+LEARNED_ON_ENERGIES = {"7net-l3i5", "megnet16"}
 MAX_QUESTION = 120  # characters; it is a line of the config
 OLD_SHIFTS = 'TargetConfig(kind="residual"'  # in a config: unseen elements get the mean shift unless it goes on to say otherwise
 
@@ -75,13 +74,13 @@ def load_config(folder: Path) -> ExperimentConfig:
 
 
 def track(config: ExperimentConfig) -> Track:
-    """Return `open` if any setting names something in LEARNED_ON_ENERGIES, else `closed`.
+    """Return `open` if the base, a group of features or an element table is among LEARNED_ON_ENERGIES, else `closed`.
 
     The closed track is the task's data and published tables that contain no energy of a crystal. What the open track adds was
     trained on the data set that FLLA was taken from, its test crystals included.
     """
-    settings = json.dumps(to_dict(config))
-    return "open" if any(json.dumps(name) in settings for name in LEARNED_ON_ENERGIES) else "closed"
+    tables = config.learner.elements.tables if isinstance(config.learner, GnnConfig) else ()
+    return "open" if LEARNED_ON_ENERGIES & {config.target.base, *config.learner.feature_groups, *tables} else "closed"
 
 
 def track_of(number: str) -> Track:

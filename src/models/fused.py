@@ -77,6 +77,11 @@ def _interpolate_all_back(grad_rows, first, weight, grad_table):  # type: ignore
         interpolate_back(grad_rows, k, first, weight, k, grad_table)
 
 
+def _swapped(rows: Rows, n: int) -> Rows:
+    """Return rows of (n, m, TILE) values as rows of (m, n, TILE) values: paths and tiles of channels change places."""
+    return np.ascontiguousarray(rows.reshape(len(rows), n, -1, TILE).swapaxes(1, 2)).reshape(rows.shape)
+
+
 class _Table:
     """A radial network's rows as the kernels read them.
 
@@ -86,7 +91,7 @@ class _Table:
 
     def __init__(self, radial: RadialValues, n_paths: int, n_edges: int) -> None:
         self.n_paths = n_paths
-        self.knots = as_numpy(radial.rows.unflatten(1, (n_paths, -1, TILE)).transpose(1, 2)).reshape(radial.rows.shape)
+        self.knots = _swapped(as_numpy(radial.rows), n_paths)
         self.rows, self.first, self.weight = self.knots, as_numpy(radial.first), as_numpy(radial.weight)
         self.between = self.first, self.weight
         self.beforehand = self.weight.shape[1] > 1 and n_edges > FEW_EDGES * len(self.first)
@@ -100,7 +105,7 @@ class _Table:
         if self.beforehand:
             grad_values, grad_rows = grad_rows, np.zeros_like(self.knots)
             _interpolate_all_back(grad_values, *self.between, grad_rows)
-        return torch.from_numpy(grad_rows).unflatten(1, (-1, self.n_paths, TILE)).transpose(1, 2).flatten(1)
+        return torch.from_numpy(_swapped(grad_rows, grad_rows.shape[1] // (self.n_paths * TILE)))
 
 
 class Edges(NamedTuple):

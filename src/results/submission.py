@@ -140,32 +140,18 @@ def read_sample(tasks: Sequence[Task]) -> tuple[pd.DataFrame, list[str]]:
         )
     path = task.path("sample_submission")
     sample = pd.DataFrame(read_rows(path))
-    columns = _sample_columns(path, list(sample), tasks)
+    every, found = [target.column for target in task.targets], [column for column in sample if column != task.id_column]
+    columns = [one.target_column for one in tasks]
+    wanted = f"and, named as the targets in task.toml, {', '.join(map(repr, every))}"
+    if len(every) == 1:
+        columns, wanted = found[:1], "and one of predictions"
+    if task.id_column not in sample or not found or sorted(found) != sorted(columns):
+        all_of_them = "; leave out --target, a submission has all of them" if len(tasks) < len(every) else ""
+        raise ValueError(f"{path}: expected the columns {task.id_column!r} {wanted}; found {list(sample)}{all_of_them}")
     ids = sample[task.id_column]
-    if ids.duplicated().any():
-        raise ValueError(
-            f"{path}: {task.id_column!r} {ids[ids.duplicated()].iloc[0]!r} is duplicated; take the competition's file"
-        )
+    if len(twice := ids[ids.duplicated()]):
+        raise ValueError(f"{path}: {task.id_column!r} {twice.iloc[0]!r} is duplicated; take the competition's file")
     return sample, columns
-
-
-def _sample_columns(path: Path, header: list[str], tasks: Sequence[Task]) -> list[str]:
-    """Return the name of each target's column; raise ValueError if the header has others than ids and these."""
-    task = tasks[0]
-    found = [column for column in header if column != task.id_column]
-    if len(task.targets) == 1:
-        if task.id_column not in header or len(found) != 1:
-            raise ValueError(f"{path}: expected the columns {task.id_column!r} and one of predictions, found {header}")
-        return found
-    chosen, every = ([target.column for target in targets] for targets in ([task.target for task in tasks], task.targets))
-    if task.id_column in header and sorted(found) == sorted(chosen):
-        return chosen
-    if task.id_column in header and sorted(found) == sorted(every):
-        raise ValueError(f"{path}: it has columns for {', '.join(every)}; leave out --target, a submission has all of them")
-    raise ValueError(
-        f"{path}: expected the columns {task.id_column!r} and, named as the targets in task.toml, {', '.join(map(repr, every))}; "
-        f"found {header}"
-    )
 
 
 def check_ids(path: Path, ids: list[str], part: Predictions) -> None:

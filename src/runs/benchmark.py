@@ -53,19 +53,17 @@ def run_benchmark(
     start_log(outputs / task.name / "matbench")
     loaded = load_task_data(data, outputs, skip_bad_rows=False, n_jobs=launcher.n_local)
     folds = [official_fold(configs, inner, how, loaded, k, launcher, device) for k in range(loaded.n_folds(FoldConfig()))]
-    content = record(
-        task.name,
-        folds,
-        {
-            "algorithm": algorithm(configs, inner, how),
-            "protocol": "inner" if inner else "plain",
-            "cpu_seconds": sum(fold["parameters"]["cpu_seconds"] for fold in folds),
-            "configs": {name: to_dict(config) for name, config in configs.items()},
-        },
-    )
+    protocol = "inner" if inner else "plain"
+    metadata = {
+        "algorithm": algorithm(configs, inner, how),
+        "protocol": protocol,
+        "cpu_seconds": sum(fold["parameters"]["cpu_seconds"] for fold in folds),
+        "configs": {name: to_dict(config) for name, config in configs.items()},
+    }
+    content = record(task.name, folds, metadata)
     parts = [name.removeprefix("exp") for name in configs] if len(configs) > 1 else []
     method = [how if isinstance(how, str) else "weighted"] if parts else []
-    path = loaded.folder / "matbench" / f"{'-'.join(['inner' if inner else 'plain', *parts, *method])}.json"
+    path = loaded.folder / "matbench" / f"{'-'.join([protocol, *parts, *method])}.json"
     write_record(path, content)
     paths = [path, publish_record(path, next(iter(configs)))] if publish else [path]
     table = to_markdown(board(task.name, task.unit, content))

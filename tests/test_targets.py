@@ -217,7 +217,7 @@ def test_a_target_that_is_not_finished_is_named_with_the_command_that_trains_it(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--target", GAP], "expected the columns .*, found .*; leave out --target, a submission has all"),
+        (["--target", GAP], "expected the columns .*; found .*; leave out --target, a submission has all"),
         (["--target", "gap"], "--target gap: .* has the targets formation_energy_per_atom, band gap"),
     ],
 )

@@ -22,27 +22,19 @@ def read_labels(task: Task) -> pd.Series:
 
 def score_submission(path: Path, tasks: Sequence[Task]) -> str:
     """Return the test scores of a submission as text. tasks: one per target; of several the mean score is added."""
-    found = [_scores(path, task) for task in tasks]
+    metric, lines, own = tasks[0].metric, [], []
+    for task in tasks:
+        labels, submitted = read_labels(task), _read_numbers(path, task.id_column, task.target_column)
+        if set(labels.index) != set(submitted.index):
+            raise ValueError(f"{path}: its ids are not those of the test labels; write it again with submit.py")
+        found = scores(labels.to_numpy(), submitted[labels.index].to_numpy(), metric)
+        own.append(found[metric])
+        first = "" if metric in ("mae", "rmse") else f"{METRICS[metric].text} {found[metric]:.4f}, "
+        lines.append(f"test {first}MAE {found['mae']:.4f}, RMSE {found['rmse']:.4f} {task.unit}, {len(labels)} crystals")
     if len(tasks) == 1:
-        return f"{shown(path)}: {_text(found[0], tasks[0])}"
-    lines = [f"{shown(path)}:"]
-    lines += [f"  {task.target_column}: {_text(own, task)}" for task, own in zip(tasks, found, strict=True)]
-    metric = tasks[0].metric
-    mean = np.mean([own[metric] for own in found])
-    return "\n".join([*lines, f"  mean over {len(tasks)} targets: {METRICS[metric].text} {mean:.4f}"])
-
-
-def _scores(path: Path, task: Task) -> dict[str, float]:
-    """Return the scores of a submission for one target, and the number of crystals."""
-    labels, submitted = read_labels(task), _read_numbers(path, task.id_column, task.target_column)
-    if set(labels.index) != set(submitted.index):
-        raise ValueError(f"{path}: its ids are not those of the test labels; write it again with submit.py")
-    return scores(labels.to_numpy(), submitted[labels.index].to_numpy(), task.metric) | {"n": len(labels)}
-
-
-def _text(found: dict[str, float], task: Task) -> str:
-    own = "" if task.metric in ("mae", "rmse") else f"{METRICS[task.metric].text} {found[task.metric]:.4f}, "
-    return f"test {own}MAE {found['mae']:.4f}, RMSE {found['rmse']:.4f} {task.unit}, {found['n']} crystals"
+        return f"{shown(path)}: {lines[0]}"
+    lines = [f"  {task.target_column}: {line}" for task, line in zip(tasks, lines, strict=True)]
+    return "\n".join([f"{shown(path)}:", *lines, f"  mean over {len(tasks)} targets: {METRICS[metric].text} {np.mean(own):.4f}"])
 
 
 def _read_numbers(path: Path, id_column: str, column: str) -> pd.Series:

@@ -181,32 +181,6 @@ def test_a_config_that_was_written_before_there_were_members_has_one() -> None:
     assert from_dict(stored) == config(members=1)
 
 
-def test_an_interrupted_training_resumes_as_if_it_had_gone_on(
-    inputs: GraphInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole = trained(config(), inputs, tmp_path / "whole")
-    train_epoch = Training.train_epoch
-
-    def interrupted(self: Training, epoch: int, *args: object) -> float:
-        if epoch == 2:
-            raise KeyboardInterrupt
-        return train_epoch(self, epoch, *args)
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Training, "train_epoch", interrupted)
-        trained(config(), inputs, tmp_path / "parts")
-    parts = trained(config(), inputs, tmp_path / "parts")
-    np.testing.assert_array_equal(parts.predict_members(inputs), whole.predict_members(inputs))
-
-
-def test_saved_members_predict_the_same(inputs: GraphInputs, tmp_path: Path) -> None:
-    learner = trained(config(), inputs, tmp_path)
-    learner.save(tmp_path)
-    again = load_learner(tmp_path)
-    assert again.predict_members(inputs).shape == (N, len(inputs)) and again.n_parameters == learner.n_parameters
-    np.testing.assert_array_equal(again.predict_members(inputs), learner.predict_members(inputs))
-
-
 def test_the_features_are_those_of_all_members(inputs: GraphInputs, tmp_path: Path) -> None:
     learner = trained(config(), inputs, tmp_path)
     vectors = learner.features(inputs).reshape(len(inputs), N, -1)

@@ -56,9 +56,9 @@ def inputs(tmp_path: Path) -> GraphInputs:
 TARGET = np.random.default_rng(0).normal(size=len(CRYSTALS))
 
 
-def trained(inputs: GraphInputs, folder: Path, **training: object) -> GnnLearner:
+def trained(inputs: GraphInputs, folder: Path, members: int = 1, **training: object) -> GnnLearner:
     folder.mkdir(exist_ok=True)
-    learner = GnnLearner(config(**training), seed=3)
+    learner = GnnLearner(replace(config(**training), members=members), seed=3)
     learner.fit(inputs, TARGET, folder, Watched(inputs, TARGET))
     return learner
 
@@ -68,10 +68,11 @@ def test_the_same_seed_gives_the_same_numbers(inputs: GraphInputs, tmp_path: Pat
     np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("members", [1, 3])
 def test_an_interrupted_training_resumes_as_if_it_had_gone_on(
-    inputs: GraphInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    members: int, inputs: GraphInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = trained(inputs, tmp_path / "whole")
+    whole = trained(inputs, tmp_path / "whole", members)
     train_epoch = Training.train_epoch
 
     def interrupted(self: Training, epoch: int, *args: object) -> float:
@@ -82,10 +83,10 @@ def test_an_interrupted_training_resumes_as_if_it_had_gone_on(
     with monkeypatch.context() as patch:
         patch.setattr(Training, "train_epoch", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            trained(inputs, tmp_path / "parts")
+            trained(inputs, tmp_path / "parts", members)
     assert (tmp_path / "parts" / "checkpoint.pt").is_file()
-    parts = trained(inputs, tmp_path / "parts")
-    np.testing.assert_array_equal(parts.predict(inputs), whole.predict(inputs))
+    parts = trained(inputs, tmp_path / "parts", members)
+    np.testing.assert_array_equal(parts.predict_members(inputs), whole.predict_members(inputs))
     assert (tmp_path / "parts" / "history.csv").read_text() == (tmp_path / "whole" / "history.csv").read_text()
 
 
@@ -109,6 +110,7 @@ def test_watched_errors_are_reported_after_every_epoch(inputs: GraphInputs, tmp_
 
 LEARNERS = [
     config(),
+    replace(config(), members=3),
     TREES,
     GbdtEnsembleConfig(parts=(TREES, TREES), outlier_fraction=0.2),
 ]

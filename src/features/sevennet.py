@@ -43,9 +43,8 @@ def cached_potential(crystals: Crystals, crystals_key: str, folder: Path | None,
     """
     if folder is None:
         return compute_potential(crystals, n_jobs)
-    _check_installed()
-    key = cache_key(crystals_key, NAME, __name__)
-    return RaggedStore.cached(folder / f"{NAME}-{key}", lambda: compute_potential(crystals, n_jobs))
+    path = folder / f"{NAME}-{cache_key(crystals_key, NAME, __name__)}"
+    return RaggedStore.cached(path, lambda: compute_potential(crystals, n_jobs))
 
 
 def base_energies(
@@ -59,7 +58,8 @@ def base_energies(
 
 def compute_potential(crystals: Crystals, n_jobs: int = 1) -> RaggedStore:
     """Return the store of the potential's LEVEL_OF for all crystals in single precision."""
-    _check_installed()
+    if find_spec(PACKAGE) is None:
+        raise ValueError(f'{PACKAGE} is not installed; the open track needs it: pip install -e ".[open]"')
     crystals.check_structures(NAME)
     unknown = [z for z in range(crystals.element_counts.shape[1]) if z not in ELEMENTS]
     if len(rows := np.flatnonzero(crystals.element_counts[:, unknown].any(axis=1))):
@@ -83,11 +83,6 @@ def potential_features(potential: RaggedStore) -> pd.DataFrame:
     columns[f"{NAME}_site_energies_sd"] = np.sqrt(np.maximum(np.add.reduceat(values**2, offsets[:-1]) / n_atoms - mean**2, 0))
     columns[f"{NAME}_site_energies_max"] = np.maximum.reduceat(values, offsets[:-1])
     return pd.DataFrame(columns)
-
-
-def _check_installed() -> None:
-    if find_spec(PACKAGE) is None:
-        raise ValueError(f'{PACKAGE} is not installed; the open track needs it: pip install -e ".[open]"')
 
 
 def _compute_chunk(crystals: Crystals, chunk: list[int]) -> RaggedStore:

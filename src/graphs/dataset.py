@@ -37,12 +37,8 @@ def build_store(crystals: Crystals, config: GraphConfig | None, n_jobs: int = 1,
     build = partial(_build_chunk, crystals, config)
     chunks = in_chunks(build, range(n), n, GRAPHS_PER_TASK, "crystals to graphs", n_jobs)
     store = RaggedStore.concatenate(chunks, scratch)
-    n_rows = {level: offsets[-1] for level, offsets in store.offsets.items()}
-    without = int((np.diff(store.offsets["atom"]) == np.diff(store.offsets["orbit"])).sum())
-    log.info(
-        "graphs: %d crystals, %d atoms in %d orbits (%d without symmetry), %d edges, %d lengths, %d triplets",
-        n, n_rows["atom"], n_rows["orbit"], without, n_rows["edge"], n_rows["length"], n_rows["triplet"],
-    )  # fmt: skip
+    counts = ", ".join(f"{offsets[-1]} {level}s" for level, offsets in store.offsets.items())
+    log.info("graphs: %d crystals, %s", n, counts)
     return store
 
 

@@ -79,7 +79,7 @@ def _interpolate_all_back(grad_rows, first, weight, grad_table):  # type: ignore
 
 def _swapped(rows: Rows, n: int) -> Rows:
     """Return rows of (n, m, TILE) values as rows of (m, n, TILE) values: paths and tiles of channels change places."""
-    return np.ascontiguousarray(rows.reshape(len(rows), n, -1, TILE).swapaxes(1, 2)).reshape(rows.shape)
+    return np.ascontiguousarray(rows.reshape(len(rows), n, rows.shape[1] // (n * TILE), TILE).swapaxes(1, 2)).reshape(rows.shape)
 
 
 class _Table:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import load, small_table, small_task
+from pymatgen.core import Lattice, Structure
 
 from exp import auto
 from src.auto import pilot as piloting
@@ -21,7 +22,9 @@ from src.auto.portfolio import RAW, Recipe, portfolio
 from src.auto.race import Cost, Outcome, Race
 from src.config import ExperimentConfig, FoldConfig, GbdtConfig, GnnConfig
 from src.config.catalogue import config_source, load_config
+from src.data.crystal import Crystal
 from src.data.load import TaskData, load_folds
+from src.data.table import Crystals
 from src.paths import EXPERIMENTS
 from src.runs.inner import OUTER_FOLD, InnerSplits
 from src.runs.launch import Launcher
@@ -75,6 +78,15 @@ def test_duplicates_share_a_fold(tmp_path: Path) -> None:
     assert look_at(load(small_task(tmp_path / "other"))).folds.scheme == "stratified"
 
 
+def test_crystals_are_the_same_in_any_cell_and_other_arrangements_of_the_same_atoms_are_not() -> None:
+    cell = Structure(Lattice.cubic(4), ["Na", "Na", "Cl", "Cl"], [[0, 0, 0], [0.5, 0.5, 0], [0, 0.5, 0.5], [0.5, 0, 0.5]])
+    double, other = cell * (2, 1, 1), cell * (2, 1, 1)
+    other.replace(0, "Cl")
+    other.replace(next(i for i, site in enumerate(other) if site.specie.symbol == "Cl" and i), "Na")
+    crystals = [Crystal.from_structure(one) for one in (cell, other, double)]
+    assert duplicated(Crystals.from_list(crystals)).tolist() == [True, False, True]
+
+
 def test_a_target_that_grows_with_the_atoms_is_tried_as_a_sum(data: TaskData) -> None:
     n_atoms = data.train.crystals.element_counts.sum(axis=1)
     assert not seen(data, data.train.targets).grows
@@ -93,7 +105,9 @@ def test_the_number_of_steps_is_the_same_whatever_the_number_of_rows_is(data: Ta
 def test_a_portfolio_has_at_most_16_recipes_each_with_a_reason_and_those_that_need_structures_only_with_them(
     data: TaskData, has_structure: bool
 ) -> None:
-    look = replace(look_at(data), low=1.0, high=1e4, decades=4.0, growth=1.0, columns=("x",), has_structure=has_structure)
+    look = replace(
+        look_at(data), low=1.0, high=1e4, decades=4.0, growth=1.0, columns=("x",), atoms=(50.0, 80), has_structure=has_structure
+    )
     recipes = portfolio(look)
     assert len({recipe.name for recipe in recipes}) == len(recipes) <= 16 and all(recipe.why for recipe in recipes)
     needs = [r.config.learner.graph_network for r in recipes if isinstance(r.config.learner, GnnConfig)]

@@ -9,13 +9,15 @@ from numpy.typing import NDArray
 from scipy.stats import skew, spearmanr
 
 from src.config import FoldConfig
+from src.data.crystal import Crystal, points_within
 from src.data.load import TaskData, load_folds
 from src.data.table import Crystals
 from src.data.target import is_pure
 from src.results.metrics import METRICS
 from src.runs.inner import OUTER_FOLD
 
-SAME_VOLUME = 1e-3  # relative difference of the volumes per atom of two settings of one crystal
+SAME = 1e-3  # relative difference of what two cells of one crystal have in common
+R_SURROUNDINGS = 5.0  # Angstrom
 MANY_DUPLICATES = 0.01  # share of the rows, from which on folds keep them together
 MANY_DECADES = 1.0  # decades between the 5% and the 95% quantile, from which on a logarithm is tried
 SKEWED = 1.5
@@ -153,18 +155,36 @@ def look_at(data: TaskData) -> Look:
 
 
 def duplicated(crystals: Crystals) -> NDArray[np.bool_]:
-    """Return which rows another one repeats: the same reduced formula and, of structures, the same volume per atom."""
+    """Return which rows another one repeats: the same reduced formula and, of structures, volume per atom and surroundings."""
     counts = crystals.element_counts
-    n_atoms = counts.sum(axis=1)
     _, formula = np.unique(counts // np.gcd.reduce(counts, axis=1)[:, None], axis=0, return_inverse=True)
-    volume = np.ones(len(counts))
+    found = _repeated(formula, np.ones(len(counts)))
     if crystals.has_structure:
-        volume = np.array([crystals[i].volume for i in range(len(crystals))]) / n_atoms
-    order = np.lexsort((volume, formula))
-    same = (np.diff(formula[order]) == 0) & (np.diff(np.log(volume[order])) < SAME_VOLUME)
-    found = np.zeros(len(counts), dtype=bool)
+        volume = np.array([crystals[i].volume for i in range(len(crystals))]) / counts.sum(axis=1)
+        rows = np.flatnonzero(_repeated(formula, volume))
+        found = np.zeros(len(counts), dtype=bool)
+        found[rows] = _repeated(formula[rows], np.array([surroundings(crystals[int(i)]) for i in rows]))
+    return found
+
+
+def _repeated(group: NDArray[np.int64], value: Values) -> NDArray[np.bool_]:
+    """Return which rows have the value of another one of their group, but for rounding."""
+    order = np.lexsort((value, group))
+    same = (np.diff(group[order]) == 0) & (np.diff(np.log(value[order])) < SAME)
+    found = np.zeros(len(group), dtype=bool)
     found[order[1:][same]] = found[order[:-1][same]] = True
     return found
+
+
+def surroundings(crystal: Crystal) -> float:
+    """Return a number that differs between arrangements of the same atoms, and not between cells of one crystal.
+
+    It is the mean over atoms of the products of their atomic numbers and those of their neighbours, weighted by a cosine cutoff.
+    """
+    coords, z = crystal.frac_coords @ crystal.lattice, crystal.atomic_numbers
+    center, other, _, distance = points_within(coords, coords, crystal.lattice, R_SURROUNDINGS)
+    weight = (1 + np.cos(np.pi * distance / R_SURROUNDINGS)) / 2
+    return float((z[center] * z[other] * weight).sum() / len(z))
 
 
 def _decades(target: Values) -> float:

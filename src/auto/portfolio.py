@@ -32,6 +32,8 @@ TREES = GbdtConfig(STRUCTURE, n_trees=3000, num_leaves=15)
 TREES_OF_FORMULAS = GbdtConfig(FORMULA, n_trees=2000, num_leaves=15)
 TREES_OF_FEW = {"num_leaves": 7, "min_child_samples": 5, "n_trees": 1000}  # changed for fewer rows than SMALL_TABLE
 NEQUIP = NequipConfig(n_channels=96, n_layers=2, radial_hidden=(128, 128), radial_knots=128, head_hidden=(64,))
+LARGE_CELL = 30  # atoms in the median crystal
+CHEAP_GRAPH = GraphConfig(r_max=5.0, l_max=1, radius_exponent=0.5)
 GRAPH = GraphConfig(r_max=5.0, l_max=2, radius_exponent=0.5)
 ROOST = RoostConfig(n_channels=64, n_layers=3, n_hidden=128)
 
@@ -56,9 +58,11 @@ def _networks(look: Look) -> list[Recipe]:
         return []
 
     def recipe(name: str, target: TargetConfig, why: str, readout: Any = "mean", **learner: Any) -> Recipe:
-        network = GnnConfig(
-            _training(look, 3.4e-4, 1.1), VECTORS, GRAPH, replace(NEQUIP, readout=readout), **learner
-        )  # exp094, with another target or readout
+        shared: dict[str, Any] = {
+            "graph": GRAPH,
+            "network": replace(NEQUIP, readout=readout),
+        }  # exp094, with another target or readout
+        network = GnnConfig(_training(look, 3.4e-4, 1.1), VECTORS, **(shared | learner))
         return Recipe(name, "network", ExperimentConfig(network, target=target), why)
 
     found = [
@@ -77,11 +81,13 @@ def _networks(look: Look) -> list[Recipe]:
             recipe(f"{log}, standardised, attention", replace(STANDARD, transform=log), "errors count by ratio", "attention"),
             recipe(f"{log}, standardised, max", replace(STANDARD, transform=log), "errors count by ratio", "max"),
         ]
+    usual = replace(RESIDUAL, transform=look.transform)
+    if look.atoms[0] > LARGE_CELL:
+        found.insert(0, recipe("degree 1, residual, mean", usual, "large cells, at half the cost (exp029)", graph=CHEAP_GRAPH))
     if look.grows:
         found.append(recipe("standardised, sum", STANDARD, "the target grows with the atoms", "sum"))
     if look.columns:
-        own = found[0].config.target if look.transform == "none" else found[5].config.target
-        found.append(recipe("with columns", own, "the table has further columns", global_features=(COLUMNS,)))
+        found.append(recipe("with columns", usual, "the table has further columns", global_features=(COLUMNS,)))
     return found
 
 
@@ -109,11 +115,10 @@ def _trees(look: Look) -> list[Recipe]:
 
 def _formula_networks(look: Look) -> list[Recipe]:
     learner = GnnConfig(_training(look, 3e-4, 1.0), VECTORS, network=ROOST)
-    targets = {"residual": RESIDUAL, "standardised": STANDARD}
-    if look.transform != "none":
-        targets[f"{look.transform}, standardised"] = replace(STANDARD, transform=look.transform)
-    if look.has_structure:
-        targets.pop("residual")
+    log = replace(STANDARD, transform=look.transform)
+    targets = {"standardised": STANDARD if look.transform == "none" else log}
+    if not look.has_structure:
+        targets = {"residual": RESIDUAL, "standardised": STANDARD} | ({look.transform: log} if look.transform != "none" else {})
     why = "formulas alone, by attention over elements (exp081)"
     return [
         Recipe(f"Roost, {name}", "formula network", ExperimentConfig(learner, target=target), why)

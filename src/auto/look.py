@@ -16,7 +16,7 @@ from src.data.target import is_pure
 from src.results.metrics import METRICS
 from src.runs.inner import OUTER_FOLD
 
-SAME = 1e-3  # relative difference of what two cells of one crystal have in common
+SAME_VOLUME, SAME_SURROUNDINGS = 1e-3, 1e-5  # relative differences between two cells of one crystal, by rounding
 R_SURROUNDINGS = 5.0  # Angstrom
 MANY_DUPLICATES = 0.01  # share of the rows, from which on folds keep them together
 MANY_DECADES = 1.0  # decades between the 5% and the 95% quantile, from which on a logarithm is tried
@@ -158,19 +158,19 @@ def duplicated(crystals: Crystals) -> NDArray[np.bool_]:
     """Return which rows another one repeats: the same reduced formula and, of structures, volume per atom and surroundings."""
     counts = crystals.element_counts
     _, formula = np.unique(counts // np.gcd.reduce(counts, axis=1)[:, None], axis=0, return_inverse=True)
-    found = _repeated(formula, np.ones(len(counts)))
+    found = _repeated(formula, np.ones(len(counts)), SAME_VOLUME)
     if crystals.has_structure:
         volume = np.array([crystals[i].volume for i in range(len(crystals))]) / counts.sum(axis=1)
-        rows = np.flatnonzero(_repeated(formula, volume))
+        rows = np.flatnonzero(_repeated(formula, volume, SAME_VOLUME))
         found = np.zeros(len(counts), dtype=bool)
-        found[rows] = _repeated(formula[rows], np.array([surroundings(crystals[int(i)]) for i in rows]))
+        found[rows] = _repeated(formula[rows], np.array([surroundings(crystals[int(i)]) for i in rows]), SAME_SURROUNDINGS)
     return found
 
 
-def _repeated(group: NDArray[np.int64], value: Values) -> NDArray[np.bool_]:
-    """Return which rows have the value of another one of their group, but for rounding."""
+def _repeated(group: NDArray[np.int64], value: Values, tolerance: float) -> NDArray[np.bool_]:
+    """Return which rows have the value of another one of their group, within a relative tolerance."""
     order = np.lexsort((value, group))
-    same = (np.diff(group[order]) == 0) & (np.diff(np.log(value[order])) < SAME)
+    same = (np.diff(group[order]) == 0) & (np.diff(np.log(value[order])) < tolerance)
     found = np.zeros(len(group), dtype=bool)
     found[order[1:][same]] = found[order[:-1][same]] = True
     return found

@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from src.auto.look import Look, look_at
-from src.auto.plan import INNER, RACE, Part, Plan, choose, make_plan, variants
+from src.auto.plan import FOLD, INNER, RACE, SAFETY, Part, Plan, choose, make_plan, variants
 from src.auto.portfolio import Family, portfolio
 from src.auto.race import Cost, Outcome, Race, cost_key, epochs_of, history, measure, prepare, shortened
 from src.auto.summary import sections_of, write_page
@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 BEAT = 5.0  # seconds between two notes of the time used
 KEEP: dict[Family, int] = {"network": 3, "trees": 2, "formula network": 1}  # of a family after the first rung
 OVERTIME = 0.1  # of the time that is left, by which an expected end may be late
+RESERVED = 3  # members whose time in all folds no change may take
 KEEP_OF_FORMULAS: dict[Family, int] = {"trees": 2, "formula network": 3}
 DEAR = 1.4  # cost of a variant, compared with the recipe that it changes, on average
 
@@ -147,9 +148,13 @@ class Pilot:
         return max(0.0, self.left - end) / self.launcher.at_once
 
     def _improve(self, race: Race, best: Outcome, look: Look, end: float) -> Outcome:
-        """Return the outcome of a recipe after changes of one setting after the other, as long as they help and there is time."""
+        """Return the outcome of a recipe after changes of one setting after the other, as long as they help and there is time.
+
+        Members help more surely than changes do: the time for a few of them in all folds is kept.
+        """
+        kept = RESERVED * FOLD * look.folds.n_folds * best.wall / SAFETY  # core seconds
         while True:
-            affordable = int((self.left - end) / (DEAR * best.wall * look.n_splits))
+            affordable = int((self.left - max(end, kept)) / (DEAR * best.wall * look.n_splits))
             tried = dict(list(variants(best.config, look).items())[:affordable])
             if not tried:
                 return best

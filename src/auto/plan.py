@@ -15,6 +15,7 @@ FINISH = 0.45  # share of the budget that one recipe may take in all folds
 SAFETY = 0.85  # share of what is left that is planned for: what is measured in a race varies
 LEAST = 0.3  # of the epochs that a network should have; with fewer it is left out
 INNER = 0.8 * 0.9  # share of the training rows that a trial is trained on
+FOLD = 1.25  # cost of a fold, compared with that of a trial, which is trained on four fifths of its rows
 CHEAP = 0.15  # share of what is left that a further family may take
 MAX_MEMBERS, MAX_PARTS = 5, 4
 
@@ -99,7 +100,7 @@ def choose(outcomes: Sequence[Outcome], families: Mapping[str, Family], n_folds:
     def add(one: Outcome, most: float, members: int = 1, least: float = 1.0) -> None:
         """Add a recipe if its cost is within `most`. least: the share of its epochs that will do."""
         nonlocal left
-        cost = n_folds * 1.25 * one.wall  # a fold has a fifth of rows more to train on than a trial
+        cost = n_folds * FOLD * one.wall
         is_alike = one.name.split(";")[0] in [part.name.split(";")[0] for part in chosen]  # a variant of what is chosen already
         if is_alike or len(chosen) == MAX_PARTS or cost * least > most:
             return
@@ -125,7 +126,7 @@ def choose(outcomes: Sequence[Outcome], families: Mapping[str, Family], n_folds:
         add(one, left, MAX_MEMBERS if families[one.name] == main else 1)
     if not chosen:
         cheapest = min(outcomes, key=lambda one: one.wall)
-        chosen = [Part(cheapest.name, families[cheapest.name], cheapest.config, n_folds * 1.25 * cheapest.wall)]
+        chosen = [Part(cheapest.name, families[cheapest.name], cheapest.config, n_folds * FOLD * cheapest.wall)]
     return sorted(chosen, key=lambda part: part.seconds)
 
 

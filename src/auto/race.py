@@ -26,6 +26,7 @@ from src.runs.ranges import with_knobs
 from src.storage.files import read_json, write_json
 
 N_SAMPLE = 48  # crystals whose features and graphs are timed
+LEAST_SECONDS = 1e-3  # that a timed training counts for
 N_TIMED = 1000  # rows at most, on which trees are timed
 EPOCHS, TREE_COUNT = "learner.training.n_epochs", "learner.n_trees"
 Values = NDArray[np.float64]
@@ -164,27 +165,34 @@ def history(folder: Path, splits: InnerSplits) -> list[dict[str, Any]]:
 
 
 def measure(config: ExperimentConfig, data: TaskData) -> Cost:
-    """Return what a recipe costs, measured on a few crystals; the first time includes what is compiled and imported."""
+    """Return what a recipe costs, measured on a few crystals.
+
+    Two trainings of different length are compared, since what every training takes at its start, compilation and imports for the
+    first of them, is no part of the cost of a row.
+    """
     chosen = np.linspace(0, len(data.train.ids) - 1, min(N_SAMPLE, len(data.train.ids))).astype(int)
     columns = data.train.crystals.columns
     own = None if columns is None else columns.iloc[chosen].reset_index(drop=True)
     crystals = Crystals.from_list([data.train.crystals[i] for i in chosen], own)
     is_network = isinstance(config.learner, GnnConfig)
-    quick = with_knobs(config, {EPOCHS: 1} if is_network else {TREE_COUNT: 100})
-    learner = make_learner(quick.trained, word2vec=MAT2VEC if MAT2VEC.is_file() else None)
-    learner.limit_threads()
+    length, lengths, factor = (EPOCHS, (1, 1, 4), 1.0) if is_network else (TREE_COUNT, (10, 10, 110), 0.0)
+    if isinstance(config.learner, GbdtConfig):
+        factor = config.learner.n_trees
     n_rows = 96 if is_network else min(N_TIMED, len(data.train.ids))
     rows = np.resize(np.arange(len(chosen)), n_rows)
     target = np.random.default_rng(0).normal(size=n_rows)
-    for _ in range(2):
+    prepare, train = [], []
+    for n in lengths:
+        learner = make_learner(with_knobs(config, {length: n}).trained, word2vec=MAT2VEC if MAT2VEC.is_file() else None)
+        learner.limit_threads()
         start = time.perf_counter()
         inputs = learner.prepare_inputs(crystals, "", None, 1)
         middle = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
             learner.fit(inputs[rows], target, Path(folder))
-        end = time.perf_counter()
-    factor = config.learner.n_trees / 100 if isinstance(config.learner, GbdtConfig) else 1
-    return Cost((middle - start) / len(chosen), factor * (end - middle) / n_rows)
+        prepare.append((middle - start) / len(chosen))
+        train.append(time.perf_counter() - middle)
+    return Cost(min(prepare), factor * max(train[2] - train[1], LEAST_SECONDS) / (lengths[2] - lengths[1]) / n_rows)
 
 
 def shortened(config: ExperimentConfig, n_epochs: int) -> ExperimentConfig:

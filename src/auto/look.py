@@ -1,7 +1,7 @@
 """What a table is: the facts that decide which recipes are tried. No target of the outer fold is among them."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -62,9 +62,9 @@ class Look:
 
     @property
     def folds(self) -> FoldConfig:
-        """Ten folds, or five of fewer than 50 rows; duplicates stay together."""
-        n_folds = self.given_folds or (10 if self.n_train >= 50 else 5)
-        return FoldConfig("grouped" if self.duplicates >= MANY_DUPLICATES else "stratified", n_folds)
+        """The folds of all recipes; a task's own count if it has some."""
+        folds = folds_for(self.n_train, self.duplicates)
+        return replace(folds, n_folds=self.given_folds) if self.given_folds else folds
 
     @property
     def inner(self) -> FoldConfig:
@@ -121,13 +121,17 @@ class Look:
         ]
 
 
+def folds_for(n_train: int, duplicates: float) -> FoldConfig:
+    """Return ten folds, or five of fewer than 50 rows; duplicates, a share of the rows, stay together."""
+    return FoldConfig("grouped" if duplicates >= MANY_DUPLICATES else "stratified", 10 if n_train >= 50 else 5)
+
+
 def look_at(data: TaskData) -> Look:
     """Return the facts about the tables of a task and the target that is being predicted."""
     task, crystals, counts = data.task, data.train.crystals, data.train.crystals.element_counts
     n_atoms = counts.sum(axis=1)
     repeated = float(duplicated(crystals).mean())
-    first = FoldConfig("grouped" if repeated >= MANY_DUPLICATES else "stratified", 10 if len(counts) >= 50 else 5)
-    rows = np.flatnonzero(load_folds(data, first) != OUTER_FOLD)
+    rows = np.flatnonzero(load_folds(data, folds_for(len(counts), repeated)) != OUTER_FOLD)
     target = data.train.targets[rows]
     return Look(
         task=task.name,

@@ -68,7 +68,7 @@ class Outcome:
 
 @dataclass(frozen=True, eq=False)
 class Race:
-    """Where trials are trained and kept. folder: of their results."""
+    """Trains the trials of a target and keeps what they predict. folder: of their results."""
 
     splits: InnerSplits
     folder: Path

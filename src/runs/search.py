@@ -1,19 +1,17 @@
 """Search over declared ranges with Optuna: each trial trains on a part of fold 0's training rows and is judged on the rest."""
 
 import itertools
-import re
 import shutil
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
-from pprint import pformat
 from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from src.config import ExperimentConfig
-from src.config.catalogue import load_config
+from src.config.catalogue import config_source, load_config
 from src.data.load import TaskData, load_task_data
 from src.data.task import MetricName, Task
 from src.learners.device import check_device
@@ -169,10 +167,7 @@ def proposal(config: ExperimentConfig, name: str, study: "Study", task: Task, pl
     own = f", {score_text(first.value, task)} with the settings of {name}" if first.state.name == "COMPLETE" else ""
     where = "a split" if plan.n_splits == 1 else f"{plan.n_splits} splits"
     what = ", ".join(path.removeprefix("learner.") for path in changed) or "nothing: no trial was better"
-    code = pformat(with_knobs(config, changed), width=MAX_WIDTH, sort_dicts=False)
     found = f"{score_text(study.best_value, task)} on {where} inside the training folds of fold {OUTER_FOLD}{own}."
     text = "\n".join(fill(line, MAX_WIDTH) for line in (found, f"Parent: {name}. Changed: {what}."))
-    return (
-        f'"""What do the settings found by a search over {len(study.trials)} trials bring?\n\n{text}\n"""\n\n'
-        f"from src.config import {', '.join(sorted(set(re.findall(r'[A-Za-z]+(?=[(])', code))))}\n\nCONFIG = {code}\n"
-    )
+    question = f"What do the settings found by a search over {len(study.trials)} trials bring?"
+    return config_source(f"{question}\n\n{text}", with_knobs(config, changed))

@@ -17,10 +17,10 @@ from exp import auto
 from src.auto import pilot as piloting
 from src.auto.look import Look, duplicated, look_at
 from src.auto.pilot import Clock, Pilot
-from src.auto.plan import Part, choose, make_plan, variants
+from src.auto.plan import FINISH, Part, choose, folds_within, make_plan, one_more, variants
 from src.auto.portfolio import RAW, Recipe, portfolio
 from src.auto.race import Cost, Outcome, Race
-from src.config import ExperimentConfig, FoldConfig, GbdtConfig, GnnConfig
+from src.config import ExperimentConfig, FoldConfig, GbdtConfig, GnnConfig, to_dict
 from src.config.catalogue import config_source, load_config
 from src.data.crystal import Crystal
 from src.data.load import TaskData, load_folds
@@ -56,10 +56,11 @@ def seen(data: TaskData, target: np.ndarray, **task: object) -> Look:
     return look_at(replace(data, task=replace(data.task, **task), train=replace(data.train, target=target)))
 
 
-def test_a_logarithm_is_tried_for_decades_and_for_a_score_of_logarithms_alone(data: TaskData) -> None:
+def test_a_logarithm_is_tried_for_decades_skewed_targets_and_scores_of_logarithms_alone(data: TaskData) -> None:
     n = len(data.train.ids)
     wide, narrow = np.logspace(0, 3, n), np.linspace(1, 2, n)
     assert [seen(data, target).transform for target in (wide, narrow, -wide)] == ["log", "none", "none"]
+    assert seen(data, np.where(np.arange(n) == n - 1, 8, narrow)).transform == "log"
     assert seen(data, narrow, metric="rmsle").transform == "log1p"
     assert seen(data, np.where(np.arange(n) % 3 == 0, 0, wide)).transform == "log1p"
 
@@ -126,6 +127,14 @@ def test_a_recipe_is_left_out_if_the_budget_does_not_reach_for_it_and_never_the_
     assert len(broke.recipes) == 1
 
 
+def test_there_are_five_folds_if_a_network_cannot_have_half_of_its_epochs_in_ten(data: TaskData) -> None:
+    look = replace(look_at(data), n_train=1000)
+    recipes = portfolio(look)
+    costs = {recipe.name: Cost(0.01, 1e-3) for recipe in recipes}
+    needed = 9 * look.n_train * look.epochs * 1e-3 / FINISH  # core seconds for a network with all its epochs in ten folds
+    assert [folds_within(look, recipes, costs, share * needed) for share in (1.0, 0.51, 0.49, 0.2, 0.1)] == [10, 10, 5, 5, 10]
+
+
 def outcome(name: str, config: ExperimentConfig, loss: float, wall: float) -> Outcome:
     return Outcome(name, config, np.zeros(1), np.zeros(1), loss, wall, wall)
 
@@ -144,6 +153,21 @@ def test_members_are_as_many_as_there_is_time_for_and_no_part_is_a_variant_of_an
         assert parts[-1].config.learner.members == members
         assert sum(part.seconds for part in parts) <= seconds
     assert [part.name for part in choose(found, families, 10, 1.0)] == ["trees"]  # something is always submitted
+
+
+def test_time_that_is_left_over_goes_to_a_further_recipe_then_to_other_seeds_of_a_network(data: TaskData) -> None:
+    network = next(recipe for recipe in portfolio(look_at(data)) if recipe.family == "network").config
+    other = replace(network, learner=replace(network.learner, graph=replace(network.learner.graph, l_max=1)))
+    found = [outcome("net", network, 0.1, 10.0), outcome("other", other, 0.105, 10.0), outcome("poor", SMALL, 0.3, 0.1)]
+    families = {"net": "network", "other": "network", "poor": "trees"}
+    parts = [Part("net", "network", network, 100.0)]
+    further = one_more(found, families, parts, 10, 1e3)
+    assert further and further.name == "other"
+    again = one_more(found, families, [*parts, further], 10, 310.0)
+    assert again and again.config.seed == 100 and again.config.learner.members == 2 and again.seconds <= 310
+    third = one_more(found, families, [*parts, further, again], 10, 150.0)
+    assert third and third.config.seed == 200
+    assert one_more(found, families, parts, 10, 100.0) is None
 
 
 def test_a_network_without_time_for_all_epochs_gets_fewer(data: TaskData) -> None:
@@ -186,7 +210,9 @@ def flown(data: TaskData, folder: Path) -> tuple[Look, list[Outcome]]:
     folder.mkdir()
     look = look_at(data)
     costs = {recipe.name: [1e-4, 1e-6] for recipe in few(look)}
-    (folder / "look.json").write_text(json.dumps({"costs": costs, "core_seconds": 100.0, "budget": 1000.0}))
+    (folder / "look.json").write_text(
+        json.dumps({"costs": costs, "core_seconds": 100.0, "budget": 1000.0, "n_folds": look.n_folds})
+    )
     pilot = Pilot(data, folder, HERE, "cpu", Clock(folder / "clock.json", 1000.0), 1000.0)
     outcomes, _ = pilot.race(*pilot.look())
     return look, outcomes
@@ -274,13 +300,35 @@ def test_a_test_row_that_cannot_be_read_is_predicted_from_its_formula_or_by_the_
     assert "2 test rows cannot be read" in capsys.readouterr().out
 
 
+@pytest.fixture
+def finish(data: TaskData, experiments: Path, tmp_path: Path) -> Callable[[float], list[str]]:
+    """Train two parts that are chosen already with so many seconds left; the second one is expected to take 1000."""
+
+    def run(seconds: float) -> list[str]:
+        pilot = Pilot(data, data.folder / "auto", HERE, "cpu", Clock(tmp_path / "clock.json", seconds), seconds)
+        pilot.folder.mkdir(parents=True)
+        parts = [Part("small", "trees", SMALL, 1.0), Part("large", "trees", LARGE, 1000.0)]
+        kept = [{**part._asdict(), "config": to_dict(part.config)} for part in parts]
+        (pilot.folder / "parts.json").write_text(json.dumps({"budget": seconds, "parts": kept}))
+        return pilot.finish([], {}, look_at(data))
+
+    return run
+
+
+@pytest.mark.parametrize(("seconds", "n"), [(0.0, 1), (500.0, 1), (2000.0, 3)])
 def test_a_part_that_time_runs_out_for_is_left_out_unless_it_is_the_only_one(
-    data: TaskData, experiments: Path, tmp_path: Path
+    finish: Callable[[float], list[str]], seconds: float, n: int
 ) -> None:
-    clock = Clock(tmp_path / "clock.json", 0.0)
-    pilot = Pilot(data, data.folder / "auto", HERE, "cpu", clock, 0.0)
-    pilot.folder.mkdir(parents=True)
-    parts = [Part("small", "trees", SMALL, 1.0), Part("large", "trees", LARGE, 1e6)]
-    monkeypatched = [outcome(part.name, part.config, 0.1, part.seconds) for part in parts]
-    numbers = pilot.finish(monkeypatched, {"small": "trees", "large": "trees"}, look_at(data))
-    assert len(numbers) == 1
+    assert len(finish(seconds)) == n  # the third one is the blend
+
+
+def test_a_part_that_diverges_is_left_out(finish: Callable[[float], list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    trained = piloting.run_experiment
+
+    def diverge(config: ExperimentConfig, *rest: object) -> dict | None:
+        if config == LARGE:
+            raise FloatingPointError("fold 3: the loss is not finite")
+        return trained(config, *rest)
+
+    monkeypatch.setattr(piloting, "run_experiment", diverge)
+    assert len(finish(2000.0)) == 1

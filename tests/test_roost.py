@@ -14,7 +14,7 @@ from src.graphs.batch import batch_from_graphs, pad, padded_sizes
 from src.graphs.graph import formula_graph
 from src.learners.gnn import GnnLearner
 from src.learners.learner import load_learner
-from src.models.roost import Roost
+from src.models.roost import N_HEADS, Roost
 
 CONFIG = RoostConfig(n_channels=6, n_layers=2, n_hidden=5)
 FORMULAS = ("Fe2O3", "SrTiO3", "He", "LiFePO4", "FeO")
@@ -62,10 +62,18 @@ def test_batch_mates_and_padding_change_nothing(model: Roost) -> None:
 
 def attention(layer: torch.nn.Module, members: list[Tensor], weights: list[float]) -> Tensor:
     """Eqs. 3 to 5 of the paper, in loops."""
-    heads = []
-    for score, message, power in zip(layer.scores, layer.messages, layer.power, strict=True):
-        exponential = [w**power * score(x).exp() for x, w in zip(members, weights, strict=True)]
-        heads.append(sum(e / sum(exponential) * message(x) for e, x in zip(exponential, members, strict=True)))
+    heads, n_hidden = [], layer.score_weight.shape[1]
+    first = list(zip(layer.hidden_weight.split(n_hidden), layer.hidden_bias.split(n_hidden), strict=True))
+    last = layer.message_weight.split(n_hidden, dim=1)
+    for i, power in enumerate(layer.power):
+
+        def hidden(x: Tensor, k: int) -> Tensor:
+            return torch.nn.functional.leaky_relu(first[k][0] @ x + first[k][1])
+
+        scores = [layer.score_weight[i] @ hidden(x, i) + layer.score_bias[i] for x in members]
+        messages = [last[i] @ hidden(x, N_HEADS + i) + layer.message_bias[i] for x in members]
+        exponential = [w**power * score.exp() for score, w in zip(scores, weights, strict=True)]
+        heads.append(sum(e / sum(exponential) * message for e, message in zip(exponential, messages, strict=True)))
     return torch.stack(heads).mean(dim=0)
 
 

@@ -20,7 +20,8 @@ SAME_VOLUME, SAME_SURROUNDINGS = 1e-3, 1e-5  # relative differences between two 
 R_SURROUNDINGS = 5.0  # Angstrom
 MANY_DUPLICATES = 0.01  # share of the rows, from which on folds keep them together
 MANY_DECADES = 1.0  # decades between the 5% and the 95% quantile, from which on a logarithm is tried
-SKEWED = 1.5
+SKEWED = 1.5  # from which on too
+FOLDS, FEW_FOLDS = 10, 5  # few: of tables with few rows, or for a budget that is small for ten
 GROWS = 0.8  # rank correlation of the target's size with the number of atoms
 SMALL_TABLE = 1000  # rows; fewer are judged on three splits
 N_STEPS, MIN_EPOCHS, MAX_EPOCHS = 3400, 20, 400  # of FLLA's 40 epochs in batches of 32
@@ -33,9 +34,9 @@ class Look:
     """Facts about a table and one of its targets.
 
     bad_train, bad_test: rows that cannot be read. atoms: median and largest number. duplicates: share of the training rows that
-    another one repeats. given_folds: how many the task has; 0: none. low, high: of the target. zeros: share of rows with a target
-    of zero. decades: of its size, between the 5% and the 95% quantile; infinite if it has both signs or many zeros. growth: rank
-    correlation of its size with the number of atoms.
+    another one repeats. n_folds: see `folds_for`. given_folds: how many the task has; 0: none. low, high: of the target. zeros:
+    share of rows with a target of zero. decades: of its size, between the 5% and the 95% quantile; infinite if it has both signs
+    or many zeros. growth: rank correlation of its size with the number of atoms.
     """
 
     task: str
@@ -51,6 +52,7 @@ class Look:
     n_elements: int
     n_pure: int
     duplicates: float
+    n_folds: int
     given_folds: int
     columns: tuple[str, ...]
     low: float
@@ -63,7 +65,7 @@ class Look:
     @property
     def folds(self) -> FoldConfig:
         """The folds of all recipes; a task's own count if it has some."""
-        folds = folds_for(self.n_train, self.duplicates)
+        folds = folds_for(self.n_train, self.duplicates, self.n_folds)
         return replace(folds, n_folds=self.given_folds) if self.given_folds else folds
 
     @property
@@ -73,10 +75,10 @@ class Look:
 
     @property
     def transform(self) -> Literal["none", "log", "log1p"]:
-        """The logarithm that is worth a trial: of a target over decades, or one scored by its logarithm."""
+        """The logarithm that is worth a trial: of a positive target that is skewed or spans decades, or one scored by ratios."""
         if self.metric == "rmsle" or (self.low >= 0 and self.zeros > 0 and self.high > 1 and self.skew > SKEWED):
             return "log1p"
-        return "log" if self.low > 0 and self.decades > MANY_DECADES else "none"
+        return "log" if self.low > 0 and (self.decades > MANY_DECADES or self.skew > SKEWED) else "none"
 
     @property
     def grows(self) -> bool:
@@ -121,17 +123,18 @@ class Look:
         ]
 
 
-def folds_for(n_train: int, duplicates: float) -> FoldConfig:
-    """Return ten folds, or five of fewer than 50 rows; duplicates, a share of the rows, stay together."""
-    return FoldConfig("grouped" if duplicates >= MANY_DUPLICATES else "stratified", 10 if n_train >= 50 else 5)
+def folds_for(n_train: int, duplicates: float, n_folds: int = FOLDS) -> FoldConfig:
+    """Return the folds, five at most of fewer than 50 rows; duplicates, a share of the rows, stay together."""
+    scheme: Literal["grouped", "stratified"] = "grouped" if duplicates >= MANY_DUPLICATES else "stratified"
+    return FoldConfig(scheme, n_folds if n_train >= 50 else FEW_FOLDS)
 
 
-def look_at(data: TaskData) -> Look:
-    """Return the facts about the tables of a task and the target that is being predicted."""
+def look_at(data: TaskData, n_folds: int = FOLDS) -> Look:
+    """Return the facts about the tables of a task and the target that is being predicted in so many folds."""
     task, crystals, counts = data.task, data.train.crystals, data.train.crystals.element_counts
     n_atoms = counts.sum(axis=1)
     repeated = float(duplicated(crystals).mean())
-    rows = np.flatnonzero(load_folds(data, folds_for(len(counts), repeated)) != OUTER_FOLD)
+    rows = np.flatnonzero(load_folds(data, folds_for(len(counts), repeated, n_folds)) != OUTER_FOLD)
     target = data.train.targets[rows]
     return Look(
         task=task.name,
@@ -147,6 +150,7 @@ def look_at(data: TaskData) -> Look:
         n_elements=int(counts.any(axis=0).sum()),
         n_pure=int(is_pure(counts).sum()),
         duplicates=repeated,
+        n_folds=n_folds,
         given_folds=0 if data.given_folds is None else int(data.given_folds.max()) + 1,
         columns=task.columns.all,
         low=float(target.min()),

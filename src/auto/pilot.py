@@ -12,8 +12,8 @@ import numpy as np
 from tqdm import tqdm
 
 from src.auto.look import Look, look_at
-from src.auto.plan import FOLD, INNER, RACE, SAFETY, Part, Plan, choose, make_plan, variants
-from src.auto.portfolio import Family, portfolio
+from src.auto.plan import FOLD, INNER, RACE, SAFETY, Part, Plan, choose, folds_within, make_plan, one_more, variants
+from src.auto.portfolio import Family, Recipe, portfolio
 from src.auto.race import Cost, Outcome, Race, cost_key, epochs_of, history, measure, prepare, shortened
 from src.auto.summary import sections_of, write_page
 from src.config import BlendConfig, ExperimentConfig, from_dict, to_dict
@@ -93,21 +93,25 @@ class Pilot:
     def look(self) -> tuple[Look, Plan]:
         """Return the facts about the table and what the budget buys; what was measured is measured once."""
         look, path = look_at(self.data), self.folder / "look.json"
-        recipes = portfolio(look)
-        kept = read_json(path, {"costs": dict, "core_seconds": float, "budget": float}) if path.is_file() else {}
-        if not kept:
-            measured: dict[str, Cost] = {}
-            logging.getLogger("src").setLevel(logging.WARNING)  # of a few crystals
-            for recipe in tqdm(recipes, "timing recipes"):
-                key = cost_key(recipe.config)
-                measured[key] = measured.get(key) or measure(recipe.config, self.data)
-            logging.getLogger("src").setLevel(logging.DEBUG)
-            kept["costs"] = {recipe.name: measured[cost_key(recipe.config)] for recipe in recipes}
+        kept = read_json(path, {"costs": dict, "core_seconds": float, "budget": float, "n_folds": int}) if path.is_file() else {}
+        costs = {name: Cost(*cost) for name, cost in kept["costs"].items()} if kept else self._measure(portfolio(look))
         if kept.get("budget") != self.clock.seconds:  # a new start, or one with another budget
-            kept |= {"budget": self.clock.seconds, "core_seconds": self.left}
-            write_json(path, {**look.to_json(), **kept})
-        costs = {name: Cost(*cost) for name, cost in kept["costs"].items()}
-        return look, make_plan(look, recipes, costs, kept["core_seconds"])
+            n_folds = folds_within(look, portfolio(look), costs, self.left)
+            kept = {"costs": costs, "budget": self.clock.seconds, "core_seconds": self.left, "n_folds": n_folds}
+        if kept["n_folds"] != look.n_folds:
+            look = look_at(self.data, kept["n_folds"])
+        write_json(path, {**look.to_json(), **kept})
+        return look, make_plan(look, portfolio(look), costs, kept["core_seconds"])
+
+    def _measure(self, recipes: Sequence[Recipe]) -> dict[str, Cost]:
+        """Return what each recipe costs; those that differ in nothing that costs are measured once."""
+        measured: dict[str, Cost] = {}
+        logging.getLogger("src").setLevel(logging.WARNING)  # of a few crystals
+        for recipe in tqdm(recipes, "timing recipes"):
+            key = cost_key(recipe.config)
+            measured[key] = measured.get(key) or measure(recipe.config, self.data)
+        logging.getLogger("src").setLevel(logging.DEBUG)
+        return {recipe.name: measured[cost_key(recipe.config)] for recipe in recipes}
 
     def race(self, look: Look, plan: Plan) -> tuple[list[Outcome], dict[str, Family]]:
         """Return the outcomes of recipes with all their epochs, the best first, then others; and the families of all."""
@@ -168,19 +172,21 @@ class Pilot:
     def finish(self, outcomes: Sequence[Outcome], families: Mapping[str, Family], look: Look) -> list[str]:
         """Train the chosen recipes in all folds and blend them; return their numbers, that of the blend last.
 
-        A part that there is no time for any more is left out.
+        A part that there is no time for any more, or that diverges, is left out; if time is left over, further parts follow.
         """
-        parts = self.chosen()
-        if not parts:
-            parts = choose(outcomes, families, look.folds.n_folds, self.left)
-            kept = [{**part._asdict(), "config": to_dict(part.config)} for part in parts]
-            write_json(self.folder / "parts.json", {"budget": self.clock.seconds, "parts": kept})
+        parts = self.chosen() or choose(outcomes, families, look.folds.n_folds, self.left)
         numbers: list[str] = []
-        for part in parts:
+        for part in parts:  # grows meanwhile
+            kept = [{**one._asdict(), "config": to_dict(one.config)} for one in parts]
+            write_json(self.folder / "parts.json", {"budget": self.clock.seconds, "parts": kept})
             self._say(f"all folds of {part.name}")
             number = self._experiment(part.name, part.config)
             if self._train(number, part, is_needed=not numbers):
                 numbers.append(number)
+            if part is parts[-1] and (further := one_more(outcomes, families, parts, look.folds.n_folds, self.left)):
+                parts.append(further)
+        if not numbers:
+            raise FloatingPointError(f"{', '.join(part.name for part in parts)} diverged, nothing else was to be trained")
         if len(numbers) > 1:
             blend = ExperimentConfig(BlendConfig(tuple(numbers)), look.folds)
             numbers.append(self._experiment(f"blend of {', '.join(numbers)}", blend))
@@ -199,7 +205,7 @@ class Pilot:
         log.info("%.1f of %g minutes: %s", self.clock.used / 60, self.clock.seconds / 60, what)
 
     def _train(self, number: str, part: Part, is_needed: bool) -> bool:
-        """Train a part as many folds at once as there are cores; return False if there is no time for all of them.
+        """Train a part as many folds at once as there are cores; return False if it diverges, or time is short for all of them.
 
         is_needed: the part is trained to its end in any case.
         """
@@ -211,7 +217,11 @@ class Pilot:
                 return False
             n = len(to_do) if seconds * len(to_do) < self.left / 2 else at_once  # time enough, or as many as run at once
             start = self.clock.used
-            run_experiment(part.config, name, self.data, to_do[:n], self.launcher, self.device)
+            try:
+                run_experiment(part.config, name, self.data, to_do[:n], self.launcher, self.device)
+            except FloatingPointError as error:
+                log.warning("%s (%s) is left out: %s", name, part.name, error)
+                return False
             seconds = (self.clock.used - start) * at_once / len(to_do[:n])
         run_experiment(part.config, name, self.data, None, self.launcher, self.device)
         return True

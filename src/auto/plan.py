@@ -1,10 +1,11 @@
 """What a budget buys: which recipes are raced and how long, and which are trained in all folds."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from src.auto.look import Look
+from src.auto.look import FEW_FOLDS, FOLDS, Look
 from src.auto.portfolio import Family, Recipe
 from src.auto.race import EPOCHS, Cost, Outcome, shortened
 from src.config import ExperimentConfig, GnnConfig
@@ -14,10 +15,13 @@ RACE, FIRST, PREPARE = 0.4, 0.15, 0.15  # shares of the budget: all of the race,
 FINISH = 0.45  # share of the budget that one recipe may take in all folds
 SAFETY = 0.85  # share of what is left that is planned for: what is measured in a race varies
 LEAST = 0.3  # of the epochs that a network should have; with fewer it is left out
+ENOUGH = 0.5  # of these epochs: if no network can have them in ten folds, there are five
 INNER = 0.8 * 0.9  # share of the training rows that a trial is trained on
 FOLD = 1.25  # cost of a fold, compared with that of a trial, which is trained on four fifths of its rows
 CHEAP = 0.15  # share of what is left that a further family may take
-MAX_MEMBERS, MAX_PARTS = 5, 4
+MAX_MEMBERS, MAX_PARTS, MOST_PARTS = 5, 4, 8  # the last with those that fill the time that is left over
+WORTH = 1.1  # error of such a part, compared with that of the best
+NEXT_SEED = 100  # more than there are folds, each of which has its own seed
 
 
 class Part(NamedTuple):
@@ -48,6 +52,19 @@ class Plan:
         return self.costs[recipe.name].train * epochs * n_rows
 
 
+def folds_within(look: Look, recipes: Sequence[Recipe], costs: Mapping[str, Cost], core_seconds: float) -> int:
+    """Return ten folds, or five if that lets a network have its epochs, or enough of them to be trained at all."""
+    networks = [costs[recipe.name] for recipe in recipes if isinstance(recipe.config.learner, GnnConfig)]
+    share = max((_affordable(look, cost, core_seconds, FOLDS) for cost in networks), default=math.inf) / look.epochs
+    fewer = share * (FOLDS - 1) / (FEW_FOLDS - 1)
+    return FEW_FOLDS if share < ENOUGH and fewer >= LEAST else FOLDS
+
+
+def _affordable(look: Look, cost: Cost, core_seconds: float, n_folds: int) -> float:
+    """Return the epochs of a network, or the times that all trees are grown, that one recipe can have in all folds."""
+    return FINISH * core_seconds / (look.n_train * (n_folds - 1) * cost.train)
+
+
 def make_plan(look: Look, recipes: Sequence[Recipe], costs: Mapping[str, Cost], core_seconds: float) -> Plan:
     """Return the plan for a budget. core_seconds: wall seconds times cores.
 
@@ -55,10 +72,9 @@ def make_plan(look: Look, recipes: Sequence[Recipe], costs: Mapping[str, Cost], 
     whose inputs take too long. If none is left, the cheapest is.
     """
     kept, left_out = [], {}
-    n_trained = look.n_train * (look.folds.n_folds - 1)  # rows of all folds together
     for recipe in recipes:
         cost = costs[recipe.name]
-        affordable = FINISH * core_seconds / (n_trained * cost.train)  # epochs of a network, or times that all trees are grown
+        affordable = _affordable(look, cost, core_seconds, look.folds.n_folds)
         if cost.prepare * (look.n_train + look.n_test) > PREPARE * core_seconds:
             left_out[recipe.name] = "its features or graphs take too long"
         elif affordable < (LEAST * look.epochs if isinstance(recipe.config.learner, GnnConfig) else 1):
@@ -128,6 +144,28 @@ def choose(outcomes: Sequence[Outcome], families: Mapping[str, Family], n_folds:
         cheapest = min(outcomes, key=lambda one: one.wall)
         chosen = [Part(cheapest.name, families[cheapest.name], cheapest.config, n_folds * FOLD * cheapest.wall)]
     return sorted(chosen, key=lambda part: part.seconds)
+
+
+def one_more(
+    outcomes: Sequence[Outcome], families: Mapping[str, Family], parts: Sequence[Part], n_folds: int, core_seconds: float
+) -> Part | None:
+    """Return a recipe for time that is left over, or None: one that is no part yet and nearly the best, or a network once more.
+
+    parts: what is trained already. A network that is among them gets another seed, and as many members as there is time for.
+    """
+    taken = [part.name.split(";")[0] for part in parts]
+    affordable = [one for one in outcomes if n_folds * FOLD * one.wall < SAFETY * core_seconds and len(parts) < MOST_PARTS]
+    for one in affordable:
+        if one.name.split(";")[0] not in taken and one.loss < WORTH * outcomes[0].loss:
+            return Part(one.name, families[one.name], one.config, n_folds * FOLD * one.wall)
+    for one in affordable:
+        config, n_alike = one.config, taken.count(one.name.split(";")[0])
+        if isinstance(config.learner, GnnConfig) and n_alike and one.loss < WORTH * outcomes[0].loss:
+            cost = n_folds * FOLD * one.wall
+            n = min(MAX_MEMBERS, int(SAFETY * core_seconds / cost))
+            config = replace(config, seed=config.seed + NEXT_SEED * n_alike, learner=replace(config.learner, members=n))
+            return Part(f"{one.name}; seed {config.seed}", families[one.name], config, n * cost)
+    return None
 
 
 def variants(config: ExperimentConfig, look: Look) -> dict[str, ExperimentConfig]:

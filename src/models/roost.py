@@ -6,6 +6,7 @@ elements then pools them. The differences from the paper: one hidden layer follo
 and the learned powers of the shares begin at one.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from typing import cast
 
@@ -23,23 +24,45 @@ leaky = partial(dense, activation=nn.LeakyReLU)
 
 
 class WeightedAttention(nn.Module):
-    """Attention over the elements of sets, which have weights (eqs. 3 to 5); the mean over several heads."""
+    """Attention over the elements of sets, which have weights (eqs. 3 to 5); the mean over several heads.
+
+    A head has a network for scores and one for messages, of two layers each. The first layers of all of them are one matrix.
+    """
 
     def __init__(self, n_in: int, n_out: int, n_hidden: int) -> None:
         super().__init__()
-        self.scores = nn.ModuleList(leaky(n_in, n_hidden, 1) for _ in range(N_HEADS))
-        self.messages = nn.ModuleList(leaky(n_in, n_hidden, n_out) for _ in range(N_HEADS))
+        scores, messages = ([leaky(n_in, n_hidden, n) for _ in range(N_HEADS)] for n in (1, n_out))
+
+        def joined(networks: Sequence[nn.Sequential], layer: int, name: str, dim: int = 0) -> nn.Parameter:
+            return nn.Parameter(torch.cat([getattr(network[layer], name).detach() for network in networks], dim))
+
+        self.hidden_weight = joined([*scores, *messages], 0, "weight")  # (2 n_heads n_hidden, n_in)
+        self.hidden_bias = joined([*scores, *messages], 0, "bias")
+        self.score_weight, self.score_bias = joined(scores, 2, "weight"), joined(scores, 2, "bias")  # (n_heads, n_hidden)
+        self.message_weight = joined(messages, 2, "weight", dim=1)  # (n_out, n_heads n_hidden)
+        self.message_bias = nn.Parameter(joined(messages, 2, "bias").detach().unflatten(0, (N_HEADS, n_out)))
         self.power = nn.Parameter(torch.ones(N_HEADS))
 
-    def forward(self, x: Tensor, weight: Tensor, index: Tensor, n: int) -> Tensor:
+    def forward(self, parts: Sequence[tuple[Tensor, Tensor | None]], weight: Tensor, index: Tensor, n: int) -> Tensor:
         """Return the attention-weighted mean over each of n sets, (n, n_out).
 
-        x: (n_elements, n_in). weight, index: (n_elements,), index: of the set.
+        parts: columns of the elements' inputs, (n_rows, n_columns), and the row of each element, (n_elements,); None: in order.
+        weight, index: (n_elements,), index: of the set.
+
+        The first layer is linear, so that it reads rows, which are fewer than elements; so is the last one of the messages, which
+        reads their means.
         """
-        score = torch.cat([network(x) for network in self.scores], dim=1)  # (n_elements, n_heads)
+        columns = self.hidden_weight.split([rows.shape[1] for rows, _ in parts], dim=1)
+        read = [rows @ own.T for (rows, _), own in zip(parts, columns, strict=True)]  # (n_rows, 2 n_heads n_hidden)
+        hidden = (
+            sum(one if place is None else one.index_select(0, place) for one, (_, place) in zip(read, parts, strict=True))
+            + self.hidden_bias
+        )
+        hidden = nn.functional.leaky_relu(hidden).unflatten(1, (2, N_HEADS, -1))  # (n_elements, 2, n_heads, n_hidden)
+        score = (hidden[:, 0] * self.score_weight).sum(dim=2) + self.score_bias  # (n_elements, n_heads)
         share = softmax(score + self.power * weight.log()[:, None], index, num_nodes=n)
-        message = torch.stack([network(x) for network in self.messages], dim=1)  # (n_elements, n_heads, n_out)
-        return sum_at(index, (share[..., None] * message).mean(dim=1), n)
+        mean = sum_at(index, share[..., None] * hidden[:, 1], n).flatten(1)  # (n, n_heads n_hidden)
+        return mean @ self.message_weight.T / N_HEADS + self.message_bias.mean(dim=0)
 
 
 class Roost(CrystalNetwork):
@@ -61,7 +84,7 @@ class Roost(CrystalNetwork):
         weight, source = batch.orbit_weight, batch.atom_orbit_index[batch.edge_src_index]
         h = torch.cat([self.embedding(self.vectors(batch)), weight[:, None]], dim=1)  # (n_orbits, n_channels)
         for layer in self.layers:
-            pairs = torch.cat([h[batch.edge_dst_index], h[source]], dim=1)  # (n_edges, 2 n_channels)
+            pairs = (h, batch.edge_dst_index), (h, source)  # (n_edges, 2 n_channels)
             h = h + layer(pairs, weight[source], batch.edge_dst_index, batch.n_orbits)
-        pooled = self.pooling(h, weight, batch.orbit_batch, batch.n_crystals)
+        pooled = self.pooling([(h, None)], weight, batch.orbit_batch, batch.n_crystals)
         return cast(Tensor, self.head(pooled)).squeeze(-1)

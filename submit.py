@@ -14,9 +14,8 @@ from typing import get_args
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from src.command import command, one_message, out_option, task_options
+from src.config import BlendMethod
 from src.data.task import read_tasks
-from src.results.blend import BlendMethod
-from src.results.submission import submit
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -30,6 +29,8 @@ def main(argv: list[str] | None = None) -> None:
     if args.baseline and args.weights:
         parser.error("--baseline finds its weight by --blend; with --weights, name it among --exps")
     with one_message("submit"):
+        from src.results.submission import submit  # imports for a second
+
         tasks = read_tasks(args.data, args.target)
         print(submit(tasks, args.outputs, args.exps, args.weights or args.blend, args.baseline, args.out))
 

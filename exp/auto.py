@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from src.auto.pilot import fly
 from src.command import command, one_message, task_options
 from src.data.task import read_tasks
 from src.runs.train import launch_options, launcher_of, start_log
@@ -26,6 +25,8 @@ def main(argv: list[str] | None = None) -> None:
     if args.minutes <= 0:
         parser.error(f"--minutes {args.minutes:g}: must be positive")
     with one_message("auto"):
+        from src.auto.pilot import fly  # imports for seconds
+
         launcher = launcher_of(args)
         tasks = read_tasks(args.data, args.target)
         start_log(args.outputs / tasks[0].name / "auto")

@@ -13,8 +13,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from src.command import choice_options, command, one_message, task_options
 from src.data.task import read_tasks
-from src.results.comparison import Compared, chosen, compared_text
-from src.results.labels import read_labels, score_submission
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -23,6 +21,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--markdown", action="store_true", help="print Markdown tables")
     args = parser.parse_args(argv)
     with one_message("compare"):
+        from src.results.comparison import Compared, chosen, compared_text  # imports for seconds
+        from src.results.labels import read_labels, score_submission
+
         tasks = read_tasks(args.data, args.target)
         if args.submission:
             print(score_submission(args.submission, tasks))

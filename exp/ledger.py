@@ -13,8 +13,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from src.command import command, one_message
 from src.paths import shown
-from src.results.ledger import updated_files
-from src.results.marked import updated_pages
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -22,6 +20,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a file is out of date")
     args = parser.parse_args(argv)
     with one_message("ledger"):
+        from src.results.ledger import updated_files  # imports for seconds
+        from src.results.marked import updated_pages
+
         wanted = updated_files() | updated_pages()
     for path, text in wanted.items():
         same = path.read_text(encoding="utf-8") == text

@@ -10,9 +10,9 @@ from typing import get_args
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from src.command import command, one_message, task_options
+from src.config import BlendMethod
 from src.config.catalogue import load_config
 from src.paths import EXPERIMENTS, experiment_name
-from src.results.blend import BlendMethod
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -12,9 +12,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from src.command import command, one_message, task_options
 from src.data.task import read_tasks
 from src.paths import shown
-from src.results.labels import read_labels
-from src.results.predictions import is_default
-from src.results.publish import publish
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -23,6 +20,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--models", action="store_true", help="publish the fold models of networks too, for predict.py")
     args = parser.parse_args(argv)
     with one_message("publish"):
+        from src.results.labels import read_labels  # imports for seconds
+        from src.results.predictions import is_default
+        from src.results.publish import publish
+
         for task in read_tasks(args.data, args.target):
             labels = read_labels(task) if task.has_labels and not is_default(task) else None
             for number in args.numbers:

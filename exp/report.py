@@ -10,13 +10,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from src.command import choice_options, command, one_message, out_option, task_options
-from src.data.load import load_task_data
 from src.data.task import read_tasks
 from src.paths import shown
-from src.report.figures import draw
-from src.report.sections import write_report
-from src.results.comparison import chosen
-from src.results.labels import read_labels
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -24,16 +19,21 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--pictures", action="store_true", help="draw the target, costs and predictions as files instead")
     args = parser.parse_args(argv)
     with one_message("report"):
+        from src.data.load import load_task_data  # imports for seconds
+        from src.report import figures, sections
+        from src.results.comparison import chosen
+        from src.results.labels import read_labels
+
         tasks = read_tasks(args.data, args.target)
         if args.out and len(tasks) > 1:
             raise ValueError("--out: there is a page for each target; choose one with --target")
         for task in tasks:
             data = load_task_data(args.data, args.outputs, skip_bad_rows=False, n_jobs=1, target=task.target_column)
             if args.pictures:
-                print("\n".join(str(shown(path)) for path in draw(data, args.numbers)))
+                print("\n".join(str(shown(path)) for path in figures.draw(data, args.numbers)))
             else:
                 labels = read_labels(task) if args.score else None
-                print(write_report(data, chosen(args.numbers, args.track, task, args.outputs), labels, args.out))
+                print(sections.write_report(data, chosen(args.numbers, args.track, task, args.outputs), labels, args.out))
 
 
 if __name__ == "__main__":

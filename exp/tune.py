@@ -15,7 +15,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from src.command import command, one_message, task_options
 from src.data.task import read_tasks
-from src.runs.search import Search, search
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -28,6 +27,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--device", default="cpu", help="cpu, cuda, ... (default: cpu)")
     args = parser.parse_args(argv)
     with one_message("tune"):
+        from src.runs.search import Search, search  # imports for seconds
+
         plan = Search(args.trials, args.seconds, args.epochs, args.splits)
         for task in read_tasks(args.data, args.target):
             print(search(args.number, task, args.outputs, plan, args.device))

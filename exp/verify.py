@@ -14,7 +14,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from src.command import command, one_message, task_options
 from src.data.task import read_tasks
-from src.runs.verify import command_elsewhere, verify
 
 NOT_HERE = 3  # exit status: the experiment is sealed
 
@@ -26,6 +25,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ... (default: cpu)")
     args = parser.parse_args(argv)
     with one_message("verify"):
+        from src.runs.verify import command_elsewhere, verify  # imports for seconds
+
         if there := command_elsewhere(args.number, args.fold, args.device):
             print(there)
             sys.exit(NOT_HERE)

@@ -12,11 +12,8 @@ import sys
 from pathlib import Path
 from typing import get_args
 
-import joblib
-
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from src.command import command, one_message
-from src.data.new_task import new_task
 from src.data.task import FILES, MetricName
 from src.paths import INPUT
 
@@ -56,7 +53,11 @@ def main(argv: list[str] | None = None) -> None:
     files = {which: path for which, option in named if (path := getattr(args, option))}
     wishes = args.id, args.structure, args.target, args.unit
     with one_message("new_task"):
-        print(new_task(args.out or INPUT / args.name, files, args.metric, *wishes, args.force, joblib.cpu_count()))
+        from joblib import cpu_count  # these import for a second
+
+        from src.data.new_task import new_task
+
+        print(new_task(args.out or INPUT / args.name, files, args.metric, *wishes, args.force, cpu_count()))
 
 
 if __name__ == "__main__":

@@ -267,7 +267,7 @@ def test_comparison_is_paired_and_scores_only_when_asked(
     oofs = [pd.read_csv(folder_of(task_folder, name) / "oof.csv") for name in ("exp001", "exp003")]
     errors = [np.abs(oof["e_form"] - oof["e_form_pred"]).mean() for oof in oofs]
     assert f"{errors[1] - errors[0]:+.4f}" in shown
-    monkeypatch.setattr(compare, "read_labels", lambda task: pytest.fail("read the test labels"))
+    monkeypatch.setattr("src.results.labels.read_labels", lambda task: pytest.fail("read the test labels"))
     compare.main(where)
 
 

@@ -352,6 +352,7 @@ class BlendConfig:
             raise ValueError(f"parts={self.parts}: a number is duplicated")
 
 
+BlendMethod = Literal["mean", "weights", "ridge", "hill"]  # of submit.py; the mean is not fitted
 LearnerConfig = GnnConfig | GbdtConfig | GbdtEnsembleConfig
 
 

@@ -5,16 +5,15 @@ Weights sum to one: if all parts agree, the blend agrees with them.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from src.config import BlendMethod
 from src.data.task import MetricName
 from src.results.metrics import METRICS
 from src.results.predictions import Predictions
 
-BlendMethod = Literal["mean", "weights", "ridge", "hill"]  # the mean is not fitted
 Values = NDArray[np.float64]
 RIDGE_ALPHAS = np.logspace(-3, 4, 22)
 HILL_STEPS = 100

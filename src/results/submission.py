@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from src.config import BlendMethod
 from src.config.catalogue import track_of
 from src.data.rows import read_rows
 from src.data.task import MetricName, Task
 from src.paths import shown
-from src.results.blend import Blend, BlendMethod, fit_blend, fixed_blend, normalized_weights, shared_folds, stack_oof, stack_test
+from src.results.blend import Blend, fit_blend, fixed_blend, normalized_weights, shared_folds, stack_oof, stack_test
 from src.results.difference import difference_of_scores
 from src.results.folder import UNREAD
 from src.results.intervals import calibrate

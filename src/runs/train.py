@@ -7,21 +7,18 @@ from importlib.util import find_spec
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Literal, get_args
-
-import pandas as pd
+from typing import TYPE_CHECKING, Literal, get_args
 
 from src.command import command, one_message, task_options
 from src.config import ExperimentConfig, to_dict
 from src.config.catalogue import load_config
-from src.data.load import load_task_data
 from src.data.task import Task, read_tasks
 from src.learners.device import check_device, count_gpus
-from src.results.folder import RunDir
-from src.results.metrics import METRICS
-from src.runs.experiment import check_structures, run_experiment
 from src.runs.launch import Launcher, Where, check_cluster
 from src.storage import names
+
+if TYPE_CHECKING:
+    from src.results.folder import RunDir
 
 log = logging.getLogger(__name__)
 Tracker = Literal["tensorboard", "mlflow"]
@@ -43,6 +40,11 @@ def main(folder: Path, argv: list[str] | None = None) -> None:
 
 def train_target(config: ExperimentConfig, name: str, task: Task, launcher: Launcher, args: argparse.Namespace) -> None:
     """Train an experiment on one target of a task."""
+    from src.data.load import load_task_data  # these import for seconds
+    from src.results.folder import RunDir
+    from src.results.metrics import METRICS
+    from src.runs.experiment import run_experiment
+
     start_log(task.runs(args.outputs) / name)
     data = load_task_data(args.data, args.outputs, args.skip_bad_rows, launcher.n_local, task.target_column)
     metrics = run_experiment(config, name, data, args.folds, launcher, args.device)
@@ -94,6 +96,8 @@ def launcher_of(args: argparse.Namespace) -> Launcher:
 
 def check(config: ExperimentConfig, args: argparse.Namespace) -> None:
     """Raise ValueError now, before anything is written, for whatever would fail later."""
+    from src.runs.experiment import check_structures  # see `train_target`
+
     check_structures(config, read_tasks(args.data, args.target)[0])
     if args.tracker and find_spec(args.tracker) is None:
         raise ValueError(f'--tracker {args.tracker}: {args.tracker} is not installed; pip install -e ".[extra]"')
@@ -112,7 +116,7 @@ def start_log(run: Path) -> None:
     logging.getLogger("src").setLevel(logging.DEBUG)  # tracebacks go to the file
 
 
-def track_run(tracker: str, config: ExperimentConfig, run: RunDir, metrics: dict | None, folder: Path) -> None:
+def track_run(tracker: str, config: ExperimentConfig, run: "RunDir", metrics: dict | None, folder: Path) -> None:
     """Send the histories of all finished folds of a run, under the name of the experiment.
 
     metrics: of the whole run; None if folds are missing. folder: the tracker's local store.
@@ -124,18 +128,22 @@ def track_run(tracker: str, config: ExperimentConfig, run: RunDir, metrics: dict
 
 def flat_settings(config: ExperimentConfig) -> dict[str, str]:
     """Return every knob and its value by its path, `learner.training.lr` for instance."""
+    import pandas as pd
+
     return pd.json_normalize(to_dict(config), sep=".").iloc[0].map(str).to_dict()
 
 
-def _figures(run: RunDir) -> Steps:
+def _figures(run: "RunDir") -> Steps:
     """Yield each row of the history of each finished fold: `fold_0`, epoch or number of trees, figures."""
+    import pandas as pd
+
     for folder in sorted(path.parent for path in run.path.glob(f"fold_*/{names.METRICS_FILE}")):
         if (path := folder / names.HISTORY).is_file():
             for step, figures in pd.read_csv(path, index_col=0).to_dict("index").items():
                 yield folder.name, int(step), figures
 
 
-def _to_tensorboard(run: RunDir, settings: dict[str, str], rows: Steps, scores: dict[str, float], folder: Path) -> None:
+def _to_tensorboard(run: "RunDir", settings: dict[str, str], rows: Steps, scores: dict[str, float], folder: Path) -> None:
     from torch.utils.tensorboard import SummaryWriter
 
     for fold, of_fold in groupby(rows, itemgetter(0)):
@@ -149,7 +157,7 @@ def _to_tensorboard(run: RunDir, settings: dict[str, str], rows: Steps, scores: 
             writer.add_scalar(figure, value)
 
 
-def _to_mlflow(run: RunDir, settings: dict[str, str], rows: Steps, scores: dict[str, float], folder: Path) -> None:
+def _to_mlflow(run: "RunDir", settings: dict[str, str], rows: Steps, scores: dict[str, float], folder: Path) -> None:
     import mlflow
 
     folder.mkdir(parents=True, exist_ok=True)

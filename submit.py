@@ -19,7 +19,7 @@ from src.data.task import read_tasks
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = command(__doc__, task_options(), out_option("submission.csv"))
+    parser = command(__doc__, task_options(), out_option("outputs/<task>/submission.csv"))
     parser.add_argument("--exps", nargs="+", required=True, metavar="NUMBER", help="finished experiments")
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--weights", nargs="+", type=float, help="one per experiment (default: equal)")

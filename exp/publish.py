@@ -22,9 +22,10 @@ def main(argv: list[str] | None = None) -> None:
     with one_message("publish"):
         from src.results.labels import read_labels  # imports for seconds
         from src.results.predictions import is_default
-        from src.results.publish import publish
+        from src.results.publish import check_trained, publish
 
         for task in read_tasks(args.data, args.target):
+            check_trained(args.numbers, task, args.outputs)
             labels = read_labels(task) if task.has_labels and not is_default(task) else None
             for number in args.numbers:
                 print(shown(publish(number, task, args.outputs, args.models, labels)))

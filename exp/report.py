@@ -15,7 +15,7 @@ from src.paths import shown
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = command(__doc__, choice_options(), task_options(), out_option("report.html"))
+    parser = command(__doc__, choice_options(), task_options(), out_option("outputs/<task>/report.html"))
     parser.add_argument("--pictures", action="store_true", help="draw the target, costs and predictions as files instead")
     args = parser.parse_args(argv)
     with one_message("report"):

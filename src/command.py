@@ -51,10 +51,10 @@ def choice_options() -> argparse.ArgumentParser:
     return parser
 
 
-def out_option(name: str) -> argparse.ArgumentParser:
-    """Return the option `--out`, by default the file `name` in the task's outputs."""
+def out_option(text: str, default: Path | None = None) -> argparse.ArgumentParser:
+    """Return the option `--out`. text: what its help calls the default."""
     parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--out", type=Path, help=f"file to write (default: outputs/<task>/{name})")
+    parser.add_argument("--out", type=Path, default=default, help=f"file to write (default: {text})")
     return parser
 
 

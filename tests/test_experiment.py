@@ -23,7 +23,7 @@ from src.paths import EXPERIMENTS, ROOT
 from src.results import predictions as results
 from src.results.folder import check_score
 from src.results.predictions import find_predictions
-from src.results.publish import publish
+from src.results.publish import check_trained, publish
 from src.runs import experiment
 from src.runs.train import main as train_main
 from src.storage.files import write_atomic
@@ -278,6 +278,17 @@ def published(task_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[]
     monkeypatch.setattr(results, "EXPERIMENTS", task_folder.parent / "exp")
     monkeypatch.setattr(results, "DEFAULT_TASK", task_folder)
     return lambda: publish("001", read_task(task_folder), task_folder.parent / "outputs")
+
+
+def test_what_was_not_trained_here_is_not_said_to_be_published(task_folder: Path, published: Callable[[], Path]) -> None:
+    published()
+    elsewhere, task = task_folder.parent / "elsewhere", read_task(task_folder)
+    check_trained(["001"], task, task_folder.parent / "outputs")
+    with pytest.raises(ValueError, match=r"^not trained here on task .*: exp001; .*python exp/exp001/train.py$"):
+        check_trained(["001"], task, elsewhere)
+    (task.runs(elsewhere) / "tune" / "exp001").mkdir(parents=True)
+    (task.runs(elsewhere) / "tune" / "exp001" / "trials.csv").touch()
+    check_trained(["001"], task, elsewhere)  # what a search left can be published
 
 
 def test_published_results_are_read_as_the_run_itself_is(task_folder: Path, published: Callable[[], Path]) -> None:

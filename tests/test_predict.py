@@ -20,6 +20,8 @@ from pymatgen.io.cif import CifWriter
 from pymatgen.io.vasp.inputs import Poscar
 
 from src.config import BlendConfig, TargetConfig
+from src.data import formats
+from src.data.cif import WHOLE
 from src.data.crystal import Crystal
 from src.data.table import Crystals, read_table
 from src.data.task import read_task
@@ -27,7 +29,7 @@ from src.features.similarity import TrainingSet, likeness
 from src.paths import BEST, DEFAULT_TASK, EXPERIMENTS, ROOT
 from src.predict import Predictor, fold_models
 from src.predict import predictor as module
-from src.predict.read import read_structures
+from src.predict.read import Found, read_structures
 from src.results import predictions as results
 from src.results.blend import fixed_blend, stack_oof
 from src.results.folder import RunDir
@@ -35,6 +37,7 @@ from src.results.intervals import calibrate
 from src.results.predictions import find_predictions
 from src.results.publish import MAX_BYTES, publish, publish_models
 from src.results.surroundings import Surroundings, points_of
+from src.storage.files import packed
 
 sys.path.insert(0, str(ROOT))
 import predict as command
@@ -155,6 +158,7 @@ VASP4 = "old\n1.0\n3 0 0\n0 3 0\n0 0 3\n1 1\nDirect\n0 0 0\n.5 .5 .5\n"
         ("other.json", '{"a": 1}', "not the JSON of a pymatgen Structure"),
         ("broken.json", "{", "JSONDecodeError|Expecting"),
         ("table.csv", "a,b\n1,2\n", "no column 'id', 'cif'"),
+        ("plain.cif.gz", "data_x\n", "the file cannot be read .*gzip"),
         ("words.txt", "?", "not a kind of file that is read"),
         ("absent.cif", None, "no such file"),
     ],
@@ -165,6 +169,117 @@ def test_a_file_that_cannot_be_read_has_its_reason(tmp_path: Path, name: str, te
     (found,) = read_structures([tmp_path / name], read_task(DEFAULT_TASK))
     assert found.crystal is None and found.name == str(tmp_path / name)
     assert re.search(reason, found.reason)
+
+
+def test_a_compressed_file_that_grows_beyond_the_limit_is_not_read_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bomb.cif.gz").write_bytes(packed(tmp_path / "bomb.cif.gz", b" " * 100_000))
+    monkeypatch.setattr(formats, "MAX_FILE", 50_000)
+    (found,) = read_structures([tmp_path], read_task(DEFAULT_TASK))
+    assert found.reason == "the file has more than 50000 characters, which is the limit"
+
+
+def of_wurtzite(found: list[Found]) -> list[str]:
+    """Return the names of the structures, all of which must be wurtzite."""
+    known = CRYSTALS["wurtzite"]
+    for one in found:
+        assert one.crystal is not None, one.reason
+        assert one.crystal.reduced_formula == known.reduced_formula and one.crystal.n_atoms == known.n_atoms
+        assert one.crystal.volume == pytest.approx(known.volume, rel=1e-6)
+    return [one.name for one in found]
+
+
+def test_compressed_files_tables_with_tabs_and_documents_of_the_materials_project_are_read(tmp_path: Path) -> None:
+    structure = CRYSTALS["wurtzite"].to_structure()
+    cif, data = str(CifWriter(structure)), structure.as_dict()
+    documents = [{"material_id": f"mp-{i}", "nsites": len(structure), "structure": data} for i in (7, 8)]
+    table = pd.DataFrame({"id": ["a"], "cif": [cif]})
+    texts = {"a.cif.gz": cif, "b.json.gz": json.dumps(data), "c.json": json.dumps(documents)}
+    texts |= {"d.json": json.dumps({"data": documents}), "e.tsv": table.to_csv(sep="\t", index=False)}
+    for name, text in texts.items():
+        (tmp_path / name).write_bytes(packed(tmp_path / name, text.encode()))
+    names = of_wurtzite(read_structures([tmp_path], read_task(DEFAULT_TASK)))
+    ends = ["a.cif.gz", "b.json.gz", "c.json#mp-7", "c.json#mp-8", "d.json#mp-7", "d.json#mp-8"]
+    assert names == [*(str(tmp_path / end) for end in ends), "a"]
+
+
+def test_each_block_of_a_cif_is_a_row_and_a_bad_one_loses_no_other(tmp_path: Path) -> None:
+    good = str(CifWriter(CRYSTALS["wurtzite"].to_structure())).partition("\n")[2].split("\n", 1)[1]
+    (tmp_path / "a.cif").write_text(
+        "".join(f"data_{name}\n{text}" for name, text in (("x", good), ("y", good), ("z", "_atom_site_label Q\n")))
+    )
+    (tmp_path / "b.cif").write_text(f"data_x\n{good}data_x\n{good}")
+    *found, bad = read_structures([tmp_path / "a.cif"], read_task(DEFAULT_TASK))
+    assert of_wurtzite(found) == [f"{tmp_path / 'a.cif'}#x", f"{tmp_path / 'a.cif'}#y"]
+    assert bad.name.endswith("#z") and bad.crystal is None and bad.reason
+    assert of_wurtzite(read_structures([tmp_path / "b.cif"], read_task(DEFAULT_TASK))) == [
+        f"{tmp_path / 'b.cif'}#{i}" for i in (0, 1)
+    ]
+
+
+@pytest.mark.parametrize("kind", ["cif", "json", "file"])
+def test_a_foreign_table_needs_the_names_of_two_columns(tmp_path: Path, kind: str) -> None:
+    structure = CRYSTALS["wurtzite"].to_structure()
+    (tmp_path / "POSCAR_1").write_text(Poscar(structure).get_str(significant_figures=12))
+    text = {"cif": str(CifWriter(structure)), "json": json.dumps(structure.as_dict()), "file": "POSCAR_1"}[kind]
+    rows = {"mp": ["first", "second"], "V": [47.6, 0], "of": ["unreadable", text]}  # V: a volume, and no vanadium
+    pd.DataFrame(rows).to_csv(tmp_path / "table.csv", index=False)
+    task = replace(read_task(DEFAULT_TASK), id_column="mp", structure_column="of")
+    bad, good = read_structures([tmp_path / "table.csv"], task, is_foreign=True)
+    assert bad.name == "first" and bad.reason and of_wurtzite([good]) == ["second"]
+
+
+@pytest.mark.parametrize(("occupancy", "is_whole"), [(0.999, True), (WHOLE, True), (0.98, False), (1.1, False)])
+def test_an_occupancy_that_is_rounded_counts_as_a_whole_atom(tmp_path: Path, occupancy: float, is_whole: bool) -> None:
+    structure = CRYSTALS["wurtzite"].to_structure()
+    (tmp_path / "a.cif").write_text(re.sub(r"  1(\.0)?\n", f"  {occupancy}\n", str(CifWriter(structure))))
+    data = structure.as_dict()
+    for site in data["sites"]:
+        site["species"][0]["occu"] = occupancy
+    (tmp_path / "b.json").write_text(json.dumps(data))
+    found = read_structures([tmp_path], read_task(DEFAULT_TASK))
+    assert [one.crystal is not None for one in found] == [is_whole] * 2
+    assert not is_whole or of_wurtzite(found)
+
+
+def test_failures_are_printed_first_and_whole_and_the_file_lies_in_this_folder(
+    task: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "a.cif").write_text(str(CifWriter(CRYSTALS["wurtzite"].to_structure())))
+    (tmp_path / "b.cif").write_text("data_x\n")
+    monkeypatch.chdir(tmp_path)
+    arguments = [".", "--exps", "001", "--data", str(task), "--outputs", str(task.parent / "outputs")]
+    for _ in range(2):  # the second time, the folder has the predictions of the first, which are no structures
+        with pytest.raises(SystemExit, match="no prediction for 1 of the structures"):
+            command.main(arguments)
+        lines = capsys.readouterr().out.splitlines()
+        assert (
+            lines[0]
+            == "no prediction for b.cif: the CIF contains 0 structures, expected one (a data_ block with _atom_site_label)"
+        )
+        assert lines[-1].startswith("predictions.csv: 1 predictions") and len(pd.read_csv("predictions.csv")) == 2
+    Path("predictions.csv").write_text("another,table\n")
+    with pytest.raises(SystemExit, match=r"predictions.csv exists and is no table of predictions; .*--out"):
+        command.main(arguments)
+    assert Path("predictions.csv").read_text() == "another,table\n"
+
+
+def test_models_that_are_not_published_are_refused_before_anything_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "read_structures", lambda *args, **options: pytest.fail("read"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match=rf"exp012: its models are not published \(those of exp{BEST} are\); train them: python"):
+        command.main(["some.cif", "--exps", BEST, "012", "--outputs", str(tmp_path / "outputs")])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_structure_needs_no_list(task: Path) -> None:
+    structure = CRYSTALS["wurtzite"].to_structure()
+    ready = predictor(task, "010")
+    pd.testing.assert_frame_equal(ready.predict(structure), ready.predict([structure]))
+    np.testing.assert_array_equal(ready.features(structure), ready.features([structure]))
 
 
 def test_what_cannot_be_read_loses_nothing_else(task: Path, tmp_path: Path, test_structures: list[Structure]) -> None:

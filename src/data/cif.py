@@ -49,6 +49,9 @@ MAX_BLOCKS = 50
 MAX_OPERATIONS = 400  # the largest conventional cells have 192
 MAX_IMAGES = 10_000  # sites times operations
 MAX_COORDINATE = 1_000.0  # fractional
+WHOLE = 0.99  # occupancy from which on a site counts as a whole atom: 0.999 is a rounded 1, and 0.98 is disorder
+BLOCK = re.compile(r"^\s*data_", re.MULTILINE)  # where pymatgen begins a block
+LISTS_ATOMS = re.compile(r"(?<!\S)_atom_site_label(?!\S)")
 FRACTIONS = tuple(f"_atom_site_fract_{axis}" for axis in "xyz")
 CELL = tuple(f"_cell_{parameter}" for parameter in PARAMETERS)
 OPERATIONS = re.compile(r"_(symmetry_equiv_pos_as_xyz|space_group_symop_operation_xyz)_?")
@@ -120,6 +123,12 @@ def parse_cif(text: str) -> Structure:
         return _expand(parser, blocks[0])
 
 
+def blocks_in(text: str) -> list[tuple[str, str]]:
+    """Return name and text of each data block that lists atoms; only one, the whole text, if there are not several."""
+    blocks = [f"data_{part}" for part in BLOCK.split(text)[1:] if LISTS_ATOMS.search(part)]
+    return [(block.split(None, 1)[0].removeprefix("data_"), block) for block in blocks] if len(blocks) > 1 else [("", text)]
+
+
 def _lines(text: str) -> str:
     """Return the text without blank lines, which pymatgen skips more slowly, after checking its size."""
     if len(text) > MAX_CHARACTERS:
@@ -154,7 +163,7 @@ def _check_sites(block: Block) -> int:
         for name in FRACTIONS:
             if not abs(_number(block[name][i])) <= MAX_COORDINATE:
                 raise ValueError(f"site {label!r}: {name} is {block[name][i]!r}, not a fractional coordinate")
-        if occupancies[i] != "?" and _number(occupancies[i]) != 1:
+        if occupancies[i] != "?" and not WHOLE <= _number(occupancies[i]) <= 1:
             raise ValueError(f"disordered site {label!r}: occupancy {occupancies[i]}, must be 1")
     return len(block["_atom_site_label"])
 

@@ -11,7 +11,7 @@ from pymatgen.core import Composition, DummySpecies, Lattice, Structure
 from pymatgen.optimization.neighbors import find_points_in_spheres
 
 from src.config.knobs import N_ELEMENTS
-from src.data.cif import parse_cif, read_plain
+from src.data.cif import WHOLE, parse_cif, read_plain
 
 MIN_THICKNESS = 0.5  # Angstrom, between opposite faces of a cell; the thinnest primitive cells of elements have 2
 MIN_DISTANCE = 0.2  # Angstrom, between atoms; below half the thickness, so that the nearest image is the rounded one
@@ -78,20 +78,20 @@ class Crystal:
 
     @classmethod
     def from_structure(cls, structure: Structure) -> "Crystal":
-        """Return the Crystal of an ordered pymatgen Structure.
+        """Return the Crystal of an ordered pymatgen Structure; occupancies from WHOLE on count as whole atoms.
 
         Deuterium and tritium become hydrogen, because nothing here depends on the mass.
         Raises ValueError for no atoms, disorder, unknown elements, or a cell or distances beyond the limits above.
         """
         if len(structure) == 0:
             raise ValueError("no atoms")
-        if not structure.is_ordered:
-            sites = [site.species_string for site in structure if not site.is_ordered]
-            raise ValueError(f"disordered sites: {', '.join(sites[:3])}")
-        unknown = [site.species_string for site in structure if isinstance(site.specie, DummySpecies)]
+        if mixed := [one for one in structure if len(one.species) != 1 or not WHOLE <= one.species.num_atoms <= 1]:
+            raise ValueError(f"disordered sites: {', '.join(one.species_string for one in mixed[:3])}")
+        species = [next(iter(site.species)) for site in structure]
+        unknown = [str(one) for one in species if isinstance(one, DummySpecies)]
         if unknown:
             raise ValueError(f"unknown elements: {', '.join(unknown[:3])}")
-        numbers = np.array([site.specie.Z for site in structure], dtype=np.int64)
+        numbers = np.array([one.Z for one in species], dtype=np.int64)
         lattice, frac_coords = (np.array(x, dtype=np.float64) for x in (structure.lattice.matrix, structure.frac_coords))
         return _checked(cls(lattice, frac_coords, numbers))
 

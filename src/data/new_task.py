@@ -12,7 +12,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from src.data.formats import crystal_in
-from src.data.rows import number, read_rows
+from src.data.rows import number, read_rows, table_suffix
 from src.data.table import MAX_NUMBER, SYMBOLS, bad_rows, parse_table
 from src.data.task import MAX_TEXT, MetricName, StructureFormat, Target, description, is_inside, read_tasks
 from src.paths import shown
@@ -204,7 +204,7 @@ def _place(which: str, path: Path, folder: Path) -> str:
     absolute, inside = path.resolve(), folder.resolve()
     if absolute.is_relative_to(inside) and absolute != inside:
         return str(absolute.relative_to(inside))
-    return which if which == "structures" else f"{which}{'.csv.gz' if path.suffix == '.gz' else '.csv'}"
+    return which if which == "structures" else f"{which}{table_suffix(path) or '.csv'}"
 
 
 def _copy(source: Path, target: Path, force: bool) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 Row = dict[str, str]
+TABLE_SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
 MAX_ROWS_NAMED = 50  # bad rows listed in a message
 MAX_LINE = 1_000_000  # characters of a line, and of a field
 MAX_ROWS = 1_000_000
@@ -16,7 +17,7 @@ MAX_COLUMNS = 5_000
 
 
 def read_rows(path: Path) -> Iterator[Row]:
-    """Yield the rows of a CSV file (.csv or .csv.gz, UTF-8, commas) one at a time, as column -> text.
+    """Yield the rows of a CSV file (.csv or .csv.gz, UTF-8, commas; .tsv: tabs) one at a time, as column -> text.
 
     Raises ValueError, after the last row at the latest, if the file is not a valid table. Records are numbered as in a
     spreadsheet: the header is record 1.
@@ -29,6 +30,11 @@ def read_rows(path: Path) -> Iterator[Row]:
         raise ValueError(f"{path}: not a readable CSV file: it is not UTF-8 text ({error}); save it as UTF-8") from error
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{path}: not a readable CSV file ({error}); is it complete? Copy or download it again") from error
+
+
+def table_suffix(path: Path) -> str:
+    """Return which of TABLE_SUFFIXES the name of a table ends in, in small letters; '' if in none."""
+    return next((suffix for suffix in reversed(TABLE_SUFFIXES) if path.name.lower().endswith(suffix)), "")
 
 
 def number(text: str) -> float:
@@ -51,7 +57,7 @@ def _lines(path: Path, text: io.TextIOWrapper) -> Iterator[str]:
 
 def _records(path: Path, lines: Iterator[str]) -> Iterator[Row]:
     csv.field_size_limit(MAX_LINE)
-    reader = csv.reader(lines, strict=True)
+    reader = csv.reader(lines, strict=True, delimiter="\t" if table_suffix(path).startswith(".tsv") else ",")
     n_rows = 0
     ragged: list[int] = []
     try:
@@ -84,7 +90,8 @@ def _check_header(path: Path, header: list[str]) -> None:
         raise ValueError(f"{path}: the file is empty")
     separators = [name for mark, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")) if mark in header[0]]
     if len(header) == 1 and separators:
-        raise ValueError(f"{path}: the header has one column, {header[0][:60]!r}; is it separated by {separators[0]}? Use commas")
+        hint = f"is it separated by {separators[0]}? Use commas{', or name it .tsv' if separators[0] == 'tabs' else ''}"
+        raise ValueError(f"{path}: the header has one column, {header[0][:60]!r}; {hint}")
     if len(header) > MAX_COLUMNS:
         raise ValueError(f"{path}: the header has {len(header)} columns; the limit is {MAX_COLUMNS}")
     if twice := sorted({name for name in header if header.count(name) > 1}):

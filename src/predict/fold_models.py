@@ -16,9 +16,9 @@ from src.data.task import ColumnNames, Task
 from src.features.elements import word2vec_key
 from src.features.sevennet import base_energies
 from src.learners.learner import Learner, load_learner
-from src.paths import MAT2VEC
+from src.paths import MAT2VEC, experiment_folders
 from src.results.intervals import part_spread
-from src.results.predictions import Predictions, find_predictions
+from src.results.predictions import MODELS, Predictions, find_predictions, published_folder, train_command
 from src.storage.files import read_json
 
 Values = NDArray[np.float64]
@@ -88,11 +88,22 @@ class FoldModels:
         return inputs[np.arange(len(crystals))]
 
 
+def find_models(numbers: Sequence[str], task: Task, outputs: Path) -> list[Predictions]:
+    """Return experiments with what their models predicted out of fold. Raises FileNotFoundError if one has no models."""
+    every = [find_predictions(number, task, outputs) for number in numbers]
+    for one in every:
+        if not one.models.config_path.is_file():
+            others = [f.name for f in experiment_folders() if (published_folder(f.name, task) / MODELS).is_dir()]
+            known = f" (those of {', '.join(others)} are)" if others else ""
+            way_out = f"train them: {train_command(one.name, task)}"
+            raise FileNotFoundError(f"{one.name}: its models are not published{known}; {way_out}")
+        find_models(one.models.claimed()["config"].parts, task, outputs)  # of a blend
+    return [one.of_models for one in every]
+
+
 def load_models(found: Predictions, task: Task, outputs: Path, device: str) -> FoldModels:
-    """Return the models of all folds of a finished experiment."""
+    """Return the models of all folds of a finished experiment that `find_models` has found."""
     run, name = found.models, found.name
-    if not run.config_path.is_file():
-        raise FileNotFoundError(f"{name}: its models are not published; train them: python exp/{name}/train.py")
     stored = run.claimed()
     config: ExperimentConfig = stored["config"]
     folds = range(len(found.metrics["fold_maes"]))

@@ -1,6 +1,6 @@
 """Finished experiments, ready to predict structures and files, with intervals and remarks."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,19 +18,19 @@ from src.data.task import read_task
 from src.features.similarity import Likeness, TrainingSet, likeness
 from src.learners.device import check_device
 from src.paths import BEST, DEFAULT_TASK, OUTPUTS, shown
-from src.predict.fold_models import FoldModels, load_models
+from src.predict.fold_models import FoldModels, find_models, load_models
 from src.predict.read import Found, checked, crystals_of, read_structures, with_fields
 from src.results.blend import normalized_weights, shared_folds, stack_oof
 from src.results.intervals import Scale, merged_bounds, total_spread
-from src.results.predictions import find_predictions
 from src.results.surroundings import Surroundings, considered
 from src.storage.cache import ALL_CORES
-from src.storage.files import remedy, write_csv
+from src.storage.files import remedy, unpacked, write_csv
 
 Values = NDArray[np.float64]
 BOUNDS = ["prediction", "lower", "upper", "spread"]
 AT_ONCE = 2000  # crystals whose graphs are in memory: about 200 MB
-N_SHOWN = 10  # rows of the table for people
+N_SHOWN, N_FAILURES = 10, 50  # rows of the table for people, and failures above it
+PREDICTED = ["name", "formula", *BOUNDS, "remark"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +69,7 @@ class Predictor:
         """
         check_device(device)
         described, numbers = read_task(task, target), numbers or (BEST,)
-        found = [find_predictions(number, described, outputs).of_models for number in numbers]
+        found = find_models(numbers, described, outputs)
         share = normalized_weights(weights or [1.0] * len(numbers), len(numbers))
         parts = [load_models(one, described, outputs, device) for one in found]
         path = found[0].models.training_path
@@ -84,13 +84,13 @@ class Predictor:
         residual = np.abs(scale.forward(truth) - scale.forward(oof @ share))
         return cls(models, scale, residual, fold, training, n_jobs)
 
-    def predict(self, structures: Iterable[Any], columns: pd.DataFrame | None = None) -> pd.DataFrame:
+    def predict(self, structures: Any, columns: pd.DataFrame | None = None) -> pd.DataFrame:
         """Return a row for each structure: name (its number), formula, prediction, lower, upper, spread and remark.
 
         prediction: mean over the fold models, eV/atom or the task's unit. lower, upper: 90% interval. spread: standard deviation
         over fold models and members. remark: what is unusual about the crystal, or why it has no prediction.
-        structures: pymatgen Structures, ASE's Atoms or Crystals, in any cell. columns: (n_structures, n_columns), the further
-        columns of the task if the models were trained with them; ValueError if these are missing.
+        structures: one or several pymatgen Structures, ASE's Atoms or Crystals, in any cell. columns: (n_structures, n_columns),
+        the further columns of the task if the models were trained with them; ValueError if these are missing.
         """
         return self.predict_found(self._checked(structures, columns))
 
@@ -108,7 +108,7 @@ class Predictor:
             table.loc[rows, "formula"] = [crystal.reduced_formula for crystal in crystals.values()]
         return table
 
-    def features(self, structures: Iterable[Any], columns: pd.DataFrame | None = None) -> NDArray[np.float32]:
+    def features(self, structures: Any, columns: pd.DataFrame | None = None) -> NDArray[np.float32]:
         """Return the vectors that the networks' heads read, averaged over atoms, of all fold models, (n, n_features).
 
         columns: as for `predict`. Raises ValueError for a structure that is no crystal, and if a model is not a network.
@@ -119,8 +119,10 @@ class Predictor:
         needed = self.models.columns
         return np.concatenate([self.models.features(crystals_of(some, needed), self.n_jobs) for some in _blocks(found)])
 
-    def _checked(self, structures: Iterable[Any], columns: pd.DataFrame | None) -> list[Found]:
+    def _checked(self, structures: Any, columns: pd.DataFrame | None) -> list[Found]:
         """Return the structures, whose names are their numbers, with their fields of further columns."""
+        if any(hasattr(structures, name) for name in ("frac_coords", "get_scaled_positions")):
+            structures = [structures]  # it would be taken for a list of its atoms
         found, needed = [checked(str(i), structure) for i, structure in enumerate(structures)], self.models.columns
         if columns is None and needed.all:
             raise ValueError(
@@ -167,26 +169,48 @@ class Predictor:
 
 
 def predict_files(
-    paths: Sequence[Path], out: Path, numbers: Sequence[str], task: Path, target: str | None = None, **options: Any
+    paths: Sequence[Path],
+    out: Path,
+    numbers: Sequence[str],
+    task: Path,
+    target: str | None = None,
+    named: tuple[str | None, str | None] = (None, None),
+    outputs: Path = OUTPUTS,
+    **options: Any,
 ) -> tuple[str, int]:
     """Write the predictions for files, folders and tables; return a short table for people and how many have none.
 
-    The other arguments are those of `Predictor.load`.
+    named: the columns of ids and structures in tables that do not call them as the task does. The other arguments are those of
+    `Predictor.load`. Raises ValueError if `out` is another file than a table of predictions.
     """
     check_device(options.get("device", "cpu"))
     described = read_task(task, target)
+    own = replace(described, id_column=named[0] or described.id_column, structure_column=named[1] or described.structure_column)
+    find_models(numbers, described, outputs)  # before anything is read
+    if out.is_file() and out.stat().st_size and not unpacked(out).startswith(",".join(PREDICTED).encode()):
+        raise ValueError(f"{out} exists and is no table of predictions; name another file with --out")
     with ThreadPoolExecutor(1) as pool:  # torch is imported while other processes read the structures
-        loading = pool.submit(Predictor.load, *numbers, task=task, target=target, n_jobs=ALL_CORES, **options)
-        found = read_structures(paths, described, ALL_CORES)
+        loading = pool.submit(Predictor.load, *numbers, task=task, target=target, outputs=outputs, n_jobs=ALL_CORES, **options)
+        found = read_structures(paths, own, ALL_CORES, any(named), without=out)
         crystals = [one.crystal for one in found if one.crystal is not None]
         alike = likeness(Crystals.from_list(crystals), ALL_CORES) if crystals else None  # by the same processes
         table = loading.result().predict_found(found, alike)
     write_csv(out, table)
     n_failed = int(table["prediction"].isna().sum())
-    rows = table.head(N_SHOWN).to_string(index=False, float_format="{:.4f}".format, na_rep="", max_colwidth=60)
-    more = [f"... and {len(table) - N_SHOWN} more"] if len(table) > N_SHOWN else []
     summary = f"{shown(out)}: {len(table) - n_failed} predictions in {described.unit}, 90% intervals"
-    return "\n".join([rows, *more, summary]), n_failed
+    return "\n".join([*_lines(table), summary]), n_failed
+
+
+def _lines(table: pd.DataFrame) -> list[str]:
+    """Return the rows without a prediction, each with its reason, and the first of the others, as people read them."""
+    failed = table[table["prediction"].isna()]
+    lines = [f"no prediction for {one.name}: {one.remark}" for one in failed.head(N_FAILURES).itertuples()]
+    lines += [f"no prediction for {len(failed) - N_FAILURES} more"] if len(failed) > N_FAILURES else []
+    first = (others := table.drop(failed.index)).head(N_SHOWN)
+    if len(first):
+        rows = first[PREDICTED[:-1]].to_string(index=False, float_format="{:.4f}".format).splitlines()
+        lines += [f"{row}  {remark}".rstrip() for row, remark in zip(rows, ["remark", *first["remark"]], strict=True)]
+    return lines + ([f"... and {len(others) - N_SHOWN} more"] if len(others) > N_SHOWN else [])
 
 
 def _blocks(found: Sequence[Found]) -> list[Sequence[Found]]:

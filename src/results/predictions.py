@@ -89,10 +89,14 @@ def _missing(name: str, task: Task, run: Path) -> str:
     if not (EXPERIMENTS / name).is_dir():
         return f"there is no experiment {name} in {EXPERIMENTS}"
     done = len(list(run.glob(f"fold_*/{names.METRICS_FILE}")))
+    return f"{name} is not finished on task {task.label} ({done} folds are); run: {train_command(name, task)}"
+
+
+def train_command(name: str, task: Task) -> str:
+    """Return the command that trains an experiment on a task."""
     data = "" if is_default(task) else f" --data {shlex.quote(str(shown(task.folder)))}"
     target = f" --target {shlex.quote(task.target_column)}" if len(task.targets) > 1 else ""
-    command = f"python exp/{name}/train.py{data}{target}"
-    return f"{name} is not finished on task {task.label} ({done} folds are); run: {command}"
+    return f"python exp/{name}/train.py{data}{target}"
 
 
 @functools.cache

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +13,7 @@ from src.paths import OUTPUTS, experiment_name, shown
 from src.results.blend import stack_test
 from src.results.folder import METRICS_KINDS, NO_TEST, OOF_COLUMNS, RunDir
 from src.results.metrics import scores
-from src.results.predictions import MODELS, Predictions, find_predictions, is_default, published_folder, same_data
+from src.results.predictions import MODELS, Predictions, find_predictions, is_default, published_folder, same_data, train_command
 from src.storage import names
 from src.storage.files import read_id_table, read_json, remedy, write_atomic, write_csv, write_json
 from src.storage.names import SHARED, WEIGHTS
@@ -20,6 +21,15 @@ from src.storage.names import SHARED, WEIGHTS
 MAX_BYTES = 13_000_000  # of all published models of an experiment: they stay in the history of the repository
 COMMON = "element_vectors"  # the same table in all folds, stored once
 TRIALS = "trials.csv"  # of a search
+
+
+def check_trained(numbers: Sequence[str], task: Task, outputs: Path = OUTPUTS) -> None:
+    """Raise ValueError, which names them, if experiments have nothing to publish: no finished run here, and no search."""
+    found = [find_predictions(number, task, outputs) for number in numbers]
+    runs = {one.name: one.source for one in found if not (task.runs(outputs) / "tune" / one.name / TRIALS).is_file()}
+    if missing := [name for name, source in runs.items() if source != task.runs(outputs) / name]:
+        what = f"not trained here on task {task.label}, so there is nothing to publish: {', '.join(missing)}"
+        raise ValueError(f"{what}; what was published stays as it is. To train: {train_command(missing[0], task)}")
 
 
 def publish(number: str, task: Task, outputs: Path = OUTPUTS, models: bool = False, labels: pd.Series | None = None) -> Path:

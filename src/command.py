@@ -85,6 +85,7 @@ def _explain(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno in (*NO_SPACE, *NOT_ALLOWED):
         file = error.filename or "a file"
         if error.errno in NO_SPACE:
-            return f"{file} cannot be written: {error.strerror}. Free some space and run the same command: it continues"
+            where = f" for {Path(file).resolve().parent}" if error.filename else ""
+            return f"{file} cannot be written: {error.strerror}. Free some space{where} and run the same command: it continues"
         return f"{file}: {error.strerror}. Change its permissions, or name another folder with --outputs or --out"
     return str(error)

@@ -47,9 +47,9 @@ COMMANDS = [ROOT / "submit.py", ROOT / "predict.py", *sorted(EXPERIMENTS.glob("*
 REGISTRIES = ("src.learners.learner",)  # they exist to be the one place that names all
 LINES = {  # of each package: a budget that falls. Whoever raises one says in the commit what needs it.
     "paths": 30,
-    "command": 90,
+    "command": 91,
     "config": 670,
-    "storage": 520,
+    "storage": 530,
     "data": 2_130,
     "features": 1_310,
     "graphs": 740,
@@ -57,7 +57,7 @@ LINES = {  # of each package: a budget that falls. Whoever raises one says in th
     "learners": 1_180,
     "results": 2_145,
     "report": 630,
-    "runs": 1_380,
+    "runs": 1_390,
     "auto": 1_140,
     "predict": 530,
     "input": 390,

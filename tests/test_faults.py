@@ -10,6 +10,7 @@ import pytest
 import torch
 from faults import LEARNERS, TinyRun, processes_of_group, wait_for
 
+from src.command import one_message
 from src.config import TrainingConfig
 from src.learners.learner import DivergedError
 from src.learners.training import CHECKPOINT, Training
@@ -174,6 +175,19 @@ def test_a_failed_write_leaves_the_old_file_whole(tmp_path: Path, monkeypatch: p
     with pytest.raises(OSError, match=r"No space left on device: .*file"):
         write_atomic(path, b"new")
     assert path.read_bytes() == b"old" and [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+SAYS_NOTHING = (OSError("27000 requested and 7664 written"), OSError(28, "No space left on device"))  # NumPy's, a stream's
+
+
+@pytest.mark.parametrize("error", SAYS_NOTHING)
+def test_a_full_disk_below_a_cache_is_one_message_with_the_folder_and_the_way_out(tmp_path: Path, error: OSError) -> None:
+    def build() -> None:
+        raise error
+
+    message = rf"^x: {tmp_path}/cache cannot be written: No space left on device. Free some space for {tmp_path} and run the same"
+    with pytest.raises(SystemExit, match=message), one_message("x"):
+        cached(tmp_path / "cache", Path.read_text, build)
 
 
 def test_files_left_by_killed_writers_are_removed(tmp_path: Path) -> None:

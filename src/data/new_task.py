@@ -3,7 +3,6 @@
 import contextlib
 import filecmp
 import re
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import get_args
@@ -213,8 +212,7 @@ def _copy(source: Path, target: Path, force: bool) -> None:
         return
     if target.exists() and not force:
         raise ValueError(f"{target} exists and differs from {source}: remove it, or replace it with --force")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
+    write_atomic(target, source.read_bytes())
 
 
 def _summary(folder: Path, train: pd.DataFrame, kinds: Mapping[str, str], n_jobs: int) -> str:

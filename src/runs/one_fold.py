@@ -17,7 +17,7 @@ from src.learners.device import device_of
 from src.learners.learner import DivergedError, Inputs, Learner, Watched, make_learner
 from src.results.folder import OOF_COLUMNS, RunDir
 from src.results.metrics import scores
-from src.storage.files import write_json
+from src.storage.files import named, write_json
 
 LIBRARIES = (
     "torch", "numba", "numpy", "lightgbm", "scikit-learn", "pymatgen-core", "matminer", "gensim", "ElementEmbeddings",
@@ -68,7 +68,8 @@ def run_fold(job: FoldJob, k: int) -> str | None:
     learner = make_learner(job.config.trained, job.config.seed + k, device_of(job.device, k), job.word2vec)
     learner.limit_threads()
     try:
-        learner.fit(inputs[train], residual[train], folder, Watched(inputs[valid], residual[valid]))
+        with named(folder):
+            learner.fit(inputs[train], residual[train], folder, Watched(inputs[valid], residual[valid]))
     except DivergedError as error:
         return error.describe(table.ids[train[error.rows]].tolist())
     predicted = _predict(job.train, valid, learner, normalizer)

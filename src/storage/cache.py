@@ -22,6 +22,7 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from src.paths import ROOT
+from src.storage.files import named
 
 log = logging.getLogger(__name__)
 ALL_CORES = -1  # as a number of jobs, which joblib understands
@@ -117,7 +118,8 @@ def cached(path: Path, read: Callable[[Path], T], build: Callable[[], object]) -
             for left in (path, *path.parent.glob(f".{path.name}-*")):  # by killed processes
                 shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
             start = time.perf_counter()
-            build()
+            with named(path):
+                build()
             log.info("%s: built in %.1f s", path, time.perf_counter() - start)
     return read(path)
 

@@ -1,6 +1,7 @@
 """Files that are whole if they exist, what to do about a damaged one, and locks that one process holds at a time."""
 
 import contextlib
+import errno
 import gzip
 import io
 import json
@@ -47,6 +48,19 @@ def write_atomic(path: Path, content: bytes) -> None:
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Name the path in errors of writing that name none. NumPy's error of a full disk says only how many items were written."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None and " requested and " in str(error):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def to_bytes(write: Callable[[io.BytesIO], object]) -> bytes:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import GBDT, TREES, run, small_table
-from scipy.stats import rankdata, ttest_1samp
+from scipy.stats import bootstrap, rankdata, ttest_1samp
 
 import submit
 from exp import compare, report
@@ -32,7 +32,7 @@ from src.results.difference import (
     p_text,
     scored_per_trained,
 )
-from src.results.metrics import METRICS, scores
+from src.results.metrics import DRAWN_AT_ONCE, METRICS, N_OF_MEANS, mean_intervals, scores
 from src.results.predictions import Predictions, find_predictions
 
 PLAIN = {
@@ -109,6 +109,16 @@ def test_a_difference_of_scores_has_the_metrics_sign_and_counts_the_folds_that_a
     assert found.low < found.value < found.high and not found.low <= 0 <= found.high
     assert (found.value > 0) == METRICS[metric].larger_is_better
     assert (found.folds_won, found.n_folds) == (5, 5)
+
+
+def test_the_intervals_of_many_means_are_those_of_scipy() -> None:
+    values = np.random.default_rng(1).normal(size=(3, 200))
+    values[2] = 0.1
+    for row, (mean, low, high) in zip(values[:2], mean_intervals(values), strict=False):
+        options = {"n_resamples": N_OF_MEANS, "batch": DRAWN_AT_ONCE, "method": "percentile"}
+        found = bootstrap((row,), np.mean, rng=np.random.default_rng(0), **options).confidence_interval
+        assert (mean, low, high) == pytest.approx((row.mean(), found.low, found.high), abs=1e-12)
+    assert mean_intervals(values)[2] == pytest.approx((0.1, 0.1, 0.1), abs=1e-15)
 
 
 def test_the_interval_of_any_metric_agrees_with_that_of_the_mean() -> None:

@@ -11,7 +11,7 @@ from src.config.catalogue import experiment_names, track_of
 from src.data.task import MetricName, Task
 from src.paths import shown
 from src.results.blend import fixed_blend, stack_oof, stack_test
-from src.results.difference import Difference, fold_scores, holm_of, p_text, paired_difference
+from src.results.difference import Difference, fold_scores, holm_of, p_text, paired_differences
 from src.results.intervals import calibrate
 from src.results.metrics import METRICS, check_targets, scores
 from src.results.predictions import Predictions, find_predictions
@@ -46,7 +46,8 @@ def score_rows(
     intervals.
     """
     rows = []
-    for one in experiments:
+    differences = [None, *paired_differences(experiments[0], experiments[1:], metric)]
+    for one, difference in zip(experiments, differences, strict=True):
         target, oof = stack_oof([one])
         check_targets(metric, one.source / "oof.csv", one.oof["id"].tolist(), target)
         own = scores(target, oof[:, 0], metric)
@@ -64,7 +65,7 @@ def score_rows(
                 row["inside_90"] = float(labels.between(found.lower, found.upper).mean())
         row |= {key: one.metrics[key] for key in ("cpu_seconds", "n_parameters")}
         row["seconds_text"] = seconds_text(one.metrics)
-        row["difference"] = None if one is experiments[0] else paired_difference(experiments[0], one, metric)
+        row["difference"] = difference
         rows.append(row)
     return [row | {"p_holm": p} for row, p in zip(rows, holm_of([row["difference"] for row in rows]), strict=True)]
 

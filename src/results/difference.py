@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from src.data.task import MetricName
 from src.results.blend import stack_oof
-from src.results.metrics import METRICS, score_difference
+from src.results.metrics import METRICS, score_differences
 from src.results.predictions import Predictions
 
 Values = NDArray[np.float64]
@@ -75,19 +75,33 @@ def decide(crystals: tuple[float, float], folds: FoldInterval | None, larger_is_
 
 def paired_difference(reference: Predictions, other: Predictions, metric: MetricName = "mae") -> Difference:
     """Return the difference of `other` to `reference` over the same crystals and the folds of `reference`."""
-    target, oof = stack_oof([reference, other])
-    return difference_of_scores(target, oof[:, 0], oof[:, 1], reference.oof["fold"].to_numpy(), metric)
+    return paired_differences(reference, [other], metric)[0]
+
+
+def paired_differences(reference: Predictions, others: Sequence[Predictions], metric: MetricName) -> list[Difference]:
+    """Return the difference of each of `others` to `reference`; of many it is faster than one after the other."""
+    if not others:
+        return []
+    target, oof = stack_oof([reference, *others])
+    return differences_of_scores(target, oof[:, 0], oof[:, 1:], reference.oof["fold"].to_numpy(), metric)
 
 
 def difference_of_scores(target: Values, reference: Values, other: Values, fold: IntArray, metric: MetricName) -> Difference:
     """Return how much larger the score of the predictions `other` is; all arrays: (n_crystals,)."""
-    losses = np.stack([fold_scores(target, pred, fold, METRICS[metric].loss) for pred in (reference, other)])
-    value, low, high = score_difference(metric, target, reference, other)
-    folds = None
-    if np.isfinite(losses).all():
-        sign = -1 if METRICS[metric].larger_is_better else 1
-        folds = corrected_t(sign * (losses[1] - losses[0]), scored_per_trained(fold))
-    return Difference(metric, value, low, high, int((losses[1] < losses[0]).sum()), losses.shape[1], folds)
+    return differences_of_scores(target, reference, other[:, None], fold, metric)[0]
+
+
+def differences_of_scores(
+    target: Values, reference: Values, others: Values, fold: IntArray, metric: MetricName
+) -> list[Difference]:
+    """Return how much larger the score of each column of `others` is, (n_crystals, n_others)."""
+    sign, ratio = -1 if METRICS[metric].larger_is_better else 1, scored_per_trained(fold)
+    own, found = fold_scores(target, reference, fold, METRICS[metric].loss), []
+    for other, gain in zip(others.T, score_differences(metric, target, reference, others), strict=True):
+        losses = fold_scores(target, other, fold, METRICS[metric].loss)
+        folds = corrected_t(sign * (losses - own), ratio) if np.isfinite([own, losses]).all() else None
+        found.append(Difference(metric, *gain, int((losses < own).sum()), len(own), folds))
+    return found
 
 
 def fold_scores(target: Values, pred: Values, fold: IntArray, score: Callable[[Values, Values], float]) -> Values:

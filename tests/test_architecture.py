@@ -56,7 +56,7 @@ LINES = {  # of each package: a budget that falls. Whoever raises one says in th
     "models": 1_840,
     "learners": 1_180,
     "results": 2_190,
-    "report": 630,
+    "report": 770,
     "runs": 1_390,
     "auto": 1_140,
     "predict": 530,

@@ -45,7 +45,7 @@ def experiments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An exp/ of its own, in which the autopilot has two recipes."""
     folder = tmp_path / "exp"
     shutil.copytree(EXPERIMENTS / "exp094", folder / "exp094", ignore=shutil.ignore_patterns("results", "__pycache__"))
-    for module in ("src.paths", "src.config.catalogue", "src.auto.summary"):
+    for module in ("src.paths", "src.config.catalogue"):
         monkeypatch.setattr(f"{module}.EXPERIMENTS", folder)
     monkeypatch.setattr(piloting, "portfolio", few)
     return folder

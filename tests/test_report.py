@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -21,10 +22,9 @@ from src.data.export import write_task
 from src.data.load import TaskData
 from src.data.table import Crystals, CrystalTable
 from src.features.geometry import SYSTEMS
+from src.report import sections
 from src.report.audit import adversarial_auc, describe, duplicate_groups, missing_elements, space_group_number, target_by_fold
-from src.report.page import html_table, page
-from src.report.sections import worst_section
-from src.results.predictions import Predictions
+from src.report.page import html_table, page, scatter
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
@@ -39,11 +39,10 @@ class Tags(HTMLParser):
         self.headings: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list) -> None:
-        if tag not in ("meta", "img"):
+        if tag not in ("meta", "img", "input", "wbr"):
             self.open.append(tag)
-        self.outside += [
-            value for name, value in attrs if name in ("src", "href") and not value.startswith("data:image/png;base64,")
-        ]
+        inside = ("data:image/png;base64,", "#")
+        self.outside += [value for name, value in attrs if name in ("src", "href") and not value.startswith(inside)]
 
     def handle_startendtag(self, tag: str, attrs: list) -> None:
         pass
@@ -67,37 +66,78 @@ def test_the_report_stands_alone(data: TaskData, outputs: Path, where: list[str]
     tags.feed(html)
     assert tags.open == [] and tags.outside == []
     assert "@import" not in html and "url(" not in html
-    assert len(tags.headings) == 9
+    assert len(tags.headings) == html.count('href="#s') == 11
     assert html.count("data:image/png") == 8
+    assert f"<h1>small: {data.task.target_column} (eV/atom)</h1>" in html.replace("<wbr>", "")
     assert "test MAE" not in html and "≥" not in html
-    assert "<td>LightGBM on composition alone: how far do chemical formulas go?</td><td>closed</td>" in html
+    assert ">LightGBM on composition alone: how far do chemical formulas go?</td>" in html
     request.getfixturevalue("undrawn")
     metrics = outputs / "small" / "exp003" / "metrics.json"
     metrics.write_text(json.dumps(json.loads(metrics.read_text()) | {"resumed_folds": [1]}))
     report.main(["001", "003", *where])
-    assert (outputs / "small" / "report.html").read_text(encoding="utf-8").count("≥") == 1
+    assert (outputs / "small" / "report.html").read_text(encoding="utf-8").count(">≥ ") == 1
     report.main(["040", *where])  # an ensemble alone
     assert "nothing to blend" in (outputs / "small" / "report.html").read_text(encoding="utf-8")
 
 
-def in_browser(html: str, folder: Path) -> str:
-    """The page after its scripts have run, 1080 pixels wide but for the margins."""
+def in_browser(html: str, folder: Path, script: str) -> str:
+    """Return the page after its scripts and another one have run."""
     path = folder / "page.html"
-    path.write_text(html, encoding="utf-8")
+    path.write_text(html.replace("</body>", f"<script>{script}</script></body>"), encoding="utf-8")
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--window-size=1112,900", f"--user-data-dir={folder}"]
-    command = [str(CHROMIUM), *options, "--dump-dom", path.as_uri()]
+    command = [str(CHROMIUM), *options, "--virtual-time-budget=5000", "--dump-dom", path.as_uri()]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
 
 
+def on_a_phone(html: str, folder: Path, script: str) -> dict:
+    """Return what a script posts from a page 390 pixels wide; no window is as narrow, but a frame in one is."""
+    (folder / "framed.html").write_text(html.replace("</body>", f"<script>{script}</script></body>"), encoding="utf-8")
+    frame = '<body><iframe src="framed.html" width="390" height="800" style="border: 0"></iframe></body>'
+    shown = in_browser(f"<title></title>{frame}", folder, "onmessage = event => { document.title = event.data; };")
+    return json.loads(unescape(re.search(r"<title>(.*?)</title>", shown)[1]))
+
+
+TRY_OUT = """
+setTimeout(() => {
+  const find = selector => document.querySelector(selector), tip = find("#tip");
+  const rows = () => [...find(".list tbody").rows].filter(row => row.offsetHeight).length;
+  const found = {inner: innerWidth, scroll: document.documentElement.scrollWidth, all: rows()};
+  const search = find("input");
+  search.value = "EXP003 nequip";
+  search.dispatchEvent(new Event("input"));
+  found.left = rows();
+  const over = (place, x, y) => place.dispatchEvent(new PointerEvent("pointerover", {clientX: x, clientY: y, bubbles: true}));
+  over(find("td[data-tip]"), 50, 50);
+  found.cell = tip.textContent;
+  const canvas = find(".square canvas");
+  canvas.scrollIntoView();
+  setTimeout(() => {
+    const at = canvas.getBoundingClientRect();
+    over(canvas, at.left, at.top);
+    found.hidden = tip.hidden;
+    for (let x = at.left; x < at.right && tip.hidden; x += 9) for (let y = at.top; y < at.bottom && tip.hidden; y += 9)
+      canvas.dispatchEvent(new PointerEvent("pointerdown", {clientX: x, clientY: y, pointerType: "touch", bubbles: true}));
+    found.point = tip.textContent;
+    parent.postMessage(JSON.stringify(found), "*");
+  }, 500);
+}, 500);
+"""
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
-def test_the_worst_crystals_of_many_experiments_fit_the_page(data: TaskData, tmp_path: Path) -> None:
-    oof = pd.DataFrame({"id": data.train.ids, "e_form": data.train.targets, "e_form_pred": data.train.targets - 10})
-    members = [Predictions(f"exp{i:03d}", Path(), oof, oof, {}) for i in range(30)]
-    _, table = worst_section(data, describe(data.train), members, np.arange(len(oof), dtype=float))
-    measure = "const d = document.querySelector('.wide'); document.title = d.scrollWidth <= d.clientWidth;"
-    html = page("Fit", [("Worst", table.replace("cubic", "rhombohedral"))])
-    shown = in_browser(html.replace("</body>", f"<script>{measure}</script></body>"), tmp_path)
-    assert "<title>true</title>" in shown
+def test_on_a_phone_the_page_fits_is_searched_and_its_points_say_what_they_are(
+    data: TaskData, outputs: Path, where: list[str], tmp_path: Path
+) -> None:
+    run(data)
+    run(data, replace(GBDT, seed=5), "exp003")
+    report.main(["001", "003", *where])
+    html = (outputs / "small" / "report.html").read_text(encoding="utf-8")
+    found = on_a_phone(html, tmp_path, TRY_OUT)
+    assert found["inner"] == 390 and found["scroll"] <= 390
+    assert (found["all"], found["left"]) == (2, 1)
+    assert found["cell"] and found["hidden"]
+    assert re.fullmatch(r"x-\d+\n\w+\ntruth .*\nexp00[13]: .*\nerror: .*", found["point"])
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
@@ -105,9 +145,39 @@ def test_a_click_on_a_header_sorts_by_number_and_a_second_one_turns_it_round(tmp
     rows = [{"name": name, "value": value} for name, value in zip("abcd", ("10 ± 3", "≥ 9", "-2", ""), strict=True)]
     html = page("Sorting", [("Table", html_table(rows))])
     for clicks, order in ((1, "cbad"), (2, "dabc")):
-        click = "document.querySelectorAll('th')[1].click();" * clicks
-        shown = in_browser(html.replace("</body>", f"<script>{click}</script></body>"), tmp_path)
+        shown = in_browser(html, tmp_path, "document.querySelectorAll('th')[1].click();" * clicks)
         assert "".join(re.findall(r"<td>([abcd])</td>", shown)) == order
+
+
+def test_a_column_is_one_of_numbers_only_if_all_its_texts_are() -> None:
+    rows = [{"number": "≥ 3", "text": "3 of them"}, {"number": "", "text": "none"}]
+    html = html_table(rows)
+    assert '<th class="number">number</th><th>text</th>' in html
+
+
+def test_no_name_of_a_point_ends_its_script() -> None:
+    html = scatter([0, 1], {"": [0, 1]}, ["</script><b>", "b"], ("x", "y"), ["", ""])
+    assert html.count("</script>") == 1
+    data = re.search(r'<script type="application/json">(.*)</script>', html)[1]
+    assert json.loads(data)["names"] == ["</script><b>", "b"]
+
+
+def test_the_worst_crystals_are_among_those_that_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sections, "N_POINTS", 50)
+    error = np.random.default_rng(0).random(400)
+    shown = sections.chosen_crystals(error)
+    assert len(shown) == 50 and (np.diff(shown) > 0).all()
+    assert set(np.argsort(-error)[: sections.N_WORST]) <= set(shown)
+
+
+def test_experiments_with_other_folds_are_on_the_page_and_not_in_its_blend(
+    data: TaskData, outputs: Path, where: list[str], undrawn: None
+) -> None:
+    run(data)
+    run(data, replace(GBDT, folds=replace(GBDT.folds, seed=7)), "exp003")
+    report.main(["001", "003", *where])
+    html = (outputs / "small" / "report.html").read_text(encoding="utf-8")
+    assert ">exp001</td>" in html and ">exp003</td>" in html and "nothing to blend" in html
 
 
 def test_texts_of_a_table_are_escaped() -> None:

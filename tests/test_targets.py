@@ -239,7 +239,7 @@ def test_looking_at_tables_and_results_takes_each_target_in_turn(finished: list[
     assert [f"both/{column}\n" in capsys.readouterr().out for column in (TARGET,)] == [True]
     report.main(["001", *finished])
     for column in (TARGET, GAP):
-        assert f"both/{column}" in (outputs / "both" / column / "report.html").read_text(encoding="utf-8")
+        assert f"<title>both: {column}" in (outputs / "both" / column / "report.html").read_text(encoding="utf-8")
     with pytest.raises(SystemExit, match="there is a page for each target"):
         report.main(["001", "--out", str(outputs / "page.html"), *finished])
 

@@ -242,7 +242,7 @@ def fly(
     """
     top = tasks[0].runs(outputs) if len(tasks[0].targets) == 1 else outputs / tasks[0].name
     clock = Clock(top / "auto" / "clock.json", 60 * minutes)
-    submitted, sections = {}, []
+    submitted, found = {}, []
     with clock.running():
         for i, task in enumerate(tasks):
             data = load_task_data(task.folder, outputs, skip_bad_rows, launcher.n_local, task.target_column)
@@ -258,11 +258,11 @@ def fly(
             numbers = pilot.finish(outcomes, families, look)
             submitted[task.target_column] = numbers[-1:]
             splits = InnerSplits.of(data, look.folds, look.inner)
-            sections.append(sections_of(data, look, plan, history(pilot.folder / "trials", splits), numbers))
+            found.append((data, look, plan, history(pilot.folder / "trials", splits), numbers))
         if dry:
             return "nothing was trained: --dry-run"
-        write_page(top / "auto.html", f"Autopilot: {tasks[0].name}", sections)
         text = submit(tasks, outputs, submitted, "mean", None, None) if tasks[0].has_test else "no test table: nothing to submit"
+        write_page(top / "auto.html", tasks, [sections_of(*one) for one in found])
     return f"{text}\n{shown(top / 'auto.html')}: what was seen, decided and why\n{clock.used / 60:.1f} of {minutes:g} minutes"
 
 

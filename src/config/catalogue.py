@@ -124,6 +124,13 @@ def question_and_parent(name: str) -> tuple[str, str | None]:
     return docstring.splitlines()[0].rstrip("."), None if parent[1] == "none" else parent[1]
 
 
+def recipe_of(name: str) -> str:
+    """Return the recipe that the autopilot's config of an experiment names; nothing for one that a person made."""
+    path = EXPERIMENTS / name / "config.py"
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) if path.is_file() else None
+    return (docstring or "").partition("Recipe: ")[2].partition("; chosen")[0]
+
+
 def new_experiment(number: str, parent_number: str, why: str, experiments: Path = EXPERIMENTS) -> Path:
     """Make and return the new experiment's folder: its parent's files, with the question `why` first in config.py.
 

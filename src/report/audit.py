@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from collections.abc import Sequence
 
 import moyopy
 import numpy as np
@@ -155,14 +156,15 @@ def space_group_number(crystal: Crystal) -> int:
     return int(moyopy.MoyoDataset(crystal.to_moyo(), symprec=SAME_SITES).number)
 
 
-def describe(table: CrystalTable) -> pd.DataFrame:
+def describe(table: CrystalTable, chosen: Sequence[int] | NDArray[np.int64] | None = None) -> pd.DataFrame:
     """Return one row for each crystal: id, formula, n_elements, n_atoms, space_group, crystal_system.
 
-    The last two columns are left out if there are formulas among them.
+    The last two columns are left out if there are formulas among them. chosen: the rows of the table (None: all).
     """
+    chosen = range(len(table.ids)) if chosen is None else chosen
     logging.getLogger("moyo").setLevel(logging.ERROR)  # it warns about cells that are not primitive
     rows, has_structure = [], table.crystals.has_structure
-    for i in tqdm(range(len(table.ids)), desc="space groups", disable=len(table.ids) < 500, mininterval=1):
+    for i in tqdm(chosen, desc="space groups", disable=len(chosen) < 500, mininterval=1):
         crystal = table.crystals[i]
         row = [table.ids[i], crystal.reduced_formula, len(np.unique(crystal.atomic_numbers)), crystal.n_atoms]
         if has_structure:

@@ -1,171 +1,281 @@
 """The report: one page on a task's data and its finished experiments, a function per section."""
 
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from src.config.catalogue import is_ensemble, question_and_parent, track_of
+from src.config.catalogue import is_ensemble, question_and_parent, recipe_of, track_of
 from src.data.crystal import N_ELEMENTS
 from src.data.load import TaskData
-from src.data.task import MetricName
+from src.data.task import MetricName, Task
 from src.features.geometry import SYSTEMS
 from src.paths import shown
 from src.report import figures
 from src.report.audit import describe
-from src.report.page import Section, html_table, note, page, picture
+from src.report.page import Cell, Section, html_table, note, page, periodic_table, pictures, scatter, tiles
 from src.results.blend import Blend, fit_blend, fixed_blend, shared_folds, stack_oof
 from src.results.comparison import STAR, error_correlation, gain_cells, leaderboard, score_cells, score_rows
 from src.results.intervals import calibrate
-from src.results.metrics import METRICS, check_targets
+from src.results.metrics import METRICS, check_targets, score_interval
 from src.results.predictions import Predictions
 from src.results.surroundings import Points, points_of
 from src.storage.files import write_atomic
 from src.storage.names import HISTORY
 
 Values = NDArray[np.float64]
-N_PARITY, N_WORST, N_COLUMNS = 3, 30, 5
-CONFIDENCE_LEVELS = np.array([0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95])
+N_FEW = 5  # of the best experiments, which figures show
+N_WORST = 30
+N_POINTS = 5_000  # crystals whose predictions and symmetries are shown, the worst among them
+CONFIDENCE_LEVELS = np.array([0.1, 0.3, 0.5, 0.7, 0.8, 0.9])
+SIZES = {"≤2": 2, "3-4": 4, "5-8": 8, "9-12": 12, "13-16": 16, "17-20": 20, ">20": np.inf}  # atoms in the cell
+
+
+def title_of(task: Task) -> str:
+    """Return the title of a page: the task, what is predicted, and its unit."""
+    return f"{task.name}: {task.target_column} ({task.unit})"
 
 
 def write_report(data: TaskData, experiments: list[Predictions], labels: pd.Series | None, out: Path | None) -> str:
     """Write the page, by default to the outputs of the task, and return a summary; without test labels it has no test scores."""
-    metric = METRICS[data.task.metric]
-    check_targets(data.task.metric, data.task.path("train"), data.train.ids.tolist(), data.train.targets)
-    experiments = sorted(experiments, key=lambda experiment: metric.loss(*experiment.oof[["e_form", "e_form_pred"]].to_numpy().T))
-    described = describe(data.train)
-    unit, best, points = data.task.unit, experiments[0], points_of(data.task, data.outputs, experiments[0])
-    error = np.abs(best.oof["e_form_pred"] - best.oof["e_form"]).to_numpy()
-    weights, blend, singles = blend_section(experiments, data.task.metric, unit)
-    scatter = picture(figures.parity(experiments[:N_PARITY], unit), "parity")
-    sections = [
-        leaderboard_section(experiments, labels, points, unit, data.task.metric),
-        ("Predictions against truth", note("Out of fold; the best experiments.") + scatter),
-        element_section(data, error, best.name),
-        kind_section(described, error, best.name, unit),
-        worst_section(data, described, experiments, error),
-        weights,
-        calibration_section(blend, singles, list(data.test.ids), points, unit),
-        curves_section(experiments),
-        data_section(data, described),
-    ]
-    html, out = page(f"Formation energies: {data.task.label}", sections).encode(), out or data.folder / "report.html"
+    html, out = page(title_of(data.task), report_sections(data, experiments, labels)).encode(), out or data.folder / "report.html"
     write_atomic(out, html)
     return f"{shown(out)}: {len(html) / 1e6:.1f} MB, {len(experiments)} experiments"
 
 
-def leaderboard_section(
-    experiments: list[Predictions], labels: pd.Series | None, points: Points, unit: str, metric: MetricName
-) -> Section:
-    """Return the scores of all experiments, each with its question and track."""
-    rows = score_rows(experiments, labels, points, metric)
-    cells = []
-    for row in rows:
+def report_sections(data: TaskData, experiments: list[Predictions], labels: pd.Series | None = None) -> list[Section]:
+    """Return the sections of the page, what is read first in front. Figures show the few best experiments of the same rows."""
+    task = data.task
+    metric = METRICS[task.metric]
+    check_targets(task.metric, task.path("train"), data.train.ids.tolist(), data.train.targets)
+    losses = {one.name: metric.loss(*one.oof[["e_form", "e_form_pred"]].to_numpy().T) for one in experiments}
+    experiments = sorted(experiments, key=lambda one: (-len(one.oof), losses[one.name]))
+    best = experiments[0]
+    few = [one for one in experiments if len(one.oof) == len(best.oof)][:N_FEW]
+    singles = _alike([one for one in experiments if not is_ensemble(one.name)] or [best])
+    points = points_of(task, data.outputs, best)
+    error = np.abs(best.oof["e_form_pred"] - best.oof["e_form"]).to_numpy()
+    rows = pd.Index(data.train.ids).get_indexer(best.oof["id"])  # of the table
+    some = chosen_crystals(error)
+    described = describe(data.train, rows[some])
+    curves = [curves_section(histories)] if (histories := _histories(experiments)) else []
+    weights, blend = blend_section(singles, task.metric, task.unit)
+    scored = score_rows(experiments, labels, points, task.metric)
+    return [
+        summary_section(data, experiments, scored),
+        leaderboard_section(experiments, scored, task),
+        cost_section(scored, task),
+        truth_section(described, few, some, error, task.unit),
+        worst_section(described, few, some, error, task.unit),
+        element_section(data.train.crystals.element_counts[rows], error, best.name, task.unit),
+        kind_section(described, error[some], best.name, task.unit),
+        weights,
+        calibration_section(blend, singles, list(data.test.ids), points, task.unit),
+        *curves,
+        data_section(data),
+    ]
+
+
+def _alike(experiments: list[Predictions]) -> list[Predictions]:
+    """Return the few best experiments with the same rows and folds as the first: those that can be blended."""
+    fold = experiments[0].oof.set_index("id")["fold"]
+    same = (one for one in experiments if fold.equals(one.oof.set_index("id")["fold"].reindex(fold.index)))
+    return list(islice((one for one in same if len(one.oof) == len(fold)), N_FEW))
+
+
+def chosen_crystals(error: Values) -> NDArray[np.int64]:
+    """Return the crystals that are shown: all or, of many, the worst and a random choice. error: (n_crystals,), absolute."""
+    rank = np.random.default_rng(0).permutation(len(error))
+    rank[np.argsort(-error)[:N_WORST]] = -1
+    return np.sort(np.argsort(rank, kind="stable")[:N_POINTS])
+
+
+def summary_section(data: TaskData, experiments: list[Predictions], scored: list[dict]) -> Section:
+    """Return the figures that are read first."""
+    best, task = experiments[0], data.task
+    metric = METRICS[task.metric]
+    truth, pred = best.oof[["e_form", "e_form_pred"]].to_numpy().T
+    score, low, high = score_interval(task.metric, truth, pred)
+    facts = {f"OOF {metric.label(task.unit)} of {best.name}, the best": _short(score)}
+    if "test_mae" in scored[0]:
+        facts[f"{metric.text} of {best.name} on the test set"] = _short(scored[0][f"test_{task.metric}"])
+    facts |= {
+        "its 95% interval over crystals": f"{_short(low)} – {_short(high)}",
+        f"its median absolute error ({task.unit})": _short(float(np.median(np.abs(pred - truth)))),
+        "experiments": f"{len(experiments)}",
+        f"training crystals, {len(data.test.ids):,} test crystals": f"{len(data.train.ids):,}",
+    }
+    return "In short", tiles(facts)
+
+
+def _short(value: float) -> str:
+    """Return a number with three digits that count, and all of those before the point."""
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def leaderboard_section(experiments: list[Predictions], scored: list[dict], task: Task) -> Section:
+    """Return the scores of all experiments, one line each: what they are, and their difference to the best."""
+    tracks = {row["experiment"]: track_of(row["experiment"]) for row in scored}
+    best, several = experiments[0].name, len(set(tracks.values())) > 1
+    difference = f"Δ{METRICS[task.metric].text}"
+    cells: list[dict[str, Cell]] = []
+    for row in scored:
         name = row["experiment"]
-        about = {"experiment": name, "question": question_and_parent(name)[0], "track": track_of(name)}
-        cells.append(about | score_cells(row, metric) | gain_cells(row, experiments[0].name, metric))
-    text = f"Errors in {unit}; {STAR}. Click a column to sort."
-    ranks = note(leaderboard(rows, metric)) if labels is not None and len(rows) > 2 else ""
-    return "Leaderboard", note(text) + html_table(cells) + ranks
-
-
-def data_section(data: TaskData, described: pd.DataFrame) -> Section:
-    """Return the size of the data set, its target and its elements."""
-    counts = (data.train.crystals.element_counts > 0).sum(axis=0)
-    frequency = np.where(counts > 0, counts, np.nan).astype(float)
-    what = "cell" if data.train.crystals.has_structure else "formula"
+        whole, (gain, *rest) = row["difference"], gain_cells(row, best, task.metric).items()
+        more = "\n".join(f"{column}: {text}" for column, text in (gain, *rest) if text)
+        mark = " *" * gain[1].endswith("*")
+        short = f"{whole.value:+.4f}{mark}" if whole else ""
+        track = {"track": tracks[name]} if several else {}
+        score, *others = score_cells(row, task.metric).items()
+        about = {"what it is": recipe_of(name) or question_and_parent(name)[0], **track}
+        cells.append(dict([("experiment", name), score, (difference, (short, more)), *about.items(), *others]))
     text = (
-        f"{len(data.train.ids)} training and {len(data.test.ids)} test crystals, {np.isfinite(frequency).sum()} elements, "
-        f"{described['n_atoms'].min()} to {described['n_atoms'].max()} atoms per {what}. The target as in the table, and what "
-        "remains of it after the linear regression on atom counts:"
+        f"Errors in {task.unit}; ± sd over folds; {difference} to {best}, {STAR}. Click a column to sort by it; hover over a "
+        "cell, or tap it, for the whole text and the intervals."
     )
-    target = picture(figures.target(data), "target before and after normalisation")
-    elements = picture(figures.periodic_table(frequency, counts, "training crystals with the element"), "element counts")
-    return "Data set", note(text) + target + elements
+    ranks = note(leaderboard(scored, task.metric)) if "test_mae" in scored[0] and len(scored) > 2 else ""
+    return "Leaderboard", note(text) + html_table(cells, searchable=True) + ranks
 
 
-def element_section(data: TaskData, error: Values, name: str) -> Section:
-    """Return the MAE over the crystals with each element. error: (n_crystals,), absolute."""
-    present = data.train.crystals.element_counts > 0
-    counts = present.sum(axis=0)
-    by_element = np.full(N_ELEMENTS, np.nan)
-    by_element[counts > 0] = (present * error[:, None]).sum(axis=0)[counts > 0] / counts[counts > 0]
-    table = figures.periodic_table(by_element, counts, f"{name}: OOF MAE of crystals with the element ({data.task.unit})")
-    return "Error by element", note("Small numbers count training crystals.") + picture(table, "error by element")
+def cost_section(scored: list[dict], task: Task) -> Section:
+    """Return the picture of error against cost; a line joins the experiments that no other beats at their cost."""
+    metric = METRICS[task.metric]
+    score = np.array([row[f"oof_{task.metric}"] for row in scored])
+    seconds = np.array([max(row["cpu_seconds"], 0.1) for row in scored])
+    front: list[int] = []
+    for i in np.lexsort((-score if metric.larger_is_better else score, seconds)):
+        if not front or (score[i] > score[front[-1]] if metric.larger_is_better else score[i] < score[front[-1]]):
+            front.append(int(i))
+    names = [
+        f"{row['experiment']}: {recipe_of(row['experiment']) or question_and_parent(row['experiment'])[0]}" for row in scored
+    ]
+    kinds = ["blend" if is_ensemble(row["experiment"]) else "single experiment" for row in scored]
+    labels = ("CPU seconds of all folds", f"OOF {metric.label(task.unit)}")
+    log = (True, bool((score > 0).all()) and not metric.larger_is_better)
+    text = "Each point is an experiment: hover over it or tap it. The line joins those that nothing cheaper beats."
+    if any(row["seconds_text"].startswith("≥") for row in scored):
+        text += " Seconds of resumed runs and of GPUs are lower bounds."
+    return "Error against cost", note(text) + scatter(seconds, {"": score}, names, labels, kinds, log, front=front)
 
 
-def kind_section(described: pd.DataFrame, error: Values, name: str, unit: str) -> Section:
-    """Return the MAE by number of elements, crystal system and size of the cell. error: (n_crystals,), absolute."""
-    sizes = ["≤2", "3-4", "5-8", "9-12", "13-16", "17-20", ">20"]
-    groups = {"elements": described["n_elements"].astype("category")}
-    if "crystal_system" in described:  # formulas have neither
-        groups["crystal system"] = pd.Series(pd.Categorical(described["crystal_system"], SYSTEMS))
-        groups["atoms in the cell"] = pd.cut(described["n_atoms"], [0, 2, 4, 8, 12, 16, 20, np.inf], labels=sizes)
-    bars = picture(figures.error_by_group(error, groups, unit), "error by kind of crystal")
-    return "Error by kind of crystal", note(f"{name}; line: standard error; in brackets: number of crystals.") + bars
+def truth_section(described: pd.DataFrame, few: list[Predictions], some: NDArray[np.int64], error: Values, unit: str) -> Section:
+    """Return the predictions of the best experiments against the truth. error: (n_crystals,), absolute, of the best one."""
+    target, oof = stack_oof(few)
+    worst = set(np.argsort(-error)[:N_WORST])
+    kinds = [f"the {len(worst)} worst of {few[0].name}" if i in worst else "crystals" for i in some]
+    names = (described["id"] + "\n" + described["formula"]).tolist()
+    pred = {one.name: oof[some, k] for k, one in enumerate(few)}
+    labels = (f"truth ({unit})", f"out-of-fold prediction ({unit})")
+    text = "Out of fold. Hover over a point, or tap it, for the crystal and its error."
+    if len(some) < len(error):
+        text += f" Of {len(error):,} crystals the {N_WORST} worst and a random choice are shown, {len(some):,} in all."
+    return "Predictions against truth", note(text) + scatter(target[some], pred, names, labels, kinds, square=True)
 
 
-def worst_section(data: TaskData, described: pd.DataFrame, experiments: list[Predictions], error: Values) -> Section:
+def worst_section(described: pd.DataFrame, few: list[Predictions], some: NDArray[np.int64], error: Values, unit: str) -> Section:
     """Return the crystals with the largest errors of the best experiment. error: (n_crystals,), absolute."""
-    target, oof = stack_oof(experiments)
+    target, oof = stack_oof(few)
     rows = []
     for i in np.argsort(-error)[:N_WORST]:
-        crystal = described.iloc[i]
+        crystal = described.iloc[int(np.searchsorted(some, i))]
         row = {"id": crystal["id"], "formula": crystal["formula"]}
         if "crystal_system" in described:
             row["system (space group)"] = f"{crystal['crystal_system']} ({crystal['space_group']})"
         row |= {"atoms": str(crystal["n_atoms"]), "truth": f"{target[i]:.2f}"}
-        row |= {one.name: f"{value:.2f}" for one, value in zip(experiments[:N_COLUMNS], oof[i], strict=False)}
-        rows.append(row | {f"all {len(experiments)}": f"{oof[i].min():.2f} to {oof[i].max():.2f}"})
+        rows.append(row | {one.name: f"{value:.2f}" for one, value in zip(few, oof[i], strict=True)})
+    text = f"Largest out-of-fold errors of {few[0].name}: truth, and predictions of the best experiments, in {unit}."
+    return f"The {len(rows)} worst crystals", note(text) + html_table(rows, searchable=True)
+
+
+def element_section(element_counts: NDArray[np.int64], error: Values, name: str, unit: str) -> Section:
+    """Return the MAE over the crystals with each element. element_counts: (n_crystals, N_ELEMENTS). error: absolute."""
+    present = element_counts > 0
+    counts = present.sum(axis=0)
+    by_element = np.full(N_ELEMENTS, np.nan)
+    by_element[counts > 0] = (present * error[:, None]).sum(axis=0)[counts > 0] / counts[counts > 0]
+    low, high = np.nanmin(by_element), np.nanmax(by_element)
     text = (
-        f"Largest out-of-fold errors of {experiments[0].name}: truth, predictions of the best experiments and the range of all "
-        f"predictions in {data.task.unit}."
+        f"OOF MAE of {name} over the crystals with an element, {low:.3g} (light) to {high:.3g} {unit} (dark), and their number."
     )
-    return f"The {len(rows)} worst crystals", note(text) + html_table(rows)
+    return "Error by element", note(text) + periodic_table(by_element, counts, unit)
 
 
-def blend_section(experiments: list[Predictions], metric: MetricName, unit: str) -> tuple[Section, Blend, list[Predictions]]:
-    """Return weights and error correlations, the blend of all experiments that are not ensembles themselves, and these.
+def kind_section(described: pd.DataFrame, error: Values, name: str, unit: str) -> Section:
+    """Return the MAE by number of elements, crystal system and size of the cell. error: (n_described,), absolute."""
+    groups = {"elements": described["n_elements"].astype("category")}
+    if "crystal_system" in described:  # formulas have neither
+        groups["crystal system"] = pd.Series(pd.Categorical(described["crystal_system"], SYSTEMS))
+        groups["atoms in the cell"] = pd.cut(described["n_atoms"], [0, *SIZES.values()], labels=list(SIZES))
+    bars = {title: figures.error_by_group(error, group, title, unit) for title, group in groups.items()}
+    return "Error by kind of crystal", note(f"{name}; line: standard error; in brackets: number of crystals.") + pictures(bars)
 
-    If all are, the first stands for them.
-    """
-    singles = [experiment for experiment in experiments if not is_ensemble(experiment.name)] or experiments[:1]
+
+def blend_section(singles: list[Predictions], metric: MetricName, unit: str) -> tuple[Section, Blend]:
+    """Return the weights and error correlations of the best experiments that are no ensembles, and their blend."""
     target, oof = stack_oof(singles)
     if len(singles) == 1:
-        blend = fixed_blend(np.ones(1), oof)
-        return ("Blend", note("One experiment: nothing to blend.")), blend, singles
+        return ("Blend", note("One experiment: nothing to blend.")), fixed_blend(np.ones(1), oof)
     blend = fit_blend("weights", target, oof, shared_folds(singles), metric)
     nested, naive = (METRICS[metric](target, pred) for pred in (blend.nested_pred, blend.naive_pred))
     title = f"OOF {METRICS[metric].label(unit)}"
-    shares = ", ".join(f"{one.name} {weight:.2f}" for one, weight in zip(singles, blend.weights, strict=True))
-    text = f"Non-negative weights fitted out of fold ({shares}): nested {title} {nested:.4f}, naive {naive:.4f}."
-    matrix = picture(figures.correlation_matrix(error_correlation(experiments)), "correlation of errors")
-    return ("Blend", note(text) + matrix), blend, singles
+    text = (
+        f"The {len(singles)} best that are no ensembles, with non-negative weights fitted out of fold: nested {title} "
+        f"{nested:.4f}, naive {naive:.4f}. A blend gains most from good experiments whose errors correlate little:"
+    )
+    correlation = error_correlation(singles)
+    rows = [
+        {"experiment": name, "weight": f"{weight:.2f}"}
+        | {other: f"{value:.2f}" for other, value in correlation.loc[name].items()}
+        for name, weight in zip(correlation, blend.weights, strict=True)
+    ]
+    return ("Blend", note(text) + html_table(rows)), blend
 
 
 def calibration_section(blend: Blend, singles: list[Predictions], ids: list[str], points: Points, unit: str) -> Section:
     """Return how often the intervals of the blend contain the truth, by level and by fold."""
-    found = {level: calibrate(singles, blend, ids, points, level) for level in CONFIDENCE_LEVELS}
-    covered = np.array([found[level].oof_covered.mean() for level in CONFIDENCE_LEVELS])
-    at_90 = found[0.9]
+    heading = "Calibration of the uncertainty"
+    try:
+        found = [calibrate(singles, blend, ids, points, level) for level in CONFIDENCE_LEVELS]
+    except ValueError as error:  # too few rows
+        return heading, note(f"No intervals: {error}.")
     text = "Intervals of the blend, each fold calibrated on the others."
     if ids:
+        width = 2 * found[-1].half_width
         text += (
-            f" On the test set the 90% intervals are {2 * at_90.half_width.mean():.3f} {unit} wide on average, "
-            f"{2 * np.median(at_90.half_width):.3f} in the median."
+            f" On the test set the 90% intervals are {width.mean():.3f} {unit} wide on average, median {np.median(width):.3f}."
         )
-    figure = figures.calibration(CONFIDENCE_LEVELS, covered, at_90.coverage, at_90.oof_half_width, at_90.oof_error, unit)
-    return "Calibration of the uncertainty", note(text) + picture(figure, "calibration")
+    return heading, note(text) + pictures(figures.calibration(CONFIDENCE_LEVELS, found, unit))
 
 
-def curves_section(experiments: list[Predictions]) -> Section:
-    """Return the learning curves of runs in outputs/."""
-    histories = {experiment.name: tables for experiment in experiments if (tables := read_histories(experiment.source))}
-    if not histories:
-        return "Learning curves", note("No run in outputs/ has a history; published results have none.")
-    text = "Mean over folds and their range, in units of the scale that the target is divided by; runs in outputs/ only."
-    return "Learning curves", note(text) + picture(figures.learning_curves(histories), "learning curves")
+def curves_section(histories: dict[str, list[pd.DataFrame]]) -> Section:
+    """Return the learning curves. histories: experiment -> tables of the folds."""
+    text = (
+        "Mean over folds and their range; one is the mean at the end. The best runs in outputs/ only: published ones have none."
+    )
+    return "Learning curves", note(text) + pictures({"learning curves": figures.learning_curves(histories)})
+
+
+def _histories(experiments: list[Predictions]) -> dict[str, list[pd.DataFrame]]:
+    """Return the histories of the best few that have any; published results have none."""
+    found = ((one.name, tables) for one in experiments if (tables := read_histories(one.source)))
+    return dict(islice(found, N_FEW))
+
+
+def data_section(data: TaskData) -> Section:
+    """Return the size of the data set, its target and its elements."""
+    element_counts = data.train.crystals.element_counts
+    counts, n_atoms = (element_counts > 0).sum(axis=0), element_counts.sum(axis=1)
+    frequency = np.where(counts > 0, counts, np.nan).astype(float)
+    what = "cell" if data.train.crystals.has_structure else "formula"
+    text = (
+        f"{len(data.train.ids):,} training and {len(data.test.ids):,} test crystals, {np.isfinite(frequency).sum()} elements, "
+        f"{n_atoms.min()} to {n_atoms.max()} atoms per {what}. The target as in the table, and what "
+        "remains of it after the linear regression on atom counts; then the training crystals with each element:"
+    )
+    target = pictures({"target before and after normalisation": figures.target(data, figures.ON_PAGE)})
+    return "Data set", note(text) + target + periodic_table(frequency, counts, "training crystals")
 
 
 def read_histories(run: Path) -> list[pd.DataFrame]:

@@ -2,13 +2,15 @@
 
 import json
 import re
+import runpy
 import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -583,9 +585,35 @@ def test_the_published_models_give_the_predictions_published_with_them(tmp_path:
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/own-data.md"])
-def test_the_python_example_runs_as_written(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_python_example_runs_as_written_from_a_folder_that_has_a_src_of_its_own(page: str, tmp_path: Path) -> None:
     (example,) = re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     write_formats(tmp_path, CRYSTALS["rock salt"].to_structure())
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "a.cif").rename("some.cif")
-    exec(example, {})
+    (tmp_path / "a.cif").rename(tmp_path / "some.cif")
+    (tmp_path / "src").mkdir()
+    code = f"import sys; sys.path.append({str(ROOT)!r})\n{example}\nassert len(table) == 1"
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+
+
+def test_another_package_named_src_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = ModuleType("src")
+    other.__path__ = ["elsewhere/src"]
+    monkeypatch.setitem(sys.modules, "src", other)
+    with pytest.raises(ImportError, match=r"another package named src is imported already .*elsewhere/src"):
+        runpy.run_path(str(ROOT / "crystal_formation_energy.py"))
+
+
+def test_it_can_be_installed_where_it_lies_and_no_wheel_is_made(tmp_path: Path) -> None:
+    pytest.importorskip("setuptools", minversion="77")
+    project, wheel, elsewhere = (tmp_path / name for name in ("project", "wheel", "elsewhere"))
+    for folder in (project, elsewhere / "src"):
+        folder.mkdir(parents=True)
+    for name in ("src", "crystal_formation_energy.py", "requirements", "README.md", "LICENSE", "pyproject.toml"):
+        (project / name).symlink_to(ROOT / name)
+    build = f"from editable import *; from editable import build_wheel; build_editable({str(wheel)!r})"
+    made = [sys.executable, "-c", f"import sys; sys.path.insert(0, 'requirements')\n{build}; build_wheel()"]
+    said = subprocess.run(made, cwd=project, capture_output=True, text=True, check=False)
+    assert said.returncode == 1 and "is not made into a wheel" in said.stderr and "pip install -e ." in said.stderr
+    (file,) = wheel.glob("*.whl")
+    zipfile.ZipFile(file).extractall(wheel)
+    code = f"import site; site.addsitedir({str(wheel)!r})\nimport crystal_formation_energy, src.predict.read"
+    subprocess.run([sys.executable, "-c", code], cwd=elsewhere, check=True)

@@ -1,6 +1,7 @@
-"""The lock files agree with requirements.txt."""
+"""The lock files and the ranges of pyproject.toml agree with requirements.txt."""
 
 import re
+import tomllib
 
 import pytest
 
@@ -23,3 +24,11 @@ def test_a_lock_file_has_every_pin_of_requirements_txt_with_hashes(name: str) ->
     entries = re.split(r"\n(?=\S)", "\n".join(line for line in text.splitlines() if not line.startswith("#")))
     assert all(re.search(r"--hash=sha256:[0-9a-f]{64}", entry) for entry in entries)
     assert "://" not in re.sub(r"^#.*$", "", text, flags=re.MULTILINE)  # files come from the index, not from other pages
+
+
+def test_an_installation_asks_for_what_is_needed_at_run_time_from_the_tested_versions_on() -> None:
+    """Ranges, so that it fits into an environment that has other things; no tools of the tests."""
+    lines = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    assert all(re.fullmatch(r"[\w-]+>=[\d.]+(,<\d+)?", line) for line in lines)
+    run_time = (ROOT / "requirements.txt").read_text().partition("# checks")[0]
+    assert pins("\n".join(line.partition(",")[0].replace(">=", "==") for line in lines)) == pins(run_time)

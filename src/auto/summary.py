@@ -12,7 +12,7 @@ from src.auto.plan import Plan
 from src.data.load import TaskData
 from src.data.task import Task
 from src.report.page import Section, html_table, note, page, scatter
-from src.report.sections import report_sections, title_of
+from src.report.sections import brief, report_sections, title_of
 from src.results.metrics import METRICS, score_interval
 from src.results.predictions import Predictions, find_predictions
 from src.storage.files import write_atomic
@@ -74,7 +74,7 @@ def _expected(submitted: Predictions, data: TaskData) -> str:
     _, low, high = score_interval(data.task.metric, *submitted.oof[["e_form", "e_form_pred"]].to_numpy().T)
     unit = f" {data.task.unit}" * metric.has_unit
     return (
-        f"The submission is {submitted.name}. Expect {metric.text} {low:.4f} to {high:.4f}{unit} on rows like these (95% over "
-        "crystals, out of fold). No choice has seen the crystals of fold 0. More time buys members and variants: the same "
+        f"The submission is {submitted.name}. Expect {metric.text} {brief(low)} to {brief(high)}{unit} on rows like these (95% "
+        "over crystals, out of fold). No choice has seen the crystals of fold 0. More time buys members and variants: the same "
         "command with more --minutes goes on."
     )

@@ -98,19 +98,21 @@ def summary_section(data: TaskData, experiments: list[Predictions], scored: list
     metric = METRICS[task.metric]
     truth, pred = best.oof[["e_form", "e_form_pred"]].to_numpy().T
     score, low, high = score_interval(task.metric, truth, pred)
-    facts = {f"OOF {metric.label(task.unit)} of {best.name}, the best": _short(score)}
+    facts = {
+        f"OOF {metric.label(task.unit)} of {best.name}, the best": brief(score),
+        "its 95% interval over crystals": f"{brief(low)} – {brief(high)}",
+        f"its median absolute error ({task.unit})": brief(float(np.median(np.abs(pred - truth)))),
+    }
     if "test_mae" in scored[0]:
-        facts[f"{metric.text} of {best.name} on the test set"] = _short(scored[0][f"test_{task.metric}"])
+        facts[f"{metric.text} of {best.name} on the test set"] = brief(scored[0][f"test_{task.metric}"])
     facts |= {
-        "its 95% interval over crystals": f"{_short(low)} – {_short(high)}",
-        f"its median absolute error ({task.unit})": _short(float(np.median(np.abs(pred - truth)))),
         "experiments": f"{len(experiments)}",
         f"training crystals, {len(data.test.ids):,} test crystals": f"{len(data.train.ids):,}",
     }
     return "In short", tiles(facts)
 
 
-def _short(value: float) -> str:
+def brief(value: float) -> str:
     """Return a number with three digits that count, and all of those before the point."""
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 

@@ -18,7 +18,7 @@ from src.features.sevennet import base_energies
 from src.learners.learner import Learner, load_learner
 from src.paths import MAT2VEC, experiment_folders
 from src.results.intervals import part_spread
-from src.results.predictions import MODELS, Predictions, find_predictions, published_folder, train_command
+from src.results.predictions import MODELS, Predictions, find_parts, published_folder, train_command
 from src.storage.files import read_json
 
 Values = NDArray[np.float64]
@@ -90,7 +90,7 @@ class FoldModels:
 
 def find_models(numbers: Sequence[str], task: Task, outputs: Path) -> list[Predictions]:
     """Return experiments with what their models predicted out of fold. Raises FileNotFoundError if one has no models."""
-    every = [find_predictions(number, task, outputs) for number in numbers]
+    every = find_parts(numbers, task, outputs)
     for one in every:
         if not one.models.config_path.is_file():
             others = [f.name for f in experiment_folders() if (published_folder(f.name, task) / MODELS).is_dir()]
@@ -108,7 +108,7 @@ def load_models(found: Predictions, task: Task, outputs: Path, device: str) -> F
     config: ExperimentConfig = stored["config"]
     folds = range(len(found.metrics["fold_maes"]))
     if config.parts:
-        every = [find_predictions(number, task, outputs) for number in config.parts]
+        every = find_parts(config.parts, task, outputs)
         kinds = dict.fromkeys([one.name for one in every], (int, float))
         weights = [read_json(run.weights(k), kinds) for k in folds]
         parts = [load_models(one, task, outputs, device) for one in every]

@@ -2,6 +2,7 @@
 
 import functools
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -80,6 +81,15 @@ def find_predictions(number: str, task: Task, outputs: Path = OUTPUTS) -> Predic
         test = no_test if metrics.get(NO_TEST) else read_id_table(source / f"test{ending}", ["id", "e_form_pred"])
     check_score(source / f"oof{ending}", oof, metrics["oof_mae"])
     return Predictions(name, source, oof, test, metrics)
+
+
+def find_parts(numbers: Sequence[str], task: Task, outputs: Path) -> list[Predictions]:
+    """Return the predictions of the parts of a blend; raises as `find_predictions`, and ValueError if one is named twice."""
+    parts = [find_predictions(number, task, outputs) for number in numbers]
+    names_of_parts = [part.name for part in parts]
+    if twice := [name for i, name in enumerate(names_of_parts) if name in names_of_parts[:i]]:
+        raise ValueError(f"{twice[0]} is named twice: name each experiment once, and give it more weight with --weights")
+    return parts
 
 
 def _missing(name: str, task: Task, run: Path) -> str:

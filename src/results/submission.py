@@ -18,7 +18,7 @@ from src.results.difference import difference_of_scores
 from src.results.folder import UNREAD
 from src.results.intervals import calibrate
 from src.results.metrics import METRICS, check_targets
-from src.results.predictions import Predictions, find_predictions
+from src.results.predictions import Predictions, find_parts, find_predictions
 from src.results.surroundings import points_of
 from src.storage.files import write_csv
 
@@ -106,7 +106,7 @@ def blend_target(
     task: Task, column: str, outputs: Path, numbers: Sequence[str], how: How, baseline: str | None, ids: list[str]
 ) -> Blended:
     """Return the blend of experiments for one target. ids: of the sample; column: of the target in it."""
-    parts = [find_predictions(number, task, outputs) for number in numbers]
+    parts = find_parts(numbers, task, outputs)
     unread, fallback = set(parts[0].metrics.get(UNREAD, ())), None
     missing, ids = [row_id for row_id in ids if row_id in unread], [row_id for row_id in ids if row_id not in unread]
     check_ids(task.path("sample_submission"), ids, parts[0])

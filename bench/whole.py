@@ -37,7 +37,11 @@ def measure(command: list[str], outputs: Path) -> tuple[float, float]:
     """Run a command of this repository; return its wall seconds and the CPU seconds of all its processes."""
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     done = subprocess.run(
-        [sys.executable, *command, "--outputs", str(outputs)], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, ROOT / command[0], *command[1:], "--outputs", str(outputs)],
+        cwd=outputs,
+        capture_output=True,
+        text=True,
+        check=False,  # predictions.csv goes there
     )
     wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:

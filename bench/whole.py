@@ -38,10 +38,10 @@ def measure(command: list[str], outputs: Path) -> tuple[float, float]:
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     done = subprocess.run(
         [sys.executable, ROOT / command[0], *command[1:], "--outputs", str(outputs)],
-        cwd=outputs,
+        cwd=outputs,  # predictions.csv goes there
         capture_output=True,
         text=True,
-        check=False,  # predictions.csv goes there
+        check=False,
     )
     wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:

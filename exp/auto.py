@@ -12,13 +12,13 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from src.command import command, one_message, task_options
+from src.command import command, one_message, rows_option, task_options
 from src.data.task import read_tasks
 from src.runs.train import launch_options, launcher_of, start_log
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = command(__doc__, task_options(), launch_options())
+    parser = command(__doc__, task_options(), rows_option(), launch_options())
     parser.add_argument("--minutes", type=float, required=True, help="of wall time on this machine")
     parser.add_argument("--dry-run", action="store_true", help="print the facts and the plan, and stop")
     args = parser.parse_args(argv)

@@ -9,19 +9,19 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from src.command import command, one_message, task_options
+from src.command import command, one_message, rows_option, task_options
 from src.config import FoldConfig
 from src.data.task import read_tasks
 
 
 def main(argv: list[str] | None = None) -> None:
-    args = command(__doc__, task_options()).parse_args(argv)
+    args = command(__doc__, task_options(), rows_option()).parse_args(argv)
     with one_message("check_data"):
         from src.data.load import load_folds, load_task_data  # imports for seconds
         from src.report.audit import audit
 
         for task in read_tasks(args.data, args.target):
-            data = load_task_data(args.data, args.outputs, skip_bad_rows=False, n_jobs=1, target=task.target_column)
+            data = load_task_data(args.data, args.outputs, args.skip_bad_rows, n_jobs=1, target=task.target_column)
             title = f"{task.label}\n" if len(task.targets) > 1 else ""
             print(f"{title}{audit(data, load_folds(data, FoldConfig()))}")
 

@@ -23,6 +23,7 @@ def main(argv: list[str] | None = None) -> None:
     with one_message("compare"):
         from src.results.comparison import Compared, chosen, compared_text  # imports for seconds
         from src.results.labels import read_labels, score_submission
+        from src.results.partial import partial_runs, partial_text
 
         tasks = read_tasks(args.data, args.target)
         if args.submission:
@@ -32,6 +33,10 @@ def main(argv: list[str] | None = None) -> None:
         experiments = [chosen(args.numbers, args.track, task, args.outputs) for task in tasks]
         compared = [Compared.of(*one, args.outputs) for one in zip(tasks, experiments, labels, strict=True)]
         print(compared_text(compared, args.markdown))
+        for one in compared:
+            print(
+                partial_text(partial_runs(args.numbers, args.track, one.task, args.outputs), one.experiments[0], one.task), end=""
+            )
 
 
 if __name__ == "__main__":

@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from src.command import choice_options, command, one_message, out_option, task_options
+from src.command import choice_options, command, one_message, out_option, rows_option, task_options
 from src.data.task import read_tasks
 from src.paths import shown
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = command(__doc__, choice_options(), task_options(), out_option("outputs/<task>/report.html"))
+    parser = command(__doc__, choice_options(), task_options(), rows_option(), out_option("outputs/<task>/report.html"))
     parser.add_argument("--pictures", action="store_true", help="draw the target, costs and predictions as files instead")
     args = parser.parse_args(argv)
     with one_message("report"):
@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> None:
         if args.out and len(tasks) > 1:
             raise ValueError("--out: there is a page for each target; choose one with --target")
         for task in tasks:
-            data = load_task_data(args.data, args.outputs, skip_bad_rows=False, n_jobs=1, target=task.target_column)
+            data = load_task_data(args.data, args.outputs, args.skip_bad_rows, n_jobs=1, target=task.target_column)
             if args.pictures:
                 print("\n".join(str(shown(path)) for path in figures.draw(data, args.numbers)))
             else:

@@ -13,12 +13,12 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from src.command import command, one_message, task_options
+from src.command import command, one_message, rows_option, task_options
 from src.data.task import read_tasks
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = command(__doc__, task_options())
+    parser = command(__doc__, task_options(), rows_option())
     parser.add_argument("number", help="the experiment whose settings are the first trial")
     parser.add_argument("--trials", type=int, metavar="N", help="how many more")
     parser.add_argument("--seconds", type=int, metavar="S", help="after which no trial begins")
@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None) -> None:
 
         plan = Search(args.trials, args.seconds, args.epochs, args.splits)
         for task in read_tasks(args.data, args.target):
-            print(search(args.number, task, args.outputs, plan, args.device))
+            print(search(args.number, task, args.outputs, plan, args.device, args.skip_bad_rows))
 
 
 if __name__ == "__main__":

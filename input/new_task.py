@@ -56,8 +56,10 @@ def main(argv: list[str] | None = None) -> None:
         from joblib import cpu_count  # these import for a second
 
         from src.data.new_task import new_task
+        from src.results.metrics import METRICS
 
-        print(new_task(args.out or INPUT / args.name, files, args.metric, *wishes, args.force, cpu_count()))
+        domain, folder = METRICS[args.metric].domain, args.out or INPUT / args.name
+        print(new_task(folder, files, args.metric, domain, *wishes, args.force, cpu_count()))
 
 
 if __name__ == "__main__":

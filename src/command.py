@@ -42,6 +42,13 @@ def task_options(targets: Literal["any", "one", "none"] = "any") -> argparse.Arg
     return parser
 
 
+def rows_option() -> argparse.ArgumentParser:
+    """Return the option `--skip-bad-rows` of whatever reads the training table."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--skip-bad-rows", action="store_true", help="leave bad training rows out instead of stopping")
+    return parser
+
+
 def choice_options() -> argparse.ArgumentParser:
     """Return the options that choose finished experiments: their numbers, `--track`, and `--score` for their test scores."""
     parser = argparse.ArgumentParser(add_help=False)

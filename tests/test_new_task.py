@@ -109,7 +109,7 @@ def test_the_columns_of_a_contest_are_understood(contest: Contest, mine: Path, c
     ):
         assert f"left out: {reason}" in said
     assert "60 train rows and 12 test rows" in said and "0 of 72 rows are bad" in said
-    assert f"python exp/exp001/train.py --data {mine}" in said
+    assert f"python exp/auto.py --data {mine}" in said
 
 
 def test_a_task_with_two_targets_further_columns_and_structure_files_runs_from_its_tables_to_a_submission(
@@ -192,6 +192,30 @@ def test_bad_rows_are_counted_and_named(contest: Contest, mine: Path, capsys: py
     assert "train.csv: record 5, " in said and "0 structures, expected one" in said
     assert f"train.csv: record 6, {contest.table['material'][4]!r}: 'gap_ev' is '', not a finite number" in said
     assert "test.csv: record 3" in said and "'../secret.cif' is not the name of a file inside" in said
+
+
+def test_files_are_found_in_a_folder_beside_the_table_and_a_formula_is_not_taken_instead(contest: Contest, mine: Path) -> None:
+    contest.table["structure_file"] = contest.table["material"] + ".cif"
+    arguments = contest.write()[:-2]
+    (contest.folder / "cifs").rename(contest.folder / "none")
+    for path in (contest.folder / "none").iterdir():
+        path.unlink()
+    assert "'structure_file' names files" in refused(mine, *arguments)
+    describe(mine, *arguments, "--structure", "formula")
+    assert read_task(mine, TARGETS[0]).structure_format == "formula"
+
+
+def test_the_metric_has_to_fit_the_targets(contest: Contest, mine: Path) -> None:
+    contest.table[TARGETS[0]] -= 20
+    assert "'rmsle' requires targets" in refused(mine, *contest.write())
+
+
+def test_it_ends_with_what_to_do_next(contest: Contest, mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    contest.table[TARGETS[1]] = np.logspace(-9, 9, len(contest.table))
+    describe(mine, *contest.write()[:-2])  # the files lie in a folder beside the table
+    said = capsys.readouterr().out
+    assert read_task(mine, TARGETS[0]).structure_format == "file"
+    assert "python exp/auto.py --data" in said and "the logarithm of gap_ev:" in said and "that read angle" in said
 
 
 def test_an_existing_task_is_left_alone(contest: Contest, mine: Path) -> None:

@@ -3,6 +3,7 @@
 import ast
 import functools
 import json
+import logging
 import re
 import runpy
 from collections.abc import Iterable
@@ -13,6 +14,7 @@ from typing import Any, Literal, TypedDict
 from src.config.knobs import ExperimentConfig, GnnConfig
 from src.paths import BEST, EXPERIMENTS, SEALED, experiment_folders, experiment_name, shown
 
+log = logging.getLogger(__name__)
 Track = Literal["closed", "open"]
 # bases, groups of features and element tables that were learned on energies of the Materials Project
 LEARNED_ON_ENERGIES = {"7net-l3i5", "megnet16"}
@@ -81,6 +83,15 @@ def track(config: ExperimentConfig) -> Track:
     """
     tables = config.learner.elements.tables if isinstance(config.learner, GnnConfig) else ()
     return "open" if LEARNED_ON_ENERGIES & {config.target.base, *config.learner.feature_groups, *tables} else "closed"
+
+
+def is_of_track(name: str, track: str) -> bool:
+    """Return whether an experiment is of a track; a draft whose config cannot be read is of none, and is named."""
+    try:
+        return track_of(name) == track
+    except (ValueError, FileNotFoundError) as error:
+        log.warning("%s is left out: %s", name, error)
+        return False
 
 
 def track_of(number: str) -> Track:
@@ -165,12 +176,8 @@ def write_experiment(question: str, parent: str, config: ExperimentConfig) -> st
 
 def find_experiment(question: str, config: ExperimentConfig) -> str | None:
     """Return the number of the living experiment with this question and config, None if there is none."""
-    same = (
-        f.name
-        for f in experiment_folders()
-        if question_and_parent(f.name)[0] == question.rstrip(".") and load_config(f) == config
-    )
-    return next((name.removeprefix("exp") for name in same), None)
+    asked = [f for f in experiment_folders() if question in "".join(path.read_text("utf-8") for path in f.glob("config.py"))]
+    return next((f.name.removeprefix("exp") for f in asked if load_config(f) == config), None)
 
 
 def config_source(docstring: str, config: ExperimentConfig) -> str:

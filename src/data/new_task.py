@@ -13,12 +13,14 @@ from tqdm import tqdm
 from src.data.formats import crystal_in
 from src.data.rows import number, read_rows, table_suffix
 from src.data.table import MAX_NUMBER, SYMBOLS, bad_rows, parse_table
+from src.data.target import Domain
 from src.data.task import MAX_TEXT, MetricName, StructureFormat, Target, description, is_inside, read_tasks
 from src.paths import shown
 from src.storage.files import write_atomic
 
 LOOKED_AT = ("train", "test", "sample_submission", "folds")
 N_NAMED = 5  # bad rows
+WIDE = 100.0  # ratio of the largest and the smallest value, from which on a logarithm is worth a hint
 WIDTH = 44  # characters of a field in the summary
 N_EXAMPLES = 10  # fields of each column that are read as structures; all but one of them must be
 ID_NAMES = re.compile(r"(.*[ _-]|\w{2,5})?id|.*material.*|.*name|key", re.IGNORECASE)
@@ -26,6 +28,7 @@ MAX_TEXT_VALUES = 50  # different values of a categorical column of text
 ROWS_PER_CATEGORY = 4
 CODES = re.compile(r"space_?group|sg_?(num|no)|group|class|type|categor|cluster|label|code|kind", re.IGNORECASE)
 DERIVED = re.compile(r"n_?(elements|atoms)|formula\w*|composition|full_formula", re.IGNORECASE)
+FILE_NAMES = re.compile(r"(\.(cif|mcif|vasp|poscar|json)(\.gz)?|poscar)$", re.IGNORECASE)
 USED = ("id", "structure", "target", "numeric", "categorical")
 Tables = Mapping[str, pd.DataFrame]  # all fields are text
 
@@ -34,6 +37,7 @@ def new_task(
     folder: Path,
     files: Mapping[str, Path],
     metric: MetricName,
+    domain: Domain | None = None,
     id_column: str | None = None,
     structure_column: str | None = None,
     targets: Sequence[str] | None = None,
@@ -44,26 +48,30 @@ def new_task(
     """Write the folder of a task, task.toml last, and return what was understood and how many rows are bad.
 
     files: of those that a task's [files] may name; `train` at least. `structures`: a folder; without it, files are looked for
-    beside the training table. What is not in the task's folder yet is copied. force: replace what is there. What is None is
-    found out. Raises ValueError or FileNotFoundError, and changes nothing, if the tables cannot be understood or the task exists.
+    beside the training table and in the folders there. What is not in the task's folder yet is copied. domain: of the metric.
+    force: replace what is there. What is None is found out.
+    Raises ValueError or FileNotFoundError, and changes nothing, if the tables cannot be understood or the task exists.
     """
     written = folder / "task.toml"
     if written.exists() and not force:
         raise ValueError(f"{written} exists: choose another name, or replace it with --force")
     if missing := [path for which, path in files.items() if not (path.is_dir() if which == "structures" else path.is_file())]:
         raise FileNotFoundError(f"{missing[0]} is missing")
-    beside = files.get("structures", files["train"].parent)
     tables = {which: pd.DataFrame(read_rows(files[which]), dtype=object) for which in LOOKED_AT if which in files}
     train, test = tables["train"], tables.get("test", tables["train"])
     for option, name in (("--id", id_column), ("--structure", structure_column), *(("--target", t) for t in targets or ())):
         if name is not None and name not in train:
             raise ValueError(f"{option} {name}: the table has the columns {_listed(train)}")
     ids = _id_column(tables, id_column)
+    beside = files.get("structures") or _folder_of_files(train, files["train"].parent)
     structures, form = _structure_column(tables, ids, beside, structure_column)
     names = targets or _targets(tables, (ids, structures))
     if len(units) not in (1, len(names)):
         raise ValueError(f"--unit: {len(units)} units for {len(names)} targets; give one, or one for each")
     found = [Target(name, units[i % len(units)]) for i, name in enumerate(names)]
+    for target in found if domain else ():
+        values = _numbers(train[target.column]).dropna()
+        domain.check(files["train"], train.loc[values.index, ids].tolist(), values.to_numpy(), f"metric = {metric!r}")
     kinds = {name: _kind(train[name], test.get(name)) for name in train}
     kinds |= {ids: "id", structures: f"structure ({form})", **{t.column: f"target ({t.unit})" for t in found}}
     if form == "file":
@@ -128,6 +136,11 @@ def _structure_column(tables: Tables, ids: str, folder: Path, wish: str | None) 
     columns = [name for name in train if name in tables.get("test", train) and name != ids and wish in (None, name)]
     found = {name: form for name in columns if (form := _format(train[name], folder))}
     best = [name for name, form in found.items() if form != "formula"]
+    if named := [name for name in columns if not best and not wish and _filled(train[name]).str.contains(FILE_NAMES).all()]:
+        raise ValueError(
+            f"the column {named[0]!r} names files, {train[named[0]][0]!r} for instance, and {folder} has none of them: say "
+            "--structures FOLDER, or choose another column with --structure"
+        )
     if not best:
         best = [name for name in found if re.search("formula|compos", name, re.IGNORECASE)][:1] or [*found]
     if len(best) == 1:
@@ -138,6 +151,15 @@ def _structure_column(tables: Tables, ids: str, folder: Path, wish: str | None) 
         f"{f'--structure {wish}' if wish else 'no column'} holds CIF, POSCAR or JSON text of pymatgen, names of files in "
         f"{folder} (--structures FOLDER), or formulas; the columns are {_listed(columns)}"
     )
+
+
+def _folder_of_files(train: pd.DataFrame, parent: Path) -> Path:
+    """Return the folder of the files that a column names: `parent`, or the first one in it that has them."""
+    named = [_filled(train[name]).head(N_EXAMPLES) for name in train]
+    for folder in [parent, *sorted(path for path in parent.iterdir() if path.is_dir())]:
+        if any(len(texts) and all(is_inside(text) and (folder / text).is_file() for text in texts) for texts in named):
+            return folder
+    return parent
 
 
 def _format(texts: pd.Series, folder: Path) -> StructureFormat | None:
@@ -227,7 +249,9 @@ def _summary(folder: Path, train: pd.DataFrame, kinds: Mapping[str, str], n_jobs
     values = pd.DataFrame([row.targets for row in found["train"][1]], columns=[t.column for t in task.targets])
     ranges = values.describe().loc[["count", "min", "50%", "max"]].rename({"50%": "median"}).T
     ranges.insert(0, "unit", [target.unit for target in task.targets])
-    data = f"--data {shown(folder)}"
+    data, skip = f"--data {shown(folder)}", " --skip-bad-rows" if problems else ""
+    wide = [name for name in values if values[name].min() > 0 and values[name].max() / values[name].min() > WIDE]
+    further = task.columns.all
     return "\n".join(
         [
             f"{shown(folder / 'task.toml')} describes {' and '.join(f'{len(found[t][0])} {t} rows' for t in tables)}:",
@@ -241,7 +265,9 @@ def _summary(folder: Path, train: pd.DataFrame, kinds: Mapping[str, str], n_jobs
             ranges.to_string(float_format="{:.6g}".format),
             "",
             "Correct task.toml if a column is not what it is taken for. Next:",
-            f"  python exp/check_data.py {data}{f' --target {task.target_column}' if len(task.targets) > 1 else ''}",
-            f"  python exp/exp001/train.py {data}{' --skip-bad-rows' if problems else ''}",
+            f"  python exp/check_data.py {data}{f' --target {task.target_column}' if len(task.targets) > 1 else ''}{skip}",
+            f"  python exp/auto.py {data} --minutes 60{skip}",
+            *([f"auto.py tries the logarithm of {_listed(wide)}: the values span decades"] if wide else []),
+            *([f"auto.py tries trees and networks that read {_listed(further)}"] if further else []),
         ]
     )

@@ -59,6 +59,10 @@ def _duplicates_text(groups: list[pd.DataFrame], fold: pd.Series, has_structure:
         f"{len(groups)} groups of {what}; {len(across)} with training and test crystals, "
         f"{sum(n > 1 for n in folds)} with crystals of different folds"
     ]
+    if any(n > 1 for n in folds):
+        lines.append(
+            '  scores out of fold are too good for these; FoldConfig("grouped") keeps them together, as exp/auto.py does'
+        )
     for group in groups[:MAX_GROUPS]:
         ids = ", ".join(f"{row.id} ({row.table})" for row in group.itertuples())
         space_group = f" (space group {group['space_group'].iloc[0]})" if has_structure else ""

@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from src.config.catalogue import experiment_names, track_of
+from src.config.catalogue import experiment_names, is_of_track, track_of
 from src.data.task import MetricName, Task
-from src.paths import shown
+from src.paths import experiment_name, shown
 from src.results.blend import fixed_blend, stack_oof, stack_test
 from src.results.difference import Difference, fold_scores, holm_of, p_text, paired_differences
 from src.results.intervals import calibrate
 from src.results.metrics import METRICS, check_targets, scores
+from src.results.partial import partial_runs
 from src.results.predictions import Predictions, find_predictions
 from src.results.surroundings import Points, points_of
 
@@ -21,18 +22,22 @@ STAR = "* zero is outside both 95% intervals, over crystals (paired bootstrap) a
 
 
 def chosen(numbers: Sequence[str], track: str, task: Task, outputs: Path) -> list[Predictions]:
-    """Return the experiments of these numbers or, if there are none, all finished ones of the track."""
-    if numbers:
-        return [find_predictions(number, task, outputs) for number in numbers]
+    """Return the finished experiments among these numbers or, if there are none, all of the track.
+
+    One whose config cannot be read is left out, unless it is named. Raises FileNotFoundError if a number has neither finished
+    nor partial predictions, or if none is finished.
+    """
+    partial = {one.name: one.text(task.metric) for one in partial_runs(numbers, track, task, outputs)}
     found = []
-    for name in experiment_names():
+    for name in map(experiment_name, numbers) if numbers else [name for name in experiment_names() if is_of_track(name, track)]:
         try:
-            if track_of(name) == track:
-                found.append(find_predictions(name, task, outputs))
+            found.append(find_predictions(name, task, outputs))
         except FileNotFoundError:
-            continue
+            if numbers and name not in partial:
+                raise
     if not found:
-        raise FileNotFoundError(f"no experiment of the {track} track is finished on task {task.label}")
+        begun = "".join(f"; {name}: {text}" for name, text in partial.items())
+        raise FileNotFoundError(f"no experiment of the {track} track is finished on task {task.label}{begun}")
     return found
 
 

@@ -1,6 +1,8 @@
 """Names, formats and guards of the files of a run in outputs/ and of published results."""
 
 import contextlib
+import logging
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +11,11 @@ import numpy as np
 import pandas as pd
 
 from src.config import ExperimentConfig, from_dict, to_dict
+from src.paths import EXPERIMENTS
 from src.storage import names
-from src.storage.files import locked, read_id_table, read_json, remedy, write_csv, write_json
+from src.storage.files import RESULTS, locked, read_id_table, read_json, remedy, write_csv, write_json
 
+log = logging.getLogger(__name__)
 NUMBER = (int, float)
 Kinds = dict[str, type | tuple[type, ...]]
 FOLD_METRICS: Kinds = {
@@ -110,18 +114,29 @@ class RunDir:
             raise ValueError(f"{path}: {error}; {remedy(path)}") from error
 
     def claim(self, config: ExperimentConfig, data_key: str, word2vec: str) -> None:
-        """Write the run's config; raise ValueError if the folder has a run of another config, other data or another word2vec."""
+        """Write the run's config, and remove the unfinished folds of a draft that had another one.
+
+        Raises ValueError if the run, with another config, other data or another word2vec, has a finished fold or is published.
+        """
         path, own = self.config_path, {"config": config, "data": data_key, "word2vec": word2vec}
         if not path.is_file():
             write_json(path, own | {"config": to_dict(config)})
             return
         stored = self.claimed()
-        for part in own:
-            if stored[part] != own[part]:
-                raise ValueError(
-                    f"{path} was written with another {part}. An experiment never changes: give the new one a new number, "
-                    f"or remove {self.path} to train it again"
-                )
+        changed = [part for part in own if stored[part] != own[part]]
+        if not changed:
+            return
+        begun = [int(folder.name.removeprefix("fold_")) for folder in self.path.glob("fold_*")]
+        if any(map(self.is_finished, begun)) or (EXPERIMENTS / self.path.name / RESULTS).exists():
+            raise ValueError(
+                f"{path} was written with another {changed[0]}. An experiment never changes: give the new one a new number, "
+                f"or remove {self.path} to train it again"
+            )
+        with self.training(begun):
+            for k in begun:
+                shutil.rmtree(self.fold(k))
+        log.info("%s starts over: no fold was finished with the earlier %s", self.path.name, " and ".join(changed))
+        write_json(path, own | {"config": to_dict(config)})
 
     def write_fold(self, k: int, valid: pd.DataFrame, test: pd.DataFrame | None, metrics: dict) -> None:
         """Write a fold's predictions and then its metrics, which mark it as finished.

@@ -222,6 +222,8 @@ def parts_table(parts: list[Predictions], blend: Blend, task: Task) -> str:
     for i, part in enumerate(parts):
         weight = f"{blend.weights[i]:.3f} ± {blend.fold_weights[:, i].std():.3f}"
         lines.append(line(part.name, weight, oof[:, i], str(shown(part.source))))
+    if len(parts) == 1:
+        return "\n".join(lines)
     if len(blend.fold_weights) == 1:
         return "\n".join([*lines, line("blend", "", blend.nested_pred, "the weights are given, nothing is fitted")])
     lines.append(line("blend, nested", "", blend.nested_pred, "each fold by weights fitted on the others"))

@@ -20,6 +20,7 @@ from src.learners.learner import make_learner
 from src.paths import EXPERIMENTS, MAT2VEC, experiment_folders, experiment_name
 from src.results.folder import NO_TEST, UNREAD, RunDir
 from src.results.metrics import check_targets, scores
+from src.results.partial import partial_of
 from src.runs.launch import Launcher, run_all
 from src.runs.one_fold import FoldJob, Rows, run_fold, versions
 from src.storage import names
@@ -47,6 +48,8 @@ def run_experiment(
         train_folds(config, run, data, folds, launcher, device, word2vec)
     per_fold = [run.fold_metrics(k) for k in range(data.n_folds(config.folds))]
     if missing := [k for k, metrics in enumerate(per_fold) if metrics is None]:
+        if begun := partial_of(run):
+            log.info("%s: %s", name, begun.text(data.task.metric))
         log.info("%s: folds %s are still to do; oof.csv and test.csv come after the last", name, missing)
         return None
     if not run.training_path.is_file():

@@ -67,7 +67,7 @@ class Search:
         return with_knobs(config, {"learner.training.n_epochs": self.n_epochs})
 
 
-def search(number: str, task: Task, outputs: Path, plan: Search, device: str) -> str:
+def search(number: str, task: Task, outputs: Path, plan: Search, device: str, skip_bad_rows: bool = False) -> str:
     """Add trials to the study of an experiment in exp/, write the proposal for a new one, and return a summary.
 
     The proposal keeps the experiment's epochs, whatever those of the trials are.
@@ -80,7 +80,7 @@ def search(number: str, task: Task, outputs: Path, plan: Search, device: str) ->
     check_structures(config, task)
     folder = task.runs(outputs) / "tune" / name
     study = open_study(name + plan.suffix, folder, task.metric)
-    data = load_task_data(task.folder, outputs, skip_bad_rows=False, n_jobs=1, target=task.target_column)
+    data = load_task_data(task.folder, outputs, skip_bad_rows, n_jobs=1, target=task.target_column)
     check_rows(config, data)
     tune(config, data, study, folder, plan, device)
     # neither stopped nor interrupted: a stopped trial has the value of its last report

@@ -9,7 +9,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
-from src.command import command, one_message, task_options
+from src.command import command, one_message, rows_option, task_options
 from src.config import ExperimentConfig, to_dict
 from src.config.catalogue import load_config
 from src.data.task import Task, read_tasks
@@ -61,20 +61,20 @@ def train_target(config: ExperimentConfig, name: str, task: Task, launcher: Laun
 
 
 def _parse(folder: Path, argv: list[str] | None) -> argparse.Namespace:
-    parser = command(f"Train {folder.name}: its config is {folder / 'config.py'}.", task_options(), launch_options())
+    about = f"Train {folder.name}: its config is {folder / 'config.py'}."
+    parser = command(about, task_options(), rows_option(), launch_options())
     parser.add_argument("--folds", type=int, nargs="+", metavar="K", help="train these folds only (default: all)")
     parser.add_argument("--tracker", choices=get_args(Tracker), help="send finished folds to outputs/tracker/ as well")
     return parser.parse_args(argv)
 
 
 def launch_options() -> argparse.ArgumentParser:
-    """Return the options that say where trainings run, and what happens to bad rows."""
+    """Return the options that say where trainings run."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--jobs", type=_positive, help="folds at once (default: as many as there are GPUs or, on CPUs, cores)")
     parser.add_argument("--launcher", choices=get_args(Where), default="local", help="where folds run (default: local)")
     parser.add_argument("--address", metavar="HOST:PORT", help="of the Ray cluster")
     parser.add_argument("--device", default="cpu", help="cpu, cuda (folds take the GPUs in turn), cuda:1, ... (default: cpu)")
-    parser.add_argument("--skip-bad-rows", action="store_true", help="leave bad training rows out instead of stopping")
     return parser
 
 

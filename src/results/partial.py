@@ -1,0 +1,68 @@
+"""Runs with folds that are still to do: what there is of them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from src.config.catalogue import is_of_track
+from src.data.task import MetricName, Task
+from src.paths import experiment_folders, experiment_name
+from src.results.folder import RunDir
+from src.results.metrics import METRICS
+from src.results.predictions import Predictions
+from src.storage import names
+
+
+class Partial(NamedTuple):
+    """The finished folds of a run. oof: columns id, fold, target, e_form_pred, of their rows alone."""
+
+    name: str
+    folds: list[int]
+    oof: pd.DataFrame
+
+    def text(self, metric: MetricName) -> str:
+        """Return the score as people read it."""
+        score = METRICS[metric](*self.oof[["e_form", "e_form_pred"]].to_numpy().T)
+        return (
+            f"{METRICS[metric].text} {score:.4f} on the {len(self.oof)} rows of folds {', '.join(map(str, self.folds))} (partial)"
+        )
+
+
+def partial_of(run: RunDir) -> Partial | None:
+    """Return what there is of a run; None if no fold is finished, or all are."""
+    if (run.path / names.METRICS_FILE).is_file():
+        return None
+    done = sorted(int(path.parent.name.removeprefix("fold_")) for path in run.path.glob(f"fold_*/{names.METRICS_FILE}"))
+    return Partial(run.path.name, done, pd.concat([run.valid(k) for k in done])) if done else None
+
+
+def partial_runs(numbers: Sequence[str], track: str, task: Task, outputs: Path) -> list[Partial]:
+    """Return the partial runs among the experiments of these numbers or, if there are none, of the track."""
+    chosen = map(experiment_name, numbers) if numbers else (folder.name for folder in experiment_folders())
+    found = [partial for name in chosen if (partial := partial_of(RunDir(task.runs(outputs) / name)))]
+    return [one for one in found if numbers or is_of_track(one.name, track)]
+
+
+def partial_rows(partial: Sequence[Partial], reference: Predictions, metric: MetricName) -> list[dict[str, str]]:
+    """Return a row for each partial run, column -> text: its score, and that of a finished experiment on the same rows."""
+    rows = []
+    for one in partial:
+        other = reference.oof.set_index("id").reindex(one.oof["id"])["e_form_pred"].to_numpy()
+        pairs = {"score": one.oof["e_form_pred"].to_numpy(), f"{reference.name} on the same rows": other}
+        own = one.oof["e_form"].to_numpy()
+        scores = {name: f"{METRICS[metric](own, pred):.4f}" if np.isfinite(pred).all() else "" for name, pred in pairs.items()}
+        rows.append(
+            {"partial run": one.name, "finished folds": ", ".join(map(str, one.folds)), "rows": str(len(one.oof)), **scores}
+        )
+    return rows
+
+
+def partial_text(partial: Sequence[Partial], reference: Predictions, task: Task) -> str:
+    """Return the table of partial runs with what it means, or nothing if there are none."""
+    if not partial:
+        return ""
+    table = pd.DataFrame(partial_rows(partial, reference, task.metric)).to_string(index=False)
+    return f"\n{task.label}: {METRICS[task.metric].text} of partial runs, on the rows of their finished folds\n{table}\n"

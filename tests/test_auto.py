@@ -124,7 +124,9 @@ def test_a_recipe_is_left_out_if_the_budget_does_not_reach_for_it_and_never_the_
     assert {recipe.family for recipe in poor.recipes} == {"trees"} and set(poor.left_out) == {
         recipe.name for recipe in recipes if recipe.family != "trees"
     }
-    assert len(broke.recipes) == 1
+    assert [recipe.family for recipe in broke.recipes] == ["trees"]  # the cheapest of all
+    slow = {name: Cost(10.0 if cost.train < 0.01 else 1e-3, cost.train) for name, cost in costs.items()}
+    assert [recipe.family for recipe in make_plan(look, recipes, slow, 1e-3).recipes] == ["trees"]
 
 
 def test_there_are_five_folds_if_a_network_cannot_have_half_of_its_epochs_in_ten(data: TaskData) -> None:

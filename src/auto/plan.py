@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from src.auto.look import FEW_FOLDS, FOLDS, Look
 from src.auto.portfolio import Family, Recipe
-from src.auto.race import EPOCHS, Cost, Outcome, shortened
+from src.auto.race import EPOCHS, Cost, Outcome, epochs_of, shortened
 from src.config import ExperimentConfig, GnnConfig
 from src.runs.ranges import with_knobs
 
@@ -48,8 +48,7 @@ class Plan:
 
     def seconds(self, recipe: Recipe, n_rows: float) -> float:
         """Return the seconds of a training on so many rows, on one core."""
-        epochs = recipe.config.learner.training.n_epochs if isinstance(recipe.config.learner, GnnConfig) else 1
-        return self.costs[recipe.name].train * epochs * n_rows
+        return self.costs[recipe.name].train * epochs_of(recipe.config) * n_rows
 
 
 def folds_within(look: Look, recipes: Sequence[Recipe], costs: Mapping[str, Cost], core_seconds: float) -> int:
@@ -82,7 +81,13 @@ def make_plan(look: Look, recipes: Sequence[Recipe], costs: Mapping[str, Cost], 
         else:
             kept.append(recipe._replace(config=shortened(recipe.config, max(1, int(affordable)))))
     if not kept:
-        kept = [min(recipes, key=lambda recipe: costs[recipe.name].prepare + costs[recipe.name].train)]
+        n_trained = look.n_train * (look.folds.n_folds - 1)
+
+        def whole(recipe: Recipe) -> float:
+            cost = costs[recipe.name]
+            return cost.prepare * (look.n_train + look.n_test) + cost.train * n_trained * epochs_of(recipe.config)
+
+        kept = [min(recipes, key=whole)]
         left_out.pop(kept[0].name)
     plan = Plan(kept, dict(costs), left_out, look.epochs, core_seconds)
     return _with_first_rung(plan, look, FIRST * core_seconds)

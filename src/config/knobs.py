@@ -308,6 +308,7 @@ class GbdtConfig:
     min_child_samples: NonNegativeInt = 10
     colsample_bytree: Share = 0.3
     reg_lambda: NonNegativeFloat = 1.0
+    max_bin: Annotated[int, Field(ge=2, le=255)] = 255
 
     @property
     def feature_groups(self) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ LOOKED_AT = ("train", "test", "sample_submission", "folds")
 N_NAMED = 5  # bad rows
 WIDE = 100.0  # ratio of the largest and the smallest value, from which on a logarithm is worth a hint
 WIDTH = 44  # characters of a field in the summary
-N_EXAMPLES = 10  # fields of each column that are read as structures; all but one of them must be
+N_EXAMPLES = 10  # fields of each column that are read as structures; half of them must be, all but one of formulas
 ID_NAMES = re.compile(r"(.*[ _-]|\w{2,5})?id|.*material.*|.*name|key", re.IGNORECASE)
 MAX_TEXT_VALUES = 50  # different values of a categorical column of text
 ROWS_PER_CATEGORY = 4
@@ -69,9 +69,9 @@ def new_task(
     if len(units) not in (1, len(names)):
         raise ValueError(f"--unit: {len(units)} units for {len(names)} targets; give one, or one for each")
     found = [Target(name, units[i % len(units)]) for i, name in enumerate(names)]
-    for target in found if domain else ():
-        values = _numbers(train[target.column]).dropna()
-        domain.check(files["train"], train.loc[values.index, ids].tolist(), values.to_numpy(), f"metric = {metric!r}")
+    for values in (_numbers(train[target.column]).dropna() for target in found):
+        if domain:
+            domain.check(files["train"], train.loc[values.index, ids].tolist(), values.to_numpy(), f"metric = {metric!r}")
     kinds = {name: _kind(train[name], test.get(name)) for name in train}
     kinds |= {ids: "id", structures: f"structure ({form})", **{t.column: f"target ({t.unit})" for t in found}}
     if form == "file":
@@ -136,7 +136,7 @@ def _structure_column(tables: Tables, ids: str, folder: Path, wish: str | None) 
     columns = [name for name in train if name in tables.get("test", train) and name != ids and wish in (None, name)]
     found = {name: form for name in columns if (form := _format(train[name], folder))}
     best = [name for name, form in found.items() if form != "formula"]
-    if named := [name for name in columns if not best and not wish and _filled(train[name]).str.contains(FILE_NAMES).all()]:
+    if named := [name for name in columns if not best and not wish and _filled(train[name]).map(FILE_NAMES.search).all()]:
         raise ValueError(
             f"the column {named[0]!r} names files, {train[named[0]][0]!r} for instance, and {folder} has none of them: say "
             "--structures FOLDER, or choose another column with --structure"
@@ -167,7 +167,8 @@ def _format(texts: pd.Series, folder: Path) -> StructureFormat | None:
     examples = _filled(texts).head(N_EXAMPLES)
     for form in get_args(StructureFormat):
         n_bad = sum(_is_bad(text, form, folder) for text in examples)
-        if n_bad <= 1 and n_bad < len(examples):
+        allowed = 1 if form == "formula" else len(examples) // 2  # many a word is a formula too
+        if n_bad <= allowed and n_bad < len(examples):
             return form
     return None
 

@@ -91,7 +91,7 @@ class GbdtLearner(TableLearner[GbdtConfig]):
             "objective": c.objective, "metric": "l1", "learning_rate": c.learning_rate, "num_leaves": c.num_leaves,
             "min_child_samples": c.min_child_samples, "colsample_bytree": c.colsample_bytree, "subsample": SUBSAMPLE,
             "subsample_freq": 1, "reg_lambda": c.reg_lambda, "seed": self.seed, "deterministic": True, "force_row_wise": True,
-            "num_threads": 1, "verbose": -1,
+            "num_threads": 1, "verbose": -1, "max_bin": c.max_bin,
         }  # fmt: skip
         self.encoder = inputs.fit_encoder(c.features)
         x = inputs.matrix(c.features, self.encoder)

@@ -23,6 +23,7 @@ def main(argv: list[str] | None = None) -> None:
         from src.report import figures, sections
         from src.results.comparison import chosen
         from src.results.labels import read_labels
+        from src.results.partial import partial_runs
 
         tasks = read_tasks(args.data, args.target)
         if args.out and len(tasks) > 1:
@@ -33,7 +34,9 @@ def main(argv: list[str] | None = None) -> None:
                 print("\n".join(str(shown(path)) for path in figures.draw(data, args.numbers)))
             else:
                 labels = read_labels(task) if args.score else None
-                print(sections.write_report(data, chosen(args.numbers, args.track, task, args.outputs), labels, args.out))
+                experiments = chosen(args.numbers, args.track, task, args.outputs)
+                partial = partial_runs(args.numbers, args.track, task, args.outputs)
+                print(sections.write_report(data, experiments, partial, labels, args.out))
 
 
 if __name__ == "__main__":

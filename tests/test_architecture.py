@@ -47,21 +47,21 @@ COMMANDS = [ROOT / "submit.py", ROOT / "predict.py", *sorted(EXPERIMENTS.glob("*
 REGISTRIES = ("src.learners.learner",)  # they exist to be the one place that names all
 LINES = {  # of each package: a budget that falls. Whoever raises one says in the commit what needs it.
     "paths": 30,
-    "command": 91,
-    "config": 670,
+    "command": 100,
+    "config": 680,
     "storage": 530,
-    "data": 2_130,
+    "data": 2_150,
     "features": 1_310,
     "graphs": 740,
     "models": 1_840,
     "learners": 1_180,
-    "results": 2_190,
-    "report": 770,
+    "results": 2_280,
+    "report": 790,
     "runs": 1_390,
-    "auto": 1_140,
+    "auto": 1_110,
     "predict": 530,
     "input": 390,
-    "commands": 455,
+    "commands": 450,
 }
 MAX_LIVING = 40
 KEPT = {  # knobs that no living experiment sets and no search varies, and why they stay

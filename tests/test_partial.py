@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from conftest import GBDT, run
 
-from exp import compare
+from exp import compare, report
 from src.config.catalogue import find_experiment
 from src.data.load import TaskData
 from src.paths import EXPERIMENTS
@@ -33,6 +33,11 @@ def test_a_partial_run_is_compared_on_the_rows_of_its_folds(
         compare.main([*where, *numbers])
         line = next(line for line in capsys.readouterr().out.splitlines() if line.split()[:1] == ["exp022"])
         assert line.split() == ["exp022", "0,", "2", str(len(rows)), mae, mae]
+    report.main([*where])
+    assert (
+        f'<td>exp022</td><td class="number">0, 2</td><td class="number">{len(rows)}</td>'
+        in (data.folder / "report.html").read_text()
+    )
     with pytest.raises(SystemExit, match=rf"exp022: MAE {mae} on the {len(rows)} rows of folds 0, 2 \(partial\)"):
         compare.main([*where, "022"])
 

@@ -253,7 +253,7 @@ def fly(
             log.info("%s", "\n".join([*look.lines(), *plan_lines(look, plan, minutes, launcher.at_once)]))
             if dry:
                 continue
-            outcomes, families = ([], {}) if pilot.chosen() else pilot.race(look, plan)
+            outcomes, families = pilot.race(look, plan)
             log.info("%s", "\n".join(f"{one.name:<60} {abs(one.loss):.4f}" for one in outcomes))
             numbers = pilot.finish(outcomes, families, look)
             submitted[task.target_column] = numbers[-1:]

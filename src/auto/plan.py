@@ -19,8 +19,8 @@ ENOUGH = 0.5  # of these epochs: if no network can have them in ten folds, there
 INNER = 0.8 * 0.9  # share of the training rows that a trial is trained on
 FOLD = 1.25  # cost of a fold, compared with that of a trial, which is trained on four fifths of its rows
 CHEAP = 0.15  # share of what is left that a further family may take
-MAX_MEMBERS, MAX_PARTS, MOST_PARTS = 5, 4, 8  # the last with those that fill the time that is left over
-WORTH = 1.1  # error of such a part, compared with that of the best
+MAX_MEMBERS, MAX_PARTS = 5, 8
+WORTH = 1.1  # error of a further part, compared with that of the best
 NEXT_SEED = 100  # more than there are folds, each of which has its own seed
 
 
@@ -109,42 +109,29 @@ def _with_first_rung(plan: Plan, look: Look, core_seconds: float) -> Plan:
 
 
 def choose(outcomes: Sequence[Outcome], families: Mapping[str, Family], n_folds: int, core_seconds: float) -> list[Part]:
-    """Return the recipes to train in all folds, the cheapest first.
+    """Return the recipes to train first in all folds, the cheapest first; `one_more` adds what there is time for afterwards.
 
-    outcomes: the best first. They are the best of the trees and of the formula networks if they are cheap, the best network with
-    as many members as there is time for, and, if there is time left, the next in the race.
+    outcomes: the best first. They are the best of the trees and of the formula networks, if they are cheap or lead, and the best
+    network, with fewer epochs if there is no time for all.
     """
     chosen: list[Part] = []
     left = SAFETY * core_seconds
-    of_family = {family: [one for one in outcomes if families[one.name] == family] for family in set(families.values())}
-
-    def add(one: Outcome, most: float, members: int = 1, least: float = 1.0) -> None:
-        """Add a recipe if its cost is within `most`. least: the share of its epochs that will do."""
-        nonlocal left
+    best: dict[Family, Outcome] = {}
+    for one in outcomes:
+        best.setdefault(families[one.name], one)
+    main: Family = "network" if "network" in best else "formula network"
+    for family in sorted(best, key=lambda family: family == main):
+        one = best[family]
         cost = n_folds * FOLD * one.wall
-        is_alike = one.name.split(";")[0] in [part.name.split(";")[0] for part in chosen]  # a variant of what is chosen already
-        if is_alike or len(chosen) == MAX_PARTS or cost * least > most:
-            return
+        most = left if family == main or one is outcomes[0] else CHEAP * left
+        if cost * (LEAST if family == main else 1) > most:
+            continue
         config = one.config
         if cost > most:
-            config = shortened(config, max(1, int(config.learner.training.n_epochs * most / cost)))  # type: ignore[union-attr]
+            config = shortened(config, max(1, int(epochs_of(config) * most / cost)))
             cost = most
-        n = max(1, min(members, int(most / cost)))
-        if n > 1 and isinstance(config.learner, GnnConfig):
-            config = replace(config, learner=replace(config.learner, members=n))
-            cost *= n
-        chosen.append(Part(one.name, families[one.name], config, cost))
+        chosen.append(Part(one.name, family, config, cost))
         left -= cost
-
-    main: Family = "network" if "network" in of_family else "formula network"
-    others: tuple[Family, ...] = ("trees", "formula network") if main == "network" else ("trees",)
-    for family in others:
-        for one in of_family.get(family, [])[:1]:
-            add(one, left if one is outcomes[0] else CHEAP * left)
-    for one in of_family.get(main, [])[:1]:
-        add(one, left, MAX_MEMBERS, LEAST)
-    for one in outcomes:
-        add(one, left, MAX_MEMBERS if families[one.name] == main else 1)
     if not chosen:
         cheapest = min(outcomes, key=lambda one: one.wall)
         chosen = [Part(cheapest.name, families[cheapest.name], cheapest.config, n_folds * FOLD * cheapest.wall)]
@@ -159,7 +146,7 @@ def one_more(
     parts: what is trained already. A network that is among them gets another seed, and as many members as there is time for.
     """
     taken = [part.name.split(";")[0] for part in parts]
-    affordable = [one for one in outcomes if n_folds * FOLD * one.wall < SAFETY * core_seconds and len(parts) < MOST_PARTS]
+    affordable = [one for one in outcomes if n_folds * FOLD * one.wall < SAFETY * core_seconds and len(parts) < MAX_PARTS]
     for one in affordable:
         if one.name.split(";")[0] not in taken and one.loss < WORTH * outcomes[0].loss:
             return Part(one.name, families[one.name], one.config, n_folds * FOLD * one.wall)

@@ -1,5 +1,6 @@
 """The report: one page on a task's data and its finished experiments, a function per section."""
 
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from src.results.blend import Blend, fit_blend, fixed_blend, shared_folds, stack
 from src.results.comparison import STAR, error_correlation, gain_cells, leaderboard, score_cells, score_rows
 from src.results.intervals import calibrate
 from src.results.metrics import METRICS, check_targets, score_interval
+from src.results.partial import Partial, partial_rows
 from src.results.predictions import Predictions
 from src.results.surroundings import Points, points_of
 from src.storage.files import write_atomic
@@ -38,14 +40,19 @@ def title_of(task: Task) -> str:
     return f"{task.name}: {task.target_column} ({task.unit})"
 
 
-def write_report(data: TaskData, experiments: list[Predictions], labels: pd.Series | None, out: Path | None) -> str:
+def write_report(
+    data: TaskData, experiments: list[Predictions], partial: list[Partial], labels: pd.Series | None, out: Path | None
+) -> str:
     """Write the page, by default to the outputs of the task, and return a summary; without test labels it has no test scores."""
-    html, out = page(title_of(data.task), report_sections(data, experiments, labels)).encode(), out or data.folder / "report.html"
+    sections, out = report_sections(data, experiments, labels, partial), out or data.folder / "report.html"
+    html = page(title_of(data.task), sections).encode()
     write_atomic(out, html)
     return f"{shown(out)}: {len(html) / 1e6:.1f} MB, {len(experiments)} experiments"
 
 
-def report_sections(data: TaskData, experiments: list[Predictions], labels: pd.Series | None = None) -> list[Section]:
+def report_sections(
+    data: TaskData, experiments: list[Predictions], labels: pd.Series | None = None, partial: Sequence[Partial] = ()
+) -> list[Section]:
     """Return the sections of the page, what is read first in front. Figures show the few best experiments of the same rows."""
     task = data.task
     metric = METRICS[task.metric]
@@ -65,7 +72,7 @@ def report_sections(data: TaskData, experiments: list[Predictions], labels: pd.S
     scored = score_rows(experiments, labels, points, task.metric)
     return [
         summary_section(data, experiments, scored),
-        leaderboard_section(experiments, scored, task),
+        leaderboard_section(experiments, scored, partial, task),
         cost_section(scored, task),
         truth_section(described, few, some, error, task.unit),
         worst_section(described, few, some, error, task.unit),
@@ -117,8 +124,8 @@ def brief(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def leaderboard_section(experiments: list[Predictions], scored: list[dict], task: Task) -> Section:
-    """Return the scores of all experiments, one line each: what they are, and their difference to the best."""
+def leaderboard_section(experiments: list[Predictions], scored: list[dict], partial: Sequence[Partial], task: Task) -> Section:
+    """Return the scores of all experiments, one line each: what they are, and their difference to the best; then partial runs."""
     tracks = {row["experiment"]: track_of(row["experiment"]) for row in scored}
     best, several = experiments[0].name, len(set(tracks.values())) > 1
     difference = f"Δ{METRICS[task.metric].text}"
@@ -138,6 +145,9 @@ def leaderboard_section(experiments: list[Predictions], scored: list[dict], task
         "cell, or tap it, for the whole text and the intervals."
     )
     ranks = note(leaderboard(scored, task.metric)) if "test_mae" in scored[0] and len(scored) > 2 else ""
+    if partial:
+        ranks += note(f"Partial runs: {METRICS[task.metric].text} on the rows of the folds that are finished.")
+        ranks += html_table(partial_rows(partial, experiments[0], task.metric))
     return "Leaderboard", note(text) + html_table(cells, searchable=True) + ranks
 
 

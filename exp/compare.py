@@ -21,22 +21,17 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--markdown", action="store_true", help="print Markdown tables")
     args = parser.parse_args(argv)
     with one_message("compare"):
-        from src.results.comparison import Compared, chosen, compared_text  # imports for seconds
+        from src.results.comparison import Compared, compared_text  # imports for seconds
         from src.results.labels import read_labels, score_submission
-        from src.results.partial import partial_runs, partial_text
 
         tasks = read_tasks(args.data, args.target)
         if args.submission:
             print(score_submission(args.submission, tasks))
             return
         labels = [read_labels(task) if args.score else None for task in tasks]
-        experiments = [chosen(args.numbers, args.track, task, args.outputs) for task in tasks]
-        compared = [Compared.of(*one, args.outputs) for one in zip(tasks, experiments, labels, strict=True)]
+        scored = zip(tasks, labels, strict=True)
+        compared = [Compared.of(task, args.numbers, args.track, own, args.outputs) for task, own in scored]
         print(compared_text(compared, args.markdown))
-        for one in compared:
-            print(
-                partial_text(partial_runs(args.numbers, args.track, one.task, args.outputs), one.experiments[0], one.task), end=""
-            )
 
 
 if __name__ == "__main__":

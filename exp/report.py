@@ -21,9 +21,7 @@ def main(argv: list[str] | None = None) -> None:
     with one_message("report"):
         from src.data.load import load_task_data  # imports for seconds
         from src.report import figures, sections
-        from src.results.comparison import chosen
         from src.results.labels import read_labels
-        from src.results.partial import partial_runs
 
         tasks = read_tasks(args.data, args.target)
         if args.out and len(tasks) > 1:
@@ -34,9 +32,7 @@ def main(argv: list[str] | None = None) -> None:
                 print("\n".join(str(shown(path)) for path in figures.draw(data, args.numbers)))
             else:
                 labels = read_labels(task) if args.score else None
-                experiments = chosen(args.numbers, args.track, task, args.outputs)
-                partial = partial_runs(args.numbers, args.track, task, args.outputs)
-                print(sections.write_report(data, experiments, partial, labels, args.out))
+                print(sections.write_report(data, args.numbers, args.track, labels, args.out))
 
 
 if __name__ == "__main__":

@@ -18,10 +18,10 @@ from src.report import figures
 from src.report.audit import describe
 from src.report.page import Cell, Section, html_table, note, page, periodic_table, pictures, scatter, tiles
 from src.results.blend import Blend, fit_blend, fixed_blend, shared_folds, stack_oof
-from src.results.comparison import STAR, error_correlation, gain_cells, leaderboard, score_cells, score_rows
+from src.results.comparison import STAR, chosen, error_correlation, gain_cells, leaderboard, score_cells, score_rows
 from src.results.intervals import calibrate
 from src.results.metrics import METRICS, check_targets, score_interval
-from src.results.partial import Partial, partial_rows
+from src.results.partial import Partial, partial_rows, partial_runs
 from src.results.predictions import Predictions
 from src.results.surroundings import Points, points_of
 from src.storage.files import write_atomic
@@ -40,10 +40,13 @@ def title_of(task: Task) -> str:
     return f"{task.name}: {task.target_column} ({task.unit})"
 
 
-def write_report(
-    data: TaskData, experiments: list[Predictions], partial: list[Partial], labels: pd.Series | None, out: Path | None
-) -> str:
-    """Write the page, by default to the outputs of the task, and return a summary; without test labels it has no test scores."""
+def write_report(data: TaskData, numbers: Sequence[str], track: str, labels: pd.Series | None, out: Path | None) -> str:
+    """Write the page on the experiments of these numbers or, if there are none, of the track, and return a summary.
+
+    labels: id -> target of the test rows; None: no test scores. out: by default in the outputs of the task.
+    """
+    experiments = chosen(numbers, track, data.task, data.outputs)
+    partial = partial_runs(numbers, track, data.task, data.outputs)
     sections, out = report_sections(data, experiments, labels, partial), out or data.folder / "report.html"
     html = page(title_of(data.task), sections).encode()
     write_atomic(out, html)

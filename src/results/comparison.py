@@ -14,7 +14,7 @@ from src.results.blend import fixed_blend, stack_oof, stack_test
 from src.results.difference import Difference, fold_scores, holm_of, p_text, paired_differences
 from src.results.intervals import calibrate
 from src.results.metrics import METRICS, check_targets, scores
-from src.results.partial import partial_runs
+from src.results.partial import Partial, partial_rows, partial_runs
 from src.results.predictions import Predictions, find_predictions
 from src.results.surroundings import Points, points_of
 
@@ -123,12 +123,15 @@ class Compared:
     task: Task
     experiments: Sequence[Predictions]
     rows: list[dict]
+    partial: Sequence[Partial] = ()
 
     @classmethod
-    def of(cls, task: Task, experiments: Sequence[Predictions], labels: pd.Series | None, outputs: Path) -> "Compared":
-        """Return the comparison on one target. labels: id -> target of the test rows, for their scores."""
+    def of(cls, task: Task, numbers: Sequence[str], track: str, labels: pd.Series | None, outputs: Path) -> "Compared":
+        """Return the comparison of what `chosen` returns. labels: id -> target of the test rows, for their scores."""
+        experiments = chosen(numbers, track, task, outputs)
         points = None if labels is None else points_of(task, outputs, experiments[0])
-        return cls(task, experiments, score_rows(experiments, labels, points, task.metric))
+        rows = score_rows(experiments, labels, points, task.metric)
+        return cls(task, experiments, rows, partial_runs(numbers, track, task, outputs))
 
     def text(self, markdown: bool) -> str:
         """Return the tables of scores and of error correlations, the meaning of their signs, and where each run was read from."""
@@ -147,7 +150,11 @@ class Compared:
         sources = [f"{one.name}: {track_of(one.name)} track, read from {shown(one.source)}" for one in self.experiments]
         errors = "\n".join([f"Errors in {self.task.unit}.", *sources])
         tables = [_shown(part, markdown) for part in (pd.DataFrame(cells), square)]
-        return "\n\n".join([tables[0], ";\n".join(notes) + ".", tables[1], *ranks, errors])
+        partial = []
+        if self.partial:
+            found = pd.DataFrame(partial_rows(self.partial, self.experiments[0], metric))
+            partial = [f"Partial runs: {METRICS[metric].text} on the rows of their finished folds.", _shown(found, markdown)]
+        return "\n\n".join([tables[0], ";\n".join(notes) + ".", tables[1], *ranks, *partial, errors])
 
 
 def compared_text(compared: Sequence[Compared], markdown: bool) -> str:

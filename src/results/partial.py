@@ -58,11 +58,3 @@ def partial_rows(partial: Sequence[Partial], reference: Predictions, metric: Met
             {"partial run": one.name, "finished folds": ", ".join(map(str, one.folds)), "rows": str(len(one.oof)), **scores}
         )
     return rows
-
-
-def partial_text(partial: Sequence[Partial], reference: Predictions, task: Task) -> str:
-    """Return the table of partial runs with what it means, or nothing if there are none."""
-    if not partial:
-        return ""
-    table = pd.DataFrame(partial_rows(partial, reference, task.metric)).to_string(index=False)
-    return f"\n{task.label}: {METRICS[task.metric].text} of partial runs, on the rows of their finished folds\n{table}\n"

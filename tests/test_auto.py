@@ -153,6 +153,8 @@ def test_the_first_parts_are_the_best_of_each_family_that_is_cheap_or_leads(data
     for seconds, names in ((400.0, ["trees", "net"]), (20.0, ["trees"])):  # something is always submitted
         parts = choose(found, families, 10, seconds)
         assert [part.name for part in parts] == names
+    dear = [found[0], replace(found[2], wall=50.0), found[3]]
+    assert [part.name for part in choose(dear, families, 10, 400.0)] == ["more trees", "net"]  # the best that is cheap
     assert [part.name for part in choose(found[::-1], families, 10, 200.0)] == ["more trees", "net; epochs x 2"]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from src.auto.look import Look, look_at
-from src.auto.plan import FOLD, INNER, RACE, SAFETY, Part, Plan, choose, folds_within, make_plan, one_more, variants
+from src.auto.plan import FOLD, INNER, RACE, SAFETY, Part, Plan, choose, folds_within, is_close, make_plan, one_more, variants
 from src.auto.portfolio import Family, Recipe, portfolio
 from src.auto.race import Cost, Outcome, Race, cost_key, epochs_of, history, measure, prepare, shortened
 from src.auto.summary import sections_of, write_page
@@ -136,7 +136,7 @@ class Pilot:
         found = race.run("second rung", {name: configs[name] for name in kept}, look.n_splits, self._until(end))
         for family in KEEP:
             best = next((one for one in found if families[one.name] == family), None)
-            if best and np.isfinite(best.loss):
+            if best and np.isfinite(best.loss) and is_close(best, found[0]):
                 improved = self._improve(race, best, look, end)
                 families[improved.name] = family
                 if improved is not best:

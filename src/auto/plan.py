@@ -20,7 +20,8 @@ INNER = 0.8 * 0.9  # share of the training rows that a trial is trained on
 FOLD = 1.25  # cost of a fold, compared with that of a trial, which is trained on four fifths of its rows
 CHEAP = 0.15  # share of what is left that a further family may take
 MAX_MEMBERS, MAX_PARTS = 5, 8
-WORTH = 1.1  # error of a further part, compared with that of the best
+SLOW = 0.015  # learning rate of trees
+CLOSE = 0.1  # by which the error of a further part may be above that of the best, as a share of it
 NEXT_SEED = 100  # more than there are folds, each of which has its own seed
 
 
@@ -116,17 +117,16 @@ def choose(outcomes: Sequence[Outcome], families: Mapping[str, Family], n_folds:
     """
     chosen: list[Part] = []
     left = SAFETY * core_seconds
-    best: dict[Family, Outcome] = {}
-    for one in outcomes:
-        best.setdefault(families[one.name], one)
-    main: Family = "network" if "network" in best else "formula network"
-    for family in sorted(best, key=lambda family: family == main):
-        one = best[family]
-        cost = n_folds * FOLD * one.wall
-        most = left if family == main or one is outcomes[0] else CHEAP * left
-        if cost * (LEAST if family == main else 1) > most:
+    found = dict.fromkeys(families[one.name] for one in outcomes)
+    main: Family = "network" if "network" in found else "formula network"
+    for family in sorted(found, key=lambda family: family == main):
+        own = [one for one in outcomes if families[one.name] == family]
+        most = left if family == main or outcomes[0] in own else CHEAP * left
+        share = LEAST if family == main else 1  # of the epochs, that will do
+        if not (within := [one for one in own if n_folds * FOLD * one.wall * share <= most]):
             continue
-        config = one.config
+        one = within[0]
+        cost, config = n_folds * FOLD * one.wall, one.config
         if cost > most:
             config = shortened(config, max(1, int(epochs_of(config) * most / cost)))
             cost = most
@@ -136,6 +136,11 @@ def choose(outcomes: Sequence[Outcome], families: Mapping[str, Family], n_folds:
         cheapest = min(outcomes, key=lambda one: one.wall)
         chosen = [Part(cheapest.name, families[cheapest.name], cheapest.config, n_folds * FOLD * cheapest.wall)]
     return sorted(chosen, key=lambda part: part.seconds)
+
+
+def is_close(one: Outcome, best: Outcome) -> bool:
+    """Return whether the loss of an outcome, which may be negative, is little above that of the best."""
+    return one.loss - best.loss <= CLOSE * abs(best.loss)
 
 
 def one_more(
@@ -148,11 +153,11 @@ def one_more(
     taken = [part.name.split(";")[0] for part in parts]
     affordable = [one for one in outcomes if n_folds * FOLD * one.wall < SAFETY * core_seconds and len(parts) < MAX_PARTS]
     for one in affordable:
-        if one.name.split(";")[0] not in taken and one.loss < WORTH * outcomes[0].loss:
+        if one.name.split(";")[0] not in taken and is_close(one, outcomes[0]):
             return Part(one.name, families[one.name], one.config, n_folds * FOLD * one.wall)
     for one in affordable:
         config, n_alike = one.config, taken.count(one.name.split(";")[0])
-        if isinstance(config.learner, GnnConfig) and n_alike and one.loss < WORTH * outcomes[0].loss:
+        if isinstance(config.learner, GnnConfig) and n_alike and is_close(one, outcomes[0]):
             cost = n_folds * FOLD * one.wall
             n = min(MAX_MEMBERS, int(SAFETY * core_seconds / cost))
             config = replace(config, seed=config.seed + NEXT_SEED * n_alike, learner=replace(config.learner, members=n))
@@ -163,7 +168,8 @@ def one_more(
 def variants(config: ExperimentConfig, look: Look) -> dict[str, ExperimentConfig]:
     """Return configs with one setting changed each, for the axes that matter from task to task."""
     if not isinstance(config.learner, GnnConfig):
-        trees = {"trees x 2, slower": {"learner.n_trees": 2 * config.learner.n_trees, "learner.learning_rate": 0.015}}  # type: ignore[union-attr]
+        slower = {"learner.n_trees": 2 * config.learner.n_trees, "learner.learning_rate": SLOW}  # type: ignore[union-attr]
+        trees: dict[str, dict[str, object]] = {} if config.learner.learning_rate == SLOW else {"trees x 2, slower": slower}  # type: ignore[union-attr]
         trees |= {f"{n} leaves": {"learner.num_leaves": n} for n in (7, 15, 31) if n != config.learner.num_leaves}  # type: ignore[union-attr]
         return {name: with_knobs(config, knobs) for name, knobs in trees.items()}
     training = config.learner.training

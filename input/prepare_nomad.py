@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pandas as pd
 from pymatgen.core import Element, Lattice, Structure
-from pymatgen.io.cif import CifWriter
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -76,7 +75,7 @@ def with_structures(folder: Path, which: str) -> pd.DataFrame:
         if len(structure) != number(n_atoms):
             found = f"{N_ATOMS} is {n_atoms}, but {geometry} has {len(structure)}"
             raise ValueError(f"{path}: id {row_id!r}: {found}; unpack it again")
-        cifs.append(str(CifWriter(structure)))
+        cifs.append(structure.to(fmt="cif"))
     return table.drop(columns=targets).assign(**{CIF: cifs}, **table[targets])
 
 

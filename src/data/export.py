@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pymatgen.core import Element, Structure
-from pymatgen.io.cif import CifWriter
 
 from src.data.rows import read_rows
 from src.data.task import Target, Task, description
@@ -61,7 +60,7 @@ def competition_row(row_id: str, structure: Structure, target: float, column: st
         "nelements": len(counts),
         "nsites": len(structure),
         "formula_pretty": structure.composition.reduced_formula,
-        CIF: str(CifWriter(structure)),
+        CIF: structure.to(fmt="cif"),
     }
     if column in row:
         raise ValueError(f"the target {column!r} has the name of another column of the competition; rename it")

@@ -17,14 +17,14 @@ from pymatgen.core import Lattice, Structure
 
 from exp import check_data, report
 from src.config import BlendConfig
-from src.data.crystal import Crystal
+from src.data.crystal import N_ELEMENTS, Crystal
 from src.data.export import write_task
 from src.data.load import TaskData
 from src.data.table import Crystals, CrystalTable
 from src.features.geometry import SYSTEMS
 from src.report import sections
 from src.report.audit import adversarial_auc, describe, duplicate_groups, missing_elements, space_group_number, target_by_fold
-from src.report.page import html_table, page, scatter
+from src.report.page import html_table, page, periodic_table, scatter
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
@@ -262,3 +262,10 @@ def test_the_command_names_a_crystal_that_is_in_both_tables(
     shown = capsys.readouterr().out
     assert "x-0 (train)" in shown and "twin (test)" in shown
     assert "AUC" in shown
+
+
+@pytest.mark.parametrize("errors", [(0.0, 0.0), (0.0, 0.1), (0.1, 0.1), (0.1, 0.3)])
+def test_elements_without_an_error_have_a_colour_too(errors: tuple[float, float]) -> None:
+    values = np.full(N_ELEMENTS, np.nan)
+    values[[8, 26]] = errors
+    assert periodic_table(values, np.ones(N_ELEMENTS, dtype=np.int64), "eV").count("background:#") == 2

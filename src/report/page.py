@@ -130,14 +130,15 @@ def periodic_table(values: NDArray[np.float64], counts: NDArray[np.int64], unit:
     values, counts: (N_ELEMENTS,); NaN for no value.
     """
     finite = values[np.isfinite(values)]
-    norm, colors, cells = LogNorm(finite.min(), finite.max()), plt.get_cmap("cividis_r"), []
+    low = finite[finite > 0].min(initial=finite.max() or 1.0)  # an error can be zero
+    norm, colors, cells = LogNorm(low, max(1.01 * low, finite.max()), clip=True), plt.get_cmap("cividis_r"), []
     for z in range(1, min(N_ELEMENTS, 104)):
         element = Element.from_Z(z)
         is_below = element.is_lanthanoid or element.is_actinoid
         row, column = (9 + (z > 88), z - (57 if z < 72 else 89) + 3) if is_below else (element.row, element.group)
         style, more, tip = f"grid-area:{row}/{column}", "", ""
         if np.isfinite(values[z]):
-            color = colors(norm(values[z]))
+            color = colors(float(norm(values[z])))
             ink = "#000" if np.dot(color[:3], (0.299, 0.587, 0.114)) > 0.5 else "#fff"
             style += f";background:{to_hex(color)};color:{ink}"
             more, tip = (

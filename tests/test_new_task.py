@@ -195,7 +195,7 @@ def test_bad_rows_are_counted_and_named(contest: Contest, mine: Path, capsys: py
 
 
 def test_files_are_found_in_a_folder_beside_the_table_and_a_formula_is_not_taken_instead(contest: Contest, mine: Path) -> None:
-    contest.table["structure_file"] = contest.table["material"] + ".cif"
+    contest.table = contest.table.assign(empty="", structure_file=contest.table["material"] + ".cif")
     arguments = contest.write()[:-2]
     (contest.folder / "cifs").rename(contest.folder / "none")
     for path in (contest.folder / "none").iterdir():

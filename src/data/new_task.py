@@ -136,10 +136,10 @@ def _structure_column(tables: Tables, ids: str, folder: Path, wish: str | None) 
     columns = [name for name in train if name in tables.get("test", train) and name != ids and wish in (None, name)]
     found = {name: form for name in columns if (form := _format(train[name], folder))}
     best = [name for name, form in found.items() if form != "formula"]
-    if named := [name for name in columns if not best and not wish and _filled(train[name]).map(FILE_NAMES.search).all()]:
+    if named := [name for name in columns if not best and not wish and _are_file_names(_filled(train[name]))]:
         raise ValueError(
-            f"the column {named[0]!r} names files, {train[named[0]][0]!r} for instance, and {folder} has none of them: say "
-            "--structures FOLDER, or choose another column with --structure"
+            f"the column {named[0]!r} names files, {_filled(train[named[0]]).iloc[0]!r} for instance, and {folder} has none of "
+            "them: say --structures FOLDER, or choose another column with --structure"
         )
     if not best:
         best = [name for name in found if re.search("formula|compos", name, re.IGNORECASE)][:1] or [*found]
@@ -151,6 +151,11 @@ def _structure_column(tables: Tables, ids: str, folder: Path, wish: str | None) 
         f"{f'--structure {wish}' if wish else 'no column'} holds CIF, POSCAR or JSON text of pymatgen, names of files in "
         f"{folder} (--structures FOLDER), or formulas; the columns are {_listed(columns)}"
     )
+
+
+def _are_file_names(texts: pd.Series) -> bool:
+    """Return whether all fields, at least one, end as structure files do."""
+    return len(texts) > 0 and all(map(FILE_NAMES.search, texts))
 
 
 def _folder_of_files(train: pd.DataFrame, parent: Path) -> Path:

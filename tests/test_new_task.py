@@ -215,7 +215,7 @@ def test_it_ends_with_what_to_do_next(contest: Contest, mine: Path, capsys: pyte
     describe(mine, *contest.write()[:-2])  # the files lie in a folder beside the table
     said = capsys.readouterr().out
     assert read_task(mine, TARGETS[0]).structure_format == "file"
-    assert "python exp/auto.py --data" in said and "the logarithm of gap_ev:" in said and "that read angle" in said
+    assert "python exp/auto.py --data" in said and "the values of gap_ev span decades" in said and "that read angle" in said
 
 
 def test_an_existing_task_is_left_alone(contest: Contest, mine: Path) -> None:

@@ -79,7 +79,7 @@ def test_a_broken_draft_is_named_and_stops_no_other(
     (tmp_path / "exp050" / "config.py").write_text("CONFIG = ExperimentConfig(")
     for module in ("src.paths", "src.config.catalogue"):
         monkeypatch.setattr(f"{module}.EXPERIMENTS", tmp_path)
-    assert [one.name for one in chosen([], "closed", data.task, data.outputs)] == ["exp001"]
+    assert [one.name for one in chosen([], "closed", data.task, data.outputs)[0]] == ["exp001"]
     assert "exp050 is left out" in caplog.text and "SyntaxError" in caplog.text
     assert find_experiment("Is it there?", GBDT) is None
 

@@ -129,11 +129,14 @@ def folds_for(n_train: int, duplicates: float, n_folds: int = FOLDS) -> FoldConf
     return FoldConfig(scheme, n_folds if n_train >= 50 else FEW_FOLDS)
 
 
-def look_at(data: TaskData, n_folds: int = FOLDS) -> Look:
-    """Return the facts about the tables of a task and the target that is being predicted in so many folds."""
+def look_at(data: TaskData, n_folds: int = FOLDS, repeated: float | None = None) -> Look:
+    """Return the facts about the tables of a task and the target that is being predicted in so many folds.
+
+    repeated: share of duplicates; None: they are looked for.
+    """
     task, crystals, counts = data.task, data.train.crystals, data.train.crystals.element_counts
     n_atoms = counts.sum(axis=1)
-    repeated = float(duplicated(crystals).mean())
+    repeated = float(duplicated(crystals).mean()) if repeated is None else repeated
     rows = np.flatnonzero(load_folds(data, folds_for(len(counts), repeated, n_folds)) != OUTER_FOLD)
     target = data.train.targets[rows]
     return Look(

@@ -99,7 +99,7 @@ class Pilot:
             n_folds = folds_within(look, portfolio(look), costs, self.left)
             kept = {"costs": costs, "budget": self.clock.seconds, "core_seconds": self.left, "n_folds": n_folds}
         if kept["n_folds"] != look.n_folds:
-            look = look_at(self.data, kept["n_folds"])
+            look = look_at(self.data, kept["n_folds"], look.duplicates)
         write_json(path, {**look.to_json(), **kept})
         return look, make_plan(look, portfolio(look), costs, kept["core_seconds"])
 

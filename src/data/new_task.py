@@ -273,7 +273,7 @@ def _summary(folder: Path, train: pd.DataFrame, kinds: Mapping[str, str], n_jobs
             "Correct task.toml if a column is not what it is taken for. Next:",
             f"  python exp/check_data.py {data}{f' --target {task.target_column}' if len(task.targets) > 1 else ''}{skip}",
             f"  python exp/auto.py {data} --minutes 60{skip}",
-            *([f"auto.py tries the logarithm of {_listed(wide)}: the values span decades"] if wide else []),
+            *([f"auto.py tries the logarithm where it helps: the values of {_listed(wide)} span decades"] if wide else []),
             *([f"auto.py tries trees and networks that read {_listed(further)}"] if further else []),
         ]
     )

@@ -21,7 +21,7 @@ from src.results.blend import Blend, fit_blend, fixed_blend, shared_folds, stack
 from src.results.comparison import STAR, chosen, error_correlation, gain_cells, leaderboard, score_cells, score_rows
 from src.results.intervals import calibrate
 from src.results.metrics import METRICS, check_targets, score_interval
-from src.results.partial import Partial, partial_rows, partial_runs
+from src.results.partial import Partial, partial_rows
 from src.results.predictions import Predictions
 from src.results.surroundings import Points, points_of
 from src.storage.files import write_atomic
@@ -45,8 +45,7 @@ def write_report(data: TaskData, numbers: Sequence[str], track: str, labels: pd.
 
     labels: id -> target of the test rows; None: no test scores. out: by default in the outputs of the task.
     """
-    experiments = chosen(numbers, track, data.task, data.outputs)
-    partial = partial_runs(numbers, track, data.task, data.outputs)
+    experiments, partial = chosen(numbers, track, data.task, data.outputs)
     sections, out = report_sections(data, experiments, labels, partial), out or data.folder / "report.html"
     html = page(title_of(data.task), sections).encode()
     write_atomic(out, html)

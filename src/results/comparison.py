@@ -21,24 +21,24 @@ from src.results.surroundings import Points, points_of
 STAR = "* zero is outside both 95% intervals, over crystals (paired bootstrap) and over folds (corrected resampled t)"
 
 
-def chosen(numbers: Sequence[str], track: str, task: Task, outputs: Path) -> list[Predictions]:
-    """Return the finished experiments among these numbers or, if there are none, all of the track.
+def chosen(numbers: Sequence[str], track: str, task: Task, outputs: Path) -> tuple[list[Predictions], list[Partial]]:
+    """Return the finished and the partial experiments among these numbers or, if there are none, all of the track.
 
     One whose config cannot be read is left out, unless it is named. Raises FileNotFoundError if a number has neither finished
     nor partial predictions, or if none is finished.
     """
-    partial = {one.name: one.text(task.metric) for one in partial_runs(numbers, track, task, outputs)}
-    found = []
+    partial, found = partial_runs(numbers, track, task, outputs), []
+    begun = {one.name: one.text(task.metric) for one in partial}
     for name in map(experiment_name, numbers) if numbers else [name for name in experiment_names() if is_of_track(name, track)]:
         try:
             found.append(find_predictions(name, task, outputs))
         except FileNotFoundError:
-            if numbers and name not in partial:
+            if numbers and name not in begun:
                 raise
     if not found:
-        begun = "".join(f"; {name}: {text}" for name, text in partial.items())
-        raise FileNotFoundError(f"no experiment of the {track} track is finished on task {task.label}{begun}")
-    return found
+        texts = "".join(f"; {name}: {text}" for name, text in begun.items())
+        raise FileNotFoundError(f"no experiment of the {track} track is finished on task {task.label}{texts}")
+    return found, partial
 
 
 def score_rows(
@@ -128,10 +128,10 @@ class Compared:
     @classmethod
     def of(cls, task: Task, numbers: Sequence[str], track: str, labels: pd.Series | None, outputs: Path) -> "Compared":
         """Return the comparison of what `chosen` returns. labels: id -> target of the test rows, for their scores."""
-        experiments = chosen(numbers, track, task, outputs)
+        experiments, partial = chosen(numbers, track, task, outputs)
         points = None if labels is None else points_of(task, outputs, experiments[0])
         rows = score_rows(experiments, labels, points, task.metric)
-        return cls(task, experiments, rows, partial_runs(numbers, track, task, outputs))
+        return cls(task, experiments, rows, partial)
 
     def text(self, markdown: bool) -> str:
         """Return the tables of scores and of error correlations, the meaning of their signs, and where each run was read from."""

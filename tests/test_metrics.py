@@ -18,7 +18,7 @@ import submit
 from exp import compare, report
 from src.config import BlendConfig
 from src.data.export import TARGET, write_task
-from src.data.task import MetricName, read_task
+from src.data.task import CLASS_METRICS, MetricName, read_task
 from src.paths import DEFAULT_TASK
 from src.results.blend import fit_weights
 from src.results.comparison import Compared, score_rows
@@ -32,7 +32,7 @@ from src.results.difference import (
     p_text,
     scored_per_trained,
 )
-from src.results.metrics import DRAWN_AT_ONCE, METRICS, N_OF_MEANS, mean_intervals, scores
+from src.results.metrics import DRAWN_AT_ONCE, METRICS, N_OF_MEANS, decided, mean_intervals, scores
 from src.results.predictions import Predictions, find_predictions
 
 PLAIN = {
@@ -42,16 +42,25 @@ PLAIN = {
     "mape": lambda y, p: np.abs((p - y) / y).mean(),
     "r2": lambda y, p: 1 - ((p - y) ** 2).sum() / ((y - y.mean()) ** 2).sum(),
     "spearman": lambda y, p: np.corrcoef(rankdata(y), rankdata(p))[0, 1],
+    "roc_auc": lambda y, p: np.mean(p[y == 1][:, None] > p[y == 0]),
+    "logloss": lambda y, p: -np.log(np.where(y == 1, p, 1 - p)).mean(),
+    "accuracy": lambda y, p: np.mean((p > 0.5) == y),
+    "balanced_accuracy": lambda y, p: ((p > 0.5)[y == 1].mean() + (p <= 0.5)[y == 0].mean()) / 2,
+    "f1": lambda y, p: 2 * ((p > 0.5) * y).sum() / ((p > 0.5).sum() + y.sum()),
 }
 EVERY_METRIC = pytest.mark.parametrize("metric", get_args(MetricName))
 FOLD = np.arange(400) % 5
 
 
-def noisy(n_members: int = 3) -> tuple[np.ndarray, np.ndarray]:
-    """Positive truth (400,) and predictions (400, n_members) of members that get worse; some are negative."""
+def noisy(n_members: int = 3, metric: MetricName = "mae") -> tuple[np.ndarray, np.ndarray]:
+    """Positive truth (400,) and predictions (400, n_members) of members that get worse; some are negative.
+
+    For a metric of classes they become 0 or 1, and probabilities.
+    """
     rng = np.random.default_rng(0)
     truth = rng.lognormal(size=400)
-    return truth, truth[:, None] + rng.normal(size=(400, n_members)) * 0.2 * np.arange(1, n_members + 1)
+    pred = truth[:, None] + rng.normal(size=(400, n_members)) * 0.2 * np.arange(1, n_members + 1)
+    return ((truth > 1).astype(float), 1 / (1 + np.exp(3 - 3 * pred))) if metric in CLASS_METRICS else (truth, pred)
 
 
 def test_a_task_may_name_exactly_the_metrics_that_there_are() -> None:
@@ -60,15 +69,15 @@ def test_a_task_may_name_exactly_the_metrics_that_there_are() -> None:
 
 @EVERY_METRIC
 def test_a_metric_is_its_formula(metric: MetricName) -> None:
-    truth, pred = noisy(1)
-    assert (pred < 0).any()
+    truth, pred = noisy(1, metric)
+    assert (pred < 0).any() or metric in CLASS_METRICS
     assert METRICS[metric](truth, pred[:, 0]) == pytest.approx(PLAIN[metric](truth, pred[:, 0]))
     assert scores(truth, pred[:, 0], metric)[metric] == METRICS[metric](truth, pred[:, 0])
 
 
 @EVERY_METRIC
 def test_the_loss_of_a_metric_is_smaller_for_the_better_member(metric: MetricName) -> None:
-    truth, pred = noisy()
+    truth, pred = noisy(3, metric)
     assert METRICS[metric].loss(truth, pred[:, 0]) < METRICS[metric].loss(truth, pred[:, 2])
     assert METRICS["spearman"].loss(truth, np.full(len(truth), np.nan)) == np.inf
 
@@ -76,15 +85,22 @@ def test_the_loss_of_a_metric_is_smaller_for_the_better_member(metric: MetricNam
 @EVERY_METRIC
 @pytest.mark.parametrize("method", ["weights", "hill"])
 def test_fitted_weights_are_the_best_of_the_simplex_by_the_metric(method: str, metric: MetricName) -> None:
-    """Hill climbing, here also for metrics without an exact solution, comes within a thousandth of the best."""
-    truth, pred = noisy()
+    """Hill climbing, here also for metrics without an exact solution, comes within a thousandth of the best.
+
+    Of decisions, weights are the best by the log loss; so are the exact ones of all metrics of classes.
+    """
+    truth, pred = noisy(3, metric)
     weights = fit_weights(method, pred, truth, metric)
     np.testing.assert_array_equal(weights, fit_weights(method, pred, truth, metric))
     assert weights.sum() == pytest.approx(1) and weights.min() >= 0
+    if METRICS[metric].curve or (metric == "roc_auc" and method == "weights"):
+        metric = "logloss"
     others = np.concatenate([np.random.default_rng(1).dirichlet(np.ones(3), size=300), np.eye(3)])
     best = min(METRICS[metric].loss(truth, pred @ other) for other in others)
     exact = method == "weights" and metric not in ("rmsle", "spearman")
-    assert METRICS[metric].loss(truth, pred @ weights) <= best + (1e-9 if exact else 1e-3 * abs(best))
+    assert METRICS[metric].loss(truth, pred @ weights) <= best + (
+        (1e-6 if metric == "logloss" else 1e-9) if exact else 1e-3 * abs(best)
+    )
 
 
 def test_weights_by_a_percentage_prefer_the_member_whose_error_is_in_proportion_to_the_target() -> None:
@@ -103,9 +119,10 @@ def test_a_difference_of_scores_has_the_metrics_sign_and_counts_the_folds_that_a
     metric: MetricName, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("src.results.metrics.N_RESAMPLES", 99)
-    truth, pred = noisy()
+    truth, pred = noisy(3, metric)
     found = difference_of_scores(truth, pred[:, 2], pred[:, 0], FOLD, metric)
-    assert found.value == pytest.approx(METRICS[metric](truth, pred[:, 0]) - METRICS[metric](truth, pred[:, 2]))
+    good, bad = (METRICS[metric](truth, decided(metric, truth, pred[:, i], FOLD)) for i in (0, 2))
+    assert found.value == pytest.approx(good - bad)
     assert found.low < found.value < found.high and not found.low <= 0 <= found.high
     assert (found.value > 0) == METRICS[metric].larger_is_better
     assert (found.folds_won, found.n_folds) == (5, 5)

@@ -32,7 +32,9 @@ class TargetConfig:
     """The quantity that the learner predicts; whatever it needs is fitted on the training fold.
 
     kind: `residual`: the structure's energy minus a linear regression on its atom counts (2nd place), divided by the standard
-        deviation; `standardise`: minus the mean, divided by the standard deviation; `raw`: as in the table.
+        deviation; `standardise`: minus the mean, divided by the standard deviation; `raw`: as in the table; `classes`: one of two
+        classes, of which learners predict the log-odds of the second; for tasks whose metric is one of classes, with a learner
+        of classes.
     base: `7net-l3i5`: first subtract the energy that this pretrained potential, a SevenNet, predicts, and the shift of each
         element that brings it closest to the table (open track). With kind `residual` only.
     transform: `log` or `log1p`, log(1 + target): what `kind` then applies to; predictions are transformed back. Requires base
@@ -46,7 +48,7 @@ class TargetConfig:
         the periodic table, see src/data/target.py. The latter with kind `residual` and reference `elements` only.
     """
 
-    kind: Literal["residual", "standardise", "raw"] = "residual"
+    kind: Literal["residual", "standardise", "raw", "classes"] = "residual"
     base: Literal["none", "7net-l3i5"] = "none"
     transform: Literal["none", "log", "log1p"] = "none"
     pure_elements: Literal["as_compounds", "median"] = "as_compounds"
@@ -60,6 +62,8 @@ class TargetConfig:
             raise ValueError(f"reference={self.reference!r}: requires a base; without one there is no Hubbard U to refer to")
         if self.base != "none" and (self.kind, self.transform) != ("residual", "none"):
             raise ValueError(f"base={self.base!r}: requires kind='residual' and transform='none'")
+        if self.kind == "classes" and (self.transform, self.pure_elements) != ("none", "as_compounds"):
+            raise ValueError("kind='classes': requires transform='none' and pure_elements='as_compounds'")
 
 
 @config_class
@@ -220,7 +224,7 @@ class TrainingConfig:
     lr: peak learning rate, reached after warm-up and annealed to zero along a cosine.
     ema_decay: per step, of the averaged weights, which are the ones that predict.
     optimizer: `adamw`, or `lion` (Chen et al., arXiv:2302.06675), which needs a smaller lr and a larger weight_decay.
-    loss: `l1`, or `huber` with its knee at a tenth of the target's standard deviation.
+    loss: `l1`, or `huber` with its knee at a tenth of the target's standard deviation; of classes `bce`, binary cross-entropy.
     """
 
     n_epochs: Steps
@@ -228,7 +232,7 @@ class TrainingConfig:
     lr: PositiveFloat = 2e-3
     weight_decay: NonNegativeFloat = 1e-2
     ema_decay: Fraction = 0.99
-    loss: Literal["l1", "huber"] = "l1"
+    loss: Literal["l1", "huber", "bce"] = "l1"
     optimizer: Literal["adamw", "lion"] = "adamw"
 
 
@@ -275,12 +279,19 @@ class GnnConfig:
         """Name of the network if it reads structures; None if it reads formulas."""
         return None if self.network.reads_formula else self.network.name
 
+    @property
+    def of_classes(self) -> bool:
+        """True if the learner tells classes apart, False if it predicts a number."""
+        return self.training.loss == "bce"
+
     def __post_init__(self) -> None:
         network = self.network
         if self.pretraining and not (network.has_forces and self.graph.l_max >= 1):
             raise ValueError("pretraining: requires NequIP or EGNN and graph.l_max of at least 1")
         if self.pretraining and getattr(network, "readout", "mean") != "mean":
             raise ValueError("pretraining: requires readout='mean'; forces are derivatives of energies per atom")
+        if self.pretraining and self.of_classes:
+            raise ValueError("pretraining: requires a loss other than 'bce'; classes have no forces")
         if self.pretraining and self.graph.radius_exponent:
             raise ValueError("pretraining: requires graph.radius_exponent=0; forces are derivatives by lengths in Angstrom")
         if network.reads_formula and self.graph != GraphConfig():
@@ -295,7 +306,7 @@ class GnnConfig:
 class GbdtConfig:
     """LightGBM. features: groups known to src/features/groups.py, and `columns`, the task's further columns.
 
-    The other names are LightGBM's.
+    The other names are LightGBM's; the objective of classes is `binary`.
     """
 
     graph_network: ClassVar[str | None] = None
@@ -314,6 +325,11 @@ class GbdtConfig:
     def feature_groups(self) -> tuple[str, ...]:
         """Groups of features that are read."""
         return self.features
+
+    @property
+    def of_classes(self) -> bool:
+        """True if the learner tells classes apart, False if it predicts a number."""
+        return self.objective == "binary"
 
 
 @config_class
@@ -334,6 +350,17 @@ class GbdtEnsembleConfig:
     def feature_groups(self) -> tuple[str, ...]:
         """Groups of features that any part reads."""
         return tuple(dict.fromkeys(group for part in self.parts for group in part.features))
+
+    @property
+    def of_classes(self) -> bool:
+        """True if the learner tells classes apart, False if it predicts a number."""
+        return self.parts[0].of_classes
+
+    def __post_init__(self) -> None:
+        if len({part.of_classes for part in self.parts}) > 1:
+            raise ValueError("parts: some have objective='binary', for classes, and some have not")
+        if self.of_classes and self.outlier_fraction:
+            raise ValueError(f"outlier_fraction={self.outlier_fraction}: must be 0 for classes, which have no outliers")
 
 
 @config_class
@@ -365,6 +392,14 @@ class ExperimentConfig:
     folds: FoldConfig = FoldConfig()
     target: TargetConfig = TargetConfig()
     seed: Seed = 0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.learner, BlendConfig) and self.learner.of_classes != (self.target.kind == "classes"):
+            own = "of classes" if self.learner.of_classes else "of a number"
+            raise ValueError(
+                f"target: kind={self.target.kind!r} does not fit the learner, which is {own}; for classes set "
+                "target=TargetConfig('classes') and loss='bce' (networks) or objective='binary' (LightGBM), else none of them"
+            )
 
     @property
     def parts(self) -> tuple[str, ...]:

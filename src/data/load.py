@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import warnings
 from collections import Counter
 from collections.abc import Collection, Sequence
 from contextlib import suppress
@@ -83,6 +84,7 @@ def load_task_data(data: Path, outputs: Path, skip_bad_rows: bool, n_jobs: int, 
     named = task.id_column, task.structure_column, task.target_column
     parts = [*(task.path(which).read_bytes() for which in tables), repr((named, left_out)).encode()]
     parts += [key.encode() for which in tables for key in structures[which]]
+    parts += [repr(("classes", *task.classes)).encode()] if task.of_classes else []
     given = None
     if "folds" in task.files:
         path = task.path("folds")
@@ -114,7 +116,8 @@ def _load(
     path, has_target = task.path(which), which == "train"
     content = hashlib.sha256(path.read_bytes()).hexdigest()
     named = task.id_column, task.structure_column, *(target.column for target in task.targets)
-    key = cache_key(content, [named, has_target, skip_bad_rows, structures, task.columns], "src.data.table")
+    classes = [["classes", *task.classes]] if task.of_classes else []
+    key = cache_key(content, [named, has_target, skip_bad_rows, structures, task.columns, *classes], "src.data.table")
     folder = outputs / task.name / "cache" / f"crystals-{key}"
     stored = RaggedStore.cached(folder, lambda: read_table(path, task, has_target, skip_bad_rows, n_jobs).to_store())
     return CrystalTable.from_store(stored, task.targets.index(task.target)), key
@@ -176,12 +179,16 @@ def assign_folds(target: NDArray[np.float64], element_counts: NDArray[np.int64],
         n_bins = min(N_BINS, n // config.n_folds)  # so that each bin has a crystal for every fold
         edges = np.quantile(target, np.linspace(0, 1, n_bins + 1)[1:-1])
         bins = np.searchsorted(edges, target)
+        if len(values := np.unique(target)) == 2:  # classes
+            bins = (target == values[1]) * (np.bincount(target == values[1]).max() >= config.n_folds)
         splits = StratifiedKFold(config.n_folds, shuffle=True, random_state=config.seed).split(x, bins)
     else:
         splits = KFold(config.n_folds, shuffle=True, random_state=config.seed).split(x)
     fold = np.full(n, -1)
-    for k, (_, valid) in enumerate(splits):
-        fold[valid] = k
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a class with fewer rows than there are folds
+        for k, (_, valid) in enumerate(splits):
+            fold[valid] = k
     return fold
 
 

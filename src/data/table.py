@@ -196,7 +196,7 @@ class Parsed(NamedTuple):
 def read_table(path: Path, task: Task, has_target: bool, skip_bad_rows: bool = False, n_jobs: int = 1) -> CrystalTable:
     """Read a competition table.
 
-    has_target: True for a training table, all targets of which must be finite numbers in every row.
+    has_target: True for a training table, all targets of which must be finite numbers, or classes, in every row.
     skip_bad_rows: leave out the bad rows of a training table and log them. Rows of a test table whose structure cannot be
     read are left out in any case: nobody can correct a contest's table.
     Raises ValueError listing the bad rows with ids and reasons.
@@ -269,6 +269,7 @@ def parse_rows(
 ) -> list[Parsed]:
     """Return what each row holds. folder: that of the structure files, if the rows name files. columns: further ones to read."""
     targets = [target.column for target in task.targets if has_target]
+    wanted = task.wanted_of_targets
     parsed = []
     for row in rows:
         crystal, reasons = None, []
@@ -278,9 +279,9 @@ def parse_rows(
         except ValueError as error:
             reasons.append(f"{UNREADABLE} in {task.structure_column!r} ({error})")
         reasons += _flaws_of_id(row[task.id_column], task.id_column)
-        values = [number(row[name]) for name in targets]
+        values = [task.class_number(row[name]) if task.of_classes else number(row[name]) for name in targets]
         bad = [name for name, value in zip(targets, values, strict=True) if not math.isfinite(value)]
-        reasons += [f"{name!r} is {row[name][:MAX_ID]!r}, not a finite number" for name in bad]
+        reasons += [f"{name!r} is {row[name][:MAX_ID]!r}, not {wanted}" for name in bad]
         fields, flaw = parse_fields(row, columns)
         text = "; ".join(filter(None, [*reasons, flaw])).replace("\n", " ")
         parsed.append(Parsed(crystal, values, text if len(text) <= MAX_REASON else f"{text[:MAX_REASON]} ...", fields))

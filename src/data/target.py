@@ -70,6 +70,9 @@ def _shifts(element_counts: Counts, left: Values, config: TargetConfig) -> Value
     """
     if config.kind == "raw":
         return np.zeros(N_ELEMENTS)
+    if config.kind == "classes":
+        share = (left.sum() + 1) / (len(left) + 2)  # Laplace's, which is neither 0 nor 1 if a class is missing
+        return np.full(N_ELEMENTS, np.log(share / (1 - share)))
     if config.kind == "standardise":
         return np.full(N_ELEMENTS, left.mean())
     robust = config.base != "none"
@@ -165,6 +168,8 @@ class TargetNormalizer:
     base: name of the model whose energies are the `base` argument of every method, (n_crystals,), eV/atom; `none`: zeros.
     transform: a key of TRANSFORMS, or `none`.
     pure_energy: eV/atom, what all crystals of one element get, whatever the residual; None: they are predicted as compounds are.
+    of_classes: the target is 0 or 1, and residual = target - share of ones in training, from which `class_of` tells both again.
+        All shifts are the log-odds of this share; with what learners predict added to them, they give the probability of 1.
     """
 
     shifts: Values
@@ -172,6 +177,7 @@ class TargetNormalizer:
     base: str = "none"
     transform: str = "none"
     pure_energy: float | None = None
+    of_classes: bool = False
 
     @classmethod
     def fit(cls, element_counts: Counts, target: Values, config: TargetConfig, base: Values | float = 0.0) -> "TargetNormalizer":
@@ -185,9 +191,9 @@ class TargetNormalizer:
         pure_energy = float(np.median(target[pure])) if pure.any() else None
         transformed = _transformed(config.transform, target)
         shifts = _shifts(element_counts, transformed - base, config)
-        unscaled = cls(shifts, 1.0, config.base, config.transform, pure_energy)
+        unscaled = cls(shifts, 1.0, config.base, config.transform, pure_energy, config.kind == "classes")
         scale = float(np.std(transformed - unscaled.baseline(element_counts, base)))
-        return unscaled if config.kind == "raw" or scale <= 1e-9 else replace(unscaled, scale=scale)
+        return unscaled if config.kind in ("raw", "classes") or scale <= 1e-9 else replace(unscaled, scale=scale)
 
     def baseline(self, element_counts: Counts, base: Values | float = 0.0) -> Values:
         """Return what atom counts and base predict without a learner, (n_crystals,), eV/atom or the unit of the transform."""
@@ -198,10 +204,21 @@ class TargetNormalizer:
 
     def normalize(self, element_counts: Counts, target: Values, base: Values | float = 0.0) -> Values:
         """Return the unitless residual of formation energies in eV/atom."""
+        if self.of_classes:
+            from scipy.special import expit  # commands that look at results do without
+
+            return target - expit(self.baseline(element_counts))
         return (_transformed(self.transform, target) - self.baseline(element_counts, base)) / self.scale
 
     def denormalize(self, element_counts: Counts, residual: Values, base: Values | float = 0.0) -> Values:
-        """Return the formation energies, eV/atom, of unitless residuals; with a transform, always in its domain."""
+        """Return the formation energies, eV/atom, of unitless residuals; with a transform, always in its domain.
+
+        Of classes: the probabilities of 1, of what learners predict.
+        """
+        if self.of_classes:
+            from scipy.special import expit
+
+            return expit(self.baseline(element_counts) + residual)
         target = self.baseline(element_counts, base) + self.scale * residual
         target = target if self.transform == "none" else TRANSFORMS[self.transform].back(target)
         return target if self.pure_energy is None else np.where(is_pure(element_counts), self.pure_energy, target)
@@ -219,15 +236,22 @@ class TargetNormalizer:
         data: dict = {"shift": self.shifts.tolist(), "scale": self.scale, "base": self.base}
         transform = {} if self.transform == "none" else {"transform": self.transform}
         pure = {} if self.pure_energy is None else {"pure_elements": "median", "pure_energy": self.pure_energy}
-        return data | transform | pure
+        return data | transform | pure | ({"of_classes": True} if self.of_classes else {})
 
     @classmethod
     def from_json(cls, data: dict) -> "TargetNormalizer":
         """Return the normaliser that `to_json` wrote."""
         pure_energy = data.get("pure_energy", 0.0) if data.get("pure_elements") == "median" else None
-        return cls(
-            np.array(data["shift"]), float(data["scale"]), data.get("base", "none"), data.get("transform", "none"), pure_energy
-        )
+        named = data.get("base", "none"), data.get("transform", "none")
+        return cls(np.array(data["shift"]), float(data["scale"]), *named, pure_energy, data.get("of_classes", False))
+
+
+def class_of(residual: Values) -> tuple[Values, Values]:
+    """Return the classes, 0 or 1, of residuals that `TargetNormalizer.normalize` gave, and the log-odds of 1 in training."""
+    from scipy.special import logit
+
+    classes = (residual > 0).astype(np.float64)
+    return classes, logit(classes - residual)
 
 
 def is_pure(element_counts: Counts) -> NDArray[np.bool_]:

@@ -1,15 +1,19 @@
 """Names of a competition's columns and files, read from input/<task>/task.toml."""
 
 import json
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-MetricName = Literal["mae", "rmse", "rmsle", "mape", "r2", "spearman"]
+ClassMetricName = Literal["roc_auc", "logloss", "accuracy", "balanced_accuracy", "f1"]
+MetricName = Literal["mae", "rmse", "rmsle", "mape", "r2", "spearman", ClassMetricName]
+CLASS_METRICS = get_args(ClassMetricName)
+USUAL_CLASSES = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0, "false": 0.0, "true": 1.0}  # in any case
 StructureFormat = Literal["cif", "poscar", "json", "file", "formula"]
 FILES = ("train", "test", "sample_submission", "test_labels", "folds", "structures")
 OF_A_TEST = FILES[1:4]  # a task without a test table names none of these
@@ -52,6 +56,8 @@ class Task:
     metric: the competition's score, a key of METRICS in src/results/metrics.py.
     files: the names of those of FILES that the task has, relative to its folder.
     columns: further ones that learners may use, in training and test tables.
+    classes: the texts of both classes in the tables, the one that is not predicted first; none if they are the usual ones, or if
+        the target is a number.
     """
 
     name: str
@@ -64,6 +70,24 @@ class Task:
     metric: MetricName
     files: dict[str, str]
     columns: ColumnNames
+    classes: tuple[str, ...] = ()
+
+    @property
+    def of_classes(self) -> bool:
+        """True if one of two classes is predicted, or rather the probability of the second; False if a number is."""
+        return self.metric in CLASS_METRICS
+
+    def class_number(self, text: str) -> float:
+        """Return 0 or 1 for the text of a class in a table; NaN if it is none."""
+        numbers = dict(zip(self.classes, (0.0, 1.0), strict=True)) if self.classes else USUAL_CLASSES
+        return numbers.get(text.strip() if self.classes else text.strip().lower(), math.nan)
+
+    @property
+    def wanted_of_targets(self) -> str:
+        """What every target in a table must be, in words."""
+        if not self.of_classes:
+            return "a finite number"
+        return f"one of the classes {', '.join(map(repr, self.classes))}" if self.classes else "0, 1, True or False"
 
     @property
     def target_column(self) -> str:
@@ -125,10 +149,12 @@ def read_tasks(folder: Path, targets: Sequence[str] | None = None) -> list[Task]
     if unknown := [name for name in targets or () if name not in fields.target_columns]:
         raise ValueError(f"--target {unknown[0]}: {path} has the targets {', '.join(fields.target_columns)}")
     columns = ColumnNames(tuple(fields.numeric_columns), tuple(fields.categorical_columns))
+    classes = tuple(fields.classes or ())
     shared = fields.model_dump(include={"id_column", "structure_column", "structure_format", "metric", "files"})
     name = folder.resolve().name
     wanted = [target for target in found if targets is None or target.column in targets]
-    return [Task(name=name, folder=folder, targets=found, target=target, columns=columns, **shared) for target in wanted]
+    shared |= {"name": name, "folder": folder, "targets": found, "columns": columns, "classes": classes}
+    return [Task(target=target, **shared) for target in wanted]
 
 
 def description(
@@ -141,6 +167,7 @@ def description(
     structure_format: StructureFormat = "cif",
     numeric: Sequence[str] = (),
     categorical: Sequence[str] = (),
+    classes: Sequence[str] = (),
 ) -> str:
     """Return the text of a task.toml, which `read_task` reads. files: name in [files] -> file or folder."""
     units = [target.unit for target in targets]
@@ -150,6 +177,7 @@ def description(
         **({} if structure_format == "cif" else {"structure_format": structure_format}),
         **({"targets": [t.column for t in targets]} if len(targets) > 1 else {"target_column": targets[0].column}),
         "metric": metric,
+        **({"classes": [*classes]} if classes else {}),
         "unit": units if len(set(units)) > 1 else units[0],
         **({"numeric_columns": [*numeric]} if numeric else {}),
         **({"categorical_columns": [*categorical]} if categorical else {}),
@@ -170,6 +198,7 @@ class Description(BaseModel):
     target_column: Text | None = None
     targets: Annotated[Texts, Field(min_length=1)] | None = None
     metric: MetricName
+    classes: Annotated[Texts, Field(min_length=2, max_length=2)] | None = None
     unit: OneOrMore
     numeric_columns: Texts = []
     categorical_columns: Texts = []
@@ -186,6 +215,10 @@ class Description(BaseModel):
             raise ValueError(f"{twice[0]!r} is named as two columns, expected different columns for ids, structures, ...")
         if len(self.unit) not in (1, len(columns)):
             raise ValueError(f"unit is {self.unit}, expected one text, or a list with one for each target")
+        if self.classes and self.metric not in CLASS_METRICS:
+            raise ValueError(f"classes need a metric of classes, {', '.join(CLASS_METRICS)}; metric is {self.metric!r}")
+        if self.classes and len({text.strip() for text in self.classes}) < 2:
+            raise ValueError(f"classes are {self.classes}, expected two different texts")
         bad = [name for name in columns if "/" in name or name in (".", "..")]
         if bad and len(columns) > 1:  # their names become folders
             raise ValueError(f"the target {bad[0]!r} has a slash or is a dot; rename the column, its runs get a folder")

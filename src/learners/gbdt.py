@@ -14,6 +14,7 @@ from sklearn.model_selection import KFold
 
 from src.config import GbdtConfig, GbdtEnsembleConfig
 from src.data.table import Crystals
+from src.data.target import class_of
 from src.data.task import ColumnNames
 from src.features.columns import COLUMNS, ColumnEncoder, further_columns
 from src.features.groups import cached_features
@@ -88,7 +89,8 @@ class GbdtLearner(TableLearner[GbdtConfig]):
         """Grow all trees; the history has one line for every 100."""
         c = self.config
         parameters = {
-            "objective": c.objective, "metric": "l1", "learning_rate": c.learning_rate, "num_leaves": c.num_leaves,
+            "objective": c.objective, "metric": "binary_logloss" if c.of_classes else "l1",
+            "learning_rate": c.learning_rate, "num_leaves": c.num_leaves,
             "min_child_samples": c.min_child_samples, "colsample_bytree": c.colsample_bytree, "subsample": SUBSAMPLE,
             "subsample_freq": 1, "reg_lambda": c.reg_lambda, "seed": self.seed, "deterministic": True, "force_row_wise": True,
             "num_threads": 1, "verbose": -1, "max_bin": c.max_bin,
@@ -96,9 +98,12 @@ class GbdtLearner(TableLearner[GbdtConfig]):
         self.encoder = inputs.fit_encoder(c.features)
         x = inputs.matrix(c.features, self.encoder)
         columns = [f"f{i}" for i in range(x.shape[1])]  # LightGBM allows no brackets in names
-        data, valid = lightgbm.Dataset(x, target, feature_name=columns), []
+        label, start = class_of(target) if c.of_classes else (target, None)
+        data, valid = lightgbm.Dataset(x, label, init_score=start, feature_name=columns), []
         if watched:
-            valid = [lightgbm.Dataset(watched.inputs.matrix(c.features, self.encoder), watched.target, reference=data)]
+            label, start = class_of(watched.target) if c.of_classes else (watched.target, None)
+            matrix = watched.inputs.matrix(c.features, self.encoder)
+            valid = [lightgbm.Dataset(matrix, label, init_score=start, reference=data)]
         with (folder / HISTORY).open("w", newline="") as file:
             history = csv.writer(file)
             history.writerow(["tree", "valid_mae"])
@@ -117,7 +122,8 @@ class GbdtLearner(TableLearner[GbdtConfig]):
                 raise ValueError(f"LightGBM does not accept {c}: {error}") from error
 
     def predict(self, inputs: TableInputs) -> Values:
-        return np.asarray(fitted(self.booster).predict(inputs.matrix(self.config.features, self.encoder)))
+        matrix = inputs.matrix(self.config.features, self.encoder)
+        return np.asarray(fitted(self.booster).predict(matrix, raw_score=self.config.of_classes))
 
     def save(self, folder: Path) -> None:
         weights = fitted(self.booster).model_to_string().encode()
@@ -153,15 +159,15 @@ class GbdtEnsembleLearner(TableLearner[GbdtEnsembleConfig]):
         with (folder / HISTORY).open("w", newline="") as file:
             history = csv.writer(file)
             history.writerow(["step", "valid_mae"])
-            kept = self._inliers(inputs, target, folder)
-            if self.config.outlier_fraction:
+            c, kept = self.config, self._inliers(inputs, target, folder)
+            if c.outlier_fraction:
                 history.writerow(["outliers", ""])
             self.parts = []
-            for i, config in enumerate(self.config.parts):
+            for i, config in enumerate(c.parts):
                 part = GbdtLearner(config, self.seed + MEMBER_SEEDS * i)
                 part.fit(inputs[kept], target[kept], _part_folder(folder, i), watched)
                 self.parts.append(part)
-                error = np.abs(self.predict(watched.inputs) - watched.target).mean() if watched else float("nan")
+                error = watched.error(self.predict(watched.inputs)[None], c.of_classes) if watched else float("nan")
                 history.writerow([f"mean of {i + 1}", error])
                 file.flush()
 

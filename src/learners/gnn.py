@@ -162,7 +162,7 @@ class GnnLearner(Learner[GnnConfig]):
         def watch(averaged: torch.nn.Module) -> float:
             if watched is None:
                 return float("nan")
-            error = float(np.abs(self._predict(averaged, watched.inputs).mean(axis=0) - watched.target).mean())
+            error = watched.error(self._predict(averaged, watched.inputs), c.of_classes)
             watched.report(error)
             return error
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from src.config import GbdtConfig, GbdtEnsembleConfig, GnnConfig, LearnerConfig, from_dict, to_dict
 from src.data.table import Crystals
+from src.data.target import class_of
 from src.data.task import ColumnNames
 from src.features.columns import COLUMNS, ColumnEncoder
 from src.storage.files import damaged, read_json, remedy, write_atomic, write_json
@@ -35,12 +36,22 @@ class Inputs(Protocol):
 class Watched(NamedTuple):
     """Rows whose error is written to the history and decides nothing.
 
-    report: called with the mean absolute error after each unit of progress; a search stops a training by raising from it.
+    report: called with the error after each unit of progress; a search stops a training by raising from it.
     """
 
     inputs: Any
     target: Values
     report: Callable[[float], None] = lambda error: None
+
+    def error(self, pred: Values, of_classes: bool) -> float:
+        """Return the mean absolute error or, of classes, the log loss. pred: (n_members, n_rows)."""
+        if not of_classes:
+            return float(np.abs(pred.mean(axis=0) - self.target).mean())
+        from scipy.special import expit  # processes that prepare crystals do without
+
+        classes, start = class_of(self.target)
+        chance = expit((2 * classes - 1) * (start + pred)).mean(axis=0)  # of the class that is there
+        return float(-np.log(np.maximum(chance, np.finfo(float).tiny)).mean())
 
 
 class DivergedError(FloatingPointError):

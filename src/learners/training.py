@@ -53,9 +53,17 @@ def make_schedule(optimizer: torch.optim.Optimizer, n_steps: int) -> LRScheduler
 
 def energy_loss(config: TrainingConfig) -> Callable[[Tensor, Tensor], Tensor]:
     """Return the loss of energies that the config names; of those of several members, (n_members, n_crystals), (n_members,)."""
-    loss = nn.L1Loss() if config.loss == "l1" else nn.HuberLoss(delta=HUBER_KNEE)
+    losses: dict[str, Callable[[Tensor, Tensor], Tensor]]
+    losses = {"l1": nn.L1Loss(), "huber": nn.HuberLoss(delta=HUBER_KNEE), "bce": cross_entropy}
+    loss = losses[config.loss]
     of_members = torch.vmap(loss, in_dims=(0, None))
     return lambda energy, target: (loss if energy.dim() == 1 else of_members)(energy, target)
+
+
+def cross_entropy(log_odds: Tensor, target: Tensor) -> Tensor:
+    """Return the mean binary cross-entropy; `class_of` in src/data/target.py explains the target. log_odds: (n_crystals,)."""
+    classes = (target > 0).to(target.dtype)
+    return nn.functional.binary_cross_entropy_with_logits(log_odds + torch.logit(classes - target), classes)
 
 
 class FlatParameters(nn.Module):

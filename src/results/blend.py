@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.config import BlendMethod
-from src.data.task import MetricName
+from src.data.task import CLASS_METRICS, MetricName
 from src.results.metrics import METRICS
 from src.results.predictions import Predictions
 
 Values = NDArray[np.float64]
 RIDGE_ALPHAS = np.logspace(-3, 4, 22)
 HILL_STEPS = 100
+CHANCE = 1e-12  # the least that a class that is there counts for
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +56,10 @@ def fit_blend(method: BlendMethod, target: Values, oof: Values, fold: NDArray[np
     """Return the blend with weights fitted to out-of-fold rows. target, fold: (n_crystals,). oof: (n_crystals, n_parts)."""
     weights = fit_weights(method, oof, target, metric)
     fold_weights = np.stack([fit_weights(method, oof[fold != k], target[fold != k], metric) for k in range(fold.max() + 1)])
-    return Blend(weights, fold_weights, (oof * fold_weights[fold]).sum(axis=1), oof @ weights)
+    nested, naive = (oof * fold_weights[fold]).sum(axis=1), oof @ weights
+    if method == "ridge" and metric in CLASS_METRICS:  # the only weights that may be negative
+        nested, naive = np.clip(nested, 0, 1), np.clip(naive, 0, 1)
+    return Blend(weights, fold_weights, nested, naive)
 
 
 def stack_oof(parts: Sequence[Predictions]) -> tuple[Values, Values]:
@@ -127,13 +131,14 @@ def _test_rows(part: Predictions, ids: Sequence[str], columns: list[str]) -> Val
 def fit_weights(method: BlendMethod, pred: Values, target: Values, metric: MetricName) -> Values:
     """Return the weights, (n_parts,), which sum to one.
 
-    `weights`: non-negative, the best by the metric: exact for MAE and MAPE (linear programme), RMSE and R2 (least squares); RMSLE
-    and Spearman have no such solution and take those of `hill`. `ridge`: least squares shrunk towards the plain mean, by
+    `weights`: non-negative, the best by the metric: exact for MAE and MAPE (linear programme), RMSE and R2 (least squares), of
+    probabilities of a class by the log loss, whatever the metric is; RMSLE and Spearman have no such solution and take those of
+    `hill`. `ridge`: least squares shrunk towards the plain mean, by
     leave-one-out; may be negative. `hill`: greedy selection with replacement by the metric (Caruana et al., ICML 2004).
     pred: (n_crystals, n_parts), out of fold. target: (n_crystals,).
     """
-    if method == "weights" and metric in EXACT:
-        return EXACT[metric](pred, target)
+    if method == "weights" and metric in (*EXACT, *CLASS_METRICS):
+        return EXACT.get(metric, _simplex_log_loss)(pred, target)
     return _ridge(pred, target) if method == "ridge" else _hill(pred, target, metric)
 
 
@@ -176,6 +181,23 @@ def _simplex_rmse(pred: Values, target: Values) -> Values:
     return weights / weights.sum()
 
 
+def _simplex_log_loss(pred: Values, target: Values) -> Values:
+    """Return the weights of the smallest log loss over the simplex, a convex problem. pred: probabilities."""
+    from scipy.optimize import minimize
+
+    chance = np.maximum(np.where(target[:, None] == 1, pred, 1 - pred), CHANCE)  # of the class that is there
+    n, m = pred.shape
+
+    def loss(weights: Values) -> tuple[float, Values]:
+        mixed = chance @ weights
+        return float(-np.log(mixed).mean()), -(chance / mixed[:, None]).sum(axis=0) / n
+
+    one = {"type": "eq", "fun": lambda weights: weights.sum() - 1, "jac": lambda weights: np.ones(m)}
+    found = minimize(loss, np.full(m, 1 / m), jac=True, method="SLSQP", bounds=[(0, 1)] * m, constraints=one)
+    weights = np.maximum(found.x, 0)
+    return weights / weights.sum()
+
+
 def _ridge(pred: Values, target: Values) -> Values:
     from sklearn.linear_model import RidgeCV
 
@@ -193,10 +215,11 @@ EXACT: dict[str, Callable[[Values, Values], Values]] = {
 
 
 def _hill(pred: Values, target: Values, metric: MetricName) -> Values:
+    judge: MetricName = metric if METRICS[metric].curve is None else "logloss"  # thresholds would have to be chosen each time
     counts, best, best_counts = np.zeros(pred.shape[1]), np.inf, np.zeros(pred.shape[1])
     for step in range(1, HILL_STEPS + 1):
         candidates = ((pred @ counts)[:, None] + pred) / step
-        loss = np.array([METRICS[metric].loss(target, one) for one in candidates.T])
+        loss = np.array([METRICS[judge].loss(target, one) for one in candidates.T])
         counts[loss.argmin()] += 1
         if loss.min() < best:
             best, best_counts = float(loss.min()), counts.copy()

@@ -6,18 +6,20 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from src.config.catalogue import experiment_names, is_of_track, track_of
-from src.data.task import MetricName, Task
+from src.data.task import CLASS_METRICS, MetricName, Task
 from src.paths import experiment_name, shown
 from src.results.blend import fixed_blend, stack_oof, stack_test
 from src.results.difference import Difference, fold_scores, holm_of, p_text, paired_differences
 from src.results.intervals import calibrate
-from src.results.metrics import METRICS, check_targets, scores
+from src.results.metrics import METRICS, check_targets, decided, figures_of, scores
 from src.results.partial import Partial, partial_rows, partial_runs
 from src.results.predictions import Predictions, find_predictions
 from src.results.surroundings import Points, points_of
 
+Values = NDArray[np.float64]
 STAR = "* zero is outside both 95% intervals, over crystals (paired bootstrap) and over folds (corrected resampled t)"
 
 
@@ -55,16 +57,17 @@ def score_rows(
     for one, difference in zip(experiments, differences, strict=True):
         target, oof = stack_oof([one])
         check_targets(metric, one.source / "oof.csv", one.oof["id"].tolist(), target)
-        own = scores(target, oof[:, 0], metric)
+        pred, fold = oof[:, 0], one.oof["fold"].to_numpy()
+        own = scores(target, pred, metric, fold)
         row: dict = {"experiment": one.name, "oof_mae": own["mae"]}
         row |= {"fold_mae_sd": one.metrics["fold_mae_sd"], "oof_rmse": own["rmse"]}
         if metric != "mae":
-            by_fold = fold_scores(target, oof[:, 0], one.oof["fold"].to_numpy(), METRICS[metric])
-            row |= {f"oof_{metric}": own[metric], f"fold_{metric}_sd": float(by_fold.std(ddof=1))}
+            by_fold = fold_scores(target, decided(metric, target, pred, fold), fold, METRICS[metric])
+            row |= {**{f"oof_{name}": own[name] for name in figures_of(metric)}, f"fold_{metric}_sd": _sd(by_fold)}
         if labels is not None:
             ids = list(labels.index)
-            test = scores(labels.to_numpy(), stack_test([one], ids)[:, 0], metric)
-            row |= {f"test_{name}": test[name] for name in ("mae", "rmse", metric)}
+            test = scores(labels.to_numpy(), stack_test([one], ids)[:, 0], metric, known=(target, pred))
+            row |= {f"test_{name}": test[name] for name in ("mae", "rmse", *figures_of(metric))}
             if points is not None:
                 found = calibrate([one], fixed_blend(np.ones(1), oof), ids, points)
                 row["inside_90"] = float(labels.between(found.lower, found.upper).mean())
@@ -75,14 +78,20 @@ def score_rows(
     return [row | {"p_holm": p} for row, p in zip(rows, holm_of([row["difference"] for row in rows]), strict=True)]
 
 
+def _sd(by_fold: Values) -> float:
+    """Return the standard deviation over folds in which the score is defined; NaN over fewer than two."""
+    found = by_fold[np.isfinite(by_fold)]
+    return float(found.std(ddof=1)) if len(found) > 1 else float("nan")
+
+
 def score_cells(row: dict, metric: MetricName = "mae") -> dict[str, str]:
     """Return the scores of one row of `score_rows` as people read them, column -> text; the task's metric is the first."""
     cells = {}
-    for name in dict.fromkeys((metric, "mae", "rmse")):
+    for name in figures_of(metric):
         sd = f" ± {row[f'fold_{name}_sd']:.4f}" if f"fold_{name}_sd" in row else ""
         cells[f"OOF {METRICS[name].text}"] = f"{row[f'oof_{name}']:.4f}{sd}"
     if "test_mae" in row:
-        cells |= {f"test {METRICS[name].text}": f"{row[f'test_{name}']:.4f}" for name in dict.fromkeys((metric, "mae", "rmse"))}
+        cells |= {f"test {METRICS[name].text}": f"{row[f'test_{name}']:.4f}" for name in figures_of(metric)}
     if "inside_90" in row:
         cells["in 90%"] = f"{row['inside_90']:.1%}"
     return cells | {"CPU s": row["seconds_text"], "parameters": str(row["n_parameters"])}
@@ -129,7 +138,7 @@ class Compared:
     def of(cls, task: Task, numbers: Sequence[str], track: str, labels: pd.Series | None, outputs: Path) -> "Compared":
         """Return the comparison of what `chosen` returns. labels: id -> target of the test rows, for their scores."""
         experiments, partial = chosen(numbers, track, task, outputs)
-        points = None if labels is None else points_of(task, outputs, experiments[0])
+        points = None if labels is None or task.of_classes else points_of(task, outputs, experiments[0])
         rows = score_rows(experiments, labels, points, task.metric)
         return cls(task, experiments, rows, partial)
 
@@ -145,10 +154,12 @@ class Compared:
             n_tested = sum(row["p_holm"] is not None for row in rows)
             notes += [STAR, f"p: of the test over folds; Holm p: corrected for the {n_tested} shown"]
         if "test_mae" in rows[0]:
-            notes.append("in 90%: share of test crystals inside their 90% interval")
+            notes += ["in 90%: share of test crystals inside their 90% interval"] * ("inside_90" in rows[0])
             ranks = [leaderboard(rows, metric)] if len(rows) > 2 else []
         sources = [f"{one.name}: {track_of(one.name)} track, read from {shown(one.source)}" for one in self.experiments]
-        errors = "\n".join([f"Errors in {self.task.unit}.", *sources])
+        by_classes = "Classes are told apart by thresholds chosen on the other folds."
+        units = by_classes if metric in CLASS_METRICS else f"Errors in {self.task.unit}."
+        errors = "\n".join([units, *sources])
         tables = [_shown(part, markdown) for part in (pd.DataFrame(cells), square)]
         partial = []
         if self.partial:

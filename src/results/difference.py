@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from src.data.task import MetricName
 from src.results.blend import stack_oof
-from src.results.metrics import METRICS, score_differences
+from src.results.metrics import METRICS, decided, score_differences
 from src.results.predictions import Predictions
 
 Values = NDArray[np.float64]
@@ -94,7 +94,10 @@ def difference_of_scores(target: Values, reference: Values, other: Values, fold:
 def differences_of_scores(
     target: Values, reference: Values, others: Values, fold: IntArray, metric: MetricName
 ) -> list[Difference]:
-    """Return how much larger the score of each column of `others` is, (n_crystals, n_others)."""
+    """Return how much larger the score of each column of `others` is, (n_crystals, n_others), all of them out of fold."""
+    if METRICS[metric].curve is not None:
+        reference, *each = [decided(metric, target, pred, fold) for pred in (reference, *others.T)]
+        others = np.stack(each, axis=1)
     sign, ratio = -1 if METRICS[metric].larger_is_better else 1, scored_per_trained(fold)
     own, found = fold_scores(target, reference, fold, METRICS[metric].loss), []
     for other, gain in zip(others.T, score_differences(metric, target, reference, others), strict=True):

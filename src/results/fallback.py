@@ -26,9 +26,10 @@ def formula_predictions(data: TaskData, ids: Sequence[str]) -> pd.DataFrame:
     """
     target = data.train.targets
     low, high = np.quantile(target, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    found = pd.DataFrame({"prediction": np.median(target), "lower": low, "upper": high}, index=pd.Index(ids, name="id"))
+    usual, center = ("mean", np.mean) if data.task.of_classes else ("median", np.median)
+    found = pd.DataFrame({"prediction": center(target), "lower": low, "upper": high}, index=pd.Index(ids, name="id"))
     found["spread"] = np.nan
-    found["remark"] = "its structure cannot be read, and its formula is unknown: the median of the training rows"
+    found["remark"] = f"its structure cannot be read, and its formula is unknown: the {usual} of the training rows"
     rows = {row[data.task.id_column]: row for row in read_rows(data.task.path("test"))}
     counts = {row_id: counts for row_id in ids if (counts := _counts(rows[row_id], data.task.structure_column)) is not None}
     if counts:
@@ -44,6 +45,8 @@ def formula_predictions(data: TaskData, ids: Sequence[str]) -> pd.DataFrame:
             {"prediction": pred, "lower": pred - half, "upper": pred + half, "spread": np.nan, "remark": remark},
             index=list(counts),
         )
+    if data.task.of_classes:
+        found = found.assign(lower=found["lower"].clip(0, 1), upper=found["upper"].clip(0, 1), calibrated=found["prediction"])
     return found
 
 

@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.data.target import ABOVE_MINUS_ONE, Domain
-from src.data.task import MetricName
+from src.data.task import CLASS_METRICS, MetricName
 
 Values = NDArray[np.float64]
+Folds = NDArray[np.int64]
+HALF = 0.5  # probability above which a class is taken for the second, if no threshold was chosen
 N_RESAMPLES = 999  # of a metric that is not a mean over crystals and is computed again for each
 N_OF_MEANS, DRAWN_AT_ONCE = 9_999, 200  # resamples of a mean over crystals, and how many are drawn at once
 
@@ -35,12 +37,44 @@ def _spearman(target: Values, pred: Values) -> float:
     return float(spearmanr(target, pred).statistic)
 
 
+def _roc_auc(target: Values, pred: Values) -> float:
+    """Return the area under the curve; NaN if there is only one class."""
+    from sklearn.metrics import roc_auc_score
+
+    return float(roc_auc_score(target, pred)) if np.ptp(target) else float("nan")
+
+
+def _log_loss(target: Values, pred: Values) -> float:
+    from sklearn.metrics import log_loss
+
+    return float(log_loss(target, np.clip(pred, 0, 1), labels=[0, 1]))
+
+
+def _balanced_accuracy(target: Values, pred: Values) -> float:
+    """Return the mean over classes of the share of their crystals that are recognised; NaN if there is only one class."""
+    from sklearn.metrics import recall_score
+
+    return float(recall_score(target, pred > HALF, average="macro")) if np.ptp(target) else float("nan")
+
+
+def _accuracy(target: Values, pred: Values) -> float:
+    return float(((pred > HALF) == target).mean())
+
+
+def _f1(target: Values, pred: Values) -> float:
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(target, pred > HALF, zero_division=0))
+
+
 @dataclass(frozen=True)
 class Metric:
-    """A score of predictions.
+    """A score of predictions; of classes, 0 or 1, predictions are probabilities of 1.
 
     text: how it is written. function: (target, prediction) -> score, or where to import it from.
     has_unit: it has the target's unit. domain: the targets it is defined for (None: all).
+    curve: what the score is at each point of a ROC curve, a function of true and of false positives and of the number of ones and
+        of zeros; it makes the metric one of decisions: a class is predicted where a probability is above a threshold.
     """
 
     text: str
@@ -48,6 +82,7 @@ class Metric:
     larger_is_better: bool = False
     has_unit: bool = False
     domain: Domain | None = None
+    curve: Callable[[Values, Values, float, float], Values] | None = None
 
     def __call__(self, target: Values, pred: Values) -> float:
         function = resolve_name(self.function) if isinstance(self.function, str) else self.function
@@ -71,14 +106,74 @@ METRICS: dict[MetricName, Metric] = {
     "mape": Metric("MAPE", "sklearn.metrics:mean_absolute_percentage_error", domain=NONZERO),
     "r2": Metric("R2", "sklearn.metrics:r2_score", larger_is_better=True),
     "spearman": Metric("Spearman", _spearman, larger_is_better=True),
+    "roc_auc": Metric("ROC AUC", _roc_auc, larger_is_better=True),
+    "logloss": Metric("log loss", _log_loss),
+    "accuracy": Metric("accuracy", _accuracy, True, curve=lambda tp, fp, n1, n0: (tp + n0 - fp) / (n1 + n0)),
+    "balanced_accuracy": Metric(
+        "balanced accuracy", _balanced_accuracy, True, curve=lambda tp, fp, n1, n0: (tp / n1 + 1 - fp / n0) / 2
+    ),
+    "f1": Metric("F1", _f1, True, curve=lambda tp, fp, n1, n0: 2 * tp / (tp + fp + n1)),
 }
 
 
-def scores(target: Values, pred: Values, metric: MetricName = "mae") -> dict[str, float]:
-    """Return MAE, RMSE (both in the task's unit), R2 and, if it is another one, the task's metric over all rows."""
-    names = dict.fromkeys(("mae", "rmse", "r2", metric))
+def figures_of(metric: MetricName) -> tuple[MetricName, ...]:
+    """Return the metrics that are shown beside each other, the task's first."""
+    others: tuple[MetricName, ...] = ("roc_auc", "logloss", "balanced_accuracy") if metric in CLASS_METRICS else ("mae", "rmse")
+    return tuple(dict.fromkeys((metric, *others)))
+
+
+def scores(
+    target: Values,
+    pred: Values,
+    metric: MetricName = "mae",
+    fold: Folds | None = None,
+    known: tuple[Values, Values] | None = None,
+) -> dict[str, float]:
+    """Return MAE, RMSE (both in the task's unit), R2 and the others of `figures_of` over all rows.
+
+    fold: of rows that are predicted out of fold. known: for test rows, truth and out-of-fold predictions of the training rows.
+    Either is for the thresholds of metrics of decisions, which are 0.5 otherwise.
+    """
+
+    def score(name: MetricName) -> float:
+        chosen = pred
+        if known is not None and METRICS[name].curve is not None:
+            chosen = (pred > best_threshold(name, *known)).astype(float)
+        return METRICS[name](target, chosen if fold is None else decided(name, target, pred, fold))
+
+    names = dict.fromkeys(("mae", "rmse", "r2", *figures_of(metric)))
     undefined = ("r2", "spearman") if len(target) < 2 else ()
-    return {name: float("nan") if name in undefined else METRICS[name](target, pred) for name in names}
+    return {name: float("nan") if name in undefined else score(name) for name in names}
+
+
+def best_threshold(metric: MetricName, target: Values, pred: Values) -> float:
+    """Return the threshold of a metric of decisions with the best score; of several, the one that is nearest to 0.5."""
+    from sklearn.metrics import roc_curve
+
+    curve = METRICS[metric].curve
+    if curve is None or len(np.unique(target)) < 2:
+        return HALF
+    n_ones, n_zeros = float(target.sum()), float((1 - target).sum())
+    false, true, steps = roc_curve(target, pred, drop_intermediate=False)
+    between = (steps + np.append(steps[1:], -np.inf)) / 2  # above the next value, and not above this one
+    between[0], between[-1] = (1 + pred.max()) / 2, (pred.min() - 1) / 2
+    score = np.round(curve(true * n_ones, false * n_zeros, n_ones, n_zeros), 12)
+    best = between[score == score.max()]
+    return float(best[np.abs(best - HALF).argmin()])
+
+
+def decided(metric: MetricName, target: Values, pred: Values, fold: Folds) -> Values:
+    """Return what a metric scores: predictions or, of a metric of decisions, the class of each row, 0 or 1.
+
+    The threshold for a fold is the best one on the other folds, whose truth and out-of-fold predictions it is chosen by.
+    """
+    if METRICS[metric].curve is None:
+        return pred
+    found = np.empty(len(pred))
+    for k in np.unique(fold):
+        rows = fold == k
+        found[rows] = pred[rows] > best_threshold(metric, target[~rows], pred[~rows])
+    return found
 
 
 def check_targets(metric: MetricName, path: Path, ids: Sequence[str], targets: Values) -> None:

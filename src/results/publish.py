@@ -60,7 +60,8 @@ def _about(predictions: Predictions, task: Task, labels: pd.Series | None) -> di
     if labels is None:
         return about
     test = stack_test([predictions], list(labels.index))[:, 0]
-    return about | {"test": scores(labels.to_numpy(), test, task.metric)}
+    known = predictions.oof["e_form"].to_numpy(), predictions.oof["e_form_pred"].to_numpy()
+    return about | {"test": scores(labels.to_numpy(), test, task.metric, known=known)}
 
 
 def _publish(predictions: Predictions, folder: Path, about: dict, keep_rows: bool) -> None:

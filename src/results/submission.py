@@ -17,8 +17,9 @@ from src.results.blend import Blend, fit_blend, fixed_blend, normalized_weights,
 from src.results.difference import difference_of_scores
 from src.results.folder import UNREAD
 from src.results.intervals import calibrate
-from src.results.metrics import METRICS, check_targets
+from src.results.metrics import METRICS, best_threshold, check_targets, decided
 from src.results.predictions import Predictions, find_parts, find_predictions
+from src.results.probabilities import VennAbers, calibration_text
 from src.results.surroundings import points_of
 from src.storage.files import write_csv
 
@@ -43,11 +44,16 @@ class Blended:
     gain: list[str]
 
     def predict(self) -> Values:
-        """Return the predictions for `ids`, not below zero if no training row is; raise ValueError if one is not finite."""
+        """Return the predictions for `ids`, not below zero if no training row is; raise ValueError if one is not finite.
+
+        Of classes: probabilities of the second.
+        """
         pred = stack_test(self.parts, self.ids) @ self.blend.weights
         if not np.isfinite(pred).all():
             bad = [self.ids[i] for i in np.flatnonzero(~np.isfinite(pred))]
             raise ValueError(f"{len(bad)} predictions are not finite: {bad[:5]}")
+        if self.task.of_classes:
+            return np.clip(pred, 0, 1)
         return np.maximum(pred, 0) if stack_oof(self.parts)[0].min() >= 0 else pred
 
     def complete(self, values: Values, name: str, ids: list[str]) -> Values:
@@ -59,7 +65,21 @@ class Blended:
     @property
     def score(self) -> float:
         """Nested out-of-fold score of the blend in the task's metric."""
-        return METRICS[self.task.metric](stack_oof(self.parts)[0], self.blend.nested_pred)
+        target, fold = stack_oof(self.parts)[0], self.parts[0].oof["fold"].to_numpy()
+        return METRICS[self.task.metric](target, decided(self.task.metric, target, self.blend.nested_pred, fold))
+
+    def submitted(self, ids: list[str]) -> tuple[Values | list[str], list[str]]:
+        """Return what is submitted for all rows of the sample, and what there is to say of it.
+
+        A metric of decisions is for classes, in the task's own texts: the threshold is the best one on all out-of-fold rows.
+        """
+        pred = self.complete(self.predict(), "prediction", ids)
+        if METRICS[self.task.metric].curve is None:
+            return pred, []
+        threshold = best_threshold(self.task.metric, stack_oof(self.parts)[0], self.blend.nested_pred)
+        texts = self.task.classes or ("0", "1")
+        above = f"{texts[1]!r} where the probability is above {threshold:.4f}, the best threshold out of fold, else {texts[0]!r}"
+        return [texts[int(one)] for one in pred > threshold], [f"{self.column}: {above}"]
 
 
 def submit(
@@ -82,14 +102,15 @@ def submit(
     pairs = zip(tasks, columns, strict=True)
     own = numbers if isinstance(numbers, Mapping) else {task.target_column: numbers for task in tasks}
     blended = [blend_target(task, column, outputs, own[task.target_column], how, baseline, every) for task, column in pairs]
-    submission = sample.assign(**{one.column: one.complete(one.predict(), "prediction", every) for one in blended})
+    submitted = [one.submitted(every) for one in blended]
+    submission = sample.assign(**{one.column: values for one, (values, _) in zip(blended, submitted, strict=True)})
     out = out or outputs / first.name / "submission.csv"
     write_csv(out, submission)
     intervals = write_intervals(out, submission, blended, outputs)
     lines = []
-    for one in blended:
+    for one, (_, said) in zip(blended, submitted, strict=True):
         title = [f"{one.task.target_column}:"] if len(first.targets) > 1 else []
-        lines += [*title, parts_table(one.parts, one.blend, one.task), *one.gain]
+        lines += [*title, parts_table(one.parts, one.blend, one.task), *one.gain, *said]
     lines += [f"{shown(out)}: {len(sample)} rows, ids and order as in {first.path('sample_submission').name}", intervals]
     if (unread := blended[0].unread) is not None:
         lines.append(f"warning: {len(unread)} test rows cannot be read, see their remarks: {', '.join(unread.index[:5])}")
@@ -180,9 +201,11 @@ def blend_parts(parts: list[Predictions], how: How, metric: MetricName) -> Blend
 def write_intervals(out: Path, submission: pd.DataFrame, blended: Sequence[Blended], outputs: Path) -> str:
     """Write the submission with lower and upper bounds and the spread of each target next to it; return a summary.
 
-    outputs: where the coordinates of the task's crystals are cached.
+    Of classes these are calibrated probabilities and their bounds. outputs: where the crystals' coordinates are cached.
     """
     path = out.with_name(f"{out.stem}_with_uncertainty.csv")
+    if blended[0].task.of_classes:
+        return write_probabilities(path, submission, blended)
     bounds: dict[str, pd.Series | Values] = {}
     texts = []
     for one in blended:
@@ -209,15 +232,33 @@ def write_intervals(out: Path, submission: pd.DataFrame, blended: Sequence[Blend
     return title + ("\n" if len(texts) > 1 else "") + "\n".join(texts)
 
 
+def write_probabilities(path: Path, submission: pd.DataFrame, blended: Sequence[Blended]) -> str:
+    """Write the submission with probability, calibrated probability and its bounds next to it; return a summary."""
+    columns: dict[str, Values | NDArray[np.object_]] = {}
+    texts = []
+    for one in blended:
+        prefix, every = f"{one.column}_" if len(blended) > 1 else "", list(submission[one.task.id_column])
+        target, fold, pred = stack_oof(one.parts)[0], one.parts[0].oof["fold"].to_numpy(), one.predict()
+        found = VennAbers.fit(target, one.blend.nested_pred)
+        own = dict(zip(("lower", "upper"), found.bounds(pred), strict=True))
+        own = {"prediction": pred, "calibrated": found.calibrated(pred), **own}
+        columns |= {f"{prefix}{'probability' if k == 'prediction' else k}": one.complete(v, k, every) for k, v in own.items()}
+        if one.unread is not None:
+            columns["remark"] = one.unread["remark"].reindex(every).fillna("").to_numpy()
+        texts.append(f"{one.column}: " * bool(prefix) + calibration_text(target, one.blend.nested_pred, fold))
+    write_csv(path, submission.assign(**columns))
+    return "\n".join([f"{shown(path)}: with probabilities of the second class, calibrated ones and their bounds", *texts])
+
+
 def parts_table(parts: list[Predictions], blend: Blend, task: Task) -> str:
     """Return a table of the parts, their weights with the spread over folds, and the blend's scores."""
     target, oof = stack_oof(parts)
-    metric = METRICS[task.metric]
+    metric, fold = METRICS[task.metric], parts[0].oof["fold"].to_numpy()
     title = f"OOF {metric.label(task.unit)}"
     lines = [f"{'experiment':<14} {'weight over folds':>17}  {title}  read from"]
 
     def line(name: str, weight: str, pred: Values, remark: str) -> str:
-        return f"{name:<14} {weight:>17}  {metric(target, pred):{len(title)}.4f}  {remark}"
+        return f"{name:<14} {weight:>17}  {metric(target, decided(task.metric, target, pred, fold)):{len(title)}.4f}  {remark}"
 
     for i, part in enumerate(parts):
         weight = f"{blend.weights[i]:.3f} ± {blend.fold_weights[:, i].std():.3f}"

@@ -116,7 +116,8 @@ def collect(run: RunDir, data: TaskData, per_fold: list[dict], data_hash: str) -
             "fold folders that were edited or exchanged (or all) and train again"
         )
     fold_maes = [metrics["mae"] for metrics in per_fold]
-    overall = scores(oof["e_form"].to_numpy(), oof["e_form_pred"].to_numpy(), data.task.metric)
+    target, pred, fold = (oof[name].to_numpy() for name in ("e_form", "e_form_pred", "fold"))
+    overall = scores(target, pred, data.task.metric, fold)
     metrics = {
         **{f"oof_{name}": value for name, value in overall.items()},
         "fold_maes": fold_maes,
@@ -156,6 +157,7 @@ def _join_test(run: RunDir, data: TaskData, n_folds: int) -> pd.DataFrame:
 
 def check_rows(config: ExperimentConfig, data: TaskData) -> None:
     """Raise ValueError, which names the row, if a target or a column is not what the metric or the config needs."""
+    check_task(config, data.task)
     rows = data.task.path("train"), data.train.ids.tolist(), data.train.targets
     check_targets(data.task.metric, *rows)
     if (transform := config.target.transform) != "none":
@@ -163,8 +165,18 @@ def check_rows(config: ExperimentConfig, data: TaskData) -> None:
     check_columns(config.learner.feature_groups, data.task)
 
 
-def check_structures(config: ExperimentConfig, task: Task) -> None:
-    """Raise ValueError if the task has only formulas and the experiment needs structures; it says which ones do not."""
+def check_task(config: ExperimentConfig, task: Task) -> None:
+    """Raise ValueError if a task of classes is given to an experiment on numbers, or the other way round.
+
+    Also if the task has only formulas and the experiment needs structures; it says which ones do not.
+    """
+    if not config.parts and (config.target.kind == "classes") != task.of_classes:
+        own, other = ("classes", "numbers") if task.of_classes else ("numbers", "classes")
+        raise ValueError(
+            f"it predicts {other}, and {task.folder / 'task.toml'} says metric = {task.metric!r}, which is for {own}: set "
+            "target=TargetConfig('classes') and loss='bce' (networks) or objective='binary' (LightGBM) in the config for "
+            "classes, and leave both out for numbers"
+        )
     if task.structure_format != "formula" or not (needs := structure_needs(config)):
         return
     from src.features.groups import FORMULA_GROUPS

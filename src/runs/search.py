@@ -19,7 +19,7 @@ from src.learners.learner import DivergedError
 from src.paths import EXPERIMENTS, experiment_name, shown
 from src.results.metrics import METRICS
 from src.results.publish import TRIALS
-from src.runs.experiment import check_rows, check_structures
+from src.runs.experiment import check_rows, check_task
 from src.runs.inner import OUTER_FOLD, InnerSplits
 from src.runs.ranges import label, labelled, ranges, suggested, with_knobs
 from src.storage.files import write_atomic, write_csv
@@ -77,7 +77,7 @@ def search(number: str, task: Task, outputs: Path, plan: Search, device: str, sk
     config = load_config(EXPERIMENTS / name)
     ranges(config)
     plan.shortened(config)
-    check_structures(config, task)
+    check_task(config, task)
     folder = task.runs(outputs) / "tune" / name
     study = open_study(name + plan.suffix, folder, task.metric)
     data = load_task_data(task.folder, outputs, skip_bad_rows, n_jobs=1, target=task.target_column)

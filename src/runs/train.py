@@ -42,7 +42,7 @@ def train_target(config: ExperimentConfig, name: str, task: Task, launcher: Laun
     """Train an experiment on one target of a task."""
     from src.data.load import load_task_data  # these import for seconds
     from src.results.folder import RunDir
-    from src.results.metrics import METRICS
+    from src.results.metrics import METRICS, figures_of
     from src.runs.experiment import run_experiment
 
     start_log(task.runs(args.outputs) / name)
@@ -53,10 +53,14 @@ def train_target(config: ExperimentConfig, name: str, task: Task, launcher: Laun
         track_run(args.tracker, config, RunDir(data.folder / name), metrics, store)
     if metrics:
         own = "" if task.metric in ("mae", "rmse") else f"{METRICS[task.metric].text} {metrics[f'oof_{task.metric}']:.4f}, "
+        found = (
+            f"{own}MAE {metrics['oof_mae']:.4f} +- {metrics['fold_mae_sd']:.4f} (sd over folds), RMSE {metrics['oof_rmse']:.4f}"
+        )
+        if task.of_classes:
+            found = ", ".join(f"{METRICS[one].text} {metrics[f'oof_{one}']:.4f}" for one in figures_of(task.metric))
         log.info(
-            "%s%s: OOF %sMAE %.4f +- %.4f (sd over folds), RMSE %.4f %s; %d parameters; %.0f CPU seconds",
-            name, f" on {task.label}" if len(task.targets) > 1 else "", own, metrics["oof_mae"],
-            metrics["fold_mae_sd"], metrics["oof_rmse"], task.unit, metrics["n_parameters"], metrics["cpu_seconds"],
+            "%s%s: OOF %s %s; %d parameters; %.0f CPU seconds", name, f" on {task.label}" if len(task.targets) > 1 else "",
+            found, task.unit, metrics["n_parameters"], metrics["cpu_seconds"],
         )  # fmt: skip
 
 
@@ -96,9 +100,9 @@ def launcher_of(args: argparse.Namespace) -> Launcher:
 
 def check(config: ExperimentConfig, args: argparse.Namespace) -> None:
     """Raise ValueError now, before anything is written, for whatever would fail later."""
-    from src.runs.experiment import check_structures  # see `train_target`
+    from src.runs.experiment import check_task  # see `train_target`
 
-    check_structures(config, read_tasks(args.data, args.target)[0])
+    check_task(config, read_tasks(args.data, args.target)[0])
     if args.tracker and find_spec(args.tracker) is None:
         raise ValueError(f'--tracker {args.tracker}: {args.tracker} is not installed; pip install -e ".[extra]"')
 

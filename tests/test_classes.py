@@ -1,0 +1,152 @@
+"""Laws of two classes, from the tables to a submission."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import FOLDS, TREES, load, run, small_table
+from sklearn import metrics as reference
+
+import submit
+from exp import compare
+from src.config import ExperimentConfig, TargetConfig
+from src.data.export import TARGET, write_task
+from src.data.target import TargetNormalizer, class_of
+from src.results.metrics import METRICS, best_threshold, decided
+from src.results.probabilities import VennAbers, calibrated_oof
+from src.storage.files import write_csv
+
+BINARY = ExperimentConfig(replace(TREES, objective="binary"), FOLDS, TargetConfig("classes"))
+
+
+def class_task(folder: Path, texts: tuple[str, str] = ("no", "yes"), metric: str = "roc_auc", known: bool = True) -> Path:
+    """Write a task of 54 training and 6 test crystals of two classes, which follow the composition but for a few."""
+    rows = small_table(60)
+    is_one = (rows[TARGET] < rows[TARGET].median()) ^ (np.random.default_rng(3).random(60) < 0.1)
+    rows[TARGET] = np.where(is_one, texts[1], texts[0])
+    write_task(folder, rows[:54], rows[54:])
+    path = folder / "task.toml"
+    line = f'metric = "{metric}"\n' + f"classes = {list(texts)}\n".replace("'", '"') * known
+    path.write_text(path.read_text().replace('metric = "mae"\n', line).replace("eV/atom", "probability"))
+    return folder
+
+
+def oof(folder: Path, config: ExperimentConfig = BINARY) -> pd.DataFrame:
+    run(folder, config)
+    return pd.read_csv(folder.parent / "outputs" / folder.name / "exp001/oof.csv")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return class_task(tmp_path / "task")
+
+
+def test_probabilities_lie_between_zero_and_one_and_tell_classes_apart(folder: Path) -> None:
+    found = oof(folder)
+    assert set(found["e_form"]) == {0.0, 1.0} and found["e_form_pred"].between(0, 1).all()
+    assert METRICS["roc_auc"](*found[["e_form", "e_form_pred"]].to_numpy().T) > 0.6
+
+
+@pytest.mark.parametrize("texts", [("False", "True"), ("0", "1")])
+def test_texts_truth_values_and_numbers_give_the_same(folder: Path, tmp_path: Path, texts: tuple[str, str]) -> None:
+    other = class_task(tmp_path / "other", texts, known=False)
+    assert oof(other).equals(oof(folder))
+
+
+def test_an_exchanged_label_order_exchanges_the_probabilities(folder: Path, tmp_path: Path) -> None:
+    other = class_task(tmp_path / "other", known=False)
+    path = other / "task.toml"
+    path.write_text(path.read_text().replace('metric = "roc_auc"', 'metric = "roc_auc"\nclasses = ["yes", "no"]'))
+    assert oof(other)["e_form_pred"].to_numpy() == pytest.approx(1 - oof(folder)["e_form_pred"].to_numpy(), abs=1e-6)
+
+
+def test_a_constant_class_is_predicted_with_a_probability_below_one(tmp_path: Path) -> None:
+    found = oof(class_task(tmp_path / "task", ("0", "0"), "logloss", known=False))
+    assert (found["e_form"] == 0).all() and found["e_form_pred"].between(0, 0.1, inclusive="neither").all()
+
+
+def test_a_fold_without_a_class_is_trained_and_scored_over_all_rows(folder: Path) -> None:
+    train = pd.read_csv(folder / "train.csv.gz")
+    fold = np.where(train[TARGET] == "yes", 0, np.arange(len(train)) % 3)
+    write_csv(folder / "folds.csv", pd.DataFrame({"id": train["id"], "fold": fold}))
+    with (folder / "task.toml").open("a") as file:
+        file.write('folds = "folds.csv"\n')
+    assert oof(folder)["e_form_pred"].between(0, 1).all()
+    where = ["--data", str(folder), "--outputs", str(folder.parent / "outputs")]
+    compare.main(["001", *where])
+
+
+def test_a_wrong_class_is_named_by_its_row(folder: Path) -> None:
+    train = pd.read_csv(folder / "train.csv.gz")
+    train.loc[2, TARGET] = "perhaps"
+    write_csv(folder / "train.csv.gz", train)
+    with pytest.raises(ValueError, match=f"record 4, 'x-2': '{TARGET}' is 'perhaps', not one of the classes 'no', 'yes'"):
+        load(folder)
+
+
+def test_classes_and_numbers_are_not_mixed(folder: Path, task_folder: Path) -> None:
+    numbers = ExperimentConfig(TREES, FOLDS)
+    for task, config in ((folder, numbers), (task_folder, BINARY)):
+        with pytest.raises(ValueError, match=r"it predicts (classes|numbers), and .* says metric"):
+            run(task, config)
+    for learner, target in ((BINARY.learner, TargetConfig()), (TREES, TargetConfig("classes"))):
+        with pytest.raises(ValueError, match="does not fit the learner"):
+            ExperimentConfig(learner, FOLDS, target)
+
+
+@pytest.mark.parametrize(("metric", "expected"), [("f1", {"no", "yes"}), ("roc_auc", None)])
+def test_a_submission_has_class_texts_or_probabilities(tmp_path: Path, metric: str, expected: set[str] | None) -> None:
+    task = class_task(tmp_path / "task", metric=metric)
+    run(task, BINARY)
+    where = ["--data", str(task), "--outputs", str(tmp_path / "outputs")]
+    submit.main(["--exps", "001", *where])
+    found = pd.read_csv(tmp_path / "outputs/task/submission.csv")[TARGET]
+    beside = pd.read_csv(tmp_path / "outputs/task/submission_with_uncertainty.csv")
+    assert (set(found) <= expected) if expected else found.between(0, 1).all()
+    assert (beside["lower"] <= beside["calibrated"]).all() and (beside["calibrated"] <= beside["upper"]).all()
+    compare.main(["001", "--score", *where])
+    compare.main(["--submission", str(tmp_path / "outputs/task/submission.csv"), *where])
+
+
+@pytest.mark.parametrize("name", ["accuracy", "balanced_accuracy", "f1"])
+def test_the_best_threshold_is_that_of_a_scan_by_scikit_learn(name: str) -> None:
+    rng = np.random.default_rng(0)
+    target = (rng.random(80) < 0.3).astype(float)
+    pred = np.round(np.clip(0.3 * target + 0.7 * rng.random(80), 0, 1), 1)
+    score = getattr(reference, f"{name}_score")
+    best = max(score(target, pred > threshold) for threshold in np.arange(-0.05, 1.1, 0.1))
+    assert score(target, pred > best_threshold(name, target, pred)) == pytest.approx(best)
+    assert METRICS[name](target, pred) == pytest.approx(score(target, pred > 0.5))
+
+
+def test_a_fold_is_decided_without_its_own_labels() -> None:
+    rng = np.random.default_rng(1)
+    target, pred, fold = (rng.random(60) < 0.5).astype(float), rng.random(60), np.arange(60) % 4
+    other = np.where(fold == 2, 1 - target, target)
+    own = [decided("accuracy", one, pred, fold)[fold == 2] for one in (target, other)]
+    assert np.array_equal(*own)
+    calibrated = [calibrated_oof(one, pred, fold)[fold == 2] for one in (target, other)]
+    assert np.array_equal(*calibrated)
+
+
+def test_calibration_brings_probabilities_closer_to_the_truth_and_keeps_their_order() -> None:
+    rng = np.random.default_rng(2)
+    chance = rng.random(2000)
+    target = (rng.random(2000) < chance).astype(float)
+    sure = chance**3 / (chance**3 + (1 - chance) ** 3)
+    found = VennAbers.fit(target, sure)
+    new = np.linspace(0, 1, 50)
+    assert (np.diff(found.calibrated(new)) >= 0).all() and (found.upper >= found.lower).all()
+    assert METRICS["logloss"](target, calibrated_oof(target, sure, np.arange(2000) % 5)) < METRICS["logloss"](target, sure) - 0.05
+
+
+def test_the_residual_of_a_class_tells_the_class_and_the_share_in_training() -> None:
+    counts = np.eye(119, dtype=int)[[8, 9, 8, 11]]
+    target = np.array([0.0, 1.0, 0.0, 0.0])
+    normalizer = TargetNormalizer.fit(counts, target, TargetConfig("classes"))
+    normalizer = TargetNormalizer.from_json(normalizer.to_json())
+    classes, log_odds = class_of(normalizer.normalize(counts, target))
+    assert np.array_equal(classes, target) and log_odds == pytest.approx(np.log(2 / 4))
+    assert normalizer.denormalize(counts, np.zeros(4)) == pytest.approx(1 / 3)

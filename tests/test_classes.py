@@ -105,6 +105,9 @@ def test_a_submission_has_class_texts_or_probabilities(tmp_path: Path, metric: s
     found = pd.read_csv(tmp_path / "outputs/task/submission.csv")[TARGET]
     beside = pd.read_csv(tmp_path / "outputs/task/submission_with_uncertainty.csv")
     assert (set(found) <= expected) if expected else found.between(0, 1).all()
+    if expected:
+        is_one = found == "yes"
+        assert is_one.any() and beside["probability"][is_one].min() > beside["probability"][~is_one].max()
     assert (beside["lower"] <= beside["calibrated"]).all() and (beside["calibrated"] <= beside["upper"]).all()
     compare.main(["001", "--score", *where])
     compare.main(["--submission", str(tmp_path / "outputs/task/submission.csv"), *where])

@@ -25,6 +25,7 @@ from src.config.catalogue import config_source, load_config
 from src.data.crystal import Crystal
 from src.data.load import TaskData, load_folds
 from src.data.table import Crystals
+from src.data.task import MetricName
 from src.paths import EXPERIMENTS
 from src.runs.inner import OUTER_FOLD, InnerSplits
 from src.runs.launch import Launcher
@@ -116,14 +117,21 @@ def test_a_portfolio_has_at_most_16_recipes_each_with_a_reason_and_those_that_ne
     assert all(recipe.config.folds == look.folds for recipe in recipes)
 
 
+@pytest.mark.parametrize(("metric", "zeros", "expected"), [("mae", 0.1, {False}), ("mae", 0.3, {True}), ("rmse", 0.3, {False})])
+def test_if_many_targets_are_zero_every_recipe_judges_that_first(
+    data: TaskData, metric: MetricName, zeros: float, expected: set[bool]
+) -> None:
+    look = replace(look_at(data), low=0.0, metric=metric, zeros=zeros)
+    assert {recipe.config.hurdle is not None for recipe in portfolio(look)} == expected
+
+
 def test_a_recipe_is_left_out_if_the_budget_does_not_reach_for_it_and_never_the_last(data: TaskData) -> None:
     look, recipes = look_at(data), portfolio(look_at(data))
-    costs = {recipe.name: Cost(0.01, 1e-4 if recipe.family == "trees" else 0.05) for recipe in recipes}
+    costs = {recipe.name: Cost(0.01, 0.05 if "network" in recipe.family else 1e-4) for recipe in recipes}
     rich, poor, broke = (make_plan(look, recipes, costs, seconds) for seconds in (1e6, 100.0, 1e-3))
     assert len(rich.recipes) == len(recipes) and not rich.left_out
-    assert {recipe.family for recipe in poor.recipes} == {"trees"} and set(poor.left_out) == {
-        recipe.name for recipe in recipes if recipe.family != "trees"
-    }
+    assert {recipe.family for recipe in poor.recipes} == {"trees", "Gaussian process"}
+    assert set(poor.left_out) == {recipe.name for recipe in recipes if "network" in recipe.family}
     assert [recipe.family for recipe in broke.recipes] == ["trees"]  # the cheapest of all
     slow = {name: Cost(10.0 if cost.train < 0.01 else 1e-3, cost.train) for name, cost in costs.items()}
     assert [recipe.family for recipe in make_plan(look, recipes, slow, 1e-3).recipes] == ["trees"]
@@ -183,7 +191,7 @@ def test_variants_change_one_thing_each(data: TaskData) -> None:
     look = replace(look_at(data), columns=("x",))
     for recipe in portfolio(look):
         changed = variants(recipe.config, look)
-        assert changed and recipe.config not in changed.values()
+        assert bool(changed) == (recipe.family != "Gaussian process") and recipe.config not in changed.values()
 
 
 def test_the_clock_counts_earlier_starts(tmp_path: Path) -> None:

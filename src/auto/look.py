@@ -22,6 +22,7 @@ MANY_DUPLICATES = 0.01  # share of the rows, from which on folds keep them toget
 MANY_DECADES = 1.0  # decades between the 5% and the 95% quantile, from which on a logarithm is tried
 SKEWED = 1.5  # from which on too
 FOLDS, FEW_FOLDS = 10, 5  # few: of tables with few rows, or for a budget that is small for ten
+MANY_ZEROS = 0.2  # share of the rows, from which on a recipe first judges whether a target is zero
 GROWS = 0.8  # rank correlation of the target's size with the number of atoms
 SMALL_TABLE = 1000  # rows; fewer are judged on three splits
 N_STEPS, MIN_EPOCHS, MAX_EPOCHS = 3400, 20, 400  # of FLLA's 40 epochs in batches of 32
@@ -81,6 +82,11 @@ class Look:
         return "log" if self.low > 0 and (self.decades > MANY_DECADES or self.skew > SKEWED) else "none"
 
     @property
+    def shares_zero(self) -> bool:
+        """True if the target is zero in many rows, as the band gap of metals is, and absolute errors count."""
+        return self.zeros >= MANY_ZEROS and self.metric in ("mae", "mape")
+
+    @property
     def grows(self) -> bool:
         """True if the target grows with the number of atoms, as a total energy does."""
         return self.growth > GROWS
@@ -97,7 +103,7 @@ class Look:
 
     def to_json(self) -> dict[str, Any]:
         """Return the facts and what follows from them."""
-        decided = {name: getattr(self, name) for name in ("transform", "grows", "epochs", "n_splits")}
+        decided = {name: getattr(self, name) for name in ("transform", "shares_zero", "grows", "epochs", "n_splits")}
         return {**asdict(self), "decided": {**decided, "folds": asdict(self.folds)}}
 
     def lines(self) -> list[str]:
@@ -109,13 +115,14 @@ class Look:
         )
         folds = f"{self.given_folds} given ones" if self.given_folds else f"{self.folds.n_folds}, {self.folds.scheme}"
         log = f"; {self.transform} is tried" if self.transform != "none" else ""
+        hurdle = "; zeros are judged first" if self.shares_zero else ""
         return [
             f"rows        {self.n_train} training, {self.n_test} test; {self.bad_train} and {self.bad_test} cannot be read",
             f"crystals    {kind}; {self.n_elements} elements; {self.n_pure} pure elements",
             f"duplicates  {self.duplicates:.1%} of the training rows",
             f"folds       {folds}; choices are made without fold {OUTER_FOLD}, on {self.n_splits} of 5 inner splits",
             f"columns     {', '.join(self.columns) or 'none besides'}",
-            f"target      {self.target}: {self.low:g} to {self.high:g} {self.unit}, {self.zeros:.0%} zeros",
+            f"target      {self.target}: {self.low:g} to {self.high:g} {self.unit}, {self.zeros:.0%} zeros{hurdle}",
             f"shape       {self.decades:.1f} decades, skewness {self.skew:.1f}{log}",
             f"size        rank correlation with the atoms {self.growth:.2f}{'; a sum over atoms is tried' * self.grows}",
             f"metric      {METRICS[self.metric].text}",  # type: ignore[index]

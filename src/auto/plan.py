@@ -8,7 +8,7 @@ from typing import NamedTuple
 from src.auto.look import FEW_FOLDS, FOLDS, Look
 from src.auto.portfolio import Family, Recipe
 from src.auto.race import EPOCHS, Cost, Outcome, epochs_of, shortened
-from src.config import ExperimentConfig, GnnConfig
+from src.config import ExperimentConfig, GaussianProcessConfig, GnnConfig
 from src.runs.ranges import with_knobs
 
 RACE, FIRST, PREPARE = 0.4, 0.15, 0.15  # shares of the budget: all of the race, its first rung, the inputs of one recipe
@@ -167,6 +167,8 @@ def one_more(
 
 def variants(config: ExperimentConfig, look: Look) -> dict[str, ExperimentConfig]:
     """Return configs with one setting changed each, for the axes that matter from task to task."""
+    if isinstance(config.learner, GaussianProcessConfig):
+        return {}
     if not isinstance(config.learner, GnnConfig):
         slower = {"learner.n_trees": 2 * config.learner.n_trees, "learner.learning_rate": SLOW}  # type: ignore[union-attr]
         trees: dict[str, dict[str, object]] = {} if config.learner.learning_rate == SLOW else {"trees x 2, slower": slower}  # type: ignore[union-attr]

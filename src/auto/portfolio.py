@@ -11,9 +11,11 @@ from src.auto.look import BATCH, SMALL_TABLE, Look
 from src.config import (
     ElementConfig,
     ExperimentConfig,
+    GaussianProcessConfig,
     GbdtConfig,
     GnnConfig,
     GraphConfig,
+    HurdleConfig,
     NequipConfig,
     RoostConfig,
     TargetConfig,
@@ -21,7 +23,7 @@ from src.config import (
 )
 from src.features.columns import COLUMNS
 
-Family = Literal["trees", "formula network", "network"]
+Family = Literal["trees", "Gaussian process", "formula network", "network"]
 FORMULA = ("fractions", "magpie", "mat2vec")
 STRUCTURE = ("fractions", "magpie", "geometry", "symmetry", "charges", "voronoi")
 VECTORS = ElementConfig(("mat2vec", "skipatom", "magpie"))
@@ -31,7 +33,9 @@ STANDARD = TargetConfig("standardise")
 TREES = GbdtConfig(STRUCTURE, n_trees=3000, num_leaves=15, max_bin=63)  # a fifth to two fifths less time than 255, and no worse
 TREES_OF_FORMULAS = GbdtConfig(FORMULA, n_trees=2000, num_leaves=15, max_bin=63)
 TREES_OF_FEW = {"num_leaves": 7, "min_child_samples": 5, "n_trees": 1000}  # changed for fewer rows than SMALL_TABLE
+HURDLE = GbdtConfig(FORMULA, objective="binary", n_trees=600, num_leaves=15, max_bin=63)
 NEQUIP = NequipConfig(n_channels=96, n_layers=2, radial_hidden=(128, 128), radial_knots=128, head_hidden=(64,))
+LARGE_TABLE = 5000  # rows, beyond which a Gaussian process takes too long
 LARGE_CELL = 30  # atoms in the median crystal
 CHEAP_GRAPH = GraphConfig(r_max=5.0, l_max=1, radius_exponent=0.5)
 GRAPH = GraphConfig(r_max=5.0, l_max=2, radius_exponent=0.5)
@@ -49,8 +53,20 @@ class Recipe(NamedTuple):
 
 def portfolio(look: Look) -> list[Recipe]:
     """Return the recipes for a table, at most 16: the cheap trees first, then networks, the most promising ones first."""
-    found = [*_trees(look), *_networks(look), *_formula_networks(look)]
+    found = [*_trees(look), *_processes(look), *_networks(look), *_formula_networks(look)]
+    if look.shares_zero:
+        hurdle = HurdleConfig(HURDLE)
+        plain = [recipe for recipe in found if recipe.config.target.kind != "residual"]
+        found = [recipe._replace(config=replace(recipe.config, hurdle=hurdle)) for recipe in plain]
     return [Recipe(name, family, replace(config, folds=look.folds), why) for name, family, config, why in found]
+
+
+def _processes(look: Look) -> list[Recipe]:
+    if look.n_train > LARGE_TABLE:
+        return []
+    groups = (*(STRUCTURE if look.has_structure else FORMULA), *((COLUMNS,) if look.columns else ()))
+    found = ExperimentConfig(GaussianProcessConfig(groups), target=replace(RAW, transform=look.transform))
+    return [Recipe("Gaussian process", "Gaussian process", found, "smooth where trees are steps: good beside them, of few rows")]
 
 
 def _networks(look: Look) -> list[Recipe]:
@@ -72,7 +88,6 @@ def _networks(look: Look) -> list[Recipe]:
             "standardised, max", STANDARD, "a property that one atom decides, as the highest phonon frequency (exp026)", "max"
         ),
         recipe("residual, attention", RESIDUAL, "energies, not evenly shared", "attention"),
-        recipe("standardised, mean", STANDARD, "a mean over atoms without a share for each element"),
     ]
     if look.transform != "none":
         log = look.transform
@@ -81,6 +96,8 @@ def _networks(look: Look) -> list[Recipe]:
             recipe(f"{log}, standardised, attention", replace(STANDARD, transform=log), "errors count by ratio", "attention"),
             recipe(f"{log}, standardised, max", replace(STANDARD, transform=log), "errors count by ratio", "max"),
         ]
+    else:
+        found.append(recipe("standardised, mean", STANDARD, "a mean over atoms without a share for each element"))
     usual = replace(RESIDUAL, transform=look.transform)
     if look.atoms[0] > LARGE_CELL:
         found.insert(0, recipe("degree 1, residual, mean", usual, "large cells, at half the cost (exp029)", graph=CHEAP_GRAPH))

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from src.config import ExperimentConfig, GbdtConfig, GnnConfig, NequipConfig, to_dict
+from src.config import ExperimentConfig, GaussianProcessConfig, GbdtConfig, GnnConfig, NequipConfig, to_dict
 from src.data.load import TaskData
 from src.data.table import Crystals
 from src.learners.device import device_of
@@ -28,7 +28,7 @@ from src.storage.files import read_json, write_json
 N_SAMPLE = 48  # crystals whose features and graphs are timed
 LEAST_SECONDS = 1e-3  # that a timed training counts for
 N_TIMED = 1000  # rows at most, on which trees are timed
-EPOCHS, TREE_COUNT = "learner.training.n_epochs", "learner.n_trees"
+EPOCHS, TREE_COUNT, FITTED = "learner.training.n_epochs", "learner.n_trees", "learner.n_fit"
 Values = NDArray[np.float64]
 
 
@@ -178,6 +178,8 @@ def measure(config: ExperimentConfig, data: TaskData) -> Cost:
     length, lengths, factor = (EPOCHS, (1, 1, 4), 1.0) if is_network else (TREE_COUNT, (10, 10, 110), 0.0)
     if isinstance(config.learner, GbdtConfig):
         factor = config.learner.n_trees
+    elif isinstance(config.learner, GaussianProcessConfig):
+        length, lengths, factor = FITTED, (2, 2, config.learner.n_fit), config.learner.n_fit - 2
     n_rows = 96 if is_network else min(N_TIMED, len(data.train.ids))
     rows = np.resize(np.arange(len(chosen)), n_rows)
     target = np.random.default_rng(0).normal(size=n_rows)

@@ -3,6 +3,7 @@
 Sizes that every experiment has are constants beside the formula that they belong to.
 """
 
+from dataclasses import replace
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
@@ -364,6 +365,44 @@ class GbdtEnsembleConfig:
 
 
 @config_class
+class GaussianProcessConfig:
+    """A Gaussian process with a length for each group of features.
+
+    features: groups known to src/features/groups.py, and `columns`, the task's further columns.
+    n_fit: training rows, chosen at random, to which lengths and noise are fitted; all rows determine the predictions.
+    """
+
+    graph_network: ClassVar[str | None] = None
+    of_classes: ClassVar[bool] = False
+
+    features: tuple[str, ...] = ("fractions", "magpie", "mat2vec")
+    n_fit: Annotated[int, Field(ge=2, le=5000)] = 800
+
+    @property
+    def feature_groups(self) -> tuple[str, ...]:
+        """Groups of features that are read."""
+        return self.features
+
+
+@config_class
+class HurdleConfig:
+    """A judgement before the learner, for targets of which many are the same, as the zero band gaps of metals.
+
+    It lowers the absolute error, not the squared one.
+
+    trees: with objective `binary`, tell whether a target is the most frequent one; the learner is fitted to the others.
+    others: the learner, which ExperimentConfig.trained puts there.
+    """
+
+    trees: GbdtConfig = GbdtConfig(objective="binary", n_trees=600, num_leaves=15, max_bin=63)
+    others: GnnConfig | GbdtConfig | GbdtEnsembleConfig | GaussianProcessConfig | None = None
+
+    def __post_init__(self) -> None:
+        if self.trees.objective != "binary":
+            raise ValueError(f"trees.objective={self.trees.objective!r}: must be 'binary'")
+
+
+@config_class
 class BlendConfig:
     """A blend of finished experiments: nothing is trained, weights are fitted to their out-of-fold predictions.
 
@@ -381,19 +420,22 @@ class BlendConfig:
 
 
 BlendMethod = Literal["mean", "weights", "ridge", "hill"]  # of submit.py; the mean is not fitted
-LearnerConfig = GnnConfig | GbdtConfig | GbdtEnsembleConfig
+LearnerConfig = GnnConfig | GbdtConfig | GbdtEnsembleConfig | GaussianProcessConfig
 
 
 @config_class
 class ExperimentConfig:
-    """One experiment. seed: fold k trains with seed + k."""
+    """One experiment. seed: fold k trains with seed + k. hurdle: before the learner; None: there is none."""
 
     learner: LearnerConfig | BlendConfig
     folds: FoldConfig = FoldConfig()
     target: TargetConfig = TargetConfig()
     seed: Seed = 0
+    hurdle: HurdleConfig | None = None
 
     def __post_init__(self) -> None:
+        if self.hurdle and (self.target.kind not in ("standardise", "raw") or isinstance(self.learner, BlendConfig)):
+            raise ValueError("hurdle: requires a learner, and kind='standardise' or 'raw'; residuals of equal targets differ")
         if not isinstance(self.learner, BlendConfig) and self.learner.of_classes != (self.target.kind == "classes"):
             own = "of classes" if self.learner.of_classes else "of a number"
             raise ValueError(
@@ -407,8 +449,10 @@ class ExperimentConfig:
         return self.learner.parts if isinstance(self.learner, BlendConfig) else ()
 
     @property
-    def trained(self) -> LearnerConfig:
+    def trained(self) -> LearnerConfig | HurdleConfig:
         """The learner to train. Raises ValueError if the experiment is a blend of finished ones."""
         if isinstance(self.learner, BlendConfig):
             raise ValueError(f"config: a blend of {', '.join(self.learner.parts)} trains nothing")
-        return self.learner
+        if self.hurdle is None:
+            return self.learner
+        return replace(self.hurdle, others=self.learner)

@@ -2,25 +2,19 @@
 
 import csv
 import logging
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import lightgbm
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from sklearn.model_selection import KFold
 
 from src.config import GbdtConfig, GbdtEnsembleConfig
-from src.data.table import Crystals
 from src.data.target import class_of
 from src.data.task import ColumnNames
-from src.features.columns import COLUMNS, ColumnEncoder, further_columns
-from src.features.groups import cached_features
 from src.learners.learner import (
     MEMBER_SEEDS,
-    Learner,
     Values,
     Watched,
     check_sha256,
@@ -30,6 +24,7 @@ from src.learners.learner import (
     read_settings,
     write_learner,
 )
+from src.learners.tabular import TableInputs, TableLearner
 from src.storage.names import HISTORY
 
 log = logging.getLogger(__name__)
@@ -37,44 +32,6 @@ TREE_FILE = "model.txt"
 SUBSAMPLE = 0.8  # share of the rows that each tree is grown on
 EVERY = 100  # trees between two lines of history
 N_INNER_FOLDS = 5  # of the training rows, for the models that judge outliers
-C = TypeVar("C", GbdtConfig, GbdtEnsembleConfig)
-
-
-class TableInputs:
-    """Feature tables of the same crystals by group; row numbers select crystals.
-
-    tables: group -> (n_crystals, n_features of the group); `columns` -> the further columns as they are in the task's table.
-    """
-
-    def __init__(self, tables: Mapping[str, pd.DataFrame]) -> None:
-        self.tables = dict(tables)
-
-    def __len__(self) -> int:
-        return len(next(iter(self.tables.values())))
-
-    def __getitem__(self, rows: NDArray[np.integer]) -> "TableInputs":
-        return TableInputs({group: table.iloc[rows] for group, table in self.tables.items()})
-
-    def fit_encoder(self, groups: tuple[str, ...]) -> ColumnEncoder | None:
-        """Return the encoder that these crystals' further columns give; None if the groups are without them."""
-        return ColumnEncoder.fit(self.tables[COLUMNS]) if COLUMNS in groups else None
-
-    def matrix(self, groups: tuple[str, ...], encoder: ColumnEncoder | None = None) -> NDArray[np.floating]:
-        """Return the groups side by side, (n_crystals, n_features)."""
-        parts = [encoder.for_trees(self.tables[g]) if g == COLUMNS and encoder else self.tables[g].to_numpy() for g in groups]
-        return np.concatenate(parts, axis=1)
-
-
-class TableLearner(Learner[C]):
-    """A learner that reads tables of features."""
-
-    def prepare_inputs(self, crystals: Crystals, key: str, cache: Path | None, n_jobs: int) -> TableInputs:
-        """Return a table for each group of features."""
-        tables = {}
-        for g in self.config.feature_groups:
-            own = g == COLUMNS
-            tables[g] = further_columns(crystals) if own else cached_features(crystals, key, (g,), cache, n_jobs, self.word2vec)
-        return TableInputs(tables)
 
 
 class GbdtLearner(TableLearner[GbdtConfig]):

@@ -11,7 +11,16 @@ from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from src.config import GbdtConfig, GbdtEnsembleConfig, GnnConfig, LearnerConfig, from_dict, to_dict
+from src.config import (
+    GaussianProcessConfig,
+    GbdtConfig,
+    GbdtEnsembleConfig,
+    GnnConfig,
+    HurdleConfig,
+    LearnerConfig,
+    from_dict,
+    to_dict,
+)
 from src.data.table import Crystals
 from src.data.target import class_of
 from src.data.task import ColumnNames
@@ -218,10 +227,14 @@ LEARNERS: dict[type, str] = {
     GnnConfig: "src.learners.gnn:GnnLearner",
     GbdtConfig: "src.learners.gbdt:GbdtLearner",
     GbdtEnsembleConfig: "src.learners.gbdt:GbdtEnsembleLearner",
+    GaussianProcessConfig: "src.learners.process:GaussianProcessLearner",
+    HurdleConfig: "src.learners.hurdle:HurdleLearner",
 }
 
 
-def make_learner(config: LearnerConfig, seed: int = 0, device: str = "cpu", word2vec: Path | None = None) -> Learner[Any]:
+def make_learner(
+    config: LearnerConfig | HurdleConfig, seed: int = 0, device: str = "cpu", word2vec: Path | None = None
+) -> Learner[Any]:
     """Return an untrained learner; the arguments are those of `Learner`."""
     return resolve_name(LEARNERS[type(config)])(config, seed, device, word2vec)
 

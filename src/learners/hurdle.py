@@ -1,0 +1,132 @@
+"""A hurdle model (Cragg, Econometrica 39, 829 (1971)), for targets of which many are the same, as the band gap of all metals.
+
+Trees judge whether a crystal has the shared value; a learner of any kind is fitted to the crystals that have another one.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, logit
+
+from src.config import HurdleConfig
+from src.data.table import Crystals
+from src.data.task import ColumnNames
+from src.learners.gbdt import GbdtLearner
+from src.learners.learner import (
+    DivergedError,
+    Inputs,
+    Learner,
+    Values,
+    Watched,
+    make_learner,
+    read_settings,
+    write_learner,
+)
+
+LEAST_OTHERS = 10  # rows with another value, to which the learner is fitted; with fewer it is fitted to all
+BELOW, ABOVE = 0.4, 0.7  # probability of another value: at most, and at least, for the shared value, and the learner's, alone
+JUDGE, OTHERS = "judge", "others"  # folders of the trees and of the learner
+
+
+class BothInputs(NamedTuple):
+    """Inputs of the trees and of the learner; row numbers select rows of both."""
+
+    trees: Any
+    others: Any
+
+    def __len__(self) -> int:
+        return len(self.trees)
+
+    def __getitem__(self, rows: Any) -> "BothInputs":
+        return BothInputs(self.trees[rows], self.others[rows])
+
+
+class HurdleLearner(Learner[HurdleConfig]):
+    """Fits trees to whether a target is the most frequent one, and the learner to the others.
+
+    shared: that target. odds: logarithm of the odds of another one among the training rows.
+    """
+
+    shared: float
+    odds: float
+
+    def __init__(self, config: HurdleConfig, seed: int = 0, device: str = "cpu", word2vec: Path | None = None) -> None:
+        super().__init__(config, seed, device, word2vec)
+        if config.others is None:
+            raise ValueError("HurdleConfig.others: there is no learner behind the hurdle")
+        self.trees = GbdtLearner(config.trees, seed, device, word2vec)
+        self.others = make_learner(config.others, seed, device, word2vec)
+
+    def prepare_inputs(self, crystals: Crystals, key: str, cache: Path | None, n_jobs: int) -> Inputs:
+        return BothInputs(*(one.prepare_inputs(crystals, key, cache, n_jobs) for one in (self.trees, self.others)))
+
+    def histories(self) -> dict[str, int]:
+        return self.others.histories()
+
+    @property
+    def columns(self) -> ColumnNames:
+        """Names of the further columns that either needs."""
+        return self.trees.columns if self.trees.columns.all else self.others.columns
+
+    @property
+    def gpu(self) -> str | None:
+        return self.others.gpu
+
+    def limit_threads(self) -> None:
+        self.others.limit_threads()
+
+    def fit(self, inputs: BothInputs, target: Values, folder: Path, watched: Watched | None = None) -> None:
+        """Train both; the history is that of the learner, whose error is that on watched rows with another value."""
+        values, counts = np.unique(target, return_counts=True)
+        self.shared = float(values[counts.argmax()])
+        other = target != self.shared
+        share = (other.sum() + 1) / (len(target) + 2)
+        self.odds = float(logit(share))
+        (folder / JUDGE).mkdir(exist_ok=True)
+        self.trees.fit(inputs.trees, other - share, folder / JUDGE)
+        rows = np.flatnonzero(other) if other.sum() >= LEAST_OTHERS else np.arange(len(target))
+        if watched:
+            chosen = np.flatnonzero(watched.target != self.shared)
+            seen = chosen if len(chosen) else np.arange(len(watched.target))
+            watched = Watched(watched.inputs.others[seen], watched.target[seen], watched.report)
+        try:
+            self.others.fit(inputs.others[rows], target[rows], folder, watched)
+        except DivergedError as error:
+            raise DivergedError(error.what, error.value, error.epoch, rows[error.rows].tolist()) from None
+
+    def predict(self, inputs: BothInputs) -> Values:
+        return self._behind(inputs, self.others.predict)
+
+    def predict_members(self, inputs: BothInputs) -> Values:
+        return self._behind(inputs, self.others.predict_members)
+
+    def features(self, inputs: BothInputs) -> NDArray[np.float32]:
+        return self.others.features(inputs.others)
+
+    def _behind(self, inputs: BothInputs, predict: Callable[[Any], Values]) -> Values:
+        """Return what `predict` says where another value than the shared one is likely, (..., n_rows).
+
+        It is an estimate of the median, which has the least absolute error: of zeros and others half and half, it is near zero.
+        """
+        probability = expit(self.odds + self.trees.predict(inputs.trees))
+        weight = np.clip((probability - BELOW) / (ABOVE - BELOW), 0, 1)
+        return self.shared + weight * (predict(inputs.others) - self.shared)
+
+    def save(self, folder: Path) -> None:
+        for name, one in ((JUDGE, self.trees), (OTHERS, self.others)):
+            (folder / name).mkdir(exist_ok=True)
+            one.save(folder / name)
+        write_learner(folder, self.config, seed=self.seed, shared=self.shared, odds=self.odds)
+
+    def restore(self, folder: Path, settings: dict[str, Any]) -> None:
+        self.shared, self.odds = float(settings["shared"]), float(settings["odds"])
+        for name, one in ((JUDGE, self.trees), (OTHERS, self.others)):
+            one.restore(folder / name, read_settings(folder / name)[1])
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of fitted parameters of both."""
+        return self.trees.n_parameters + self.others.n_parameters

@@ -1,0 +1,84 @@
+"""The Gaussian process: its kernel against scikit-learn's, what scaling features must not change, and its files."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import Matern
+
+from src.config import GaussianProcessConfig
+from src.learners.learner import Watched, load_learner
+from src.learners.process import JITTER, GaussianProcessLearner, GroupedMatern
+from src.learners.tabular import TableInputs
+
+rng = np.random.default_rng(0)
+X = rng.normal(size=(60, 5))
+TARGET = np.sin(X[:, 0]) + 0.5 * X[:, 3] + 0.05 * rng.normal(size=60)
+INPUTS = TableInputs({"a": pd.DataFrame(X[:, :3]), "b": pd.DataFrame(X[:, 3:])})
+CONFIG = GaussianProcessConfig(features=("a", "b"))
+TRAIN, VALID = np.arange(40), np.arange(40, 60)
+
+
+def fitted(folder: Path, inputs: TableInputs = INPUTS, config: GaussianProcessConfig = CONFIG) -> GaussianProcessLearner:
+    learner = GaussianProcessLearner(config)
+    learner.fit(inputs[TRAIN], TARGET[TRAIN], folder)
+    return learner
+
+
+def test_the_kernel_is_a_matern_kernel_with_tied_lengths() -> None:
+    kernel, plain = GroupedMatern(np.array([0.7, 2.0]), (3, 2)), Matern([0.7] * 3 + [2.0] * 2, nu=1.5)
+    value, gradient = kernel(X, eval_gradient=True)
+    expected, by_column = plain(X, eval_gradient=True)
+    np.testing.assert_allclose(value, expected, atol=1e-7)
+    tied = np.stack([by_column[..., :3].sum(axis=-1), by_column[..., 3:].sum(axis=-1)], axis=-1)
+    np.testing.assert_allclose(gradient, tied, atol=1e-6)
+    np.testing.assert_allclose(kernel(X[:7], X), expected[:7], atol=1e-7)
+
+
+def test_predictions_are_those_of_scikit_learn(tmp_path: Path) -> None:
+    learner = fitted(tmp_path)
+    tables = INPUTS.tables_of(CONFIG.features)
+    process = GaussianProcessRegressor(learner.kernel, alpha=JITTER * TARGET[TRAIN].var(), optimizer=None)
+    x = learner.scaler(tables)
+    expected = TARGET[TRAIN].mean() + process.fit(x[TRAIN], TARGET[TRAIN] - TARGET[TRAIN].mean()).predict(x)
+    np.testing.assert_allclose(learner.predict(INPUTS), expected, atol=1e-9)
+    assert np.abs(learner.predict(INPUTS[VALID]) - TARGET[VALID]).mean() < 0.4 * TARGET.std()
+
+
+def test_units_and_constant_columns_of_features_do_not_matter(tmp_path: Path) -> None:
+    other = TableInputs({"a": pd.DataFrame(1000 + 7 * X[:, :3]), "b": pd.DataFrame(X[:, 3:]).assign(constant=3.0)})
+    np.testing.assert_allclose(fitted(tmp_path, other).predict(other), fitted(tmp_path).predict(INPUTS), atol=1e-5)
+
+
+def test_a_missing_feature_counts_as_the_mean(tmp_path: Path) -> None:
+    gap = pd.DataFrame(X[:, :3])
+    gap.iloc[VALID, 0] = np.nan
+    filled = gap.fillna(X[TRAIN, 0].mean())
+    learner = fitted(tmp_path)
+    found, expected = (learner.predict(TableInputs({**INPUTS.tables, "a": table})) for table in (gap, filled))
+    np.testing.assert_allclose(found, expected)
+
+
+def test_watched_rows_are_reported_and_decide_nothing(tmp_path: Path) -> None:
+    said: list[float] = []
+    learner = GaussianProcessLearner(CONFIG)
+    learner.fit(INPUTS[TRAIN], TARGET[TRAIN], tmp_path, Watched(INPUTS[VALID], TARGET[VALID], said.append))
+    assert said == [pytest.approx(np.abs(learner.predict(INPUTS[VALID]) - TARGET[VALID]).mean())]
+    np.testing.assert_array_equal(learner.predict(INPUTS), fitted(tmp_path).predict(INPUTS))
+
+
+def test_all_rows_predict_even_if_lengths_are_fitted_to_some(tmp_path: Path) -> None:
+    learner = fitted(tmp_path, config=replace(CONFIG, n_fit=20))
+    assert learner.n_parameters == len(TRAIN) + 4 and len(learner.weights) == len(TRAIN)
+
+
+def test_a_saved_process_predicts_the_same(tmp_path: Path) -> None:
+    learner = fitted(tmp_path)
+    learner.save(tmp_path)
+    np.testing.assert_array_equal(load_learner(tmp_path).predict(INPUTS), learner.predict(INPUTS))
+    (tmp_path / "process.npz").write_bytes(b"damaged")
+    with pytest.raises(ValueError, match=r"process\.npz is damaged"):
+        load_learner(tmp_path)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.stats import skew, spearmanr
 
 from src.config import FoldConfig
-from src.data.crystal import Crystal, points_within
+from src.data.crystal import Crystal, points_within, reduced
 from src.data.load import TaskData, load_folds
 from src.data.table import Crystals
 from src.data.target import is_pure
@@ -175,7 +175,7 @@ def look_at(data: TaskData, n_folds: int = FOLDS, repeated: float | None = None)
 def duplicated(crystals: Crystals) -> NDArray[np.bool_]:
     """Return which rows another one repeats: the same reduced formula and, of structures, volume per atom and surroundings."""
     counts = crystals.element_counts
-    _, formula = np.unique(counts // np.gcd.reduce(counts, axis=1)[:, None], axis=0, return_inverse=True)
+    _, formula = np.unique(reduced(counts), axis=0, return_inverse=True)
     found = _repeated(formula, np.ones(len(counts)), SAME_VOLUME)
     if crystals.has_structure:
         volume = np.array([crystals[i].volume for i in range(len(crystals))]) / counts.sum(axis=1)

@@ -2,7 +2,8 @@
 
 import re
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import moyopy
 import numpy as np
@@ -21,10 +22,10 @@ MAX_VOLUME = 20_000.0  # Angstrom^3 per atom: one atom in a cube with a side of 
 SELF_DISTANCE = 1e-8  # Angstrom; a point closer than this is the centre itself, as in pymatgen
 MAX_FORMULA = 300  # characters of a formula
 MAX_QUOTED = 60  # characters of a formula in a message
-MAX_FORMULA_ATOMS = 10_000  # after its amounts have been made whole numbers
-EXACT_DENOMINATOR = 100  # amounts with up to two decimals stay as they are
-MAX_DENOMINATOR = 10_000
-AMOUNT_TOLERANCE = 5e-4  # of other amounts: 0.333 and 0.667 are thirds
+MAX_FORMULA_ATOMS = 10_000
+EXACT_DENOMINATOR = 100  # amounts with up to two decimals are whole numbers in their proportion
+ROUNDED_DENOMINATOR, AMOUNT_TOLERANCE = 12, 5e-4  # 0.333 and 0.667 are thirds, rounded; other amounts count as written
+SHARE_DECIMALS = 8  # of shares of atoms that are compared, and of occupancies
 TOKENS = re.compile(r"(?:[A-Z][a-z]?+|[()\[\]{}]|\d++(?:\.\d++)?+|\.\d++)+")  # possessive: a refusal takes no longer
 ISOTOPES = {"D": "deuterium", "T": "tritium"}
 HYDRATE = re.compile(r"\d\.\d+H2O")
@@ -34,27 +35,33 @@ Pairs = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray
 
 @dataclass(frozen=True, eq=False)
 class Crystal:
-    """One ordered periodic structure, or a formula alone.
+    """One periodic structure, or a formula alone.
 
     lattice: (3, 3), Angstrom, lattice vectors as rows; (0, 3) if there is no structure.
     frac_coords: (n_atoms, 3), fractional; NaN if there is no structure.
-    atomic_numbers: (n_atoms,).
+    atomic_numbers: (n_atoms,). N_ELEMENTS + k stands for a site with mixture k: sites of one mixture are one class.
+    mixtures: (n_mixtures, N_ELEMENTS), amount of each element on such a site, by atomic number; none if the crystal is ordered.
+        A formula whose amounts are no whole numbers is one site with all of them.
     """
 
     lattice: NDArray[np.float64]
     frac_coords: NDArray[np.float64]
     atomic_numbers: NDArray[np.int64]
+    mixtures: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, N_ELEMENTS)))
 
     @property
     def n_atoms(self) -> int:
-        """Number of atoms in the cell."""
+        """Number of atoms in the cell; a site with a mixture counts as one."""
         return len(self.atomic_numbers)
 
     @property
     def reduced_formula(self) -> str:
         """Reduced chemical formula, the same for every cell."""
-        counts = {z: int(n) for z, n in enumerate(self.element_counts) if n}
-        return str(Composition(counts).reduced_formula)
+        counts = self.element_counts
+        z = np.flatnonzero(counts)
+        amounts = whole_numbers(counts[z]) if len(self.mixtures) else counts[z]
+        shares = np.round(counts[z] / counts.sum(), 6) if amounts is None else amounts
+        return str(Composition(dict(zip(z.tolist(), shares.tolist(), strict=True))).reduced_formula)
 
     @property
     def has_structure(self) -> bool:
@@ -72,9 +79,10 @@ class Crystal:
         return abs(float(np.linalg.det(self.lattice)))
 
     @property
-    def element_counts(self) -> NDArray[np.int64]:
-        """Number of atoms of each element in the cell, (N_ELEMENTS,), by atomic number."""
-        return np.bincount(self.atomic_numbers, minlength=N_ELEMENTS)
+    def element_counts(self) -> NDArray[Any]:
+        """Number of atoms of each element in the cell, (N_ELEMENTS,), by atomic number; floats if there are mixtures."""
+        counts = np.bincount(self.atomic_numbers, minlength=N_ELEMENTS + len(self.mixtures))
+        return counts[:N_ELEMENTS] + counts[N_ELEMENTS:] @ self.mixtures if len(self.mixtures) else counts
 
     @classmethod
     def from_structure(cls, structure: Structure) -> "Crystal":
@@ -106,9 +114,14 @@ class Crystal:
     @classmethod
     def from_formula(cls, formula: str) -> "Crystal":
         """Return the atoms of a chemical formula, without a structure; raise ValueError as `parse_formula` does."""
-        counts = parse_formula(formula)
-        numbers = np.repeat(np.array(list(counts), dtype=np.int64), list(counts.values()))
-        return cls(np.zeros((0, 3)), np.full((len(numbers), 3), np.nan), numbers)
+        counts, mixtures = parse_formula(formula), np.zeros((0, N_ELEMENTS))
+        z, amounts = np.array(list(counts), dtype=np.int64), np.array(list(counts.values()))
+        if amounts.dtype.kind == "f":
+            mixtures = np.zeros((1, N_ELEMENTS))
+            mixtures[0, z] = amounts
+            z, amounts = np.array([N_ELEMENTS]), np.ones(1, dtype=np.int64)
+        numbers = np.repeat(z, amounts)
+        return cls(np.zeros((0, 3)), np.full((len(numbers), 3), np.nan), numbers, mixtures)
 
     def to_structure(self) -> Structure:
         """Return the crystal as a pymatgen Structure."""
@@ -154,11 +167,12 @@ def points_within(
     return find_points_in_spheres(coords, centers, float(radius), np.ones(3, dtype=np.int64), lattice, SELF_DISTANCE)
 
 
-def parse_formula(text: str) -> dict[int, int]:
-    """Return atomic number -> number of atoms of a formula such as Fe2O3, Ca(OH)2 or Li0.5CoO2.
+def parse_formula(text: str) -> dict[int, int] | dict[int, float]:
+    """Return atomic number -> number of atoms of a formula such as Fe2O3, Ca(OH)2, Li0.5CoO2 or Fe0.993C0.00095.
 
-    The numbers are those written, or the smallest whole ones in the same proportion; brackets may be nested. Raises ValueError
-    for unknown elements, isotopes, charges, variables, and formulas that are too large or can be read in two ways.
+    The numbers are those written, or the smallest whole ones in the same proportion if there are such, see `whole_numbers`;
+    brackets may be nested. Raises ValueError for unknown elements, isotopes, charges, variables, and formulas that are too large
+    or can be read in two ways.
     """
     if len(text) > MAX_FORMULA:
         raise ValueError(f"the formula has {len(text)} characters; the limit is {MAX_FORMULA}")
@@ -177,24 +191,33 @@ def parse_formula(text: str) -> dict[int, int]:
         raise ValueError(f"{shown}: {unknown[0].symbol} is not an element")
     if not composition:
         raise ValueError(f"{shown}: no atoms")
-    return _whole(shown, {element.Z: float(amount) for element, amount in composition.items()})
+    amounts = {element.Z: float(amount) for element, amount in composition.items()}
+    if not (total := sum(amounts.values())) <= MAX_FORMULA_ATOMS:
+        raise ValueError(f"{shown} has {total:.6g} atoms; the limit is {MAX_FORMULA_ATOMS}")
+    whole = whole_numbers(np.array(list(amounts.values())))
+    return amounts if whole is None else dict(zip(amounts, whole.tolist(), strict=True))
 
 
-def _whole(shown: str, amounts: dict[int, float]) -> dict[int, int]:
-    """Return whole numbers in the proportion of the amounts."""
-    values = np.array(list(amounts.values()))
-    if not values.sum() <= MAX_FORMULA_ATOMS:
-        raise ValueError(f"{shown} has {values.sum():.6g} atoms; the limit is {MAX_FORMULA_ATOMS}")
-    for largest, tolerance in ((EXACT_DENOMINATOR, 1e-9), (MAX_DENOMINATOR, AMOUNT_TOLERANCE)):
+def whole_numbers(amounts: NDArray[np.float64]) -> NDArray[np.int64] | None:
+    """Return the smallest whole numbers in the proportion of the amounts; None if it takes more than MAX_FORMULA_ATOMS of them.
+
+    It also is None for amounts with three or more decimals, unless they are simple fractions, rounded.
+    """
+    for largest, tolerance in ((EXACT_DENOMINATOR, 1e-9), (ROUNDED_DENOMINATOR, AMOUNT_TOLERANCE)):
         factors = np.arange(1, largest + 1)[:, None]
-        counts = np.rint(values * factors)
-        good = ((np.abs(counts / factors - values) <= tolerance) & (counts >= 1)).all(axis=1)
+        counts = np.rint(amounts * factors)
+        good = ((np.abs(counts / factors - amounts) <= tolerance) & (counts >= 1)).all(axis=1)
         if good.any():
-            break
-    else:
-        raise ValueError(f"{shown}: amounts below {1 / MAX_DENOMINATOR} are not read")
-    numbers = counts[good.argmax()].astype(int).tolist()
-    if sum(numbers) > MAX_FORMULA_ATOMS:
-        more = f"{sum(numbers)} atoms in whole numbers"
-        raise ValueError(f"{shown} has {more}; the limit is {MAX_FORMULA_ATOMS}: write fewer decimals")
-    return dict(zip(amounts, numbers, strict=True))
+            found = counts[good.argmax()].astype(np.int64)
+            return found if found.sum() <= MAX_FORMULA_ATOMS else None
+    return None
+
+
+def reduced(element_counts: NDArray[Any]) -> NDArray[Any]:
+    """Return what rows of the same proportions have in common: the smallest whole numbers, or shares if there are mixtures.
+
+    element_counts: (n_crystals, N_ELEMENTS).
+    """
+    if element_counts.dtype.kind != "f":
+        return element_counts // np.gcd.reduce(element_counts, axis=1)[:, None]
+    return np.round(element_counts / element_counts.sum(axis=1, keepdims=True), SHARE_DECIMALS)

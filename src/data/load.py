@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold
 from tqdm import tqdm
 
 from src.config import FoldConfig
+from src.data.crystal import N_ELEMENTS, reduced
 from src.data.formats import file_in
 from src.data.rows import read_rows
 from src.data.table import CRYSTAL_LEVELS, Crystals, CrystalTable, check_header, read_table, structures_folder
@@ -99,7 +101,8 @@ def _no_rows() -> CrystalTable:
     """Return a test table without rows."""
     arrays = {"lattice": np.zeros((0, 3)), "frac_coords": np.zeros((0, 3)), "atomic_numbers": np.zeros(0, dtype=np.int64)}
     none = np.zeros(1, dtype=np.int64)
-    store = RaggedStore(arrays, {"lattice": none, "atom": none}, CRYSTAL_LEVELS)
+    arrays["mixtures"] = np.zeros((0, N_ELEMENTS))
+    store = RaggedStore(arrays, dict.fromkeys(CRYSTAL_LEVELS.values(), none), CRYSTAL_LEVELS)
     return CrystalTable(np.array([], dtype=np.str_), Crystals(store), None)
 
 
@@ -161,7 +164,7 @@ def load_folds(data: TaskData, config: FoldConfig) -> NDArray[np.int64]:
     return fold.astype(np.int64)
 
 
-def assign_folds(target: NDArray[np.float64], element_counts: NDArray[np.int64], config: FoldConfig) -> NDArray[np.int64]:
+def assign_folds(target: NDArray[np.float64], element_counts: NDArray[Any], config: FoldConfig) -> NDArray[np.int64]:
     """Return the fold in which each crystal is scored, (n_crystals,).
 
     target: (n_crystals,), used by `stratified`: its quantile bins are spread evenly over the folds.
@@ -172,8 +175,7 @@ def assign_folds(target: NDArray[np.float64], element_counts: NDArray[np.int64],
         raise ValueError(f"{n} crystals cannot fill {config.n_folds} folds")
     x = np.zeros((n, 1))
     if config.scheme == "grouped":
-        reduced = element_counts // np.gcd.reduce(element_counts, axis=1)[:, None]
-        _, group = np.unique(reduced, axis=0, return_inverse=True)
+        _, group = np.unique(reduced(element_counts), axis=0, return_inverse=True)
         splits = GroupKFold(config.n_folds, shuffle=True, random_state=config.seed).split(x, groups=group)
     elif config.scheme == "stratified":
         n_bins = min(N_BINS, n // config.n_folds)  # so that each bin has a crystal for every fold

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 log = logging.getLogger(__name__)
-CRYSTAL_LEVELS = {"lattice": "lattice", "frac_coords": "atom", "atomic_numbers": "atom"}
+CRYSTAL_LEVELS = {"lattice": "lattice", "frac_coords": "atom", "atomic_numbers": "atom", "mixtures": "mixture"}
 ROW_FIELDS = ("ids", "all_targets")  # of a stored table, one entry per row
 MAX_ID = 200  # characters; ids are stored at the width of the longest
 ROWS_PER_TASK = 64  # rows that a process parses per task
@@ -110,11 +110,24 @@ class Crystals:
             raise ValueError(f"{what}: a structure is needed, and {self.name(first)} is a formula alone")
 
     @property
-    def element_counts(self) -> NDArray[np.int64]:
-        """Number of atoms of each element, (n_crystals, N_ELEMENTS), by atomic number."""
+    def n_mixtures(self) -> NDArray[np.int64]:
+        """Number of different mixtures on the sites of each crystal, (n_crystals,); 0 if it is ordered."""
+        return np.diff(self.store.offsets["mixture"])
+
+    @property
+    def element_counts(self) -> NDArray[Any]:
+        """Number of atoms of each element, (n_crystals, N_ELEMENTS), by atomic number; floats if there are mixtures."""
         crystal = np.repeat(np.arange(len(self)), np.diff(self.store.offsets["atom"]))
-        key = crystal * N_ELEMENTS + self.store.arrays["atomic_numbers"]
-        return np.bincount(key, minlength=len(self) * N_ELEMENTS).reshape(-1, N_ELEMENTS)
+        number = self.store.arrays["atomic_numbers"]
+        key = (crystal * N_ELEMENTS + number)[number < N_ELEMENTS]
+        counts = np.bincount(key, minlength=len(self) * N_ELEMENTS).reshape(-1, N_ELEMENTS)
+        if len(key) == len(number):
+            return counts
+        mixed = crystal[number >= N_ELEMENTS]
+        row = self.store.offsets["mixture"][mixed] + number[number >= N_ELEMENTS] - N_ELEMENTS
+        total = counts.astype(np.float64)
+        np.add.at(total, mixed, self.store.arrays["mixtures"][row])
+        return total
 
     @property
     def columns(self) -> "pd.DataFrame | None":
@@ -305,10 +318,10 @@ def contradictions(crystal: Crystal, row: Row, other: Collection[str] = ()) -> l
     counts = crystal.element_counts
     listed = {symbol: z for symbol, z in SYMBOLS.items() if symbol in row and symbol not in other}
     written = {symbol: number(row[symbol]) for symbol in listed}
-    factor, slack, where = 1.0, 0.0, "structure"
+    factor, slack, where = 1.0, SLACK * counts.sum() if len(crystal.mixtures) else 0.0, "structure"
     if not crystal.has_structure:
         total = sum(written.values())
-        factor, slack, where = total / crystal.n_atoms, SLACK * total, "formula"
+        factor, slack, where = total / counts.sum(), SLACK * total, "formula"
     differ = [symbol for symbol, z in listed.items() if not abs(written[symbol] - counts[z] * factor) <= slack]
     wrong = [f"{symbol}={row[symbol]!r} but {counts[listed[symbol]]} in the {where}" for symbol in differ]
     if listed:

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from src.config import TargetConfig
 from src.config.knobs import N_ELEMENTS
 
 Values = NDArray[np.float64]
-Counts = NDArray[np.int64]
+Counts = NDArray[Any]  # whole numbers, but for mixtures
 OXYGEN, FLUORINE = 8, 9
 NOBLE_GASES = np.array([2, 10, 18, 36, 54, 86])  # whose crystals have nearly the energy of their atoms: a cohesion below 0.2 eV
 WITH_U = np.array([23, 24, 25, 26, 27, 28, 42, 74])  # V, Cr, Mn, Fe, Co, Ni, Mo, W: metals to which MP gives a Hubbard U

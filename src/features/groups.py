@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -26,7 +26,7 @@ from src.storage.cache import cache_key, in_chunks
 from src.storage.ragged import RaggedStore
 
 log = logging.getLogger(__name__)
-Counts = NDArray[np.int64]  # (n_crystals, N_ELEMENTS), atoms of each element
+Counts = NDArray[Any]  # (n_crystals, N_ELEMENTS), atoms of each element
 COMPOSITIONS_PER_TASK, STRUCTURES_PER_TASK = 64, 32
 
 
@@ -62,7 +62,7 @@ def _magpie_rows(element_counts: list[Counts]) -> pd.DataFrame:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # noble gases have no electronegativity
         featurizers = [ElementProperty.from_preset("magpie", impute_nan=True), Stoichiometry(), ValenceOrbital(impute_nan=True)]
-        compositions = [Composition({int(z): int(row[z]) for z in np.flatnonzero(row)}) for row in element_counts]
+        compositions = [Composition({int(z): row[z].item() for z in np.flatnonzero(row)}) for row in element_counts]
         values = [[v for f in featurizers for v in f.featurize(composition)] for composition in compositions]
     return pd.DataFrame(values, columns=[label for f in featurizers for label in f.feature_labels()], dtype=np.float64)
 

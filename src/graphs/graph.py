@@ -120,8 +120,8 @@ def formula_graph(crystal: Crystal) -> CrystalGraph:
     Each element is an orbit with one atom, whatever the formula's numbers are, and its weight is its share of all atoms. An edge
     comes from every other element, or from the only one to itself; all edges have the length zero.
     """
-    z, counts = np.unique(crystal.atomic_numbers, return_counts=True)
-    n = len(z)
+    z = np.flatnonzero(crystal.element_counts)
+    n, counts = len(z), crystal.element_counts[z]
     dst, src = np.nonzero(~np.eye(n, dtype=bool)) if n > 1 else (np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64))
     none = np.zeros(0, dtype=np.int64)
     return CrystalGraph(

@@ -170,7 +170,7 @@ def describe(table: CrystalTable, chosen: Sequence[int] | NDArray[np.int64] | No
     rows, has_structure = [], table.crystals.has_structure
     for i in tqdm(chosen, desc="space groups", disable=len(chosen) < 500, mininterval=1):
         crystal = table.crystals[i]
-        row = [table.ids[i], crystal.reduced_formula, len(np.unique(crystal.atomic_numbers)), crystal.n_atoms]
+        row = [table.ids[i], crystal.reduced_formula, np.count_nonzero(crystal.element_counts), crystal.n_atoms]
         if has_structure:
             number = space_group_number(crystal)
             row += [number, crystal_system(number)]

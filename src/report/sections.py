@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -203,7 +204,7 @@ def worst_section(described: pd.DataFrame, few: list[Predictions], some: NDArray
     return f"The {len(rows)} worst crystals", note(text) + html_table(rows, searchable=True)
 
 
-def element_section(element_counts: NDArray[np.int64], error: Values, name: str, unit: str) -> Section:
+def element_section(element_counts: NDArray[Any], error: Values, name: str, unit: str) -> Section:
     """Return the MAE over the crystals with each element. element_counts: (n_crystals, N_ELEMENTS). error: absolute."""
     present = element_counts > 0
     counts = present.sum(axis=0)
@@ -285,7 +286,7 @@ def data_section(data: TaskData) -> Section:
     what = "cell" if data.train.crystals.has_structure else "formula"
     text = (
         f"{len(data.train.ids):,} training and {len(data.test.ids):,} test crystals, {np.isfinite(frequency).sum()} elements, "
-        f"{n_atoms.min()} to {n_atoms.max()} atoms per {what}. The target as in the table, and what "
+        f"{n_atoms.min():.6g} to {n_atoms.max():.6g} atoms per {what}. The target as in the table, and what "
         "remains of it after the linear regression on atom counts; then the training crystals with each element:"
     )
     target = pictures({"target before and after normalisation": figures.target(data, figures.ON_PAGE)})

@@ -9,9 +9,10 @@ import pytest
 from conftest import FOLDS, TREES, load, run, small_table
 from sklearn import metrics as reference
 
+import predict
 import submit
-from exp import compare
-from src.config import ExperimentConfig, TargetConfig
+from exp import compare, report
+from src.config import BlendConfig, ExperimentConfig, GnnConfig, RoostConfig, TargetConfig, TrainingConfig
 from src.data.export import TARGET, write_task
 from src.data.target import TargetNormalizer, class_of
 from src.results.metrics import METRICS, best_threshold, decided
@@ -111,6 +112,28 @@ def test_a_submission_has_class_texts_or_probabilities(tmp_path: Path, metric: s
     assert (beside["lower"] <= beside["calibrated"]).all() and (beside["calibrated"] <= beside["upper"]).all()
     compare.main(["001", "--score", *where])
     compare.main(["--submission", str(tmp_path / "outputs/task/submission.csv"), *where])
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_network_a_blend_predictions_and_the_report_see_probabilities(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    roost = GnnConfig(TrainingConfig(3, 16, loss="bce"), network=RoostConfig(4, 1, 8), members=2)
+    run(folder, BINARY)
+    run(folder, replace(BINARY, learner=roost), "exp003")
+    run(folder, replace(BINARY, learner=BlendConfig(("001", "003"))), "exp040")
+    runs, where = folder.parent / "outputs/task", ["--data", str(folder), "--outputs", str(folder.parent / "outputs")]
+    every = pd.concat([pd.read_csv(runs / f"exp{name}" / f"{which}.csv") for name in ("003", "040") for which in ("oof", "test")])
+    assert every["e_form_pred"].between(0, 1).all() and every["spread"].dropna().between(0, 0.5).all()
+    compare.main(["001", "003", "040", "--score", *where])
+    assert "OOF ROC AUC" in (shown := capsys.readouterr().out) and "in 90%" not in shown
+    submit.main(["--exps", "040", *where])
+    predict.main([str(folder / "test.csv.gz"), "--exps", "040", *where, "--out", str(runs / "predictions.csv")])
+    predicted = pd.read_csv(runs / "predictions.csv")
+    submitted = pd.read_csv(runs / "submission_with_uncertainty.csv")
+    assert predicted["prediction"].to_numpy() == pytest.approx(submitted["probability"].to_numpy(), abs=1e-6)
+    assert predicted["lower"].to_numpy() == pytest.approx(submitted["lower"].to_numpy(), abs=1e-3)
+    report.main(["001", "003", "040", *where])
+    html = (runs / "report.html").read_text(encoding="utf-8")
+    assert "Calibration of the probabilities" in html and "log loss" in html
 
 
 @pytest.mark.parametrize("name", ["accuracy", "balanced_accuracy", "f1"])

@@ -83,6 +83,11 @@ class Task:
         return numbers.get(text.strip() if self.classes else text.strip().lower(), math.nan)
 
     @property
+    def texts(self) -> tuple[str, ...]:
+        """The texts of both classes, as a submission has them."""
+        return self.classes or ("0", "1")
+
+    @property
     def wanted_of_targets(self) -> str:
         """What every target in a table must be, in words."""
         if not self.of_classes:

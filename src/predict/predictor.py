@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -26,6 +26,9 @@ from src.results.surroundings import Surroundings, considered
 from src.storage.cache import ALL_CORES
 from src.storage.files import remedy, unpacked, write_csv
 
+if TYPE_CHECKING:
+    from src.results.probabilities import VennAbers
+
 Values = NDArray[np.float64]
 BOUNDS = ["prediction", "lower", "upper", "spread"]
 AT_ONCE = 2000  # crystals whose graphs are in memory: about 200 MB
@@ -40,6 +43,7 @@ class Predictor:
     scale: of errors. residual, fold: (n_training,), absolute out-of-fold errors on that scale, and the fold that each is from,
         in the order of `training`.
     n_jobs: processes that prepare many structures.
+    chances: of classes, what calibrates their probabilities; None if a number is predicted.
     """
 
     models: FoldModels
@@ -48,6 +52,7 @@ class Predictor:
     fold: NDArray[np.int64]
     training: TrainingSet
     n_jobs: int = 1
+    chances: "VennAbers | None" = None
 
     @classmethod
     def load(
@@ -82,13 +87,19 @@ class Predictor:
         models = parts[0] if len(parts) == 1 else blend
         scale = Scale.of(models.transforms)
         residual = np.abs(scale.forward(truth) - scale.forward(oof @ share))
-        return cls(models, scale, residual, fold, training, n_jobs)
+        chances = None
+        if described.of_classes:
+            from src.results.probabilities import VennAbers  # numbers do without
+
+            chances = VennAbers.fit(truth, oof @ share)
+        return cls(models, scale, residual, fold, training, n_jobs, chances)
 
     def predict(self, structures: Any, columns: pd.DataFrame | None = None) -> pd.DataFrame:
         """Return a row for each structure: name (its number), formula, prediction, lower, upper, spread and remark.
 
         prediction: mean over the fold models, eV/atom or the task's unit. lower, upper: 90% interval. spread: standard deviation
-        over fold models and members. remark: what is unusual about the crystal, or why it has no prediction.
+        over fold models and members. Of classes, the prediction is the probability of the second, and the bounds are those of
+        the calibrated probability. remark: what is unusual about the crystal, or why it has no prediction.
         structures: one or several pymatgen Structures, ASE's Atoms or Crystals, in any cell. columns: (n_structures, n_columns),
         the further columns of the task if the models were trained with them; ValueError if these are missing.
         """
@@ -161,9 +172,11 @@ class Predictor:
 
     def _summary(self, pred: Values, within: Values, alike: Likeness) -> Values:
         """Return prediction, lower, upper and spread, (n_rows, 4). pred, within: (n_rows, n_folds)."""
+        mean = pd.DataFrame(pred).mean(axis=1).to_numpy()  # as test.csv is averaged, to the last bit
+        if self.chances is not None:
+            return np.stack([mean, *self.chances.bounds(mean), total_spread(pred, within)], axis=1)
         around, residual = self._around
         own, of_new = around.with_new(self.training.coordinates(alike)).difficulty(residual)
-        mean = pd.DataFrame(pred).mean(axis=1).to_numpy()  # as test.csv is averaged, to the last bit
         bounds = merged_bounds(residual, own, around.fold, self.scale.forward(pred), of_new)
         return np.stack([mean, *map(self.scale.back, bounds), total_spread(pred, within)], axis=1)
 
@@ -197,7 +210,12 @@ def predict_files(
         table = loading.result().predict_found(found, alike)
     write_csv(out, table)
     n_failed = int(table["prediction"].isna().sum())
-    summary = f"{shown(out)}: {len(table) - n_failed} predictions in {described.unit}, 90% intervals"
+    what = (
+        f"probabilities of {described.texts[1]}, bounds of calibrated ones"
+        if described.of_classes
+        else f"predictions in {described.unit}, 90% intervals"
+    )
+    summary = f"{shown(out)}: {len(table) - n_failed} {what}"
     return "\n".join([*_lines(table), summary]), n_failed
 
 

@@ -6,15 +6,17 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from src.config import TargetConfig
 from src.data.load import TaskData
 from src.data.target import TargetNormalizer
+from src.data.task import Task
 from src.paths import EXPERIMENTS
 from src.results import marked
 from src.results.intervals import Intervals
 from src.results.predictions import Predictions, find_predictions, is_default
+from src.results.probabilities import reliability
 from src.storage.files import to_bytes, write_atomic
 
 matplotlib.use("Agg")
@@ -36,7 +38,9 @@ def draw(data: TaskData, numbers: Sequence[str]) -> list[Path]:
     if is_default(data.task):
         drawn["costs"] = costs(marked.costs())
     if numbers:
-        drawn["oof"] = parity([find_predictions(number, data.task, data.outputs) for number in numbers], data.task.unit)
+        found = [find_predictions(number, data.task, data.outputs) for number in numbers]
+        of_classes, oof = data.task.of_classes, found[0].oof
+        drawn["oof"] = by_class(oof["e_form"], oof["e_form_pred"], data.task) if of_classes else parity(found, data.task.unit)
     for name, figure in drawn.items():
         save(figure, folder / f"{name}.png")
     return [folder / f"{name}.png" for name in drawn]
@@ -122,9 +126,41 @@ def calibration(levels: Values, found: Sequence[Intervals], unit: str) -> dict[s
     return dict(zip(("inside by level", "inside by fold", "error by width"), figures, strict=True))
 
 
+def by_class(target: ArrayLike, pred: ArrayLike, task: Task, size: tuple[float, float] = ON_PAGE) -> plt.Figure:
+    """Draw the distribution of out-of-fold probabilities, of each class by itself."""
+    target, pred = np.asarray(target), np.asarray(pred)
+    figure, axis = _panel(size)
+    for value, color in ((0, LIGHT), (1, DARK)):
+        own = pred[target == value]
+        axis.hist(
+            own, np.linspace(0, 1, 41).tolist(), color=color, alpha=0.75, label=f"{task.texts[value]}: {len(own):,} crystals"
+        )
+    axis.set(xlabel=f"out-of-fold probability of {task.texts[1]}", ylabel="training crystals")
+    figure.legend(frameon=False, loc="outside upper left", ncols=2)
+    return figure
+
+
+def reliability_curves(target: Values, pred: Mapping[str, Values]) -> plt.Figure:
+    """Draw the share of the second class against its mean probability, by bins of equally many rows. pred: by label."""
+    figure, axis = _panel(ON_PAGE)
+    axis.plot([0, 1], [0, 1], color="0.6", linewidth=1)
+    for (label, values), color, line in zip(pred.items(), (LIGHT, DARK), LINES[:2], strict=True):
+        mean, share, n = reliability(target, values).T
+        error = np.sqrt(share * (1 - share) / n)
+        axis.errorbar(mean, share, error, fmt=f"o{line}", color=color, markersize=4, linewidth=1.5, label=label)
+    axis.set(xlabel="mean probability in a bin", ylabel="share of the second class", xlim=(0, 1), ylim=(0, 1))
+    axis.legend(frameon=False, fontsize=8)
+    return figure
+
+
 def target(data: TaskData, size: tuple[float, float] = SIZE) -> plt.Figure:
-    """Draw the distribution of the target and of its residual after the regression on atom counts."""
+    """Draw the distribution of the target and of its residual after the regression on atom counts; of classes, their rows."""
     target, counts = data.train.targets, data.train.crystals.element_counts
+    if data.task.of_classes:
+        figure, axis = _panel(size)
+        axis.barh(data.task.texts, [(target == value).sum() for value in (0, 1)], color=DARK)
+        axis.set(xlabel="training crystals", ylabel=data.task.target_column)
+        return figure
     normalizer = TargetNormalizer.fit(counts, target, TargetConfig("residual"))
     residual = target - normalizer.baseline(counts)
     bins = np.linspace(min(target.min(), residual.min()), max(target.max(), residual.max()), 80).tolist()
@@ -148,7 +184,7 @@ def learning_curves(histories: dict[str, list[pd.DataFrame]]) -> plt.Figure:
         axis.fill_between(done, curves.min(axis=0), curves.max(axis=0), color=shades[i], alpha=0.15, linewidth=0)
         label = f"{name}, {tables[0].columns[0]}s to {tables[0].iloc[-1, 0]:.0f}"
         axis.plot(done, curves.mean(axis=0), LINES[i % len(LINES)], color=shades[i], label=label)
-    axis.set(yscale="log", xlabel="training done (%)", ylabel="MAE of the fold, by that at the end")
+    axis.set(yscale="log", xlabel="training done (%)", ylabel="error of the fold, by that at the end")
     axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.yaxis.set_major_formatter("{x:g}")
     axis.yaxis.set_minor_formatter("")

@@ -21,9 +21,10 @@ from src.report.page import Cell, Section, html_table, note, page, periodic_tabl
 from src.results.blend import Blend, fit_blend, fixed_blend, shared_folds, stack_oof
 from src.results.comparison import STAR, chosen, error_correlation, gain_cells, leaderboard, score_cells, score_rows
 from src.results.intervals import calibrate
-from src.results.metrics import METRICS, check_targets, score_interval
+from src.results.metrics import METRICS, check_targets, decided, figures_of, oof_score, score_interval
 from src.results.partial import Partial, partial_rows
 from src.results.predictions import Predictions
+from src.results.probabilities import calibrated_oof, calibration_text
 from src.results.surroundings import Points, points_of
 from src.storage.files import write_atomic
 from src.storage.names import HISTORY
@@ -60,12 +61,12 @@ def report_sections(
     task = data.task
     metric = METRICS[task.metric]
     check_targets(task.metric, task.path("train"), data.train.ids.tolist(), data.train.targets)
-    losses = {one.name: metric.loss(*one.oof[["e_form", "e_form_pred"]].to_numpy().T) for one in experiments}
+    losses = {one.name: metric.loss(*_scored(one, task.metric)) for one in experiments}
     experiments = sorted(experiments, key=lambda one: (-len(one.oof), losses[one.name]))
     best = experiments[0]
     few = [one for one in experiments if len(one.oof) == len(best.oof)][:N_FEW]
     singles = _alike([one for one in experiments if not is_ensemble(one.name)] or [best])
-    points = points_of(task, data.outputs, best)
+    points = None if task.of_classes else points_of(task, data.outputs, best)
     error = np.abs(best.oof["e_form_pred"] - best.oof["e_form"]).to_numpy()
     rows = pd.Index(data.train.ids).get_indexer(best.oof["id"])  # of the table
     some = chosen_crystals(error)
@@ -73,19 +74,30 @@ def report_sections(
     curves = [curves_section(histories)] if (histories := _histories(experiments)) else []
     weights, blend = blend_section(singles, task.metric, task.unit)
     scored = score_rows(experiments, labels, points, task.metric)
+    if points is None:
+        shown, calibration = class_section(few[0], task), reliability_section(blend, singles)
+    else:
+        shown = truth_section(described, few, some, error, task.unit)
+        calibration = calibration_section(blend, singles, list(data.test.ids), points, task.unit)
     return [
         summary_section(data, experiments, scored),
         leaderboard_section(experiments, scored, partial, task),
         cost_section(scored, task),
-        truth_section(described, few, some, error, task.unit),
+        shown,
         worst_section(described, few, some, error, task.unit),
         element_section(data.train.crystals.element_counts[rows], error, best.name, task.unit),
         kind_section(described, error[some], best.name, task.unit),
         weights,
-        calibration_section(blend, singles, list(data.test.ids), points, task.unit),
+        calibration,
         *curves,
         data_section(data),
     ]
+
+
+def _scored(one: Predictions, metric: MetricName) -> tuple[Values, Values]:
+    """Return the truth of an experiment's rows and what the metric scores, out of fold."""
+    target, pred, fold = (one.oof[name].to_numpy() for name in ("e_form", "e_form_pred", "fold"))
+    return target, decided(metric, target, pred, fold)
 
 
 def _alike(experiments: list[Predictions]) -> list[Predictions]:
@@ -107,12 +119,15 @@ def summary_section(data: TaskData, experiments: list[Predictions], scored: list
     best, task = experiments[0], data.task
     metric = METRICS[task.metric]
     truth, pred = best.oof[["e_form", "e_form_pred"]].to_numpy().T
-    score, low, high = score_interval(task.metric, truth, pred)
+    score, low, high = score_interval(task.metric, *_scored(best, task.metric))
     facts = {
         f"OOF {metric.label(task.unit)} of {best.name}, the best": brief(score),
         "its 95% interval over crystals": f"{brief(low)} – {brief(high)}",
-        f"its median absolute error ({task.unit})": brief(float(np.median(np.abs(pred - truth)))),
     }
+    if task.of_classes:
+        facts |= {f"its {METRICS[name].text}": brief(scored[0][f"oof_{name}"]) for name in figures_of(task.metric)[1:]}
+    else:
+        facts[f"its median absolute error ({task.unit})"] = brief(float(np.median(np.abs(pred - truth))))
     if "test_mae" in scored[0]:
         facts[f"{metric.text} of {best.name} on the test set"] = brief(scored[0][f"test_{task.metric}"])
     facts |= {
@@ -189,6 +204,23 @@ def truth_section(described: pd.DataFrame, few: list[Predictions], some: NDArray
     return "Predictions against truth", note(text) + scatter(target[some], pred, names, labels, kinds, square=True)
 
 
+def class_section(best: Predictions, task: Task) -> Section:
+    """Return the probabilities of the best experiment by class."""
+    drawn = {"probabilities by class": figures.by_class(best.oof["e_form"], best.oof["e_form_pred"], task)}
+    return "Probabilities by class", note(f"{best.name}, out of fold.") + pictures(drawn)
+
+
+def reliability_section(blend: Blend, singles: list[Predictions]) -> Section:
+    """Return how far the probabilities of the blend can be taken at their word, as they are and calibrated."""
+    target, fold, pred = stack_oof(singles)[0], singles[0].oof["fold"].to_numpy(), blend.nested_pred
+    curves = {"as predicted": pred, "calibrated on the other folds": calibrated_oof(target, pred, fold)}
+    text = (
+        f"The blend, {calibration_text(target, pred, fold)}. The calibration error is the mean difference between probability "
+        "and share of the second class; the bars are standard errors."
+    )
+    return "Calibration of the probabilities", note(text) + pictures({"reliability": figures.reliability_curves(target, curves)})
+
+
 def worst_section(described: pd.DataFrame, few: list[Predictions], some: NDArray[np.int64], error: Values, unit: str) -> Section:
     """Return the crystals with the largest errors of the best experiment. error: (n_crystals,), absolute."""
     target, oof = stack_oof(few)
@@ -232,8 +264,9 @@ def blend_section(singles: list[Predictions], metric: MetricName, unit: str) -> 
     target, oof = stack_oof(singles)
     if len(singles) == 1:
         return ("Blend", note("One experiment: nothing to blend.")), fixed_blend(np.ones(1), oof)
-    blend = fit_blend("weights", target, oof, shared_folds(singles), metric)
-    nested, naive = (METRICS[metric](target, pred) for pred in (blend.nested_pred, blend.naive_pred))
+    fold = shared_folds(singles)
+    blend = fit_blend("weights", target, oof, fold, metric)
+    nested, naive = (oof_score(metric, target, pred, fold) for pred in (blend.nested_pred, blend.naive_pred))
     title = f"OOF {METRICS[metric].label(unit)}"
     text = (
         f"The {len(singles)} best that are no ensembles, with non-negative weights fitted out of fold: nested {title} "
@@ -286,10 +319,11 @@ def data_section(data: TaskData) -> Section:
     what = "cell" if data.train.crystals.has_structure else "formula"
     text = (
         f"{len(data.train.ids):,} training and {len(data.test.ids):,} test crystals, {np.isfinite(frequency).sum()} elements, "
-        f"{n_atoms.min():.6g} to {n_atoms.max():.6g} atoms per {what}. The target as in the table, and what "
-        "remains of it after the linear regression on atom counts; then the training crystals with each element:"
+        f"{n_atoms.min():.6g} to {n_atoms.max():.6g} atoms per {what}. "
     )
-    target = pictures({"target before and after normalisation": figures.target(data, figures.ON_PAGE)})
+    left = ", and what remains of it after the linear regression on atom counts" * (not data.task.of_classes)
+    text += f"The target as in the table{left}; then the training crystals with each element:"
+    target = pictures({"target": figures.target(data, figures.ON_PAGE)})
     return "Data set", note(text) + target + periodic_table(frequency, counts, "training crystals")
 
 

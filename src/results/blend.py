@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from src.config import BlendMethod
 from src.data.task import CLASS_METRICS, MetricName
-from src.results.metrics import METRICS
+from src.results.metrics import METRICS, judge_of
 from src.results.predictions import Predictions
 
 Values = NDArray[np.float64]
@@ -215,11 +215,11 @@ EXACT: dict[str, Callable[[Values, Values], Values]] = {
 
 
 def _hill(pred: Values, target: Values, metric: MetricName) -> Values:
-    judge: MetricName = metric if METRICS[metric].curve is None else "logloss"  # thresholds would have to be chosen each time
+    judge = METRICS[judge_of(metric)]
     counts, best, best_counts = np.zeros(pred.shape[1]), np.inf, np.zeros(pred.shape[1])
     for step in range(1, HILL_STEPS + 1):
         candidates = ((pred @ counts)[:, None] + pred) / step
-        loss = np.array([METRICS[judge].loss(target, one) for one in candidates.T])
+        loss = np.array([judge.loss(target, one) for one in candidates.T])
         counts[loss.argmin()] += 1
         if loss.min() < best:
             best, best_counts = float(loss.min()), counts.copy()

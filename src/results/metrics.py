@@ -38,23 +38,24 @@ def _spearman(target: Values, pred: Values) -> float:
 
 
 def _roc_auc(target: Values, pred: Values) -> float:
-    """Return the area under the curve; NaN if there is only one class."""
-    from sklearn.metrics import roc_auc_score
+    """Return the area under the curve, from ranks, as bootstraps need it often; NaN if there is only one class."""
+    from scipy.stats import rankdata
 
-    return float(roc_auc_score(target, pred)) if np.ptp(target) else float("nan")
+    n_ones = target.sum()
+    if not 0 < n_ones < len(target):
+        return float("nan")
+    return float((rankdata(pred)[target == 1].mean() - (n_ones + 1) / 2) / (len(target) - n_ones))
 
 
 def _log_loss(target: Values, pred: Values) -> float:
-    from sklearn.metrics import log_loss
-
-    return float(log_loss(target, np.clip(pred, 0, 1), labels=[0, 1]))
+    chance = np.where(target == 1, pred, 1 - pred)  # of the class that is there
+    return float(-np.log(np.clip(chance, np.finfo(np.float64).eps, 1)).mean())
 
 
 def _balanced_accuracy(target: Values, pred: Values) -> float:
     """Return the mean over classes of the share of their crystals that are recognised; NaN if there is only one class."""
-    from sklearn.metrics import recall_score
-
-    return float(recall_score(target, pred > HALF, average="macro")) if np.ptp(target) else float("nan")
+    ones = target == 1
+    return float(((pred[ones] > HALF).mean() + (pred[~ones] <= HALF).mean()) / 2) if np.ptp(target) else float("nan")
 
 
 def _accuracy(target: Values, pred: Values) -> float:
@@ -62,9 +63,9 @@ def _accuracy(target: Values, pred: Values) -> float:
 
 
 def _f1(target: Values, pred: Values) -> float:
-    from sklearn.metrics import f1_score
-
-    return float(f1_score(target, pred > HALF, zero_division=0))
+    """Return the F1 of ones; 0 if there are none, neither true nor predicted."""
+    chosen = pred > HALF
+    return float(2 * (chosen * target).sum() / max(chosen.sum() + target.sum(), 1))
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,16 @@ def figures_of(metric: MetricName) -> tuple[MetricName, ...]:
     """Return the metrics that are shown beside each other, the task's first."""
     others: tuple[MetricName, ...] = ("roc_auc", "logloss", "balanced_accuracy") if metric in CLASS_METRICS else ("mae", "rmse")
     return tuple(dict.fromkeys((metric, *others)))
+
+
+def judge_of(metric: MetricName) -> MetricName:
+    """Return the metric of trials inside training rows: instead of one of decisions, whose threshold varies, the log loss."""
+    return metric if METRICS[metric].curve is None else "logloss"
+
+
+def oof_score(metric: MetricName, target: Values, pred: Values, fold: Folds) -> float:
+    """Return the score of out-of-fold predictions; decisions are those of `decided`."""
+    return METRICS[metric](target, decided(metric, target, pred, fold))
 
 
 def scores(

@@ -11,7 +11,7 @@ from src.config.catalogue import is_of_track
 from src.data.task import MetricName, Task
 from src.paths import experiment_folders, experiment_name
 from src.results.folder import RunDir
-from src.results.metrics import METRICS
+from src.results.metrics import METRICS, oof_score
 from src.results.predictions import Predictions
 from src.storage import names
 
@@ -25,7 +25,7 @@ class Partial(NamedTuple):
 
     def text(self, metric: MetricName) -> str:
         """Return the score as people read it."""
-        score = METRICS[metric](*self.oof[["e_form", "e_form_pred"]].to_numpy().T)
+        score = oof_score(metric, *(self.oof[name].to_numpy() for name in ("e_form", "e_form_pred", "fold")))
         return (
             f"{METRICS[metric].text} {score:.4f} on the {len(self.oof)} rows of folds {', '.join(map(str, self.folds))} (partial)"
         )
@@ -52,8 +52,10 @@ def partial_rows(partial: Sequence[Partial], reference: Predictions, metric: Met
     for one in partial:
         other = reference.oof.set_index("id").reindex(one.oof["id"])["e_form_pred"].to_numpy()
         pairs = {"score": one.oof["e_form_pred"].to_numpy(), f"{reference.name} on the same rows": other}
-        own = one.oof["e_form"].to_numpy()
-        scores = {name: f"{METRICS[metric](own, pred):.4f}" if np.isfinite(pred).all() else "" for name, pred in pairs.items()}
+        own, fold = one.oof["e_form"].to_numpy(), one.oof["fold"].to_numpy()
+        scores = {
+            name: f"{oof_score(metric, own, pred, fold):.4f}" if np.isfinite(pred).all() else "" for name, pred in pairs.items()
+        }
         rows.append(
             {"partial run": one.name, "finished folds": ", ".join(map(str, one.folds)), "rows": str(len(one.oof)), **scores}
         )

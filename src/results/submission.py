@@ -17,7 +17,7 @@ from src.results.blend import Blend, fit_blend, fixed_blend, normalized_weights,
 from src.results.difference import difference_of_scores
 from src.results.folder import UNREAD
 from src.results.intervals import calibrate
-from src.results.metrics import METRICS, best_threshold, check_targets, decided
+from src.results.metrics import METRICS, best_threshold, check_targets, oof_score
 from src.results.predictions import Predictions, find_parts, find_predictions
 from src.results.probabilities import VennAbers, calibration_text
 from src.results.surroundings import points_of
@@ -66,7 +66,7 @@ class Blended:
     def score(self) -> float:
         """Nested out-of-fold score of the blend in the task's metric."""
         target, fold = stack_oof(self.parts)[0], self.parts[0].oof["fold"].to_numpy()
-        return METRICS[self.task.metric](target, decided(self.task.metric, target, self.blend.nested_pred, fold))
+        return oof_score(self.task.metric, target, self.blend.nested_pred, fold)
 
     def submitted(self, ids: list[str]) -> tuple[Values | list[str], list[str]]:
         """Return what is submitted for all rows of the sample, and what there is to say of it.
@@ -77,7 +77,7 @@ class Blended:
         if METRICS[self.task.metric].curve is None:
             return pred, []
         threshold = best_threshold(self.task.metric, stack_oof(self.parts)[0], self.blend.nested_pred)
-        texts = self.task.classes or ("0", "1")
+        texts = self.task.texts
         above = f"{texts[1]!r} where the probability is above {threshold:.4f}, the best threshold out of fold, else {texts[0]!r}"
         return [texts[int(one)] for one in pred > threshold], [f"{self.column}: {above}"]
 
@@ -258,7 +258,7 @@ def parts_table(parts: list[Predictions], blend: Blend, task: Task) -> str:
     lines = [f"{'experiment':<14} {'weight over folds':>17}  {title}  read from"]
 
     def line(name: str, weight: str, pred: Values, remark: str) -> str:
-        return f"{name:<14} {weight:>17}  {metric(target, decided(task.metric, target, pred, fold)):{len(title)}.4f}  {remark}"
+        return f"{name:<14} {weight:>17}  {oof_score(task.metric, target, pred, fold):{len(title)}.4f}  {remark}"
 
     for i, part in enumerate(parts):
         weight = f"{blend.weights[i]:.3f} ± {blend.fold_weights[:, i].std():.3f}"

@@ -102,6 +102,8 @@ def _ranges_below(config: Any, prefix: str = "") -> dict[str, Range]:
     declared, found = dict(RANGES.get(type(config), {})), {}
     if isinstance(config, TrainingConfig):
         declared |= BY_OPTIMIZER[config.optimizer]
+        if config.loss == "bce":  # classes know no other
+            del declared["loss"]
     if isinstance(config, GnnConfig):
         declared |= BY_NETWORK.get(type(config.network), {})
     for name, limits in declared.items():

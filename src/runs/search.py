@@ -17,7 +17,7 @@ from src.data.task import MetricName, Task
 from src.learners.device import check_device
 from src.learners.learner import DivergedError
 from src.paths import EXPERIMENTS, experiment_name, shown
-from src.results.metrics import METRICS
+from src.results.metrics import METRICS, judge_of
 from src.results.publish import TRIALS
 from src.runs.experiment import check_rows, check_task
 from src.runs.inner import OUTER_FOLD, InnerSplits
@@ -120,8 +120,9 @@ def open_study(name: str, folder: Path, metric: MetricName) -> "Study":
 def tune(config: ExperimentConfig, data: TaskData, study: "Study", folder: Path, plan: Search, device: str) -> None:
     """Add the trials of a search; the first trial of a study has the settings of the experiment.
 
-    Optuna minimises the loss by the task's metric, the mean over the splits. Poor trials are stopped by the MAE that learners
-    report after each epoch, whatever the metric is; it is compared with that of other trials at the same epoch of the same split.
+    Optuna minimises the loss by `judge_of` the task's metric, the mean over the splits. Poor trials are stopped by the error
+    that learners report after each epoch, MAE or log loss, whatever the metric is; it is compared with that of other trials at
+    the same epoch of the same split.
     """
     if not study.trials:
         own = {path: label(attrgetter(path)(config)) for path in ranges(config)}
@@ -141,7 +142,7 @@ def tune(config: ExperimentConfig, data: TaskData, study: "Study", folder: Path,
 
         def loss(split: int) -> float:
             pred = splits.predict(own, split, place, device, report)
-            return METRICS[data.task.metric].loss(splits.target(split), pred)
+            return METRICS[judge_of(data.task.metric)].loss(splits.target(split), pred)
 
         try:
             return float(np.mean([loss(split) for split in range(plan.n_splits)]))
@@ -154,7 +155,7 @@ def tune(config: ExperimentConfig, data: TaskData, study: "Study", folder: Path,
 
 def score_text(loss: float, task: Task) -> str:
     """Return the score of a trial as people read it. loss: what Optuna minimises."""
-    metric = METRICS[task.metric]
+    metric = METRICS[judge_of(task.metric)]
     return f"{metric.text} {-loss if metric.larger_is_better else loss:.4f} {task.unit if metric.has_unit else ''}".rstrip()
 
 

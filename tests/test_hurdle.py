@@ -40,10 +40,11 @@ def test_the_learner_sees_the_rows_behind_the_hurdle_alone(tmp_path: Path) -> No
 def test_clear_cases_get_the_shared_value_or_what_the_learner_says(tmp_path: Path, shift: float) -> None:
     """Whatever number the shared value is: a standardised zero is another one."""
     learner = fitted(tmp_path, target=TARGET + shift)
-    found, clear = learner.predict(INPUTS[VALID]), np.abs(X[VALID, 0]) > 0.5
-    low, high = clear & (X[VALID, 0] < 0), clear & (X[VALID, 0] > 0)
-    assert (found[low] == shift).mean() > 0.8
-    assert np.isclose(found[high], learner.others.predict(TABLE[VALID])[high], rtol=0, atol=1e-12).mean() > 0.8
+    found, odds = learner.predict(INPUTS[VALID]), learner.odds + learner.trees.predict(TABLE[VALID])
+    low, high = odds < np.log(0.4 / 0.6), odds > np.log(0.7 / 0.3)
+    assert (found[low] == shift).all() and (TARGET[VALID][low] == 0).mean() > 0.8
+    np.testing.assert_allclose(found[high], learner.others.predict(TABLE[VALID])[high])
+    assert (TARGET[VALID][high] != 0).mean() > 0.8
 
 
 def test_its_absolute_error_is_smaller_than_that_of_the_learner_alone(tmp_path: Path) -> None:

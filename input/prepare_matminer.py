@@ -1,4 +1,4 @@
-"""Write input/NAME/ from any matminer data set that has a structure column.
+"""Write input/NAME/ from any matminer data set that has a structure column, and from all tasks of matbench.
 
     python input/prepare_matminer.py matbench_phonons              # matbench v0.1: its target, its ids, its official folds
     python input/prepare_matminer.py matbench_phonons --file data.json.gz --folds matbench-0.6-py3-none-any.whl
@@ -6,7 +6,7 @@
     python input/prepare_matminer.py mine --target e_form --file mine.json.gz     # a local file in the same format
 
 The data sets are listed at https://hackingmaterials.lbl.gov/matminer/dataset_summary.html; each is downloaded on first use.
-Without --target, the name is that of one of matbench's regression tasks on structures. Its official folds are in the package
+Without --target, the name is that of one of matbench's tasks. Its official folds are in the package
 matbench 0.6, which is downloaded but not installed. With --target, there is a random split into training and test rows.
 """
 
@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,7 +25,19 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from src.command import command, one_message
-from src.data.export import GET_FOLDS, competition_row, read_official_folds, row_ids, target_of, write_split, write_task
+from src.data.export import (
+    FORMULAS_IN,
+    GET_FOLDS,
+    ID,
+    OF_CLASSES,
+    OF_FORMULAS,
+    competition_row,
+    read_official_folds,
+    row_ids,
+    target_of,
+    write_split,
+    write_task,
+)
 from src.data.task import Target
 
 WHEEL = "matbench-0.6-py3-none-any.whl"
@@ -81,10 +94,15 @@ def prepare_matbench(name: str, file: Path | None, folds: Path | None, out: Path
     data = read_dataset(name, file)
     ids = row_ids(name, len(data))
     fold = official_folds(folds, name, ids)
-    rows = to_rows(data, "structure", target.column, ids)
+    further: dict[str, Any] = {"metric": "roc_auc"} if name in OF_CLASSES else {}
+    if name in OF_FORMULAS:
+        rows = pd.DataFrame({ID: ids, FORMULAS_IN: column_of(data, "composition"), target.column: column_of(data, target.column)})
+        further["structure_format"] = "formula"
+    else:
+        rows = to_rows(data, "structure", target.column, ids)
     if len(rows) < len(ids):
         raise ValueError(f"{name}: some of its structures are disordered, so its official folds would be incomplete")
-    write_task(out, rows, None, target, fold)
+    write_task(out, rows, None, target, fold, **further)
     return f"{out}: {len(rows)} crystals in {fold.max() + 1} official folds"
 
 

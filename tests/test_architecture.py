@@ -50,7 +50,7 @@ LINES = {  # of each package: a budget that falls. Whoever raises one says in th
     "command": 100,
     "config": 760,
     "storage": 530,
-    "data": 2_260,
+    "data": 2_272,
     "features": 1_310,
     "graphs": 740,
     "models": 1_840,
@@ -58,10 +58,10 @@ LINES = {  # of each package: a budget that falls. Whoever raises one says in th
     "results": 2_570,
     "report": 860,
     "runs": 1_405,
-    "auto": 1_160,
+    "auto": 1_215,
     "predict": 550,
-    "input": 390,
-    "commands": 440,
+    "input": 405,
+    "commands": 475,
 }
 MAX_LIVING = 40
 KEPT = {  # knobs that no living experiment sets and no search varies, and why they stay

@@ -168,7 +168,9 @@ def one_more(
 def variants(config: ExperimentConfig, look: Look) -> dict[str, ExperimentConfig]:
     """Return configs with one setting changed each, for the axes that matter from task to task."""
     if isinstance(config.learner, GaussianProcessConfig):
-        return {}
+        groups = config.learner.features
+        rest = {f"without {name}": tuple(other for other in groups if other != name) for name in groups if len(groups) > 1}
+        return {name: with_knobs(config, {"learner.features": kept}) for name, kept in rest.items()}
     if not isinstance(config.learner, GnnConfig):
         slower = {"learner.n_trees": 2 * config.learner.n_trees, "learner.learning_rate": SLOW}  # type: ignore[union-attr]
         trees: dict[str, dict[str, object]] = {} if config.learner.learning_rate == SLOW else {"trees x 2, slower": slower}  # type: ignore[union-attr]

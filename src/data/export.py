@@ -1,6 +1,6 @@
 """Export of a task folder with the competition's columns: the inverse of `table.py`, for the scripts in input/.
 
-Also the regression tasks on structures of matbench v0.1, their targets, their ids and their official folds: Dunn et al., npj
+Also the tasks of matbench v0.1, their targets, their ids and their official folds: Dunn et al., npj
 Comput. Mater. 6, 138 (2020), doi:10.1038/s41524-020-00406-3.
 """
 
@@ -21,7 +21,7 @@ from src.storage.files import unpacked, write_csv
 
 # The 89 elements of the Materials Project and of the Nishika competition's columns: Z <= 94 without Po, At, Rn, Fr, Ra.
 COUNT_COLUMNS = sorted(Element.from_Z(z).symbol for z in range(1, 95) if z not in (84, 85, 86, 87, 88))
-ID, CIF, TARGET = "id", "cif", "formation_energy_per_atom"
+ID, CIF, FORMULAS_IN, TARGET = "id", "cif", "formula", "formation_energy_per_atom"
 ENERGY = Target(TARGET, "eV/atom")
 TABLES = {
     "train": "train.csv.gz",
@@ -32,6 +32,9 @@ TABLES = {
 }
 
 MATBENCH = {
+    "matbench_expt_gap": Target("gap expt", "eV"),
+    "matbench_expt_is_metal": Target("is_metal", "probability"),
+    "matbench_glass": Target("gfa", "probability"),
     "matbench_dielectric": Target("n", "unitless"),
     "matbench_jdft2d": Target("exfoliation_en", "meV/atom"),
     "matbench_log_gvrh": Target("log10(G_VRH)", "log10(GPa)"),
@@ -39,8 +42,12 @@ MATBENCH = {
     "matbench_mp_e_form": Target("e_form", "eV/atom"),
     "matbench_mp_gap": Target("gap pbe", "eV"),
     "matbench_perovskites": Target("e_form", "eV/unit cell"),
+    "matbench_mp_is_metal": Target("is_metal", "probability"),
     "matbench_phonons": Target("last phdos peak", "1/cm"),
+    "matbench_steels": Target("yield strength", "MPa"),
 }
+OF_FORMULAS = ("matbench_expt_gap", "matbench_expt_is_metal", "matbench_glass", "matbench_steels")  # the others: of structures
+OF_CLASSES = ("matbench_expt_is_metal", "matbench_glass", "matbench_mp_is_metal")
 FOLDS_MEMBER = "matbench/matbench_v0.1_validation.json"  # of the wheel of matbench 0.6
 GET_FOLDS = "download it: pip download --no-deps matbench==0.6"
 
@@ -68,11 +75,16 @@ def competition_row(row_id: str, structure: Structure, target: float, column: st
 
 
 def write_task(
-    folder: Path, train: pd.DataFrame, test: pd.DataFrame | None, target: Target = ENERGY, fold: NDArray | None = None
+    folder: Path,
+    train: pd.DataFrame,
+    test: pd.DataFrame | None,
+    target: Target = ENERGY,
+    fold: NDArray | None = None,
+    **further: Any,
 ) -> None:
     """Write the tables of a task and task.toml to the folder; from `test`, a sample submission and test labels too.
 
-    fold: (n_train,), given folds of the training rows.
+    fold: (n_train,), given folds of the training rows. further: arguments of `description`.
     """
     tables = {"train": train}
     if test is not None:
@@ -83,7 +95,7 @@ def write_task(
         tables["folds"] = pd.DataFrame({ID: train[ID], "fold": fold})
     for which, table in tables.items():
         write_csv(folder / TABLES[which], table)
-    write_description(folder, [target], tables)
+    write_description(folder, [target], tables, **further)
 
 
 def write_split(folder: Path, rows: pd.DataFrame, n_test: int, seed: int, target: Target = ENERGY) -> str:
@@ -97,13 +109,14 @@ def write_split(folder: Path, rows: pd.DataFrame, n_test: int, seed: int, target
 def write_description(folder: Path, targets: Sequence[Target], files: Iterable[str], **further: Any) -> None:
     """Write task.toml. files: keys of TABLES. further: arguments of `description`."""
     named = {which: TABLES[which] for which in files}
-    (folder / "task.toml").write_text(description(ID, CIF, targets, files=named, **further), encoding="utf-8")
+    structures = FORMULAS_IN if further.get("structure_format") == "formula" else CIF
+    (folder / "task.toml").write_text(description(ID, structures, targets, files=named, **further), encoding="utf-8")
 
 
 def target_of(name: str) -> Target:
-    """Return the target of a task; raise ValueError if it is no regression on structures."""
+    """Return the target of a task; raise ValueError if it is none of matbench's."""
     if name not in MATBENCH:
-        known = f"{name} is not among matbench's regression tasks on structures, {', '.join(MATBENCH)}"
+        known = f"{name} is not among matbench's tasks, {', '.join(MATBENCH)}"
         raise ValueError(f"{known}; for another data set of matminer, name its column with --target")
     return MATBENCH[name]
 
@@ -146,4 +159,5 @@ def write_official_fold(task: Task, folds: NDArray[np.int64], k: int, folder: Pa
     folds: (n_rows,), of the rows of the training table in their order.
     """
     rows = pd.DataFrame(read_rows(task.path("train")))
-    write_task(folder, rows[folds != k], rows[folds == k], task.target)
+    further: dict[str, Any] = {"metric": task.metric, "structure_format": task.structure_format, "classes": task.classes}
+    write_task(folder, rows[folds != k], rows[folds == k], task.target, **further)

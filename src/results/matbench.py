@@ -22,6 +22,7 @@ Values = NDArray[np.float64]
 Record = dict[str, Any]
 BENCHMARK = "matbench_v0.1"
 LEADERBOARDS = INPUT / f"{BENCHMARK}_leaderboards.csv"  # the rows of others, see input/README.md
+BOARDS = "boards"  # folder in exp/ of records that are no experiment's
 MAPE_THRESHOLD = 1e-5  # targets closer to zero are left out of matbench's MAPE
 
 
@@ -80,15 +81,17 @@ def board(task_name: str, unit: str, own: Record | None = None) -> pd.DataFrame:
 
     own: a record that takes the place of the published one of its algorithm.
     """
-    published = [read_record(path) for path in sorted(EXPERIMENTS.glob(f"exp*/results/{task_name}/*.json.gz"))]
+    published = [read_record(path) for path in sorted(EXPERIMENTS.glob(f"*/results/{task_name}/*.json.gz"))]
     if own is not None:
         name = own["user_metadata"]["algorithm"]
         published = [own, *(one for one in published if one["user_metadata"]["algorithm"] != name)]
     others = pd.read_csv(LEADERBOARDS, index_col="task")
     rows = [Row(*values) for task, *values in others.itertuples() if task == task_name]
-    cells = []
-    for row in sorted([*rows, *map(own_row, published)], key=lambda row: row.mae):
-        texts = [row.algorithm, f"{row.mae:.2f}", f"{row.sd:.2f}", f"{row.rmse:.2f}", f"{row.max_error:.1f}"]
+    every = sorted([*rows, *map(own_row, published)], key=lambda row: row.mae)
+    cells, digits = [], 2 if every and every[0].mae >= 1 else 4
+    for row in every:
+        numbers = zip((row.mae, row.sd, row.rmse, row.max_error), (digits, digits, digits, digits - 1), strict=True)
+        texts = [row.algorithm, *("" if np.isnan(number) else f"{number:.{n}f}" for number, n in numbers)]
         is_own = row.cpu_seconds is not None
         cells.append([f"**{text}**" for text in [*texts, f"{row.cpu_seconds:.0f}"]] if is_own else [*texts, ""])
     return pd.DataFrame(cells, columns=["algorithm", f"MAE ({unit})", "sd over folds", "RMSE", "max error", "CPU s"])

@@ -10,7 +10,7 @@ from pathlib import Path
 from src.config import ExperimentConfig, FoldConfig, to_dict
 from src.data.export import target_of, write_official_fold
 from src.data.load import TaskData, load_folds, load_task_data
-from src.data.task import read_task
+from src.data.task import Task, read_task
 from src.learners.device import check_device
 from src.paths import shown
 from src.results.blend import normalized_weights, stack_test
@@ -46,9 +46,7 @@ def run_benchmark(
             "--blend fits weights to out-of-fold rows, which would be the official test rows; add --inner or give --weights"
         )
     task = read_task(data)
-    target_of(task.name)
-    if "folds" not in task.files:
-        raise ValueError(f"{task.folder / 'task.toml'}: [files] names no folds; write it with input/prepare_matminer.py")
+    check_official(task)
     check_device(device)
     start_log(outputs / task.name / "matbench")
     loaded = load_task_data(data, outputs, skip_bad_rows=False, n_jobs=launcher.n_local)
@@ -68,6 +66,13 @@ def run_benchmark(
     paths = [path, publish_record(path, next(iter(configs)))] if publish else [path]
     table = to_markdown(board(task.name, task.unit, content))
     return "\n".join([table, "", *(f"{shown(one)}: matbench's record" for one in paths)])
+
+
+def check_official(task: Task) -> None:
+    """Raise ValueError if a task is none of matbench's, or has no official folds."""
+    target_of(task.name)
+    if "folds" not in task.files:
+        raise ValueError(f"{task.folder / 'task.toml'}: [files] names no folds; write it with input/prepare_matminer.py")
 
 
 def official_fold(

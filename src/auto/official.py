@@ -1,0 +1,62 @@
+"""The autopilot on the official folds of a matbench task: in each it sees the training part alone."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from src.auto.pilot import Clock, fly
+from src.config import FoldConfig
+from src.data.export import write_official_fold
+from src.data.load import load_folds, load_task_data
+from src.data.task import read_task, read_tasks
+from src.paths import shown
+from src.results.comparison import to_markdown
+from src.results.matbench import BOARDS, Record, board, fold_record, publish_record, read_record, record, write_record
+from src.runs.benchmark import check_official
+from src.runs.launch import Launcher
+
+log = logging.getLogger(__name__)
+
+
+def fly_official(
+    data: Path, outputs: Path, minutes: float, only: list[int] | None, launcher: Launcher, device: str, publish: bool
+) -> str:
+    """Fly the official folds that have not been flown, write matbench's record once all have, and return the leaderboard as text.
+
+    minutes: of wall time for each fold. only: numbers of folds; None: all.
+    """
+    task = read_task(data)
+    check_official(task)
+    loaded = load_task_data(data, outputs, skip_bad_rows=False, n_jobs=launcher.n_local)
+    fold, top = load_folds(loaded, FoldConfig()), loaded.folder / f"auto-{minutes:g}"
+    numbers = range(int(fold.max()) + 1)
+    for k in only or numbers:
+        folder, kept = top / f"fold_{k}", top / f"fold_{k}.json"
+        if not kept.is_file():
+            write_official_fold(task, fold, k, folder)
+            log.info("official fold %d\n%s", k, fly(read_tasks(folder), top, minutes, False, launcher, device, False))
+            rows = fold == k
+            ids = loaded.train.ids[rows].tolist()
+            pred = pd.read_csv(folder / "submission.csv", index_col=task.id_column).loc[ids, task.target_column].to_numpy()
+            seconds = Clock(folder / "auto" / "clock.json", 60 * minutes).before * launcher.at_once
+            write_record(kept, fold_record(ids, loaded.train.targets[rows], pred, {}, seconds))
+    records: dict[int, Record] = {k: read_record(top / f"fold_{k}.json") for k in numbers if (top / f"fold_{k}.json").is_file()}
+    scores = {k: one["scores"]["mae"] for k, one in records.items()}
+    text = ", ".join(f"fold {k} {score:.4f}" for k, score in scores.items())
+    if missing := sorted(set(numbers) - set(records)):
+        return f"MAE in {task.unit}: {text}; folds {missing} are still to do"
+    metadata = {
+        "algorithm": f"auto.py, {minutes:g} minutes",
+        "protocol": "auto",
+        "cpu_seconds": sum(one["parameters"]["cpu_seconds"] for one in records.values()),
+    }
+    content = record(task.name, [records[k] for k in numbers], metadata)
+    path = loaded.folder / "matbench" / f"auto-{minutes:g}.json"
+    write_record(path, content)
+    paths = [path, publish_record(path, BOARDS)] if publish else [path]
+    mean = f"MAE in {task.unit}: {text}; mean {np.mean(list(scores.values())):.4f}"
+    return "\n".join(
+        [to_markdown(board(task.name, task.unit, content)), "", mean, *(f"{shown(one)}: matbench's record" for one in paths)]
+    )

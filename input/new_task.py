@@ -10,11 +10,10 @@ formulas. Tables and structure files are copied; an existing task is left alone.
 import argparse
 import sys
 from pathlib import Path
-from typing import get_args
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from src.command import command, one_message
-from src.data.task import FILES, MetricName
+from src.data.task import FILES, METRIC_NAMES
 from src.paths import INPUT
 
 TABLES = {
@@ -32,7 +31,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     for option, text in TABLES.items():
         parser.add_argument(f"--{option}", type=Path, required=option == "train", metavar="CSV", help=text)
     parser.add_argument("--structures", type=Path, metavar="FOLDER", help="of the structure files that a column names")
-    parser.add_argument("--metric", choices=get_args(MetricName), required=True, help="how predictions are scored")
+    metrics = ", ".join(METRIC_NAMES)
+    parser.add_argument("--metric", choices=METRIC_NAMES, metavar="NAME", help=f"score (of two classes: roc_auc): {metrics}")
     parser.add_argument("--target", nargs="+", metavar="COLUMN", help="to predict (default: as in the sample submission)")
     parser.add_argument("--id", metavar="COLUMN", help="ids (default: found out)")
     parser.add_argument("--structure", metavar="COLUMN", help="structures, names of files or formulas (default: found out)")
@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> None:
         from src.data.new_task import new_task
         from src.results.metrics import METRICS
 
-        domain, folder = METRICS[args.metric].domain, args.out or INPUT / args.name
+        domain, folder = METRICS[args.metric].domain if args.metric else None, args.out or INPUT / args.name
         print(new_task(folder, files, args.metric, domain, *wishes, args.force, cpu_count()))
 
 

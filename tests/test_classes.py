@@ -12,9 +12,14 @@ from sklearn import metrics as reference
 import predict
 import submit
 from exp import compare, report
+from src.auto.look import look_at
+from src.auto.portfolio import portfolio
+from src.auto.race import measure
 from src.config import BlendConfig, ExperimentConfig, GnnConfig, RoostConfig, TargetConfig, TrainingConfig
 from src.data.export import TARGET, write_task
+from src.data.new_task import new_task
 from src.data.target import TargetNormalizer, class_of
+from src.data.task import read_task
 from src.results.metrics import METRICS, best_threshold, decided
 from src.results.probabilities import VennAbers, calibrated_oof
 from src.storage.files import write_csv
@@ -134,6 +139,38 @@ def test_a_network_a_blend_predictions_and_the_report_see_probabilities(folder: 
     report.main(["001", "003", "040", *where])
     html = (runs / "report.html").read_text(encoding="utf-8")
     assert "Calibration of the probabilities" in html and "log loss" in html
+
+
+@pytest.mark.parametrize("texts", [("insulator", "metal"), ("False", "True"), ("0", "1")])
+def test_new_task_finds_classes_and_proposes_the_area_under_the_curve(tmp_path: Path, texts: tuple[str, str]) -> None:
+    files = class_task(tmp_path / "files", texts)
+    named = {name: files / f"{name}.csv.gz" for name in ("train", "test")}
+    named["sample_submission"] = files / "sample_submission.csv"
+    text = new_task(tmp_path / "mine", named, None)
+    found = read_task(tmp_path / "mine")
+    assert (found.metric, found.classes, found.unit) == ("roc_auc", texts, "probability") and repr(texts[1]) in text
+    with pytest.raises(ValueError, match="--metric: say how"):
+        new_task(tmp_path / "other", {"train": input_table(tmp_path, texts)}, None, targets=["number"])
+    with pytest.raises(ValueError, match="--metric f1 is for two classes"):
+        new_task(tmp_path / "other", {"train": input_table(tmp_path, texts)}, "f1", targets=["number"])
+
+
+def input_table(folder: Path, texts: tuple[str, str]) -> Path:
+    """Write a table whose target is a number."""
+    path = folder / "table.csv"
+    write_csv(path, small_table(20).rename(columns={TARGET: "number"}).assign(kind=texts[0]))
+    return path
+
+
+def test_the_autopilot_tries_learners_of_classes_alone(folder: Path) -> None:
+    look = look_at(load(folder))
+    found = portfolio(look)
+    assert {recipe.family for recipe in found} == {"trees", "network", "formula network"}
+    assert all(recipe.config.target.kind == "classes" for recipe in found)
+    assert len({recipe.config for recipe in found}) == len(found) == len({recipe.name for recipe in found})
+    assert "of the second" in "\n".join(look.lines())
+    trees = next(recipe for recipe in found if recipe.family == "trees")
+    assert measure(replace(trees.config, learner=BINARY.learner), load(folder)).train > 0
 
 
 @pytest.mark.parametrize("name", ["accuracy", "balanced_accuracy", "f1"])

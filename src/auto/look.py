@@ -13,6 +13,7 @@ from src.data.crystal import Crystal, points_within, reduced
 from src.data.load import TaskData, load_folds
 from src.data.table import Crystals
 from src.data.target import is_pure
+from src.data.task import CLASS_METRICS
 from src.results.metrics import METRICS
 from src.runs.inner import OUTER_FOLD
 
@@ -82,6 +83,11 @@ class Look:
         return "log" if self.low > 0 and (self.decades > MANY_DECADES or self.skew > SKEWED) else "none"
 
     @property
+    def of_classes(self) -> bool:
+        """True if the target is one of two classes."""
+        return self.metric in CLASS_METRICS
+
+    @property
     def shares_zero(self) -> bool:
         """True if the target is zero in many rows, as the band gap of metals is, and absolute errors count."""
         return self.zeros >= MANY_ZEROS and self.metric in ("mae", "mape")
@@ -89,7 +95,7 @@ class Look:
     @property
     def grows(self) -> bool:
         """True if the target grows with the number of atoms, as a total energy does."""
-        return self.growth > GROWS
+        return self.growth > GROWS and not self.of_classes
 
     @property
     def epochs(self) -> int:
@@ -116,13 +122,16 @@ class Look:
         folds = f"{self.given_folds} given ones" if self.given_folds else f"{self.folds.n_folds}, {self.folds.scheme}"
         log = f"; {self.transform} is tried" if self.transform != "none" else ""
         hurdle = "; zeros are judged first" if self.shares_zero else ""
+        shape = f"target      {self.target}: {self.low:g} to {self.high:g} {self.unit}, {self.zeros:.0%} zeros{hurdle}"
+        if self.of_classes:
+            shape = f"target      {self.target}: two classes, {1 - self.zeros:.1%} of the rows are of the second"
         return [
             f"rows        {self.n_train} training, {self.n_test} test; {self.bad_train} and {self.bad_test} cannot be read",
             f"crystals    {kind}; {self.n_elements} elements; {self.n_pure} pure elements",
             f"duplicates  {self.duplicates:.1%} of the training rows",
             f"folds       {folds}; choices are made without fold {OUTER_FOLD}, on {self.n_splits} of 5 inner splits",
             f"columns     {', '.join(self.columns) or 'none besides'}",
-            f"target      {self.target}: {self.low:g} to {self.high:g} {self.unit}, {self.zeros:.0%} zeros{hurdle}",
+            shape,
             f"shape       {self.decades:.1f} decades, skewness {self.skew:.1f}{log}",
             f"size        rank correlation with the atoms {self.growth:.2f}{'; a sum over atoms is tried' * self.grows}",
             f"metric      {METRICS[self.metric].text}",  # type: ignore[index]

@@ -58,7 +58,26 @@ def portfolio(look: Look) -> list[Recipe]:
         hurdle = HurdleConfig(HURDLE)
         plain = [recipe for recipe in found if recipe.config.target.kind != "residual"]
         found = [recipe._replace(config=replace(recipe.config, hurdle=hurdle)) for recipe in plain]
+    if look.of_classes:
+        found = _for_classes(found)
     return [Recipe(name, family, replace(config, folds=look.folds), why) for name, family, config, why in found]
+
+
+def _for_classes(recipes: list[Recipe]) -> list[Recipe]:
+    """Return the recipes of learners that tell classes apart, each once whatever their targets are, named by what they read."""
+    found: dict[Any, Recipe] = {}
+    for recipe in recipes:
+        learner = recipe.config.learner
+        if isinstance(learner, GbdtConfig) and learner.objective == "l2":
+            learner = replace(learner, objective="binary")
+        elif isinstance(learner, GnnConfig):
+            learner = replace(learner, training=replace(learner.training, loss="bce"))
+        else:
+            continue
+        name = recipe.name.replace("residual, ", "").replace("standardised, ", "").replace(", standardised", "")
+        config = ExperimentConfig(learner, target=TargetConfig("classes"))
+        found.setdefault(learner, Recipe(name.replace(", residual", ""), recipe.family, config, recipe.why))
+    return list(found.values())
 
 
 def _processes(look: Look) -> list[Recipe]:

@@ -19,7 +19,7 @@ from src.data.table import Crystals
 from src.learners.device import device_of
 from src.learners.learner import DivergedError, make_learner
 from src.paths import MAT2VEC
-from src.results.metrics import METRICS, score_difference
+from src.results.metrics import METRICS, judge_of, score_difference
 from src.runs.inner import InnerSplits
 from src.runs.launch import Launcher, run_all
 from src.runs.ranges import with_knobs
@@ -127,7 +127,7 @@ class Race:
         """Return whether `other` is better than `first` by more than a standard error of their difference over crystals."""
         if not np.isfinite([first.loss, other.loss]).all():
             return other.loss < first.loss
-        _, low, high = score_difference(self.data.task.metric, first.target, first.pred, other.pred)
+        _, low, high = score_difference(judge_of(self.data.task.metric), first.target, first.pred, other.pred)
         return first.loss - other.loss > (high - low) / 4  # a quarter of the 95% interval
 
     def _result(self, trial: Trial) -> Path:
@@ -147,14 +147,14 @@ class Race:
         pred, loss = np.full(len(target), np.nan), np.inf
         if len(found) == n_splits and all(one["pred"] is not None for one in found):
             pred = np.concatenate([one["pred"] for one in found])
-            loss = METRICS[self.data.task.metric].loss(target, pred)
+            loss = METRICS[judge_of(self.data.task.metric)].loss(target, pred)
         wall, cpu = (float(np.mean([one[key] for one in found] or [np.inf])) for key in ("wall", "cpu"))
         return Outcome(name, config, target, pred, loss, wall, cpu)
 
 
 def history(folder: Path, splits: InnerSplits) -> list[dict[str, Any]]:
     """Return all trials of a race in the order in which they ended: rung, name, split, loss and seconds."""
-    metric = METRICS[splits.data.task.metric]
+    metric = METRICS[judge_of(splits.data.task.metric)]
     rows = []
     for path in sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime):
         found = read_json(path, {"rung": str, "name": str, "split": int})
@@ -183,6 +183,7 @@ def measure(config: ExperimentConfig, data: TaskData) -> Cost:
     n_rows = 96 if is_network else min(N_TIMED, len(data.train.ids))
     rows = np.resize(np.arange(len(chosen)), n_rows)
     target = np.random.default_rng(0).normal(size=n_rows)
+    target = np.where(target > 0, 0.5, -0.5) if config.target.kind == "classes" else target
     prepare, train = [], []
     for n in lengths:
         learner = make_learner(with_knobs(config, {length: n}).trained, word2vec=MAT2VEC if MAT2VEC.is_file() else None)

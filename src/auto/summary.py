@@ -13,7 +13,7 @@ from src.data.load import TaskData
 from src.data.task import Task
 from src.report.page import Section, html_table, note, page, scatter
 from src.report.sections import brief, report_sections, title_of
-from src.results.metrics import METRICS, score_interval
+from src.results.metrics import METRICS, decided, judge_of, score_interval
 from src.results.predictions import Predictions, find_predictions
 from src.storage.files import write_atomic
 
@@ -44,7 +44,7 @@ def sections_of(data: TaskData, look: Look, plan: Plan, trials: list[dict[str, A
 
 def _race(trials: list[dict[str, Any]], data: TaskData) -> str:
     """Return the picture of a race and its table: a row for each recipe and rung, the best first."""
-    metric = METRICS[data.task.metric]
+    metric = METRICS[judge_of(data.task.metric)]
     table = pd.DataFrame(trials)
     table["spent"] = table["cpu"].cumsum()
     found = table.groupby(["rung", "name"], sort=False).agg(
@@ -71,7 +71,8 @@ def _race(trials: list[dict[str, Any]], data: TaskData) -> str:
 def _expected(submitted: Predictions, data: TaskData) -> str:
     """Return what the submission is expected to score, and what more time would buy."""
     metric = METRICS[data.task.metric]
-    _, low, high = score_interval(data.task.metric, *submitted.oof[["e_form", "e_form_pred"]].to_numpy().T)
+    target, pred, fold = (submitted.oof[name].to_numpy() for name in ("e_form", "e_form_pred", "fold"))
+    _, low, high = score_interval(data.task.metric, target, decided(data.task.metric, target, pred, fold))
     unit = f" {data.task.unit}" * metric.has_unit
     return (
         f"The submission is {submitted.name}. Expect {metric.text} {brief(low)} to {brief(high)}{unit} on rows like these (95% "

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
@@ -14,7 +15,7 @@ from src.data.formats import crystal_in
 from src.data.rows import number, read_rows, table_suffix
 from src.data.table import MAX_NUMBER, SYMBOLS, bad_rows, parse_table
 from src.data.target import Domain
-from src.data.task import MAX_TEXT, MetricName, StructureFormat, Target, description, is_inside, read_tasks
+from src.data.task import CLASS_METRICS, MAX_TEXT, MetricName, StructureFormat, Target, description, is_inside, read_tasks
 from src.paths import shown
 from src.storage.files import write_atomic
 
@@ -36,7 +37,7 @@ Tables = Mapping[str, pd.DataFrame]  # all fields are text
 def new_task(
     folder: Path,
     files: Mapping[str, Path],
-    metric: MetricName,
+    metric: MetricName | None,
     domain: Domain | None = None,
     id_column: str | None = None,
     structure_column: str | None = None,
@@ -48,8 +49,8 @@ def new_task(
     """Write the folder of a task, task.toml last, and return what was understood and how many rows are bad.
 
     files: of those that a task's [files] may name; `train` at least. `structures`: a folder; without it, files are looked for
-    beside the training table and in the folders there. What is not in the task's folder yet is copied. domain: of the metric.
-    force: replace what is there. What is None is found out.
+    beside the training table and in the folders there. What is not in the task's folder yet is copied. metric: None: of a target
+    with two classes `roc_auc`. domain: of the metric. force: replace what is there. What is None is found out.
     Raises ValueError or FileNotFoundError, and changes nothing, if the tables cannot be understood or the task exists.
     """
     written = folder / "task.toml"
@@ -65,7 +66,9 @@ def new_task(
     ids = _id_column(tables, id_column)
     beside = files.get("structures") or _folder_of_files(train, files["train"].parent)
     structures, form = _structure_column(tables, ids, beside, structure_column)
-    names = targets or _targets(tables, (ids, structures))
+    names = targets or _targets(tables, (ids, structures), metric)
+    metric, classes = _metric_and_classes(train[list(names)], metric)
+    units = ("probability",) if classes and tuple(units) == ("units",) else units
     if len(units) not in (1, len(names)):
         raise ValueError(f"--unit: {len(units)} units for {len(names)} targets; give one, or one for each")
     found = [Target(name, units[i % len(units)]) for i, name in enumerate(names)]
@@ -86,7 +89,7 @@ def new_task(
     for source, target in tqdm(copies.items(), "copying", mininterval=1, delay=1):
         _copy(source, target, force)
     further = {kind: [name for name in train if kinds[name] == kind] for kind in ("numeric", "categorical")}
-    text = description(ids, structures, found, files=places, metric=metric, structure_format=form, **further)
+    text = description(ids, structures, found, files=places, metric=metric, structure_format=form, classes=classes, **further)
     write_atomic(written, text.encode())
     return _summary(folder, train, kinds, n_jobs)
 
@@ -184,11 +187,42 @@ def _is_bad(text: str, form: StructureFormat, folder: Path) -> bool:
     return True
 
 
-def _targets(tables: Tables, taken: Sequence[str]) -> Sequence[str]:
+def _metric_and_classes(targets: pd.DataFrame, metric: MetricName | None) -> tuple[MetricName, tuple[str, ...]]:
+    """Return the metric, and the two classes of the targets as the table has them, the one that is not predicted first.
+
+    False comes before True, the smaller number before the larger, and of other texts the first in the alphabet.
+    Raises ValueError if the metric is one of classes and the targets have no two, or if there is no metric for what they have.
+    """
+    found = {name: _classes_in(targets[name]) for name in targets}
+    each = set(found.values())
+    if metric is None and not all(each):
+        raise ValueError(
+            f"--metric: say how predictions are scored; {_listed(n for n in found if not found[n])} has no two classes"
+        )
+    if metric is not None and metric not in CLASS_METRICS:
+        return metric, ()
+    if len(each) > 1 or not all(each):
+        name = next((name for name in found if not found[name]), [*found][-1])
+        values = _listed(map(repr, sorted(set(targets[name]))[:N_NAMED]))
+        raise ValueError(f"--metric {metric or 'roc_auc'} is for two classes, the same in all targets; {name!r} has {values}")
+    return metric or "roc_auc", each.pop()
+
+
+def _classes_in(texts: pd.Series) -> tuple[str, ...]:
+    """Return the two classes of a column without empty fields, whole numbers or texts; none if it has no two."""
+    found = sorted({text.strip() for text in texts}, key=lambda text: (np.nan_to_num(number(text)), text.lower()))
+    kinds = [_is_numeric(pd.Series([text])) for text in found]
+    is_number = all(kinds) and _is_numeric(pd.Series(found), whole=True)
+    return tuple(found) if len(found) == 2 and "" not in found and (is_number or not any(kinds)) else ()
+
+
+def _targets(tables: Tables, taken: Sequence[str], metric: MetricName | None) -> Sequence[str]:
     """Return the columns to predict: those of the sample submission or, without one, those that the test table lacks."""
     train, test, sample = tables["train"], tables.get("test"), tables.get("sample_submission")
     others = [name for name in train if name not in taken and (test is None or name not in test)]
     numbers = [name for name in others if len(_filled(train[name])) == len(train) and _is_numeric(train[name])]
+    if metric in CLASS_METRICS or (metric is None and not numbers):
+        numbers = [name for name in others if _classes_in(train[name])]
     if sample is None:
         if test is not None and numbers:
             return numbers
@@ -258,6 +292,7 @@ def _summary(folder: Path, train: pd.DataFrame, kinds: Mapping[str, str], n_jobs
     data, skip = f"--data {shown(folder)}", " --skip-bad-rows" if problems else ""
     wide = [name for name in values if values[name].min() > 0 and values[name].max() / values[name].min() > WIDE]
     further = task.columns.all
+    which = f"predicted is the probability of {task.texts[-1]!r}, against {task.texts[0]!r}; for the other one exchange `classes`"
     return "\n".join(
         [
             f"{shown(folder / 'task.toml')} describes {' and '.join(f'{len(found[t][0])} {t} rows' for t in tables)}:",
@@ -270,6 +305,7 @@ def _summary(folder: Path, train: pd.DataFrame, kinds: Mapping[str, str], n_jobs
             "",
             ranges.to_string(float_format="{:.6g}".format),
             "",
+            *([which] if task.of_classes else []),
             "Correct task.toml if a column is not what it is taken for. Next:",
             f"  python exp/check_data.py {data}{f' --target {task.target_column}' if len(task.targets) > 1 else ''}{skip}",
             f"  python exp/auto.py {data} --minutes 60{skip}",

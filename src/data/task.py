@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 ClassMetricName = Literal["roc_auc", "logloss", "accuracy", "balanced_accuracy", "f1"]
 MetricName = Literal["mae", "rmse", "rmsle", "mape", "r2", "spearman", ClassMetricName]
-CLASS_METRICS = get_args(ClassMetricName)
+CLASS_METRICS, METRIC_NAMES = get_args(ClassMetricName), get_args(MetricName)
 USUAL_CLASSES = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0, "false": 0.0, "true": 1.0}  # in any case
 StructureFormat = Literal["cif", "poscar", "json", "file", "formula"]
 FILES = ("train", "test", "sample_submission", "test_labels", "folds", "structures")

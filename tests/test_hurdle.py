@@ -85,12 +85,12 @@ def test_a_batch_that_diverges_is_named_by_its_rows_in_the_table(tmp_path: Path,
     learner = HurdleLearner(CONFIG)
 
     def diverge(*_: object) -> None:
-        raise DivergedError("loss", float("nan"), 1, [0, 2])
+        raise DivergedError("loss", float("nan"), 1, [20, 30])
 
     monkeypatch.setattr(learner.others, "fit", diverge)
     with pytest.raises(DivergedError) as error:
         learner.fit(INPUTS[TRAIN], TARGET[TRAIN], tmp_path)
-    assert error.value.rows == np.flatnonzero(TARGET != 0)[[0, 2]].tolist()
+    assert error.value.rows == np.flatnonzero(TARGET != 0)[[20, 30]].tolist()
 
 
 def test_a_saved_hurdle_predicts_the_same(tmp_path: Path) -> None:

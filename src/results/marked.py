@@ -115,11 +115,17 @@ def _fold(name: str, fold: str) -> str:
     return f"{record['tasks'][PHONONS]['results'][f'fold_{fold}']['scores']['mae']:.2f}"
 
 
-def _board(most: str) -> str:
-    """Return the rows of matbench_phonons whose MAE is at most this."""
-    table = matbench.board(PHONONS, "1/cm")
-    kept = table[table["MAE (1/cm)"].str.strip("*").astype(float) <= float(most)]
-    return to_markdown(kept[["algorithm", "MAE (1/cm)", "sd over folds", "RMSE", "CPU s"]])
+def _board(most: str, task: str = PHONONS, unit: str = "1/cm") -> str:
+    """Return the rows of a task of matbench whose MAE is at most this."""
+    table, mae = matbench.board(task, unit), f"MAE ({unit})"
+    kept = table[table[mae].str.strip("*").astype(float) <= float(most)]
+    return to_markdown(kept[["algorithm", mae, "sd over folds", "RMSE", "CPU s"]])
+
+
+def _record(name: str, task: str, digits: str) -> str:
+    """Return the MAE of a record that is no experiment's, such as auto-10."""
+    content = matbench.read_record(EXPERIMENTS / matbench.BOARDS / "results" / task / f"{name}.json.gz")
+    return f"{matbench.own_row(content).mae:.{digits}f}"
 
 
 WRITERS: dict[str, Callable[..., str]] = {
@@ -132,6 +138,7 @@ WRITERS: dict[str, Callable[..., str]] = {
     "phonons": lambda name: f"{float(_rows()[tuple(name.split('/'))]['oof']):.2f}",
     "fold": _fold,
     "board": _board,
+    "record": _record,
     "measured": lambda name: _data()["figures"][name]["value"],
     "table": _table,
 }

@@ -72,12 +72,12 @@ def test_bad_rows_are_all_named_and_left_out_when_asked(task_folder: Path) -> No
         read_changed(task_folder, {TARGET: ""}, row=2)
 
 
-@pytest.mark.parametrize("occupancy", ["0.5", "0"])  # pymatgen would leave a site of occupancy 0 out
-def test_disordered_sites_are_refused(task_folder: Path, occupancy: str) -> None:
+@pytest.mark.parametrize("occupancy", ["-0.5", "0"])  # pymatgen would leave a site of occupancy 0 out
+def test_occupancies_of_nothing_are_refused(task_folder: Path, occupancy: str) -> None:
     raw = pd.read_csv(read_task(task_folder).path("train"))
     changed = raw.loc[3, "cif"].replace("0.00000000  1\n", f"0.00000000  {occupancy}\n", 1)
     assert changed != raw.loc[3, "cif"]
-    with pytest.raises(ValueError, match=f"disordered site .*: occupancy {occupancy}, must be 1"):
+    with pytest.raises(ValueError, match=f"site .*: occupancy {occupancy}, must be above 0"):
         read_changed(task_folder, {"cif": changed})
 
 

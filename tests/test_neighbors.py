@@ -77,7 +77,7 @@ R_MAX = 3.5
 def test_edges_are_those_within_r_max_of_the_quotient_and_none_is_missing(crystal: Crystal, exponent: float) -> None:
     graph = build_graph(crystal, GraphConfig(r_max=R_MAX, radius_exponent=exponent), reduce=False)
     edges = find_edges(crystal, np.arange(crystal.n_atoms), 12.0)
-    assert 3.5 * largest_unit(crystal.atomic_numbers, exponent) < 12.0
+    assert 3.5 * largest_unit(crystal, exponent) < 12.0
     radii = covalent_radii[crystal.atomic_numbers]
     quotient = np.linalg.norm(edges.vec, axis=1) / ((radii[edges.src] + radii[edges.dst]) / (2 * TYPICAL_RADIUS)) ** exponent
     inside = quotient <= 3.5

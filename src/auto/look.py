@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.stats import skew, spearmanr
 
 from src.config import FoldConfig
-from src.data.crystal import Crystal, points_within, reduced
+from src.data.crystal import N_ELEMENTS, Crystal, points_within, reduced
 from src.data.load import TaskData, load_folds
 from src.data.table import Crystals
 from src.data.target import is_pure
@@ -35,10 +35,11 @@ Values = NDArray[np.float64]
 class Look:
     """Facts about a table and one of its targets.
 
-    bad_train, bad_test: rows that cannot be read. atoms: median and largest number. duplicates: share of the training rows that
-    another one repeats. n_folds: see `folds_for`. given_folds: how many the task has; 0: none. low, high: of the target. zeros:
-    share of rows with a target of zero. decades: of its size, between the 5% and the 95% quantile; infinite if it has both signs
-    or many zeros. growth: rank correlation of its size with the number of atoms.
+    bad_train, bad_test: rows that cannot be read. n_disordered: structures of both tables with mixed sites. atoms: median and
+    largest number. duplicates: share of the training rows that another one repeats. n_folds: see `folds_for`. given_folds: how
+    many the task has; 0: none. low, high: of the target. zeros: share of rows with a target of zero. decades: of its size,
+    between the 5% and the 95% quantile; infinite if it has both signs or many zeros. growth: rank correlation of its size with
+    the number of atoms.
     """
 
     task: str
@@ -50,6 +51,7 @@ class Look:
     bad_train: int
     bad_test: int
     has_structure: bool
+    n_disordered: int
     atoms: tuple[float, int]
     n_elements: int
     n_pure: int
@@ -119,6 +121,7 @@ class Look:
             if self.has_structure
             else "formulas"
         )
+        disorder = f"; {self.n_disordered} rows are disordered" if self.n_disordered else ""
         folds = f"{self.given_folds} given ones" if self.given_folds else f"{self.folds.n_folds}, {self.folds.scheme}"
         log = f"; {self.transform} is tried" if self.transform != "none" else ""
         hurdle = "; zeros are judged first" if self.shares_zero else ""
@@ -127,7 +130,7 @@ class Look:
             shape = f"target      {self.target}: two classes, {1 - self.zeros:.1%} of the rows are of the second"
         return [
             f"rows        {self.n_train} training, {self.n_test} test; {self.bad_train} and {self.bad_test} cannot be read",
-            f"crystals    {kind}; {self.n_elements} elements; {self.n_pure} pure elements",
+            f"crystals    {kind}; {self.n_elements} elements; {self.n_pure} pure elements{disorder}",
             f"duplicates  {self.duplicates:.1%} of the training rows",
             f"folds       {folds}; choices are made without fold {OUTER_FOLD}, on {self.n_splits} of 5 inner splits",
             f"columns     {', '.join(self.columns) or 'none besides'}",
@@ -165,6 +168,7 @@ def look_at(data: TaskData, n_folds: int = FOLDS, repeated: float | None = None)
         bad_train=len(data.left_out),
         bad_test=len(data.unread),
         has_structure=bool(crystals.has_structure),
+        n_disordered=sum(int(table.crystals.is_disordered.sum()) for table in (data.train, data.test)),
         atoms=(float(np.median(n_atoms)), int(n_atoms.max())),
         n_elements=int(counts.any(axis=0).sum()),
         n_pure=int(is_pure(counts).sum()),
@@ -208,7 +212,7 @@ def surroundings(crystal: Crystal) -> float:
 
     It is the mean over atoms of the products of their atomic numbers and those of their neighbours, weighted by a cosine cutoff.
     """
-    coords, z = crystal.frac_coords @ crystal.lattice, crystal.atomic_numbers
+    coords, z = crystal.frac_coords @ crystal.lattice, crystal.at_sites(np.arange(N_ELEMENTS))
     center, other, _, distance = points_within(coords, coords, crystal.lattice, R_SURROUNDINGS)
     weight = (1 + np.cos(np.pi * distance / R_SURROUNDINGS)) / 2
     return float((z[center] * z[other] * weight).sum() / len(z))

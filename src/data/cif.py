@@ -1,4 +1,4 @@
-"""CIF text -> one ordered crystal, or the reason why there is none.
+"""CIF text -> one crystal, or the reason why there is none.
 
 `read_plain` reads the layout that pymatgen writes for a cell without symmetry, and most tables of structures, FLLA's among them,
 hold nothing else: that takes a tenth of the time of pymatgen's parser, which takes half a second to import. Its numbers are the
@@ -49,7 +49,7 @@ MAX_BLOCKS = 50
 MAX_OPERATIONS = 400  # the largest conventional cells have 192
 MAX_IMAGES = 10_000  # sites times operations
 MAX_COORDINATE = 1_000.0  # fractional
-WHOLE = 0.99  # occupancy from which on a site counts as a whole atom: 0.999 is a rounded 1, and 0.98 is disorder
+WHOLE = 0.99  # occupancy from which on a site counts as full: 0.999 is a rounded 1, and 0.98 is disorder
 BLOCK = re.compile(r"^\s*data_", re.MULTILINE)  # where pymatgen begins a block
 LISTS_ATOMS = re.compile(r"(?<!\S)_atom_site_label(?!\S)")
 FRACTIONS = tuple(f"_atom_site_fract_{axis}" for axis in "xyz")
@@ -109,7 +109,7 @@ def parse_cif(text: str) -> Structure:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # one per file about rounding: 0.3333 becomes 1/3, as intended
         try:
-            parser = CifParser.from_str(lines)
+            parser = CifParser.from_str(lines, occupancy_tolerance=2 - WHOLE)
         except Exception as error:  # pymatgen raises exceptions of nearly any type
             raise ValueError(f"not a CIF: {type(error).__name__}: {error}") from error
         blocks = [block for block in parser.as_dict().values() if "_atom_site_label" in block]
@@ -145,7 +145,7 @@ def _lines(text: str) -> str:
 
 
 def _check_sites(block: Block) -> int:
-    """Return the number of listed sites; raise ValueError naming the first that is not one whole atom at one position."""
+    """Return the number of listed sites; raise ValueError naming the first that is no part of an atom at one position."""
     symbols = "_atom_site_type_symbol" if "_atom_site_type_symbol" in block else "_atom_site_label"
     columns = ["_atom_site_label", symbols, *FRACTIONS, *({"_atom_site_occupancy"} & set(block))]
     missing = [name for name in columns if not isinstance(block.get(name), list)]
@@ -163,8 +163,8 @@ def _check_sites(block: Block) -> int:
         for name in FRACTIONS:
             if not abs(_number(block[name][i])) <= MAX_COORDINATE:
                 raise ValueError(f"site {label!r}: {name} is {block[name][i]!r}, not a fractional coordinate")
-        if occupancies[i] != "?" and not WHOLE <= _number(occupancies[i]) <= 1:
-            raise ValueError(f"disordered site {label!r}: occupancy {occupancies[i]}, must be 1")
+        if occupancies[i] != "?" and not 0 < _number(occupancies[i]) <= 1:
+            raise ValueError(f"site {label!r}: occupancy {occupancies[i]}, must be above 0 and at most 1")
     return len(block["_atom_site_label"])
 
 
@@ -215,7 +215,7 @@ def _expand(parser: "CifParser", block: Block) -> Structure:
         causes = [text.split("\n", 1)[1] for text in parser.warnings if text.startswith("No structure parsed")]
         reason = causes[0] if causes else f"{type(error).__name__}: {error}"
         if "occupancies sum to more than 1" in reason or "Occupancy" in reason:
-            reason = f"coincident atoms ({reason})"
+            reason = f"coincident atoms, or occupancies that sum to more than 1 ({reason})"
         raise ValueError(f"no crystal in the CIF: {reason}") from error
     if len(structures) != 1:
         raise ValueError(f"the CIF contains {len(structures)} structures, expected one")

@@ -8,7 +8,7 @@ from typing import Any
 import moyopy
 import numpy as np
 from numpy.typing import NDArray
-from pymatgen.core import Composition, DummySpecies, Lattice, Structure
+from pymatgen.core import Composition, DummySpecies, Element, Lattice, Structure
 from pymatgen.optimization.neighbors import find_points_in_spheres
 
 from src.config.knobs import N_ELEMENTS
@@ -41,7 +41,8 @@ class Crystal:
     frac_coords: (n_atoms, 3), fractional; NaN if there is no structure.
     atomic_numbers: (n_atoms,). N_ELEMENTS + k stands for a site with mixture k: sites of one mixture are one class.
     mixtures: (n_mixtures, N_ELEMENTS), amount of each element on such a site, by atomic number; none if the crystal is ordered.
-        A formula whose amounts are no whole numbers is one site with all of them.
+        A formula whose amounts are no whole numbers is one site with all of them. What is missing to 1 on a site of a structure
+        is vacant: compositions count what is there, an average over the species of a site does not see the vacancy.
     """
 
     lattice: NDArray[np.float64]
@@ -69,6 +70,11 @@ class Crystal:
         return len(self.lattice) > 0
 
     @property
+    def is_disordered(self) -> bool:
+        """True for a structure with a site that several elements share or that is vacant in part of the cells."""
+        return self.has_structure and len(self.mixtures) > 0
+
+    @property
     def cart_coords(self) -> NDArray[np.float64]:
         """Cartesian coordinates, (n_atoms, 3), Angstrom."""
         return self.frac_coords @ self.lattice
@@ -84,24 +90,38 @@ class Crystal:
         counts = np.bincount(self.atomic_numbers, minlength=N_ELEMENTS + len(self.mixtures))
         return counts[:N_ELEMENTS] + counts[N_ELEMENTS:] @ self.mixtures if len(self.mixtures) else counts
 
+    @property
+    def occupancy(self) -> NDArray[np.float64]:
+        """Number of atoms on each site, (n_atoms,): 1, or less if it is vacant in part of the cells."""
+        return np.concatenate([np.ones(N_ELEMENTS), self.mixtures.sum(axis=1)])[self.atomic_numbers]
+
+    def at_sites(self, table: NDArray[Any]) -> NDArray[Any]:
+        """Return the value of each site, (n_atoms, ...), the mean over its atoms. table: (N_ELEMENTS, ...), by atomic number."""
+        if not len(self.mixtures):
+            return table[self.atomic_numbers]
+        rows = [np.average(table[one > 0], axis=0, weights=one[one > 0]) for one in self.mixtures]  # a table may have NaN
+        return np.concatenate([table, rows])[self.atomic_numbers]
+
     @classmethod
     def from_structure(cls, structure: Structure) -> "Crystal":
-        """Return the Crystal of an ordered pymatgen Structure; occupancies from WHOLE on count as whole atoms.
+        """Return the Crystal of a pymatgen Structure; occupancies from WHOLE on count as whole atoms.
 
-        Deuterium and tritium become hydrogen, because nothing here depends on the mass.
-        Raises ValueError for no atoms, disorder, unknown elements, or a cell or distances beyond the limits above.
+        Deuterium and tritium become hydrogen, and ions atoms, because nothing here depends on mass or charge.
+        Raises ValueError for no atoms, impossible occupancies, unknown elements, or a cell or distances beyond the limits above.
         """
         if len(structure) == 0:
             raise ValueError("no atoms")
-        if mixed := [one for one in structure if len(one.species) != 1 or not WHOLE <= one.species.num_atoms <= 1]:
-            raise ValueError(f"disordered sites: {', '.join(one.species_string for one in mixed[:3])}")
-        species = [next(iter(site.species)) for site in structure]
-        unknown = [str(one) for one in species if isinstance(one, DummySpecies)]
-        if unknown:
+        species = [one for site in structure for one in site.species]
+        if unknown := [str(one) for one in species if isinstance(one, DummySpecies)]:
             raise ValueError(f"unknown elements: {', '.join(unknown[:3])}")
-        numbers = np.array([one.Z for one in species], dtype=np.int64)
+        on_sites = [_on_site(site) for site in structure]
+        known = {one: N_ELEMENTS + k for k, one in enumerate(sorted({one for one in on_sites if not isinstance(one, int)}))}
+        numbers = np.array([one if isinstance(one, int) else known[one] for one in on_sites], dtype=np.int64)
+        mixtures = np.zeros((len(known), N_ELEMENTS))
+        for k, one in enumerate(known):
+            mixtures[k, [z for z, _ in one]] = [amount for _, amount in one]
         lattice, frac_coords = (np.array(x, dtype=np.float64) for x in (structure.lattice.matrix, structure.frac_coords))
-        return _checked(cls(lattice, frac_coords, numbers))
+        return _checked(cls(lattice, frac_coords, numbers, mixtures))
 
     @classmethod
     def from_cif(cls, cif: str) -> "Crystal":
@@ -125,11 +145,34 @@ class Crystal:
 
     def to_structure(self) -> Structure:
         """Return the crystal as a pymatgen Structure."""
-        return Structure(Lattice(self.lattice), self.atomic_numbers, self.frac_coords)
+        return Structure(Lattice(self.lattice), self.species, self.frac_coords)
+
+    @property
+    def species(self) -> Any:
+        """What is on each site, as pymatgen takes it: atomic numbers, or the amounts of elements on mixed sites."""
+        if not len(self.mixtures):
+            return self.atomic_numbers
+        mixed = [{Element.from_Z(int(z)): float(one[z]) for z in np.flatnonzero(one)} for one in self.mixtures]
+        return [z if z < N_ELEMENTS else mixed[z - N_ELEMENTS] for z in self.atomic_numbers.tolist()]
 
     def to_moyo(self) -> moyopy.Cell:
         """Return the same crystal for moyopy."""
         return moyopy.Cell(self.lattice.tolist(), self.frac_coords.tolist(), self.atomic_numbers.tolist())
+
+
+def _on_site(site: Any) -> int | tuple[tuple[int, float], ...]:
+    """Return the atomic number of the one whole atom on a site, or the elements of several and their amounts."""
+    amounts: dict[int, float] = {}
+    for one, amount in site.species.items():
+        amounts[one.Z] = amounts.get(one.Z, 0.0) + amount
+    total = sum(amounts.values())
+    if not 0 < total <= 2 - WHOLE:
+        raise ValueError(f"disordered site {site.species_string}: the occupancies sum to {total:.6g}, not to 1 or less")
+    if total >= WHOLE:
+        if len(amounts) == 1:
+            return next(iter(amounts))
+        amounts = {z: amount / total for z, amount in amounts.items()}
+    return tuple((z, round(amount, SHARE_DECIMALS)) for z, amount in sorted(amounts.items()))
 
 
 def _checked(crystal: Crystal) -> Crystal:

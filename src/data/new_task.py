@@ -293,6 +293,7 @@ def _summary(folder: Path, train: pd.DataFrame, kinds: Mapping[str, str], n_jobs
     wide = [name for name in values if values[name].min() > 0 and values[name].max() / values[name].min() > WIDE]
     further = task.columns.all
     which = f"predicted is the probability of {task.texts[-1]!r}, against {task.texts[0]!r}; for the other one exchange `classes`"
+    n_disordered = sum(row.crystal is not None and row.crystal.is_disordered for _, rows in found.values() for row in rows)
     return "\n".join(
         [
             f"{shown(folder / 'task.toml')} describes {' and '.join(f'{len(found[t][0])} {t} rows' for t in tables)}:",
@@ -302,6 +303,7 @@ def _summary(folder: Path, train: pd.DataFrame, kinds: Mapping[str, str], n_jobs
             f"{len(problems)} of {sum(len(ids) for ids, _ in found.values())} rows are bad{':' if problems else ''}",
             *(f"  {problem}" for problem in problems[:N_NAMED]),
             *([f"  and {len(problems) - N_NAMED} more"] if len(problems) > N_NAMED else []),
+            *([f"{n_disordered} structures are disordered: they are used, see docs/own-data.md"] if n_disordered else []),
             "",
             ranges.to_string(float_format="{:.6g}".format),
             "",

@@ -115,6 +115,11 @@ class Crystals:
         return np.diff(self.store.offsets["mixture"])
 
     @property
+    def is_disordered(self) -> NDArray[np.bool_]:
+        """Which crystals have sites that several elements share or that are vacant in part, (n_crystals,); formulas have none."""
+        return (self.n_mixtures > 0) & (np.diff(self.store.offsets["lattice"]) > 0)
+
+    @property
     def element_counts(self) -> NDArray[Any]:
         """Number of atoms of each element, (n_crystals, N_ELEMENTS), by atomic number; floats if there are mixtures."""
         crystal = np.repeat(np.arange(len(self)), np.diff(self.store.offsets["atom"]))

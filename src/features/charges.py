@@ -1,7 +1,8 @@
 """Charges of a crystal: electronegativity, guessed oxidation states, their Ewald energy and bond valences.
 
 If a quantity is undefined (no electronegativity, no charge-balanced guess, no bond-valence parameters), its columns and its
-`has_` column are 0. Every column is thus finite, and a model can tell zero from undefined.
+`has_` column are 0. Every column is thus finite, and a model can tell zero from undefined. In a disordered crystal charges and
+bond valences are undefined, and a mixed site has the mean electronegativity of its atoms.
 
 The oxidation states are those that pymatgen's `Composition.oxi_state_guesses` ranks first. pymatgen tries every combination of
 the states of all atoms. Here atoms, then elements, are added one by one, and only the best way to reach each total charge is
@@ -39,14 +40,16 @@ CHARGES = (
 def charges(crystal: PrimitiveCrystal) -> list[float]:
     """Return the features CHARGES: Pauling electronegativities, charges in e, energies in eV/atom, valences in valence units."""
     structure = crystal.structure
-    z = np.array(structure.atomic_numbers)
+    of_atoms = _electronegativity(crystal.at_sites(_pauling()))
+    if not structure.is_ordered:
+        return [*of_atoms, *[0.0] * (len(CHARGES) - len(of_atoms))]
+    z = crystal.kinds
     guess, n_guesses = guess_charges(tuple(np.sort(z).tolist()))
     charge = np.array([guess[i] for i in z.tolist()]) if guess else None
-    return [*_electronegativity(z), *_ewald(structure, charge, n_guesses), *_bond_valence(structure, z, charge)]
+    return [*of_atoms, *_ewald(structure, charge, n_guesses), *_bond_valence(structure, z, charge)]
 
 
-def _electronegativity(z: NDArray[np.int64]) -> list[float]:
-    x = _pauling()[z]
+def _electronegativity(x: NDArray[np.float64]) -> list[float]:
     return [1.0, x.mean(), x.std(), np.ptp(x)] if np.isfinite(x).all() else [0.0] * 4
 
 

@@ -1,14 +1,16 @@
 """Shape and symmetry of a crystal, the same for every cell that describes it."""
 
 import itertools
+import warnings
 from dataclasses import dataclass
+from functools import lru_cache
 
 import moyopy
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pymatgen.core import IStructure
+from pymatgen.core import Element, IStructure
 
-from src.data.crystal import SELF_DISTANCE, Crystal, Pairs, points_within
+from src.data.crystal import N_ELEMENTS, SELF_DISTANCE, Crystal, Pairs, points_within
 
 FEATURE_SYMPREC = 1e-3  # Angstrom, as in GraphConfig
 SYSTEMS = ("triclinic", "monoclinic", "orthorhombic", "tetragonal", "trigonal", "hexagonal", "cubic")
@@ -29,6 +31,7 @@ COSETS = (STEPS % 2) @ [4, 2, 1]  # of lattice vectors that agree modulo 2
 class PrimitiveCrystal:
     """A crystal in a primitive cell, averaged over its space group: the only input of the features, whatever cell was given.
 
+    structure: a mixed site counts as one atom, of a kind of its own, whose properties are the means over those that share it.
     n_orbits: classes of symmetry-equivalent atoms.
     symmetry_found: False if the search failed; the space group is then P1, and nothing is averaged.
     """
@@ -37,6 +40,20 @@ class PrimitiveCrystal:
     space_group: int
     n_orbits: int
     symmetry_found: bool = True
+
+    @property
+    def kinds(self) -> NDArray[np.int64]:
+        """Numbers that tell the atoms apart, (n_atoms,): atomic numbers if no site is mixed."""
+        if self.structure.is_ordered:
+            return np.array(self.structure.atomic_numbers)
+        return np.unique([site.species_string for site in self.structure], return_inverse=True)[1]
+
+    def at_sites(self, table: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the value of each atom, (n_atoms, ...). table: (N_ELEMENTS, ...), by atomic number."""
+        if self.structure.is_ordered:
+            return table[np.array(self.structure.atomic_numbers)]
+        amounts = [{one.Z: float(amount) for one, amount in site.species.items()} for site in self.structure]
+        return np.array([np.average(table[list(one)], axis=0, weights=list(one.values())) for one in amounts])
 
 
 def crystal_system(space_group: int) -> str:
@@ -47,7 +64,7 @@ def crystal_system(space_group: int) -> str:
 def primitive_crystal(crystal: Crystal) -> PrimitiveCrystal:
     """Return the crystal in moyopy's standardised primitive cell."""
     cell, found = primitive_cell(crystal)
-    structure = IStructure(cell.lattice, cell.atomic_numbers, cell.frac_coords)
+    structure = IStructure(cell.lattice, cell.species, cell.frac_coords)
     if found is None:
         return PrimitiveCrystal(structure, 1, len(structure), symmetry_found=False)
     return PrimitiveCrystal(structure, found.number, len(set(found.orbits)))
@@ -58,15 +75,26 @@ def primitive_cell(crystal: Crystal) -> tuple[Crystal, moyopy.MoyoDataset | None
     try:
         found = moyopy.MoyoDataset(crystal.to_moyo(), symprec=FEATURE_SYMPREC)
     except ValueError:  # moyopy raises it if its search fails, on coincident atoms for instance
+        if len(crystal.mixtures):
+            return _inside(crystal.lattice, crystal.frac_coords, crystal.atomic_numbers, crystal), None
         structure = crystal.to_structure().get_primitive_structure()
-        return _inside(structure.lattice.matrix, structure.frac_coords, structure.atomic_numbers), None
+        return _inside(structure.lattice.matrix, structure.frac_coords, structure.atomic_numbers, crystal), None
     primitive = found.prim_std_cell
-    return _inside(primitive.basis, primitive.positions, primitive.numbers), found
+    return _inside(primitive.basis, primitive.positions, primitive.numbers, crystal), found
 
 
-def _inside(lattice: ArrayLike, frac_coords: ArrayLike, numbers: ArrayLike) -> Crystal:
+def _inside(lattice: ArrayLike, frac_coords: ArrayLike, numbers: ArrayLike, crystal: Crystal) -> Crystal:
     inside = np.round(np.asarray(frac_coords), 10) % 1.0  # pymatgen's Voronoi cells want [0, 1), and -1e-17 % 1 is 1
-    return Crystal(np.array(lattice), inside, np.array(numbers, dtype=np.int64))
+    return Crystal(np.array(lattice), inside, np.array(numbers, dtype=np.int64), crystal.mixtures)
+
+
+@lru_cache
+def _radii() -> NDArray[np.float64]:
+    """Return pymatgen's atomic radius of each element, (N_ELEMENTS,), Angstrom; the calculated one, or zero, if it has none."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pymatgen's on elements without one
+        elements = [Element.from_Z(z) for z in range(1, N_ELEMENTS)]
+        return np.array([0.0, *(float(one.atomic_radius or one.atomic_radius_calculated or 0) for one in elements)])
 
 
 def find_pairs(structure: IStructure, radius: float) -> Pairs:
@@ -89,8 +117,7 @@ def geometry(crystal: PrimitiveCrystal) -> list[float]:
     """
     structure = crystal.structure
     volume = structure.volume / len(structure)
-    radii = np.array([float(site.specie.atomic_radius or site.specie.atomic_radius_calculated or 0) for site in structure])
-    packing = 4 / 3 * np.pi * (radii**3).sum() / structure.volume
+    packing = 4 / 3 * np.pi * (crystal.at_sites(_radii()) ** 3).sum() / structure.volume
     return [
         *(np.log(len(structure)), volume, np.log(volume), float(structure.density), packing, min_distance(structure)),
         *lattice_lengths(np.array(structure.lattice.matrix)),

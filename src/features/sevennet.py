@@ -61,6 +61,10 @@ def compute_potential(crystals: Crystals, n_jobs: int = 1) -> RaggedStore:
     if find_spec(PACKAGE) is None:
         raise ValueError(f'{PACKAGE} is not installed; the open track needs it: pip install -e ".[open]"')
     crystals.check_structures(NAME)
+    if len(mixed := np.flatnonzero(crystals.is_disordered)):
+        raise ValueError(
+            f"{NAME}: {crystals.name(int(mixed[0]))} is disordered, and the potential needs whole atoms: leave it out"
+        )
     unknown = [z for z in range(crystals.element_counts.shape[1]) if z not in ELEMENTS]
     if len(rows := np.flatnonzero(crystals.element_counts[:, unknown].any(axis=1))):
         found = [z for z in unknown if crystals.element_counts[rows, z].any()]

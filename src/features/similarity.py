@@ -78,19 +78,19 @@ def _shapes(crystals: Crystals, chunk: list[int]) -> NDArray[np.float64]:
         distance = Lattice(cell.lattice).get_all_distances(cell.frac_coords, cell.frac_coords) / volume ** (1 / 3)
         others = distance.sum() / max(1, n * (n - 1))
         np.fill_diagonal(distance, lengths[0])  # the nearest image of an atom itself
-        radii = np.array([_radius(z) for z in cell.atomic_numbers.tolist()])
+        radii = cell.at_sites(_radii())
         bond = (distance / (radii[:, None] + radii)).min() * volume ** (1 / 3)
         rows.append([np.log(n), np.log(volume / n), *lengths, distance.min(axis=1).mean(), others, bond])
     return np.array(rows)
 
 
 @lru_cache
-def _radius(z: int) -> float:
-    """Return the atomic radius of an element, Angstrom; a typical one for the heaviest, which have none."""
+def _radii() -> NDArray[np.float64]:
+    """Return the atomic radius of each element, (N_ELEMENTS,), Angstrom; a typical one for the heaviest, which have none."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pymatgen warns of radii that it does not have
-        element = Element.from_Z(z)
-        return float(element.atomic_radius or element.atomic_radius_calculated or 1.5)
+        elements = [Element.from_Z(z) for z in range(1, N_ELEMENTS)]
+        return np.array([np.nan, *(float(one.atomic_radius or one.atomic_radius_calculated or 1.5) for one in elements)])
 
 
 @dataclass(frozen=True, eq=False)

@@ -34,8 +34,8 @@ def voronoi(crystal: PrimitiveCrystal) -> list[float]:
     """Return VORONOI, with lengths and volumes divided by their means; raise ValueError if no tessellation fills the cell."""
     structure = crystal.structure
     centre, neighbor, area, length, volume = tessellate(structure)
-    z = np.array(structure.atomic_numbers)
-    start = np.searchsorted(centre, np.arange(len(z)))
+    kinds = crystal.kinds
+    start = np.searchsorted(centre, np.arange(len(kinds)))
 
     def at_each_atom(values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return sums over the faces of each atom, (n_atoms, ...)."""
@@ -46,14 +46,14 @@ def voronoi(crystal: PrimitiveCrystal) -> list[float]:
     variation = at_each_atom(weight * np.abs(length - bond[centre])) / bond
     cell = at_each_atom(volume)
     nearest = np.minimum.reduceat(length, start) / 2
-    table = _property_table()
-    difference = at_each_atom(weight[:, None] * np.abs(table[z[centre]] - table[z[neighbor]]))  # (n_atoms, n_properties)
+    properties = crystal.at_sites(_property_table())
+    difference = at_each_atom(weight[:, None] * np.abs(properties[centre] - properties[neighbor]))  # (n_atoms, n_properties)
     of_cells = np.stack([1 / at_each_atom(weight**2), bond / bond.mean(), variation], axis=1)
     return [
         *_statistics(of_cells),
         *_average_deviation(cell[:, None]) / cell.mean(),
         4 / 3 * np.pi * (nearest**3).sum() / structure.volume,
-        _ordering(z, at_each_atom(weight[:, None] * (z[neighbor][:, None] == np.unique(z)))),
+        _ordering(kinds, at_each_atom(weight[:, None] * (kinds[neighbor][:, None] == np.unique(kinds)))),
         *_statistics(difference),
     ]
 

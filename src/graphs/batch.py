@@ -99,6 +99,7 @@ def padded_sizes(batch: GraphBatch, known: Mapping[str, int]) -> dict[str, int]:
     own = sizes_of(batch)
     sizes = {level: known[level] if known.get(level, 0) > n else math.ceil(HEADROOM * n) + 1 for level, n in own.items()}
     sizes["crystal"] = own["crystal"] + 1
+    sizes["mixture"] = sizes["mixture"] if own["mixture"] else known.get("mixture", 0)  # nothing to do for ordered crystals
     n_atoms = own["atom"] + sizes["orbit"] - own["orbit"]  # every orbit has an atom
     if sizes["atom"] < n_atoms:
         sizes["atom"] = math.ceil(HEADROOM * n_atoms)

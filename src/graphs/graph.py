@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.config import GraphConfig
-from src.data.crystal import Crystal
+from src.data.crystal import N_ELEMENTS, Crystal
 from src.graphs.harmonics import harmonics_of_degree
 from src.graphs.neighbors import find_edges, largest_unit, merge_equivalent, relative_to_radii
 from src.graphs.symmetry import cartesian_rotations, find_symmetry, identity, symmetrize
@@ -37,15 +37,17 @@ Array = TypeVar("Array")
 class GraphFields(Generic[Array]):
     """The arrays of a graph, or the tensors of a batch of graphs. The annotations name the level of each, and what it numbers.
 
-    orbit_z: (n_orbits,), atomic number.
-    orbit_weight: (n_orbits,), share of the cell's atoms that the orbit holds; sums to one in each crystal.
+    orbit_z: (n_orbits,), atomic number; 0 of a mixed site, whose species are listed one by one in
+    mixture_orbit_index, mixture_z, mixture_share: (n_species,), the orbit, the atomic number, and its share of the site's atoms.
+    orbit_weight: (n_orbits,), share of the cell's atoms that the orbit holds; sums to one in each crystal. A site that is half
+        vacant counts as half an atom, as does each edge from it, so that a site whose occupancy falls to zero leaves no trace.
     atom_orbit_index: (n_atoms,), orbit of each atom.
     atom_rotation: (n_atoms, sum of (2l+1)^2 for l = 1 ... l_max), the matrices of the module's docstring, row by row, l
         ascending.
     edge_src_index: (n_edges,), atom.
     edge_dst_index: (n_edges,), orbit; ascending.
     edge_vec: (n_edges, 3), Angstrom, from the centre to its neighbour; relative to radii if the config says so, like all lengths.
-    edge_multiplicity: (n_edges,), number of edges that it represents.
+    edge_multiplicity: (n_edges,), number of edges that it represents, times the occupancy of the neighbour's site.
     edge_length_index: (n_edges,), its entry in `length`.
     length: (n_lengths,), Angstrom, the distinct lengths.
     triplet_src_index, triplet_dst_index: (n_triplets,), edges k -> j and j -> i, both no longer than r_angle.
@@ -55,6 +57,9 @@ class GraphFields(Generic[Array]):
 
     orbit_z: Annotated[Array, "orbit"]
     orbit_weight: Annotated[Array, "orbit"]
+    mixture_orbit_index: Annotated[Array, "mixture", "orbit"]
+    mixture_z: Annotated[Array, "mixture"]
+    mixture_share: Annotated[Array, "mixture"]
     atom_orbit_index: Annotated[Array, "atom", "orbit"]
     atom_rotation: Annotated[Array, "atom"]
     edge_src_index: Annotated[Array, "edge", "atom"]
@@ -87,30 +92,37 @@ def build_graph(crystal: Crystal, config: GraphConfig, reduce: bool = True) -> C
     if reduce:
         crystal = symmetrize(crystal, symmetry)
     representatives, atom_orbit = np.unique(symmetry.representative, return_inverse=True)
-    exponent, z = config.radius_exponent, crystal.atomic_numbers
-    every_edge = find_edges(crystal, representatives, config.r_max * largest_unit(z, exponent))
+    exponent, occupancy = config.radius_exponent, crystal.occupancy
+    every_edge = find_edges(crystal, representatives, config.r_max * largest_unit(crystal, exponent))
     if exponent:
-        every_edge = relative_to_radii(every_edge, z, exponent, config.r_max)
+        every_edge = relative_to_radii(every_edge, crystal, exponent, config.r_max)
     edges, stand_in = merge_equivalent(every_edge, symmetry)
     lengths = np.linalg.norm(edges.vec, axis=1)
     _, first, length_index = np.unique(np.round(lengths, LENGTH_DECIMALS), return_index=True, return_inverse=True)
     rotations = cartesian_rotations(crystal.lattice, symmetry.frac_rotation)
     triplets = find_triplets(every_edge, edges, stand_in, symmetry, rotations, config.r_angle)
+    number = crystal.atomic_numbers[representatives]
+    mixed = np.flatnonzero(number >= N_ELEMENTS)
+    amounts = crystal.mixtures[number[mixed] - N_ELEMENTS]  # (n_mixed, N_ELEMENTS)
+    row, z = np.nonzero(amounts)
     return CrystalGraph(
-        orbit_z=crystal.atomic_numbers[representatives],
-        orbit_weight=np.bincount(atom_orbit) / crystal.n_atoms,
+        orbit_z=np.where(number < N_ELEMENTS, number, 0),
+        orbit_weight=np.bincount(atom_orbit, occupancy) / occupancy.sum(),
+        mixture_orbit_index=mixed[row],
+        mixture_z=z,
+        mixture_share=(amounts / amounts.sum(axis=1, keepdims=True))[row, z],
         atom_orbit_index=atom_orbit,
         atom_rotation=_mean_rotations(rotations, symmetry.image[:, representatives], crystal.n_atoms, config.l_max),
         edge_src_index=edges.src,
         edge_dst_index=np.searchsorted(representatives, edges.dst),
         edge_vec=edges.vec,
-        edge_multiplicity=edges.multiplicity.astype(np.float64),
+        edge_multiplicity=edges.multiplicity * occupancy[edges.src],
         edge_length_index=length_index,
         length=lengths[first],
         triplet_src_index=triplets.src,
         triplet_dst_index=triplets.dst,
         triplet_cos=triplets.cos,
-        triplet_multiplicity=triplets.multiplicity.astype(np.float64),
+        triplet_multiplicity=triplets.multiplicity * occupancy[edges.src[triplets.src]],
     )
 
 
@@ -127,6 +139,9 @@ def formula_graph(crystal: Crystal) -> CrystalGraph:
     return CrystalGraph(
         orbit_z=z,
         orbit_weight=counts / counts.sum(),
+        mixture_orbit_index=none,
+        mixture_z=none,
+        mixture_share=np.zeros(0),
         atom_orbit_index=np.arange(n),
         atom_rotation=np.zeros((n, 0)),
         edge_src_index=src,

@@ -53,12 +53,12 @@ def find_edges(crystal: Crystal, centers: NDArray[np.int64], r_max: float) -> Ed
     return Edges(src, dst, cell, vec, np.ones(len(src), dtype=np.int64))
 
 
-def largest_unit(atomic_numbers: NDArray[np.int64], exponent: float) -> float:
+def largest_unit(crystal: Crystal, exponent: float) -> float:
     """Return by how much at most `relative_to_radii` divides the length of an edge of a crystal."""
-    return float(covalent_radii[atomic_numbers].max() / TYPICAL_RADIUS) ** exponent
+    return float(crystal.at_sites(covalent_radii).max() / TYPICAL_RADIUS) ** exponent
 
 
-def relative_to_radii(edges: Edges, atomic_numbers: NDArray[np.int64], exponent: float, r_max: float) -> Edges:
+def relative_to_radii(edges: Edges, crystal: Crystal, exponent: float, r_max: float) -> Edges:
     """Return the edges whose lengths, relative to the covalent radii of their ends, are up to r_max; vectors have these lengths.
 
     A Cs-O bond of 2.9 Angstrom is short and an Al-O bond of 2.9 Angstrom is none: a network need not learn how long a bond of
@@ -69,9 +69,9 @@ def relative_to_radii(edges: Edges, atomic_numbers: NDArray[np.int64], exponent:
     which leaves lengths as they are for a = 0, and for a = 1 counts them in bond lengths. The factor is that of the pair of
     elements, so it is the same for all edges that a symmetry maps onto each other.
 
-    atomic_numbers: (n_atoms,). edges: all of length up to r_max times `largest_unit`, or more.
+    The radius of a mixed site is the mean over its atoms. edges: all of length up to r_max times `largest_unit`, or more.
     """
-    radii = covalent_radii[atomic_numbers] / TYPICAL_RADIUS
+    radii = crystal.at_sites(covalent_radii) / TYPICAL_RADIUS
     unit = ((radii[edges.src] + radii[edges.dst]) / 2) ** exponent
     scaled = edges._replace(vec=edges.vec / unit[:, None])
     keep = np.linalg.norm(scaled.vec, axis=1) <= r_max

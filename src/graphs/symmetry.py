@@ -8,7 +8,7 @@ Graphs of one atom per orbit are known from invariant networks (Ruff et al., Dig
 doi:10.1039/D4DD00018H: asymmetric units); for equivariant features the operations are needed too, which turn them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import moyopy
 import numpy as np
@@ -117,7 +117,7 @@ def symmetrize(crystal: Crystal, symmetry: Symmetry) -> Crystal:
     moved = crystal.frac_coords @ w.transpose(0, 2, 1) + symmetry.translation[:, None, :] - symmetry.shift
     total = np.zeros_like(crystal.frac_coords)
     np.add.at(total, symmetry.image.ravel(), moved.reshape(-1, 3))
-    return Crystal(crystal.lattice @ strain, total / len(w), crystal.atomic_numbers)
+    return replace(crystal, lattice=crystal.lattice @ strain, frac_coords=total / len(w))
 
 
 def _acts_as_group(image: NDArray[np.int64]) -> bool:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from src.config.knobs import ReadoutName
-from src.graphs.batch import GraphBatch
+from src.graphs.batch import GraphBatch, sum_at
 from src.models.radial import polynomial_cutoff
 
 MAX_DEVIATION = 5.0  # standard deviations of a feature: an outlier must not dominate
@@ -34,8 +34,12 @@ class CrystalNetwork(nn.Module):
         self.register_buffer("element_vectors", element_vectors)
 
     def vectors(self, batch: GraphBatch) -> Tensor:
-        """Return the element vector of each orbit, (n_orbits, n_features)."""
-        return self.element_vectors[batch.orbit_z]
+        """Return the element vector of each orbit, (n_orbits, n_features); of a mixed site the mean over its atoms."""
+        vectors = self.element_vectors[batch.orbit_z]
+        if not len(batch.mixture_z):
+            return vectors
+        own = self.element_vectors[batch.mixture_z] * batch.mixture_share[:, None]
+        return torch.where(batch.orbit_z[:, None] == 0, sum_at(batch.mixture_orbit_index, own, batch.n_orbits), vectors)
 
 
 def dense(*widths: int, activation: Callable[[], nn.Module] = nn.SiLU, last: bool = False) -> nn.Sequential:

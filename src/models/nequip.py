@@ -161,7 +161,12 @@ class Nequip(CrystalNetwork):
         attributes = None
         if self.attributes is not None:
             vectors_of_elements, element_index = self.element_vectors, batch.orbit_z
-            if element_index.device.type == "cpu":  # a GPU would wait for their number
+            if len(batch.mixture_z):
+                vectors_of_elements, element_index = (
+                    self.vectors(batch),
+                    torch.arange(batch.n_orbits, device=element_index.device),
+                )
+            elif element_index.device.type == "cpu":  # a GPU would wait for their number
                 elements, element_index = element_index.unique(return_inverse=True)
                 vectors_of_elements = vectors_of_elements[elements]
             attributes = self.attributes(vectors_of_elements), element_index  # (n_elements, n_element_attributes)

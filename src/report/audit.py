@@ -29,6 +29,8 @@ def audit(data: TaskData, fold: NDArray[np.int64]) -> str:
     groups, has_structure = duplicate_groups(data.train, data.test), data.train.crystals.has_structure
     counts, test_counts = (table.crystals.element_counts for table in (data.train, data.test))
     lines = [_adversarial_text(data)] if data.task.has_test else []
+    if n_disordered := sum(int(table.crystals.is_disordered.sum()) for table in (data.train, data.test)):
+        lines.append(f"{n_disordered} structures are disordered\n")
     lines += [
         f"target by fold ({data.task.unit}):\n{target_by_fold(data.train.targets, fold).round(3).to_string()}\n",
         f"{_duplicates_text(groups, pd.Series(fold, index=data.train.ids), has_structure)}\n",

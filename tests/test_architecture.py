@@ -48,7 +48,7 @@ REGISTRIES = ("src.learners.learner",)  # they exist to be the one place that na
 LINES = {  # of each package: a budget that falls. Whoever raises one says in the commit what needs it.
     "paths": 30,
     "command": 100,
-    "config": 760,
+    "config": 765,
     "storage": 530,
     "data": 2_360,
     "features": 1_345,

@@ -82,7 +82,7 @@ def track(config: ExperimentConfig) -> Track:
     trained on the data set that FLLA was taken from, its test crystals included.
     """
     tables = config.learner.elements.tables if isinstance(config.learner, GnnConfig) else ()
-    return "open" if LEARNED_ON_ENERGIES & {config.target.base, *config.learner.feature_groups, *tables} else "closed"
+    return "open" if LEARNED_ON_ENERGIES & {config.target.base, *config.feature_groups, *tables} else "closed"
 
 
 def is_of_track(name: str, track: str) -> bool:

@@ -449,6 +449,11 @@ class ExperimentConfig:
         return self.learner.parts if isinstance(self.learner, BlendConfig) else ()
 
     @property
+    def feature_groups(self) -> tuple[str, ...]:
+        """Groups of features that the learner or the trees before it read."""
+        return (*self.learner.feature_groups, *(self.hurdle.trees.features if self.hurdle else ()))
+
+    @property
     def trained(self) -> LearnerConfig | HurdleConfig:
         """The learner to train. Raises ValueError if the experiment is a blend of finished ones."""
         if isinstance(self.learner, BlendConfig):

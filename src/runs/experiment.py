@@ -38,7 +38,7 @@ def run_experiment(
     """
     check_rows(config, data)
     run, word2vec = RunDir(data.folder / name), MAT2VEC if MAT2VEC.is_file() else None
-    data_hash = data_key(data.key, config.learner.feature_groups, data.task)
+    data_hash = data_key(data.key, config.feature_groups, data.task)
     run.claim(config, data_hash, word2vec_key(word2vec))
     if config.parts:
         from src.runs.blended import write_blend
@@ -162,7 +162,7 @@ def check_rows(config: ExperimentConfig, data: TaskData) -> None:
     check_targets(data.task.metric, *rows)
     if (transform := config.target.transform) != "none":
         TRANSFORMS[transform].domain.check(*rows, f"target.transform = {transform!r}")
-    check_columns(config.learner.feature_groups, data.task)
+    check_columns(config.feature_groups, data.task)
 
 
 def check_task(config: ExperimentConfig, task: Task) -> None:
@@ -196,7 +196,7 @@ def structure_needs(config: ExperimentConfig) -> list[str]:
     needs = [f"target.base = {config.target.base!r}"] if config.target.base != "none" else []
     if network := config.learner.graph_network:
         needs.append(f"its learner is a network, {network}")
-    if groups := [group for group in config.learner.feature_groups if group in NEED_STRUCTURES]:
+    if groups := [group for group in config.feature_groups if group in NEED_STRUCTURES]:
         needs.append(f"learner.features: {', '.join(groups)}")
     parts = [name for name in map(experiment_name, config.parts) if not sealed(name)]
     return needs + [f"its part {name} does" for name in parts if structure_needs(load_config(EXPERIMENTS / name))]

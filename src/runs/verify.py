@@ -76,7 +76,7 @@ def verify(number: str, fold: int, task: Task, device: str = "cpu") -> tuple[boo
         outputs = Path(temporary)
         data = load_task_data(task.folder, outputs, skip, os.cpu_count() or 1, task.target_column)
         config = load_config(EXPERIMENTS / name)
-        if not same_data(data_key(data.key, config.learner.feature_groups, task), metrics["data"]):
+        if not same_data(data_key(data.key, config.feature_groups, task), metrics["data"]):
             raise ValueError(f"{shown(folder)} was trained on other data than the tables in {shown(task.folder)}")
         where = ["--data", str(task.folder), "--target", task.target_column, "--outputs", temporary, "--device", device]
         train.main(EXPERIMENTS / name, [*where, "--folds", str(fold), *(["--skip-bad-rows"] if skip else [])])

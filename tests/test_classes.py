@@ -20,6 +20,7 @@ from src.data.export import TARGET, write_task
 from src.data.new_task import new_task
 from src.data.target import TargetNormalizer, class_of
 from src.data.task import read_task
+from src.results.matbench import board, fold_record, record
 from src.results.metrics import METRICS, best_threshold, decided
 from src.results.probabilities import VennAbers, calibrated_oof
 from src.storage.files import write_csv
@@ -171,6 +172,17 @@ def test_the_autopilot_tries_learners_of_classes_alone(folder: Path) -> None:
     assert "of the second" in "\n".join(look.lines())
     trees = next(recipe for recipe in found if recipe.family == "trees")
     assert measure(replace(trees.config, learner=BINARY.learner), load(folder)).train > 0
+
+
+def test_a_record_of_classes_has_decisions_and_tells_balanced_accuracy_from_the_area_under_the_curve() -> None:
+    target, pred = np.array([0.0, 0.0, 1.0, 1.0]), np.array([0.1, 0.45, 0.4, 0.9])
+    found = fold_record(list("abcd"), target, pred, {}, 1.0, threshold=0.42)
+    assert found["data"] == {"a": False, "b": True, "c": False, "d": True}
+    assert found["scores"]["rocauc"] == found["scores"]["balanced_accuracy"] == 0.5
+    assert found["parameters"]["roc_auc"] == 0.75 and found["parameters"]["probabilities"] == pred.tolist()
+    content = record("matbench_glass", [found, found], {"algorithm": "ours", "cpu_seconds": 2.0})
+    shown = board("matbench_glass", "probability", content).astype(str)
+    assert "0.5000" in shown.to_string() and "0.7500" in shown.to_string()
 
 
 @pytest.mark.parametrize("name", ["accuracy", "balanced_accuracy", "f1"])

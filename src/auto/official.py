@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from src.auto.pilot import Clock, fly
 from src.config import FoldConfig
@@ -13,7 +14,8 @@ from src.data.load import load_folds, load_task_data
 from src.data.task import read_task, read_tasks
 from src.paths import shown
 from src.results.comparison import to_markdown
-from src.results.matbench import BOARDS, Record, board, fold_record, publish_record, read_record, record, write_record
+from src.results.matbench import BALANCED, BOARDS, Record, board, fold_record, publish_record, read_record, record, write_record
+from src.results.metrics import best_threshold
 from src.runs.benchmark import check_official
 from src.runs.launch import Launcher
 
@@ -41,12 +43,15 @@ def fly_official(
             ids = loaded.train.ids[rows].tolist()
             pred = pd.read_csv(folder / "submission.csv", index_col=task.id_column).loc[ids, task.target_column].to_numpy()
             seconds = Clock(folder / "auto" / "clock.json", 60 * minutes).before * launcher.at_once
-            write_record(kept, fold_record(ids, loaded.train.targets[rows], pred, {}, seconds))
+            threshold = threshold_of(folder, pred) if task.of_classes else None
+            write_record(kept, fold_record(ids, loaded.train.targets[rows], pred, {}, seconds, threshold))
     records: dict[int, Record] = {k: read_record(top / f"fold_{k}.json") for k in numbers if (top / f"fold_{k}.json").is_file()}
-    scores = {k: one["scores"]["mae"] for k, one in records.items()}
+    name = "rocauc" if task.of_classes else "mae"
+    what = BALANCED if task.of_classes else f"MAE in {task.unit}"
+    scores = {k: one["scores"][name] for k, one in records.items()}
     text = ", ".join(f"fold {k} {score:.4f}" for k, score in scores.items())
     if missing := sorted(set(numbers) - set(records)):
-        return f"MAE in {task.unit}: {text}; folds {missing} are still to do"
+        return f"{what}: {text}; folds {missing} are still to do"
     metadata = {
         "algorithm": f"auto.py, {minutes:g} minutes",
         "protocol": "auto",
@@ -56,7 +61,19 @@ def fly_official(
     path = loaded.folder / "matbench" / f"auto-{minutes:g}.json"
     write_record(path, content)
     paths = [path, publish_record(path, BOARDS)] if publish else [path]
-    mean = f"MAE in {task.unit}: {text}; mean {np.mean(list(scores.values())):.4f}"
+    mean = f"{what}: {text}; mean {np.mean(list(scores.values())):.4f}"
     return "\n".join(
         [to_markdown(board(task.name, task.unit, content)), "", mean, *(f"{shown(one)}: matbench's record" for one in paths)]
     )
+
+
+def threshold_of(folder: Path, submitted: NDArray[np.float64]) -> float:
+    """Return the best threshold for balanced accuracy on out-of-fold rows of what was submitted, probabilities of a class.
+
+    folder: of the runs on the training part of an official fold.
+    """
+    for path in sorted(folder.glob("exp*/test.csv")):
+        if np.allclose(pd.read_csv(path)["e_form_pred"], submitted, rtol=0, atol=1e-9):
+            oof = pd.read_csv(path.with_name("oof.csv"))
+            return best_threshold("balanced_accuracy", oof["e_form"].to_numpy(), oof["e_form_pred"].to_numpy())
+    raise ValueError(f"{folder}: no experiment there predicts what was submitted; remove the folder and start again")

@@ -167,5 +167,10 @@ def _other(path: Path) -> Row:
 
 def _record(path: Path) -> Row:
     """Return the columns of a benchmark's record: the errors are means over its official folds."""
-    row = matbench.own_row(matbench.read_record(path))
+    content = matbench.read_record(path)
+    if matbench.is_of_classes(content):
+        cells = matbench.class_cells(content)
+        numbers = {"oof": float(cells[matbench.BALANCED]), "sd": float(cells["sd over folds"])}
+        return {"metric": "balanced_accuracy", "unit": "probability", "cpu_seconds": float(cells["CPU s"])} | numbers
+    row = matbench.own_row(content)
     return {"metric": "mae", "unit": "1/cm", "oof": row.mae, "sd": row.sd, "rmse": row.rmse, "cpu_seconds": row.cpu_seconds}

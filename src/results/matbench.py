@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from src.data.task import MetricName
 from src.paths import EXPERIMENTS, INPUT
 from src.results.metrics import METRICS
 from src.storage.files import packed, unpacked, write_atomic
@@ -21,8 +22,10 @@ from src.storage.files import packed, unpacked, write_atomic
 Values = NDArray[np.float64]
 Record = dict[str, Any]
 BENCHMARK = "matbench_v0.1"
+BALANCED = "balanced accuracy (rocauc)"  # as matbench calls it
 LEADERBOARDS = INPUT / f"{BENCHMARK}_leaderboards.csv"  # the rows of others, see input/README.md
 BOARDS = "boards"  # folder in exp/ of records that are no experiment's
+OF_DECISIONS: tuple[MetricName, ...] = ("accuracy", "balanced_accuracy", "f1")
 MAPE_THRESHOLD = 1e-5  # targets closer to zero are left out of matbench's MAPE
 
 
@@ -37,17 +40,33 @@ class Row(NamedTuple):
     cpu_seconds: float | None = None  # of our rows
 
 
-def fold_record(ids: Sequence[str], target: Values, pred: Values, weights: dict[str, float], cpu_seconds: float) -> Record:
+def fold_record(
+    ids: Sequence[str],
+    target: Values,
+    pred: Values,
+    weights: dict[str, float],
+    cpu_seconds: float,
+    threshold: float | None = None,
+) -> Record:
     """Return the record of the predictions for the test part of an official fold, with matbench's four scores.
 
-    target, pred: (n_test,), in the task's unit. weights: of the experiments, by name.
+    target, pred: (n_test,), in the task's unit. weights: of the experiments, by name. threshold: of classes, above which a
+    probability means the second one. Matbench scores decisions: what it calls `rocauc` is then their balanced accuracy (issue
+    137 of its repository); the true area under the curve and the probabilities are among the parameters.
     """
+    parameters: Record = {"weights": weights, "cpu_seconds": cpu_seconds}
+    if threshold is not None:
+        chosen = pred > threshold
+        found = {name: METRICS[name](target, chosen.astype(float)) for name in OF_DECISIONS}
+        parameters |= {"threshold": threshold, "roc_auc": METRICS["roc_auc"](target, pred), "probabilities": pred.tolist()}
+        own = {"data": dict(zip(ids, chosen.tolist(), strict=True)), "parameters": parameters}
+        return {**own, "scores": found | {"rocauc": found["balanced_accuracy"]}, "uncertainty": None}
     kept, error = np.abs(target) > MAPE_THRESHOLD, target - pred
     scores = {name: METRICS[name](target, pred) for name in ("mae", "rmse")}
     scores |= {"mape": float(np.abs(error[kept] / target[kept]).mean()), "max_error": float(np.abs(error).max())}
     return {
         "data": dict(zip(ids, pred.tolist(), strict=True)),
-        "parameters": {"weights": weights, "cpu_seconds": cpu_seconds},
+        "parameters": parameters,
         "scores": scores,
         "uncertainty": None,
     }
@@ -68,6 +87,11 @@ def record(task_name: str, folds: Sequence[Record], metadata: dict[str, Any]) ->
     return content | {"hash": hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()}
 
 
+def is_of_classes(content: Record) -> bool:
+    """Return whether a record is of a task of classes."""
+    return "rocauc" in _results(content, "scores")[0]
+
+
 def own_row(content: Record) -> Row:
     """Return the row of a record; as on matbench's leaderboards, the standard deviation is that of the population of folds."""
     scores, about = pd.DataFrame(_results(content, "scores")), content["user_metadata"]
@@ -85,6 +109,8 @@ def board(task_name: str, unit: str, own: Record | None = None) -> pd.DataFrame:
     if own is not None:
         name = own["user_metadata"]["algorithm"]
         published = [own, *(one for one in published if one["user_metadata"]["algorithm"] != name)]
+    if published and is_of_classes(published[0]):
+        return pd.DataFrame(map(class_cells, published)).sort_values(BALANCED, ascending=False)
     others = pd.read_csv(LEADERBOARDS, index_col="task")
     rows = [Row(*values) for task, *values in others.itertuples() if task == task_name]
     every = sorted([*rows, *map(own_row, published)], key=lambda row: row.mae)
@@ -95,6 +121,16 @@ def board(task_name: str, unit: str, own: Record | None = None) -> pd.DataFrame:
         is_own = row.cpu_seconds is not None
         cells.append([f"**{text}**" for text in [*texts, f"{row.cpu_seconds:.0f}"]] if is_own else [*texts, ""])
     return pd.DataFrame(cells, columns=["algorithm", f"MAE ({unit})", "sd over folds", "RMSE", "max error", "CPU s"])
+
+
+def class_cells(content: Record) -> dict[str, str]:
+    """Return the row of a record of classes as people read it: means over the official folds."""
+    scores, about = pd.DataFrame(_results(content, "scores")), content["user_metadata"]
+    area = np.mean([parameters["roc_auc"] for parameters in _results(content, "parameters")])
+    balanced = scores["rocauc"]
+    own = {"algorithm": about["algorithm"], BALANCED: f"{balanced.mean():.4f}", "sd over folds": f"{balanced.std(ddof=0):.4f}"}
+    own |= {"F1": f"{scores['f1'].mean():.4f}", "ROC AUC": f"{area:.4f}"}
+    return own | {"CPU s": f"{about['cpu_seconds']:.0f}"}
 
 
 def write_record(path: Path, content: Record) -> None:
@@ -117,7 +153,7 @@ def publish_record(path: Path, name: str) -> Path:
     return published
 
 
-def _results(content: Record, key: str) -> list[dict[str, float]]:
+def _results(content: Record, key: str) -> list[dict[str, Any]]:
     """Return what a record has under a key, fold by fold."""
     (task,) = content["tasks"].values()
     return [result[key] for result in task["results"].values()]

@@ -13,10 +13,11 @@ from src.data.load import TaskData, load_folds, load_task_data
 from src.data.task import Task, read_task
 from src.learners.device import check_device
 from src.paths import shown
-from src.results.blend import normalized_weights, stack_test
+from src.results.blend import normalized_weights, stack_oof, stack_test
 from src.results.comparison import to_markdown
 from src.results.folder import RunDir
 from src.results.matbench import Record, board, fold_record, publish_record, record, write_record
+from src.results.metrics import HALF, best_threshold
 from src.results.predictions import find_predictions
 from src.results.submission import How, blend_parts
 from src.runs.experiment import run_experiment
@@ -94,8 +95,12 @@ def official_fold(
         pred, costs = stack_test(parts, ids) @ blend.weights, [part.metrics for part in parts]
     else:
         pred, costs = blend.nested_pred[rows], [RunDir(part.source).fold_metrics(k) or {} for part in parts]
+    threshold = None
+    if data.task.of_classes:  # one model for each official fold has no out-of-fold rows of its training part alone
+        target = stack_oof(parts)[0]
+        threshold = best_threshold("balanced_accuracy", target, blend.nested_pred) if inner else HALF
     weights = {part.name: float(weight) for part, weight in zip(parts, blend.weights, strict=True)}
-    return fold_record(ids, data.train.targets[rows], pred, weights, sum(cost["cpu_seconds"] for cost in costs))
+    return fold_record(ids, data.train.targets[rows], pred, weights, sum(cost["cpu_seconds"] for cost in costs), threshold)
 
 
 def algorithm(configs: Mapping[str, ExperimentConfig], inner: bool, how: How) -> str:

@@ -1,16 +1,19 @@
 """Disordered crystals: sites that several elements share, or that are vacant in part of the cells."""
 
 import json
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from conftest import CRYSTALS
+from conftest import CRYSTALS, NETWORK, load, run, small_table
 from pymatgen.core import Lattice, Structure
 from pymatgen.io.cif import CifWriter
 
-from src.config import AlignnConfig, CgcnnConfig, GraphConfig, NequipConfig
+from src.config import AlignnConfig, CgcnnConfig, ExperimentConfig, FoldConfig, GbdtConfig, GraphConfig, NequipConfig
 from src.data.crystal import Crystal
+from src.data.export import write_task
 from src.data.formats import crystal_in
 from src.data.table import Crystals
 from src.features.groups import FORMULA_GROUPS, STRUCTURE_GROUPS, cached_features
@@ -18,6 +21,7 @@ from src.features.similarity import likeness
 from src.graphs.batch import batch_from_graphs
 from src.graphs.graph import build_graph
 from src.models.members import make_network
+from src.predict import Predictor
 
 GRAPH = GraphConfig(r_max=4.0, r_angle=3.0, radius_exponent=0.5)
 SMALL = {
@@ -145,3 +149,22 @@ def is_discrete(name: str) -> bool:
         word in name.lower()
         for word in ("minimum", "maximum", "range", "mode", "0-norm", "charge", "guess", "ewald", "bond_valence", "instab")
     )
+
+
+def test_disordered_rows_are_trained_on_and_predicted(tmp_path: Path) -> None:
+    rows = small_table(36)
+    for i, calcium in ((3, 0.2), (11, 0.4), (32, 0.4)):
+        structure = Crystal.from_cif(rows.loc[i, "cif"]).to_structure()
+        structure.replace(0, {structure[0].specie: 0.6, "Ca": calcium})
+        rows.loc[i, "cif"] = structure.to(fmt="cif")
+    columns = ["id", "cif", "formation_energy_per_atom"]
+    write_task(tmp_path / "small", rows[columns][:30], rows[columns][30:])
+    data = load(tmp_path / "small")
+    trees = ExperimentConfig(GbdtConfig(features=("fractions", "magpie", "geometry"), n_trees=10), FoldConfig(n_folds=2))
+    for name, config in (("exp001", trees), ("exp010", ExperimentConfig(NETWORK, FoldConfig(n_folds=2)))):
+        run(data, config, name)
+        predictor = Predictor.load(name[3:], task=tmp_path / "small", outputs=data.outputs)
+        found = predictor.predict([data.test.crystals[i] for i in range(6)])
+        tested = pd.read_csv(data.folder / name / "test.csv")
+        np.testing.assert_allclose(found["prediction"], tested["e_form_pred"], rtol=1e-6)
+        assert found["formula"].iloc[2].count("Ca") == 1

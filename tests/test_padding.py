@@ -121,5 +121,6 @@ def test_every_index_of_a_padded_batch_names_a_member_and_every_orbit_has_an_ato
     room = padded_sizes(batch, padded_sizes(without_symmetry, {}))
     padded = pad(batch, room)
     for name, level in INDEX_OF.items():
-        assert int(getattr(padded, name).min()) >= 0 and int(getattr(padded, name).max()) < room[level]
+        index = getattr(padded, name)
+        assert ((index >= 0) & (index < room[level])).all(), name
     np.testing.assert_array_equal(padded.atom_orbit_index.unique(), np.arange(room["orbit"]))

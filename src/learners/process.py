@@ -158,7 +158,7 @@ class GaussianProcessLearner(TableLearner[GaussianProcessConfig]):
     def restore(self, folder: Path, settings: dict[str, Any]) -> None:
         self.encoder = read_encoder(folder, self.config.features, settings)
         check_sha256(folder / PROCESS_FILE, settings.get("sha256"))
-        with loading(folder / PROCESS_FILE), np.load(folder / PROCESS_FILE) as stored:
+        with loading(folder / PROCESS_FILE), np.load(folder / PROCESS_FILE, allow_pickle=False) as stored:
             sizes = tuple(stored["sizes"].tolist())
             self.scaler = Scaler(stored["center"], stored["factor"], stored["kept"], sizes)
             self.x, self.weights, self.mean = stored["x"], stored["weights"], float(stored["mean"])

@@ -54,7 +54,8 @@ def _counts(row: Mapping[str, str], structure_column: str) -> "np.ndarray | None
     """Return the atoms of each element that a row tells of, (N_ELEMENTS,), None if it does not."""
     listed = {symbol: number(row[symbol]) for symbol in SYMBOLS if symbol in row}
     if sum(n for n in listed.values() if n > 0) > 0:
-        return Crystal.from_formula("".join(f"{symbol}{n:g}" for symbol, n in listed.items() if n > 0)).element_counts
+        amounts = (f"{symbol}{np.format_float_positional(n, trim='-')}" for symbol, n in listed.items() if n > 0)
+        return Crystal.from_formula("".join(amounts)).element_counts
     head = FORMULA_IN_CIF.search(row[structure_column])
     texts = [row[name] for name in row if name != structure_column and FORMULA_COLUMN.search(name)] + ([head[1]] if head else [])
     for text in texts:

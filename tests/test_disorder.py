@@ -37,11 +37,12 @@ def salt(on_na: dict[str, float] | str = "Na", on_cl: dict[str, float] | str = "
     return Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), [on_na, on_cl], [[0, 0, 0], [0.5, 0.5, 0.5]])
 
 
-def energies(name: str, *crystals: Crystal) -> torch.Tensor:
+def energies(name: str, *crystals: Crystal, reduce: bool = True) -> torch.Tensor:
+    """Return the values of a network. reduce: its graphs by symmetry."""
     torch.manual_seed(0)
     network = make_network(SMALL[name], GRAPH, torch.randn(119, 6), 8.0).double().eval()
     with torch.no_grad():
-        return network(batch_from_graphs([build_graph(crystal, GRAPH) for crystal in crystals]))
+        return network(batch_from_graphs([build_graph(crystal, GRAPH, reduce=reduce) for crystal in crystals]))
 
 
 def features(*structures: Structure) -> np.ndarray:
@@ -105,16 +106,8 @@ def test_a_network_gives_a_disordered_supercell_the_value_of_its_primitive_cell(
     cells = structure.get_primitive_structure(), structure, structure * (2, 1, 1)
     values = energies(name, *map(Crystal.from_structure, cells))
     torch.testing.assert_close(values[1:], values[:1].expand(2), rtol=0, atol=1e-9)
-    full = make_full(name, Crystal.from_structure(cells[0]))
+    full = energies(name, Crystal.from_structure(cells[0]), reduce=False)
     torch.testing.assert_close(full, values[:1], rtol=0, atol=1e-9)
-
-
-def make_full(name: str, crystal: Crystal) -> torch.Tensor:
-    """Return the value of the graph that is not reduced by symmetry."""
-    torch.manual_seed(0)
-    network = make_network(SMALL[name], GRAPH, torch.randn(119, 6), 8.0).double().eval()
-    with torch.no_grad():
-        return network(batch_from_graphs([build_graph(crystal, GRAPH, reduce=False)]))
 
 
 def test_a_batch_of_ordered_and_disordered_crystals_is_padded_without_effect() -> None:

@@ -12,11 +12,9 @@ from src.config import FoldConfig
 from src.data.export import write_official_fold
 from src.data.load import load_folds, load_task_data
 from src.data.task import read_task, read_tasks
-from src.paths import shown
-from src.results.comparison import to_markdown
-from src.results.matbench import BALANCED, BOARDS, Record, board, fold_record, publish_record, read_record, record, write_record
+from src.results.matbench import BALANCED, BOARDS, Record, fold_record, read_record, write_record
 from src.results.metrics import best_threshold
-from src.runs.benchmark import check_official
+from src.runs.benchmark import check_official, finished
 from src.runs.launch import Launcher
 
 log = logging.getLogger(__name__)
@@ -57,14 +55,8 @@ def fly_official(
         "protocol": "auto",
         "cpu_seconds": sum(one["parameters"]["cpu_seconds"] for one in records.values()),
     }
-    content = record(task.name, [records[k] for k in numbers], metadata)
-    path = loaded.folder / "matbench" / f"auto-{minutes:g}.json"
-    write_record(path, content)
-    paths = [path, publish_record(path, BOARDS)] if publish else [path]
-    mean = f"{what}: {text}; mean {np.mean(list(scores.values())):.4f}"
-    return "\n".join(
-        [to_markdown(board(task.name, task.unit, content)), "", mean, *(f"{shown(one)}: matbench's record" for one in paths)]
-    )
+    table = finished(loaded, [records[k] for k in numbers], metadata, f"auto-{minutes:g}", BOARDS if publish else None)
+    return f"{table}\n{what}: {text}; mean {np.mean(list(scores.values())):.4f}"
 
 
 def threshold_of(folder: Path, submitted: NDArray[np.float64]) -> float:

@@ -4,7 +4,7 @@ Plain: the official folds are the task's given folds. Inner: the training part o
 mean over an experiment's own folds predicts the test part, and weights of a blend are fitted to inner out-of-fold rows.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from src.config import ExperimentConfig, FoldConfig, to_dict
@@ -59,14 +59,17 @@ def run_benchmark(
         "cpu_seconds": sum(fold["parameters"]["cpu_seconds"] for fold in folds),
         "configs": {name: to_dict(config) for name, config in configs.items()},
     }
-    content = record(task.name, folds, metadata)
     parts = [name.removeprefix("exp") for name in configs] if len(configs) > 1 else []
     method = [how if isinstance(how, str) else "weighted"] if parts else []
-    path = loaded.folder / "matbench" / f"{'-'.join([protocol, *parts, *method])}.json"
+    return finished(loaded, folds, metadata, "-".join([protocol, *parts, *method]), next(iter(configs)) if publish else None)
+
+
+def finished(data: TaskData, folds: Sequence[Record], metadata: Record, stem: str, publish: str | None) -> str:
+    """Write the record of all official folds, copy it to a folder in exp/ unless that is None, and return the leaderboard."""
+    content, path = record(data.task.name, folds, metadata), data.folder / "matbench" / f"{stem}.json"
     write_record(path, content)
-    paths = [path, publish_record(path, next(iter(configs)))] if publish else [path]
-    table = to_markdown(board(task.name, task.unit, content))
-    return "\n".join([table, "", *(f"{shown(one)}: matbench's record" for one in paths)])
+    lines = [f"{shown(one)}: matbench's record" for one in ([path, publish_record(path, publish)] if publish else [path])]
+    return "\n".join([to_markdown(board(data.task.name, data.task.unit, content)), "", *lines])
 
 
 def check_official(task: Task) -> None:

@@ -33,6 +33,8 @@ def _published(monkeypatch: pytest.MonkeyPatch) -> None:
         ("cpu 066", "≥ 838"),
         ("gain 094 066", "4%"),
         ("contest 043 042", "0.0493"),
+        ("mev 043 042", "10.2 meV per cation and 84.2 meV"),  # of the published metrics
+        ("fold 026/inner-026-022-weights 1-4", "21.07"),
         ("measured fold", "15 s"),
     ],
 )

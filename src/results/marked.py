@@ -18,6 +18,8 @@ from src.paths import EXPERIMENTS, ROOT
 from src.results import matbench
 from src.results.comparison import to_markdown
 from src.results.ledger import read_ledger, seconds
+from src.storage import names
+from src.storage.files import RESULTS, read_json
 
 DATA = ROOT / "docs" / "figures.toml"
 CLOSING, BLOCKS = "<!-- / -->", ("table", "board")
@@ -108,11 +110,21 @@ def _contest(*numbers: str) -> str:
     return f"{sum(float(_rows()[key]['test']) for key in zip(numbers, NOMAD, strict=True)) / 2:.4f}"
 
 
-def _fold(name: str, fold: str) -> str:
-    """Return the MAE of an official fold of matbench_phonons in a published record, such as 026/inner."""
+def _mev(*numbers: str) -> str:
+    """Return the MAE of both columns on the test rows of NOMAD 2018: of the energy, of the gap."""
+    pairs = zip(numbers, NOMAD, strict=True)
+    paths = [EXPERIMENTS / f"exp{number}" / RESULTS / "nomad2018" / column / names.METRICS_FILE for number, column in pairs]
+    energy, gap = (1000 * read_json(path, {"test": dict})["test"]["mae"] for path in paths)
+    return f"{energy:.1f} meV per cation and {gap:.1f} meV"
+
+
+def _fold(name: str, folds: str) -> str:
+    """Return the MAE of an official fold of matbench_phonons, or of some (1-4), in a published record, such as 026/inner."""
     number, _, protocol = name.partition("/")
-    record = matbench.read_record(EXPERIMENTS / f"exp{number}" / "results" / PHONONS / f"{protocol}.json.gz")
-    return f"{record['tasks'][PHONONS]['results'][f'fold_{fold}']['scores']['mae']:.2f}"
+    record = matbench.read_record(EXPERIMENTS / f"exp{number}" / RESULTS / PHONONS / f"{protocol}.json.gz")
+    first, _, last = folds.partition("-")
+    own = [record["tasks"][PHONONS]["results"][f"fold_{k}"]["scores"]["mae"] for k in range(int(first), int(last or first) + 1)]
+    return f"{sum(own) / len(own):.2f}"
 
 
 def _board(most: str, task: str = PHONONS, unit: str = "1/cm") -> str:
@@ -135,6 +147,7 @@ WRITERS: dict[str, Callable[..., str]] = {
     "outcome": _outcome,
     "gain": _gain,
     "contest": _contest,
+    "mev": _mev,
     "phonons": lambda name: f"{float(_rows()[tuple(name.split('/'))]['oof']):.2f}",
     "fold": _fold,
     "board": _board,

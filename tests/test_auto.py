@@ -103,17 +103,22 @@ def test_the_number_of_steps_is_the_same_whatever_the_number_of_rows_is(data: Ta
     assert epochs == {3000: 40, 1012: 119, 150: 400}
 
 
-@pytest.mark.parametrize("has_structure", [True, False])
+@pytest.mark.parametrize(("has_structure", "layers"), [(True, 0.0), (False, 0.0), (True, 1.0)])
 def test_a_portfolio_has_at_most_16_recipes_each_with_a_reason_and_those_that_need_structures_only_with_them(
-    data: TaskData, has_structure: bool
+    data: TaskData, has_structure: bool, layers: float
 ) -> None:
     look = replace(
-        look_at(data), low=1.0, high=1e4, decades=4.0, growth=1.0, columns=("x",), atoms=(50.0, 80), has_structure=has_structure
+        look_at(data),
+        **{"low": 1.0, "high": 1e4, "decades": 4.0, "growth": 1.0, "columns": ("x",), "atoms": (50.0, 80)},
+        has_structure=has_structure,
+        layers=layers,
     )
     recipes = portfolio(look)
     assert len({recipe.name for recipe in recipes}) == len(recipes) <= 16 and all(recipe.why for recipe in recipes)
     needs = [r.config.learner.graph_network for r in recipes if isinstance(r.config.learner, GnnConfig)]
     assert any(needs) == has_structure
+    assert {"log per area" in recipe.name for recipe in recipes} == ({True, False} if layers else {False})
+    assert all(recipe.config not in variants(recipe.config, look).values() for recipe in recipes)
     assert all(recipe.config.folds == look.folds for recipe in recipes)
 
 
@@ -178,7 +183,12 @@ def test_time_that_is_left_over_goes_to_a_further_recipe_then_to_other_seeds_of_
     assert again and again.config.seed == 100 and again.config.learner.members == 2 and again.seconds <= 310
     third = one_more(found, families, [*parts, further, again], 10, 150.0)
     assert third and third.config.seed == 200
-    assert one_more(found, families, parts, 10, 100.0) is None
+    shorter = one_more(found, families, parts, 10, 100.0)
+    assert shorter and shorter.config.learner.training.n_epochs < 400 and shorter.seconds <= 100
+    assert one_more(found, families, parts, 10, 50.0) is None
+    trees, kinds = [outcome("trees", SMALL, 0.1, 1.0)], {"trees": "trees"}
+    seeds = one_more(trees, kinds, [Part("trees", "trees", SMALL, 10.0)], 10, 60.0)  # type: ignore[arg-type]
+    assert seeds and len(seeds.config.learner.parts) == 4 and seeds.config.seed == 100
 
 
 def test_a_network_without_time_for_all_epochs_gets_fewer(data: TaskData) -> None:
@@ -261,7 +271,7 @@ def test_from_tables_to_a_submission_a_page_and_experiments_that_train_the_same_
     numbers = sorted(path.name for path in experiments.glob("exp*") if path.name != "exp094")
     assert len(numbers) >= 1 and all((folder / name / "oof.csv").is_file() for name in numbers)
     parts = json.loads((folder / "auto" / "parts.json").read_text())["parts"]
-    assert [part["name"].split(";")[0] for part in parts] == list(dict.fromkeys(part["name"].split(";")[0] for part in parts))
+    assert len({part["name"] for part in parts}) == len(parts)
     texts = {path: path.read_text() for path in folder.glob("exp*/oof.csv")}
 
     def trained_again(*_: object, **__: object) -> None:

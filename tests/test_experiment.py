@@ -17,7 +17,6 @@ from src.config.catalogue import load_config
 from src.data.export import write_task
 from src.data.load import TaskData, load_folds
 from src.data.task import read_task
-from src.features import sevennet
 from src.learners.learner import LEARNERS, Learner, Watched, write_learner
 from src.paths import EXPERIMENTS, ROOT
 from src.results import predictions as results
@@ -171,7 +170,7 @@ def test_with_a_base_nothing_leaks_and_the_residual_alone_is_learned(task_folder
     def energies(config: TargetConfig, crystals: Sized, *_: object) -> np.ndarray:
         return np.resize(rows, len(crystals)) + np.random.default_rng(3).normal(size=len(crystals)) * 1e-3 + 7
 
-    monkeypatch.setattr(sevennet, "base_energies", energies)
+    monkeypatch.setattr(experiment, "base_of", energies)
     metrics = run(task_folder, OPEN, "exp003")
     assert metrics["oof_mae"] < 0.01
     test_targets_of_scored_rows_change_nothing_that_is_fitted(task_folder, OPEN)

@@ -2,6 +2,7 @@
 
 import logging
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +24,12 @@ from pymatgen.core import Composition, Element, IStructure, Lattice, Structure
 from pymatgen.core.ewald import EwaldSummation
 from scipy.spatial import Voronoi
 
-from src.config import ElementConfig
+from src.config import ElementConfig, TargetConfig
 from src.data.crystal import N_ELEMENTS, Crystal
 from src.data.table import Crystals
+from src.data.target import TargetNormalizer
 from src.features import elements, groups
+from src.features.bases import base_of
 from src.features.charges import BOND_RADIUS, CHARGES, DIGITS, GGA_SCALE, charges, ewald_energy, guess_charges
 from src.features.elements import ELEMENT_TABLES, element_vectors, mat2vec, word2vec_key
 from src.features.geometry import GEOMETRY, PrimitiveCrystal, find_pairs, lattice_lengths, primitive_crystal
@@ -202,6 +205,38 @@ def test_geometry_is_that_of_matminer(name: str) -> None:
     ours = structure_features(Crystals.from_list([Crystal.from_structure(STRUCTURES[name])]), ("geometry",)).iloc[0]
     expected = DensityFeatures().featurize(STRUCTURES[name])
     np.testing.assert_allclose(ours[["density", "volume_per_atom", "packing_fraction"]], expected, rtol=1e-6)
+
+
+def sheets(thickness: float, gap: float) -> Structure:
+    """Nets of selenium on both faces of a net of molybdenum, in a cell whose third vector is not upright."""
+    height = thickness + gap
+    lattice = [[3.3, 0, 0], [-1.65, 1.65 * np.sqrt(3), 0], [1.1, 0.4, height]]
+    up = np.array([0, thickness / 2, thickness])
+    places = np.stack([[0.2, 0.5, 0.2], [0.6, 0.9, 0.6], up / height], axis=1)
+    return Structure(Lattice(lattice), ["Se", "Mo", "Se"], places)
+
+
+def test_layers_are_measured_between_the_widest_gaps_whatever_the_cell() -> None:
+    area = 3.3**2 * np.sqrt(3) / 2 / 3
+    for crystal in (sheets(3.3, 15.0), sheets(3.3, 15.0) * (2, 3, 1)):
+        found = structure_features(Crystals.from_list([Crystal.from_structure(crystal)]), ("layers",)).iloc[0]
+        assert found[["layer_gap", "layer_area", "layer_thickness"]].tolist() == pytest.approx([15.0, area, 3.3], rel=1e-5)
+        share = (1 + np.exp(-3.3) + np.exp(-1.65)) * 2  # of the three nets in both faces
+        assert found["log_surface_area"] == pytest.approx(np.log(2 * 3 * area / share), rel=1e-5)
+        both = (2 + 2 * np.exp(-3.3)) * Element("Se").X + 2 * np.exp(-1.65) * Element("Mo").X
+        assert found["surface_electronegativity"] == pytest.approx(both / share, rel=1e-5)
+        assert found["surface_asymmetry"] == pytest.approx(0, abs=1e-6)
+
+
+def test_an_energy_that_is_proportional_to_the_area_of_a_layer_is_predicted_for_every_area_without_a_learner() -> None:
+    crystals = [sheets(3.3, 15.0) * n for n in ((1, 1, 1), (2, 1, 1))]
+    crystals += [Structure(Lattice.hexagonal(a, 20), ["C", "C"], [[1 / 3, 2 / 3, 0.5], [2 / 3, 1 / 3, 0.5]]) for a in (2.5, 5.0)]
+    table, config = Crystals.from_list([Crystal.from_structure(s) for s in crystals]), TargetConfig("raw", transform="log")
+    base = base_of(replace(config, base="layer_area"), table, "", None)
+    assert np.exp(base) == pytest.approx([3.3**2 * np.sqrt(3) / 6] * 2 + [a**2 * np.sqrt(3) / 4 for a in (2.5, 5.0)])
+    counts, config = table.element_counts, TargetConfig("standardise", transform="log", base="layer_area")
+    normalizer = TargetNormalizer.fit(counts[:3], 20 * np.exp(base[:3]), config, base[:3])
+    assert normalizer.denormalize(counts, np.zeros(4), base) == pytest.approx(20 * np.exp(base))
 
 
 @pytest.mark.parametrize("name", ["slab", "solid argon", "dilute helium"])

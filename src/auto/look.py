@@ -14,6 +14,7 @@ from src.data.load import TaskData, load_folds
 from src.data.table import Crystals
 from src.data.target import is_pure
 from src.data.task import CLASS_METRICS
+from src.features.layers import VACUUM, layer_of
 from src.results.metrics import METRICS
 from src.runs.inner import OUTER_FOLD
 
@@ -28,6 +29,7 @@ GROWS = 0.8  # rank correlation of the target's size with the number of atoms
 SMALL_TABLE = 1000  # rows; fewer are judged on three splits
 N_STEPS, MIN_EPOCHS, MAX_EPOCHS = 3400, 20, 400  # of FLLA's 40 epochs in batches of 32
 BATCH = 32
+N_LAYERS = 200  # crystals at most, in which layers are looked for
 Values = NDArray[np.float64]
 
 
@@ -36,7 +38,8 @@ class Look:
     """Facts about a table and one of its targets.
 
     bad_train, bad_test: rows that cannot be read. n_disordered: structures of both tables with mixed sites. atoms: median and
-    largest number. duplicates: share of the training rows that another one repeats. n_folds: see `folds_for`. given_folds: how
+    largest number. duplicates: share of the training rows that another one repeats. layers:
+    share of crystals that are layers in a vacuum. n_folds: see `folds_for`. given_folds: how
     many the task has; 0: none. low, high: of the target. zeros: share of rows with a target of zero. decades: of its size,
     between the 5% and the 95% quantile; infinite if it has both signs or many zeros. growth: rank correlation of its size with
     the number of atoms.
@@ -56,6 +59,7 @@ class Look:
     n_elements: int
     n_pure: int
     duplicates: float
+    layers: float
     n_folds: int
     given_folds: int
     columns: tuple[str, ...]
@@ -100,6 +104,16 @@ class Look:
         return self.growth > GROWS and not self.of_classes
 
     @property
+    def layered(self) -> bool:
+        """True if most crystals are layers in a vacuum."""
+        return self.layers > 0.5
+
+    @property
+    def per_area(self) -> bool:
+        """True if the target is tried as one of the faces of layers, as an exfoliation energy is."""
+        return self.layered and self.transform == "log"
+
+    @property
     def epochs(self) -> int:
         """Epochs of a network: a number of steps, whatever the number of rows is."""
         return int(np.clip(round(N_STEPS * BATCH / (0.9 * self.n_train)), MIN_EPOCHS, MAX_EPOCHS))
@@ -111,7 +125,7 @@ class Look:
 
     def to_json(self) -> dict[str, Any]:
         """Return the facts and what follows from them."""
-        decided = {name: getattr(self, name) for name in ("transform", "shares_zero", "grows", "epochs", "n_splits")}
+        decided = {name: getattr(self, name) for name in ("transform", "shares_zero", "grows", "per_area", "epochs", "n_splits")}
         return {**asdict(self), "decided": {**decided, "folds": asdict(self.folds)}}
 
     def lines(self) -> list[str]:
@@ -121,6 +135,7 @@ class Look:
             if self.has_structure
             else "formulas"
         )
+        vacuum = f"; {self.layers:.0%} are layers in a vacuum{', tried per area' * self.per_area}" if self.layered else ""
         disorder = f"; {self.n_disordered} rows are disordered" if self.n_disordered else ""
         folds = f"{self.given_folds} given ones" if self.given_folds else f"{self.folds.n_folds}, {self.folds.scheme}"
         log = f"; {self.transform} is tried" if self.transform != "none" else ""
@@ -130,7 +145,7 @@ class Look:
             shape = f"target      {self.target}: two classes, {1 - self.zeros:.1%} of the rows are of the second"
         return [
             f"rows        {self.n_train} training, {self.n_test} test; {self.bad_train} and {self.bad_test} cannot be read",
-            f"crystals    {kind}; {self.n_elements} elements; {self.n_pure} pure elements{disorder}",
+            f"crystals    {kind}; {self.n_elements} elements; {self.n_pure} pure elements{disorder}{vacuum}",
             f"duplicates  {self.duplicates:.1%} of the training rows",
             f"folds       {folds}; choices are made without fold {OUTER_FOLD}, on {self.n_splits} of 5 inner splits",
             f"columns     {', '.join(self.columns) or 'none besides'}",
@@ -173,6 +188,7 @@ def look_at(data: TaskData, n_folds: int = FOLDS, repeated: float | None = None)
         n_elements=int(counts.any(axis=0).sum()),
         n_pure=int(is_pure(counts).sum()),
         duplicates=repeated,
+        layers=_layers(crystals) if crystals.has_structure else 0.0,
         n_folds=n_folds,
         given_folds=0 if data.given_folds is None else int(data.given_folds.max()) + 1,
         columns=task.columns.all,
@@ -183,6 +199,12 @@ def look_at(data: TaskData, n_folds: int = FOLDS, repeated: float | None = None)
         skew=float(skew(target)) if np.ptp(target) else 0.0,
         growth=_growth(np.abs(target), n_atoms[rows]),
     )
+
+
+def _layers(crystals: Crystals) -> float:
+    """Return the share of crystals that are layers in a vacuum."""
+    chosen = [crystals[int(i)] for i in np.linspace(0, len(crystals) - 1, min(N_LAYERS, len(crystals)))]
+    return float(np.mean([layer_of(one.lattice, one.frac_coords).gap > VACUUM for one in chosen]))
 
 
 def duplicated(crystals: Crystals) -> NDArray[np.bool_]:

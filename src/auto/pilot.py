@@ -12,7 +12,21 @@ import numpy as np
 from tqdm import tqdm
 
 from src.auto.look import Look, look_at
-from src.auto.plan import FOLD, INNER, RACE, SAFETY, Part, Plan, choose, folds_within, is_close, make_plan, one_more, variants
+from src.auto.plan import (
+    FOLD,
+    INNER,
+    RACE,
+    SAFETY,
+    Part,
+    Plan,
+    choose,
+    folds_within,
+    is_close,
+    make_plan,
+    one_more,
+    variants,
+    within_budget,
+)
 from src.auto.portfolio import Family, Recipe, portfolio
 from src.auto.race import Cost, Outcome, Race, cost_key, epochs_of, history, measure, prepare, shortened
 from src.auto.summary import sections_of, write_page
@@ -131,6 +145,8 @@ class Pilot:
         self._say("race, first rung")
         first = race.run("first rung", short, look.n_splits, self._until(end))
         first = [one for one in first if np.isfinite(one.loss)]
+        whole = {recipe.name: recipe.config for recipe in portfolio(look)}
+        configs |= {one.name: within_budget(whole[one.name], one, look, plan.core_seconds) for one in first}
         keep = KEEP if look.has_structure else KEEP_OF_FORMULAS
         kept = [one.name for family, n in keep.items() for one in [one for one in first if families[one.name] == family][:n]]
         seconds = {one.name: one.wall * look.n_splits * epochs_of(configs[one.name]) / epochs_of(one.config) for one in first}

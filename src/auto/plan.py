@@ -8,13 +8,14 @@ from typing import NamedTuple
 from src.auto.look import FEW_FOLDS, FOLDS, Look
 from src.auto.portfolio import Family, Recipe
 from src.auto.race import EPOCHS, Cost, Outcome, epochs_of, shortened
-from src.config import ExperimentConfig, GaussianProcessConfig, GnnConfig
+from src.config import ExperimentConfig, GaussianProcessConfig, GbdtConfig, GbdtEnsembleConfig, GnnConfig
 from src.runs.ranges import with_knobs
 
 RACE, FIRST, PREPARE = 0.4, 0.15, 0.15  # shares of the budget: all of the race, its first rung, the inputs of one recipe
 FINISH = 0.45  # share of the budget that one recipe may take in all folds
 SAFETY = 0.85  # share of what is left that is planned for: what is measured in a race varies
 LEAST = 0.3  # of the epochs that a network should have; with fewer it is left out
+FEWER = 0.5  # of the epochs of a race, with which a network is a further part
 ENOUGH = 0.35  # of these epochs: if no network can have them in ten folds, there are five
 INNER = 0.8 * 0.9  # share of the training rows that a trial is trained on
 FOLD = 1.25  # cost of a fold, compared with that of a trial, which is trained on four fifths of its rows
@@ -63,6 +64,12 @@ def folds_within(look: Look, recipes: Sequence[Recipe], costs: Mapping[str, Cost
 def _affordable(look: Look, cost: Cost, core_seconds: float, n_folds: int) -> float:
     """Return the epochs of a network, or the times that all trees are grown, that one recipe can have in all folds."""
     return FINISH * core_seconds / (look.n_train * (n_folds - 1) * cost.train)
+
+
+def within_budget(config: ExperimentConfig, trial: Outcome, look: Look, core_seconds: float) -> ExperimentConfig:
+    """Return the config of a recipe with as many epochs as it can have in all folds, by what a first trial of it took."""
+    an_epoch = trial.wall / epochs_of(trial.config)
+    return shortened(config, max(1, int(FINISH * core_seconds / (look.folds.n_folds * FOLD * an_epoch))))
 
 
 def make_plan(look: Look, recipes: Sequence[Recipe], costs: Mapping[str, Cost], core_seconds: float) -> Plan:
@@ -123,19 +130,26 @@ def choose(outcomes: Sequence[Outcome], families: Mapping[str, Family], n_folds:
         own = [one for one in outcomes if families[one.name] == family]
         most = left if family == main or outcomes[0] in own else CHEAP * left
         share = LEAST if family == main else 1  # of the epochs, that will do
-        if not (within := [one for one in own if n_folds * FOLD * one.wall * share <= most]):
-            continue
-        one = within[0]
-        cost, config = n_folds * FOLD * one.wall, one.config
-        if cost > most:
-            config = shortened(config, max(1, int(epochs_of(config) * most / cost)))
-            cost = most
-        chosen.append(Part(one.name, family, config, cost))
-        left -= cost
+        if part := next((part for one in own if (part := _part(one, family, n_folds, most, share))), None):
+            chosen.append(part)
+            left -= part.seconds
     if not chosen:
         cheapest = min(outcomes, key=lambda one: one.wall)
         chosen = [Part(cheapest.name, families[cheapest.name], cheapest.config, n_folds * FOLD * cheapest.wall)]
     return sorted(chosen, key=lambda part: part.seconds)
+
+
+def _part(one: Outcome, family: Family, n_folds: int, most: float, share: float) -> Part | None:
+    """Return a recipe for all folds within so many seconds, a network with fewer epochs if need be; None if it needs more.
+
+    share: of its epochs, that it should have at least.
+    """
+    cost, config = n_folds * FOLD * one.wall, one.config
+    if cost * (share if isinstance(config.learner, GnnConfig) else 1) > most:
+        return None
+    if cost > most:
+        config, cost = shortened(config, max(1, int(epochs_of(config) * most / cost))), most
+    return Part(one.name, family, config, cost)
 
 
 def is_close(one: Outcome, best: Outcome) -> bool:
@@ -148,20 +162,35 @@ def one_more(
 ) -> Part | None:
     """Return a recipe for time that is left over, or None: one that is no part yet and nearly the best, or a network once more.
 
-    parts: what is trained already. A network that is among them gets another seed, and as many members as there is time for.
+    parts: what is trained already. A network that is among them gets another seed, and as many members as there is time for;
+    trees likewise, once. Networks may have fewer epochs than in the race.
     """
     taken = [part.name.split(";")[0] for part in parts]
-    affordable = [one for one in outcomes if n_folds * FOLD * one.wall < SAFETY * core_seconds and len(parts) < MAX_PARTS]
-    for one in affordable:
-        if one.name.split(";")[0] not in taken and is_close(one, outcomes[0]):
-            return Part(one.name, families[one.name], one.config, n_folds * FOLD * one.wall)
-    for one in affordable:
-        config, n_alike = one.config, taken.count(one.name.split(";")[0])
-        if isinstance(config.learner, GnnConfig) and n_alike and is_close(one, outcomes[0]):
-            cost = n_folds * FOLD * one.wall
-            n = min(MAX_MEMBERS, int(SAFETY * core_seconds / cost))
-            config = replace(config, seed=config.seed + NEXT_SEED * n_alike, learner=replace(config.learner, members=n))
-            return Part(f"{one.name}; seed {config.seed}", families[one.name], config, n * cost)
+    found = [
+        (part, taken.count(one.name.split(";")[0]))
+        for one in outcomes
+        if is_close(one, outcomes[0]) and (part := _part(one, families[one.name], n_folds, SAFETY * core_seconds, FEWER))
+    ]
+    if len(parts) >= MAX_PARTS:
+        return None
+    for part, n_alike in found:
+        if not n_alike:
+            return part
+    for part, n_alike in found:
+        if n_alike == 1 or isinstance(part.config.learner, GnnConfig):
+            n = min(MAX_MEMBERS, max(1, int(SAFETY * core_seconds / part.seconds)))
+            if again := _with_members(part.config, n):
+                config = replace(again, seed=again.seed + NEXT_SEED * n_alike)
+                return Part(f"{part.name}; seed {config.seed}", part.family, config, n * part.seconds)
+    return None
+
+
+def _with_members(config: ExperimentConfig, n: int) -> ExperimentConfig | None:
+    """Return the mean of n of a recipe's learners, which differ by their seeds; None if seeds say nothing to the learner."""
+    if isinstance(config.learner, GnnConfig):
+        return replace(config, learner=replace(config.learner, members=n))
+    if isinstance(config.learner, GbdtConfig):
+        return replace(config, learner=GbdtEnsembleConfig((config.learner,) * n))
     return None
 
 
@@ -184,7 +213,8 @@ def variants(config: ExperimentConfig, look: Look) -> dict[str, ExperimentConfig
     if not config.learner.network.reads_formula:
         power = config.learner.graph.radius_exponent
         knobs["lengths in Angstrom" if power else "lengths by radii"] = {"learner.graph.radius_exponent": 0.0 if power else 0.5}
-        knobs["degree 1"] = {"learner.graph.l_max": 1}
+        if config.learner.graph.l_max > 1:
+            knobs["degree 1"] = {"learner.graph.l_max": 1}
         readout = config.learner.network.readout  # type: ignore[union-attr]
         knobs |= {
             f"readout {name}": {"learner.network.readout": name} for name in ("mean", "attention", "max") if name != readout
@@ -193,5 +223,5 @@ def variants(config: ExperimentConfig, look: Look) -> dict[str, ExperimentConfig
             knobs["with columns"] = {"learner.global_features": ("columns",)}
     if look.transform != "none":
         other = "none" if config.target.transform != "none" else look.transform
-        knobs[f"transform {other}"] = {"target.transform": other}
+        knobs[f"transform {other}"] = {"target.base": "none", "target.transform": other}
     return {name: with_knobs(config, changed) for name, changed in knobs.items()}

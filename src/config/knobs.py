@@ -37,20 +37,22 @@ class TargetConfig:
         classes, of which learners predict the log-odds of the second; for tasks whose metric is one of classes, with a learner
         of classes.
     base: `7net-l3i5`: first subtract the energy that this pretrained potential, a SevenNet, predicts, and the shift of each
-        element that brings it closest to the table (open track). With kind `residual` only.
-    transform: `log` or `log1p`, log(1 + target): what `kind` then applies to; predictions are transformed back. Requires base
-        `none`.
+        element that brings it closest to the table (open track). With kind `residual` only. `layer_area`: the target is one of
+        faces of layers, as an exfoliation energy is, and learned per area of the layer, see src/features/layers.py. With
+        transform `log` and without kind `residual` only.
+    transform: `log` or `log1p`, log(1 + target): what `kind` then applies to; predictions are transformed back. Not with
+        the base `7net-l3i5`.
     pure_elements: `median`: crystals of one element are learned as compounds are, and all get the median of the training
         crystals of one element, whatever the learner predicts; if there are none, they are predicted as compounds are.
     reference: `elements_and_u`: vanadium, chromium, manganese, iron, cobalt, nickel, molybdenum and tungsten have a second shift
         where oxygen or fluorine is present: there the energies of the Materials Project, and so SevenNet's, contain a Hubbard U.
-        Requires a base.
+        Requires the base `7net-l3i5`.
     unseen_elements: shift of an element that no training crystal has: `mean`, of all others; `predicted`, from those near it in
         the periodic table, see src/data/target.py. The latter with kind `residual` and reference `elements` only.
     """
 
     kind: Literal["residual", "standardise", "raw", "classes"] = "residual"
-    base: Literal["none", "7net-l3i5"] = "none"
+    base: Literal["none", "7net-l3i5", "layer_area"] = "none"
     transform: Literal["none", "log", "log1p"] = "none"
     pure_elements: Literal["as_compounds", "median"] = "as_compounds"
     reference: Literal["elements", "elements_and_u"] = "elements"
@@ -59,9 +61,11 @@ class TargetConfig:
     def __post_init__(self) -> None:
         if self.unseen_elements == "predicted" and (self.kind, self.reference) != ("residual", "elements"):
             raise ValueError("unseen_elements='predicted': requires kind='residual' and reference='elements'")
-        if self.reference != "elements" and self.base == "none":
+        if self.base == "layer_area" and (self.kind == "residual" or self.transform != "log"):
+            raise ValueError("base='layer_area': requires transform='log' and another kind than 'residual'")
+        if self.reference != "elements" and self.base != "7net-l3i5":
             raise ValueError(f"reference={self.reference!r}: requires a base; without one there is no Hubbard U to refer to")
-        if self.base != "none" and (self.kind, self.transform) != ("residual", "none"):
+        if self.base == "7net-l3i5" and (self.kind, self.transform) != ("residual", "none"):
             raise ValueError(f"base={self.base!r}: requires kind='residual' and transform='none'")
         if self.kind == "classes" and (self.transform, self.pure_elements) != ("none", "as_compounds"):
             raise ValueError("kind='classes': requires transform='none' and pure_elements='as_compounds'")

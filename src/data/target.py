@@ -199,7 +199,7 @@ class TargetNormalizer:
     def baseline(self, element_counts: Counts, base: Values | float = 0.0) -> Values:
         """Return what atom counts and base predict without a learner, (n_crystals,), eV/atom or the unit of the transform."""
         if self.base != "none" and np.ndim(base) == 0:
-            raise ValueError(f"target: the energies of the base {self.base!r} are missing; see src/features/sevennet.py")
+            raise ValueError(f"target: the energies of the base {self.base!r} are missing; see src/features/bases.py")
         counts = _columns(element_counts, with_u=len(self.shifts) > N_ELEMENTS)
         return base + counts @ self.shifts / element_counts.sum(axis=1)
 

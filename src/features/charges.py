@@ -40,7 +40,7 @@ CHARGES = (
 def charges(crystal: PrimitiveCrystal) -> list[float]:
     """Return the features CHARGES: Pauling electronegativities, charges in e, energies in eV/atom, valences in valence units."""
     structure = crystal.structure
-    of_atoms = _electronegativity(crystal.at_sites(_pauling()))
+    of_atoms = _electronegativity(crystal.at_sites(pauling()))
     if not structure.is_ordered:
         return [*of_atoms, *[0.0] * (len(CHARGES) - len(of_atoms))]
     z = crystal.kinds
@@ -54,7 +54,7 @@ def _electronegativity(x: NDArray[np.float64]) -> list[float]:
 
 
 @lru_cache
-def _pauling() -> NDArray[np.float64]:
+def pauling() -> NDArray[np.float64]:
     """Return the electronegativity of each element, (N_ELEMENTS,), NaN if it has none."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pymatgen's on elements without one, which has_electronegativity encodes

@@ -89,7 +89,7 @@ def _inside(lattice: ArrayLike, frac_coords: ArrayLike, numbers: ArrayLike, crys
 
 
 @lru_cache
-def _radii() -> NDArray[np.float64]:
+def atomic_radii() -> NDArray[np.float64]:
     """Return pymatgen's atomic radius of each element, (N_ELEMENTS,), Angstrom; the calculated one, or zero, if it has none."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pymatgen's on elements without one
@@ -117,7 +117,7 @@ def geometry(crystal: PrimitiveCrystal) -> list[float]:
     """
     structure = crystal.structure
     volume = structure.volume / len(structure)
-    packing = 4 / 3 * np.pi * (crystal.at_sites(_radii()) ** 3).sum() / structure.volume
+    packing = 4 / 3 * np.pi * (crystal.at_sites(atomic_radii()) ** 3).sum() / structure.volume
     return [
         *(np.log(len(structure)), volume, np.log(volume), float(structure.density), packing, min_distance(structure)),
         *lattice_lengths(np.array(structure.lattice.matrix)),

@@ -21,6 +21,7 @@ from src.features.charges import CHARGES, charges
 from src.features.columns import COLUMNS
 from src.features.elements import element_vectors, word2vec_key
 from src.features.geometry import GEOMETRY, SYMMETRY, PrimitiveCrystal, geometry, primitive_crystal, symmetry
+from src.features.layers import LAYERS, layers
 from src.features.voronoi import VORONOI, voronoi
 from src.storage.cache import cache_key, in_chunks
 from src.storage.ragged import RaggedStore
@@ -87,6 +88,7 @@ STRUCTURE_GROUPS = {
     "symmetry": Group(SYMMETRY, symmetry),
     "charges": Group(CHARGES, charges),
     "voronoi": Group(VORONOI, voronoi, is_finite=False),
+    "layers": Group(LAYERS, layers),
 }
 NEED_STRUCTURES = (*STRUCTURE_GROUPS, sevennet.NAME)  # the other groups are made from formulas too
 GROUPS = (*FORMULA_GROUPS, *NEED_STRUCTURES)

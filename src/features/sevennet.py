@@ -17,7 +17,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from src.config import TargetConfig
 from src.data.crystal import Crystal
 from src.data.table import Crystals
 from src.storage.cache import cache_key, in_chunks
@@ -45,15 +44,6 @@ def cached_potential(crystals: Crystals, crystals_key: str, folder: Path | None,
         return compute_potential(crystals, n_jobs)
     path = folder / f"{NAME}-{cache_key(crystals_key, NAME, __name__)}"
     return RaggedStore.cached(path, lambda: compute_potential(crystals, n_jobs))
-
-
-def base_energies(
-    config: TargetConfig, crystals: Crystals, crystals_key: str, folder: Path | None, n_jobs: int = 1
-) -> NDArray[np.float64]:
-    """Return (n_crystals,), eV/atom: the energies of the target's base, zeros if it has none."""
-    if config.base == "none":
-        return np.zeros(len(crystals))
-    return np.array(cached_potential(crystals, crystals_key, folder, n_jobs).arrays["energy"], dtype=np.float64)
 
 
 def compute_potential(crystals: Crystals, n_jobs: int = 1) -> RaggedStore:

@@ -13,8 +13,8 @@ from src.config import ExperimentConfig, TargetConfig
 from src.data.table import Crystals
 from src.data.target import TargetNormalizer
 from src.data.task import ColumnNames, Task
+from src.features.bases import base_of
 from src.features.elements import word2vec_key
-from src.features.sevennet import base_energies
 from src.learners.learner import Learner, load_learner
 from src.paths import MAT2VEC, experiment_folders
 from src.results.intervals import part_spread
@@ -61,7 +61,7 @@ class FoldModels:
             pred, own = (np.stack(values, axis=2) for values in zip(*found, strict=True))
             return (pred * self.weights).sum(axis=2), part_spread(pred, own, self.weights)
         residuals = self.learners[0].predict_each(self.learners, self._inputs(crystals, n_jobs))
-        base, counts = base_energies(self.target, crystals, "", None, n_jobs), crystals.element_counts
+        base, counts = base_of(self.target, crystals, "", None, n_jobs), crystals.element_counts
         pairs = zip(self.normalizers, residuals, strict=True)
         found = [normalizer.mean_and_spread(counts, of_members, base) for normalizer, of_members in pairs]
         pred, spread = (np.stack(values, axis=1) for values in zip(*found, strict=True))
@@ -80,7 +80,7 @@ class FoldModels:
             part.check(crystals)
         if self.learners:
             self._inputs(crystals, n_jobs=1)
-            base_energies(self.target, crystals, "", None)
+            base_of(self.target, crystals, "", None)
 
     def _inputs(self, crystals: Crystals, n_jobs: int) -> Any:
         """Return what the models read, in memory."""

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from src.config import ExperimentConfig
 from src.config.catalogue import load_config, sealed
 from src.data.load import TaskData, load_folds
-from src.data.table import Crystals, CrystalTable
+from src.data.table import CrystalTable
 from src.data.target import TRANSFORMS
 from src.data.task import Task
+from src.features.bases import base_of
 from src.features.columns import check_columns, data_key
 from src.features.elements import word2vec_key
 from src.learners.learner import make_learner
@@ -82,7 +82,7 @@ def train_folds(
     def rows(table: CrystalTable, key: str) -> Rows:
         """Return a table with what is computed from it once for all folds."""
         inputs = learner.prepare_inputs(table.crystals, key, data.cache, launcher.n_local)
-        return Rows(table, base_energies_of(config, table.crystals, key, data.cache, launcher.n_local), inputs)
+        return Rows(table, base_of(config.target, table.crystals, key, data.cache, launcher.n_local), inputs)
 
     with run.training(to_do):
         train = rows(data.train, data.train_key)
@@ -90,15 +90,6 @@ def train_folds(
         job = FoldJob(config, run, load_folds(data, config.folds), train, test, device, word2vec)
         growing = {run.fold(k) / file: n for k in to_do for file, n in learner.histories().items()}
         run_all(name, partial(run_fold, job), to_do, run.is_finished, growing, launcher)
-
-
-def base_energies_of(config: ExperimentConfig, crystals: Crystals, key: str, cache: Path, n_jobs: int = 1) -> NDArray[np.float64]:
-    """Return the energy that the target's base predicts for each crystal, (n_crystals,), eV/atom; zeros if there is none."""
-    if config.target.base == "none":
-        return np.zeros(len(crystals))
-    from src.features.sevennet import base_energies
-
-    return base_energies(config.target, crystals, key, cache, n_jobs)
 
 
 def collect(run: RunDir, data: TaskData, per_fold: list[dict], data_hash: str) -> dict:

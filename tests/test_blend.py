@@ -184,7 +184,8 @@ def test_a_blend_leaves_what_any_experiment_leaves(run, task_folder: Path) -> No
         )
         assert np.abs(error).mean(axis=0)[0] <= np.abs(error).mean(axis=0).min() + 1e-9
     assert metrics["oof_mae"] == pytest.approx(np.abs(target - blend.oof["e_form_pred"]).mean())
-    assert metrics["n_parameters"] == sum(part.metrics["n_parameters"] for part in parts)
+    for cost in ("n_parameters", "cpu_seconds", "fold_wall_seconds"):
+        np.testing.assert_allclose(metrics[cost], np.sum([part.metrics[cost] for part in parts], axis=0))
     assert set(parts[0].metrics) == set(metrics)
     by_fold = [sum(w * part.test[f"fold_{k}"] for w, part in zip(weights[k], parts, strict=True)) for k in range(4)]
     np.testing.assert_allclose(blend.test["e_form_pred"], np.mean(by_fold, axis=0))

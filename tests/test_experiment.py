@@ -189,6 +189,18 @@ def test_submission_is_the_mean_in_the_samples_order(task_folder: Path, where: l
     assert "exp003" in capsys.readouterr().out
 
 
+def test_the_interval_of_a_row_is_its_own_wherever_the_sample_has_it(task_folder: Path, where: list[str]) -> None:
+    run(task_folder, GBDT, "exp001")
+    sample, found = pd.read_csv(task_folder / "sample_submission.csv"), []
+    for order in ([0, 1, 2, 3, 4, 5], [3, 0, 5, 1, 4, 2]):
+        sample.loc[order].to_csv(task_folder / "sample_submission.csv", index=False)
+        submit.main(["--exps", "001", *where])
+        found.append(pd.read_csv(folder_of(task_folder, "submission_with_uncertainty.csv")).set_index("id"))
+    pd.testing.assert_frame_equal(found[0], found[1].loc[found[0].index])
+    of_folds = pd.read_csv(folder_of(task_folder) / "test.csv").set_index("id").filter(like="fold_")
+    np.testing.assert_allclose(found[0]["spread"], of_folds.std(axis=1, ddof=0)[found[0].index])
+
+
 @pytest.mark.parametrize(("n_train", "says"), [(40, "90% intervals"), (12, "no intervals: 6 out-of-fold rows are too few")])
 def test_a_submission_has_intervals_or_says_why_not_and_both_tables_may_count_from_zero(
     task_folder: Path, where: list[str], capsys: pytest.CaptureFixture, n_train: int, says: str

@@ -197,6 +197,7 @@ def test_a_formula_is_whole_numbers_of_atoms_in_its_proportion(text: str, atoms:
     [
         ("Fe0.620C0.000953Mn0.000091", {"Fe": 0.62, "C": 0.000953, "Mn": 0.000091}),
         ("Fe0.9735Cr0.0265", {"Fe": 0.9735, "Cr": 0.0265}),
+        ("Li0.334Co", {"Li": 0.334, "Co": 1}),
         ("C99.99H99.99", {"C": 99.99, "H": 99.99}),
     ],
 )

@@ -111,6 +111,14 @@ def test_a_test_row_with_the_id_of_a_training_row_is_another_crystal() -> None:
     np.testing.assert_array_equal(after.lower, before.lower)
 
 
+def test_experiments_with_other_folds_have_neighbours_of_their_own() -> None:
+    points = Points(NOWHERE.train, NOWHERE.test)
+    points.around(IDS[:N], FOLD, IDS[N:])
+    again, alone = (one.around(IDS[:N], FOLD[::-1].copy(), IDS[N:])[0] for one in (points, NOWHERE))
+    np.testing.assert_array_equal(again.own, alone.own)
+    assert (again.fold[again.own] != np.arange(N_FOLDS)[:, None]).all()
+
+
 def test_of_many_training_crystals_a_choice_is_considered_that_has_those_of_every_fold() -> None:
     fold = np.zeros(8 * N_KNOWN, dtype=np.int64)
     fold[-5_010:-10], fold[-10:] = 1, 2

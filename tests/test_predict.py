@@ -474,11 +474,11 @@ def test_intervals_are_those_of_a_submission_and_depend_on_no_other_row(
     task: Path, test_structures: list[Structure], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outputs = task.parent / "outputs"
-    one = find_predictions("010", read_task(task), outputs)
-    points = points_of(read_task(task), outputs, one)
-    single = fixed_blend(np.ones(1), stack_oof([one])[1])
-    expected = calibrate([one], single, list(one.test["id"]), points)
-    ready = predictor(task, "010")
+    parts = [find_predictions(number, read_task(task), outputs) for number in ("001", "010")]
+    points = points_of(read_task(task), outputs, parts[0])
+    blend = fixed_blend(np.array([0.2, 0.8]), stack_oof(parts)[1])
+    expected = calibrate(parts, blend, list(parts[0].test["id"]), points)
+    ready = predictor(task, "001", "010", weights=[1, 4])
     table = ready.predict(test_structures)
     np.testing.assert_allclose(table[["lower", "upper"]].T, (expected.lower, expected.upper), atol=1e-5)
     monkeypatch.setattr(Surroundings, "of", lambda *args: pytest.fail("the training crystals are compared again"))

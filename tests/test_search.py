@@ -14,20 +14,20 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import load
+from conftest import load, run
 from faults import TinyRun
 
-from src.config import BlendConfig, ExperimentConfig, FoldConfig, GbdtConfig, GraphConfig, TrainingConfig
+from src.config import BlendConfig, ExperimentConfig, FoldConfig, GbdtConfig, GraphConfig, TargetConfig, TrainingConfig
 from src.config.catalogue import load_config
 from src.data.load import TaskData, assign_folds, load_folds
-from src.data.table import CrystalTable
+from src.data.table import Crystals, CrystalTable
 from src.data.task import read_task
 from src.learners.gbdt import GbdtLearner
 from src.learners.learner import DivergedError, Watched
 from src.paths import DEFAULT_TASK, EXPERIMENTS
 from src.results.metrics import METRICS
 from src.runs import search as searching
-from src.runs.inner import OUTER_FOLD
+from src.runs.inner import OUTER_FOLD, InnerSplits
 from src.runs.ranges import BY_OPTIMIZER, RANGES, is_bounds, label, labelled, ranges, suggested, with_knobs
 from src.runs.search import Search, open_study, proposal, search, tune
 
@@ -114,6 +114,24 @@ def test_a_search_sees_the_training_crystals_of_the_outer_fold_only(
     rows = np.flatnonzero(load_folds(data, FOLDS) != OUTER_FOLD)
     np.testing.assert_array_equal(seen["target"], data.train.targets[rows])
     assert set(seen["fold"]) == set(range(FOLDS.n_folds))
+
+
+def test_a_split_is_predicted_as_a_fold_of_an_experiment_on_its_rows(
+    task_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def energies(config: object, crystals: Crystals, *_: object) -> np.ndarray:
+        return crystals.element_counts @ np.sin(np.arange(119)) / crystals.element_counts.sum(axis=1)
+
+    monkeypatch.setattr("src.features.sevennet.base_energies", energies)
+    data, config = load(task_folder), replace(TREES, target=TargetConfig(base="7net-l3i5"))
+    splits = InnerSplits.of(data, FOLDS, FOLDS)
+    rows = np.flatnonzero(load_folds(data, FOLDS) != OUTER_FOLD)
+    crystals = Crystals.from_list([data.train.crystals[i] for i in rows])
+    own = CrystalTable(data.train.ids[rows], crystals, data.train.targets[rows])
+    run(replace(data, train=own, train_key="own", outputs=tmp_path / "own", given_folds=splits.split), config, folds=[0])
+    expected = pd.read_csv(tmp_path / "own/small/exp001/fold_0/valid.csv")
+    np.testing.assert_allclose(splits.target(0), expected["e_form"], rtol=1e-12)
+    np.testing.assert_allclose(splits.predict(config, 0, tmp_path / "split", "cpu"), expected["e_form_pred"], rtol=1e-12)
 
 
 def test_a_poor_trial_is_stopped_early(data: TaskData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

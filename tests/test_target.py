@@ -14,7 +14,7 @@ from src.config import ExperimentConfig, TargetConfig, from_dict, to_dict
 from src.data.crystal import N_ELEMENTS
 from src.data.export import TARGET, write_task
 from src.data.load import load_folds
-from src.data.target import NOBLE_GASES, TRANSFORMS, WITH_U, TargetNormalizer
+from src.data.target import NOBLE_GASES, TRANSFORMS, WITH_U, TargetNormalizer, predicted_shifts
 
 METALS, HALOGENS = [3, 11, 19, 37, 55, 4, 12, 20, 38, 56], [9, 17, 35, 53]
 PREDICTED = TargetConfig(unseen_elements="predicted")
@@ -53,6 +53,15 @@ def test_few_elements_teach_nothing() -> None:
     rows = counts[:, [3, 11, 19]].any(axis=1)
     plain, found = (TargetNormalizer.fit(counts[rows], target[rows], config).shifts for config in (TargetConfig(), PREDICTED))
     np.testing.assert_array_equal(plain, found)
+
+
+@pytest.mark.parametrize(("n", "teaches"), [(9, False), (10, True)])
+def test_elements_of_few_crystals_teach_nothing(n: int, teaches: bool) -> None:
+    counts, _ = salts()
+    counts[np.flatnonzero(counts[:, 38])[n:]] = 0
+    shift = np.random.default_rng(0).normal(size=N_ELEMENTS)
+    found = [predicted_shifts(shift + change * (np.arange(N_ELEMENTS) == 38), counts)[5] for change in (0, 3)]
+    assert (found[0] != found[1]) == teaches
 
 
 def test_it_requires_shifts() -> None:

@@ -65,6 +65,15 @@ def test_a_mean_of_several_networks_is_no_single_one_however_near_it_is() -> Non
     assert not verdict(own, mean, SCATTER)[0] and not verdict(mean, own, SCATTER)[0]
 
 
+def test_a_published_fold_is_its_rows_and_the_mean_distance_of_the_other_folds_models() -> None:
+    folder = published_folder("exp010", read_task(DEFAULT_TASK))
+    oof, test = (pd.read_csv(folder / f"{name}.csv.gz").set_index("id") for name in ("oof", "test"))
+    rows, scatter = published_fold(folder, 3, True)
+    pd.testing.assert_frame_equal(rows.valid.set_index("id"), oof[oof["fold"] == 3])
+    pd.testing.assert_series_equal(rows.test, test["fold_3"])
+    assert scatter == pytest.approx(np.mean([np.abs(test[f"fold_{k}"] - test["fold_3"]).mean() for k in range(10) if k != 3]))
+
+
 def test_published_folds_of_other_experiments_are_refused_nineteen_times_in_twenty() -> None:
     task = read_task(DEFAULT_TASK)
     names = sorted(path.parents[1].name for path in EXPERIMENTS.glob("exp*/results/metrics.json"))

@@ -212,7 +212,7 @@ def sheets(thickness: float, gap: float) -> Structure:
     height = thickness + gap
     lattice = [[3.3, 0, 0], [-1.65, 1.65 * np.sqrt(3), 0], [1.1, 0.4, height]]
     up = np.array([0, thickness / 2, thickness])
-    places = np.stack([[0.2, 0.5, 0.2], [0.6, 0.9, 0.6], up / height], axis=1)
+    places = np.stack([[0.2, 0.5, 0.2], [0.6, 0.9, 0.6], up / height + 0.95], axis=1)
     return Structure(Lattice(lattice), ["Se", "Mo", "Se"], places)
 
 

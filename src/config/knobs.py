@@ -37,9 +37,8 @@ class TargetConfig:
         classes, of which learners predict the log-odds of the second; for tasks whose metric is one of classes, with a learner
         of classes.
     base: `7net-l3i5`: first subtract the energy that this pretrained potential, a SevenNet, predicts, and the shift of each
-        element that brings it closest to the table (open track). With kind `residual` only. `layer_area`: the target is one of
-        faces of layers, as an exfoliation energy is, and learned per area of the layer, see src/features/layers.py. With
-        transform `log` and without kind `residual` only.
+        element that brings it closest to the table (open track). With kind `residual` only. `layer_area`: learn an energy of
+        layers' faces per area, see src/features/layers.py. With transform `log` and without kind `residual` only.
     transform: `log` or `log1p`, log(1 + target): what `kind` then applies to; predictions are transformed back. Not with
         the base `7net-l3i5`.
     pure_elements: `median`: crystals of one element are learned as compounds are, and all get the median of the training

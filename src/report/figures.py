@@ -182,8 +182,7 @@ def learning_curves(histories: dict[str, list[pd.DataFrame]]) -> plt.Figure:
         curves /= curves[:, -1].mean()  # targets are scaled in different ways
         done = 100 * np.arange(1, curves.shape[1] + 1) / curves.shape[1]
         axis.fill_between(done, curves.min(axis=0), curves.max(axis=0), color=shades[i], alpha=0.15, linewidth=0)
-        last = tables[0].iloc[-1, 0]  # a number, or the name of a step
-        label = f"{name}, {tables[0].columns[0]}s to {last}"
+        label = f"{name}, {tables[0].columns[0]}s to {tables[0].iloc[-1, 0]}"  # a number, or the name of a step
         axis.plot(done, curves.mean(axis=0), LINES[i % len(LINES)], color=shades[i], label=label)
     axis.set(yscale="log", xlabel="training done (%)", ylabel="error of the fold, by that at the end")
     axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

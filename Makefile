@@ -31,8 +31,8 @@ soak: .venv/installed  ## kill runs at random points and feed them the corpus of
 	$(PY) -m pytest -q tests/test_soak.py tests/test_faults.py tests/hostile
 	cat outputs/soak.md
 
-mutants: .venv/extra  ## put seeded faults into a copy of src, one by one: the tests must find each; ONLY=blend (part of a path) or ONLY=17, JOBS=2
-	$(PY) tests/mutants/run.py $(if $(ONLY),--only $(ONLY)) $(if $(JOBS),--jobs $(JOBS))
+mutants: .venv/extra  ## put seeded faults into a copy of src, one by one: the tests must find each; ONLY=blend or 17, JOBS=2; N=400 SEED=1: drawn by a machine
+	$(if $(N),cd tests && ../$(PY) -m mutants.machine --n $(N) --seed $(or $(SEED),1),$(PY) tests/mutants/run.py) $(if $(ONLY),--only $(ONLY)) $(if $(JOBS),--jobs $(JOBS))
 
 faithful: .venv/bench .venv/peers  ## load the weights of an official NequIP, ALIGNN, MEGNet and CGCNN into ours and compare outputs
 	$(PY) bench/faithful.py

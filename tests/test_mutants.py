@@ -1,15 +1,27 @@
 """The list of seeded faults fits the source and the tests; `make mutants` runs it."""
 
 import ast
+import tomllib
 from functools import cache
 from pathlib import Path
 
 import pytest
+from mutants.machine import EQUIVALENT, mutants_of
 from mutants.run import Fault, read_faults
 
 from src.paths import ROOT
 
 FAULTS = read_faults()
+
+
+SOURCE = '''"""A module."""
+
+def f(x: int, n: int = 1) -> int:
+    """Say one."""
+    if x < 2 and n:
+        raise ValueError("no" + "thing")
+    return -x.sum(axis=0)[1:] * max(n, 3)
+'''
 
 
 @cache
@@ -56,3 +68,36 @@ def test_a_fault_whose_text_is_not_there_once_is_named_with_its_file() -> None:
     for text, n in (("nothing", 0), ("no such text, no such text", 2)):
         with pytest.raises(ValueError, match=rf"fault 7: src/paths.py contains this text {n} times, not once: 'no such text'"):
             fault.put_into(text)
+
+
+def test_a_machine_finds_each_kind_of_mutant_and_all_are_other_programs() -> None:
+    texts = [one.put_into(SOURCE) for one in mutants_of("src/paths.py", SOURCE)]
+    changed = [
+        "n: int = 2",
+        "if x <= 2 and n",
+        "if x < 3 and n",
+        "if x < 2 or n",
+        "if (n):",
+        "if not (x < 2 and n)",
+        "        pass",
+    ]
+    changed += [
+        "return (x.sum(",
+        "x.mean(axis=0)",
+        "sum()",
+        "sum(axis=1)",
+        "[2:]",
+        "[:] *",
+        "(-x.sum(axis=0)[1:])",
+        "min(n, 3)",
+        "/ max(",
+    ]
+    assert [one for one in changed if sum(one in text for text in texts) != 1] == []
+    assert not any("one." not in text or "A module" not in text for text in texts)
+    assert len({ast.dump(ast.parse(text)) for text in [SOURCE, *texts]}) == len(texts) + 1
+
+
+def test_equivalent_mutants_are_of_lines_that_are_there() -> None:
+    listed = [(file, one) for file, ones in tomllib.loads(EQUIVALENT.read_text()).items() for one in ones]
+    lines = {file: "\n".join(line.strip() for line in (ROOT / file).read_text().splitlines()) for file, _ in listed}
+    assert [one for file, one in listed if one["old"] not in lines[file] or not one["reason"]] == []

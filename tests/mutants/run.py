@@ -12,11 +12,13 @@ import sys
 import tempfile
 import time
 import tomllib
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from typing import Protocol
 
 from tqdm import tqdm
 
@@ -51,6 +53,21 @@ class Fault:
         return text.replace(self.old, self.new)
 
 
+class Change(Protocol):
+    """What is put into a file, and the tests that should find it."""
+
+    @property
+    def file(self) -> str:
+        """Its path in the repository."""
+
+    @property
+    def tests(self) -> tuple[str, ...]:
+        """Arguments of pytest."""
+
+    def put_into(self, text: str) -> str:
+        """Return the text of the file with the change."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How tests ended. status: exit status of pytest, negative if it took too long. output: the end of what it printed."""
@@ -70,8 +87,8 @@ def read_faults(only: str = "") -> list[Fault]:
     return [fault for fault in faults if (only == str(fault.number) if only.isdigit() else only in fault.file)]
 
 
-def run_tests(folder: Path, tests: tuple[str, ...], numba_cache: str, log: Path) -> None:
-    """Run tests in a folder, and end this process with pytest's exit status."""
+def run_tests(folder: Path, tests: tuple[str, ...], numba_cache: str, log: Path, plugins: Sequence[object]) -> None:
+    """Run tests in a folder with plugins of pytest, and end this process with pytest's exit status."""
     import numba
     import pytest
 
@@ -81,17 +98,20 @@ def run_tests(folder: Path, tests: tuple[str, ...], numba_cache: str, log: Path)
     os.chdir(folder)
     sys.path[0], sys.dont_write_bytecode = str(folder), True
     numba.config.CACHE_DIR = os.environ["NUMBA_CACHE_DIR"] = numba_cache  # '': beside the source
-    status = pytest.main(["-q", "-x", "--no-header", "-p", "no:cacheprovider", *tests])
+    stop = [] if plugins else ["-x"]
+    status = pytest.main(["-q", *stop, "--no-header", "-p", "no:cacheprovider", *tests], plugins)
     sys.stdout.flush()
     os._exit(status)  # what tests have left running is not waited for
 
 
-def outcome(tests: tuple[str, ...], folder: Path, limit: float | None, compile_again: bool = False) -> Outcome:
+def outcome(
+    tests: tuple[str, ...], folder: Path, limit: float | None, compile_again: bool = False, plugins: Sequence[object] = ()
+) -> Outcome:
     """Return how tests end in a folder. limit: seconds. compile_again: numba compiles everything again."""
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as scratch:
         log, numba_cache = Path(scratch) / "log", f"{scratch}/numba" if compile_again else ""
-        process = FORK.Process(target=run_tests, args=(folder, tests, numba_cache, log), name="MainProcess")
+        process = FORK.Process(target=run_tests, args=(folder, tests, numba_cache, log, plugins), name="MainProcess")
         process.start()
         process.join(limit)
         process.kill()
@@ -107,15 +127,23 @@ def copy_of_repository(scratch: str) -> Path:
     return folder
 
 
-def judge(scratch: str, fault: Fault) -> Outcome:
-    """Return how the tests of a fault end with it; the copy that it was put into is restored."""
+def judge(scratch: str, fault: Change, limit: float = 600.0) -> Outcome:
+    """Return how the tests of a fault end with it; the copy that it was put into is restored. limit: seconds."""
     path = (folder := copy_of_repository(scratch)) / fault.file
     text, times = path.read_text(), path.stat()
     path.write_text(fault.put_into(text))
-    ended = outcome(fault.tests, folder, limit=600.0, compile_again=Path(fault.file).stem in COMPILED)
+    ended = outcome(fault.tests, folder, limit, compile_again=Path(fault.file).stem in COMPILED)
     path.write_text(text)
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))  # so that what was compiled from it stays valid
     return ended
+
+
+def prepare() -> None:
+    """Import the libraries that tests need, once for all forks."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    *_, groups = map(import_module, LIBRARIES.split())
+    for symbol in SPACE_GROUPS:
+        groups.SpaceGroup(symbol)  # pymatgen keeps it
 
 
 def main() -> None:
@@ -127,10 +155,7 @@ def main() -> None:
     start, statuses = time.perf_counter(), list[int | None]()
     if not (faults := read_faults(args.only)):
         parser.error(f"--only {args.only}: the list has no such fault")
-    os.environ["OMP_NUM_THREADS"] = "1"
-    *_, groups = map(import_module, LIBRARIES.split())
-    for symbol in SPACE_GROUPS:
-        groups.SpaceGroup(symbol)  # pymatgen keeps it
+    prepare()
     with tempfile.TemporaryDirectory() as scratch, ProcessPoolExecutor(args.jobs, FORK) as pool:
         print(f"{len(faults)} faults; their tests run without any of them first", flush=True)
         tests = tuple(sorted({test for fault in faults for test in fault.tests}))

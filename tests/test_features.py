@@ -25,12 +25,13 @@ from pymatgen.core.ewald import EwaldSummation
 from scipy.spatial import Voronoi
 
 from src.config import ElementConfig, TargetConfig
-from src.data.crystal import N_ELEMENTS, Crystal
+from src.data.crystal import N_ELEMENTS, Crystal, parse_formula
 from src.data.table import Crystals
 from src.data.target import TargetNormalizer
 from src.features import elements, groups
 from src.features.bases import base_of
 from src.features.charges import BOND_RADIUS, CHARGES, DIGITS, GGA_SCALE, charges, ewald_energy, guess_charges
+from src.features.electrons import electrons
 from src.features.elements import ELEMENT_TABLES, element_vectors, mat2vec, word2vec_key
 from src.features.geometry import GEOMETRY, PrimitiveCrystal, find_pairs, lattice_lengths, primitive_crystal
 from src.features.groups import FORMULA_GROUPS, STRUCTURE_GROUPS, cached_features, finite_features, structure_features
@@ -205,6 +206,27 @@ def test_geometry_is_that_of_matminer(name: str) -> None:
     ours = structure_features(Crystals.from_list([Crystal.from_structure(STRUCTURES[name])]), ("geometry",)).iloc[0]
     expected = DensityFeatures().featurize(STRUCTURES[name])
     np.testing.assert_allclose(ours[["density", "volume_per_atom", "packing_fraction"]], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("formula", "expected"),
+    [
+        ("NaCl", {"octet_is_full": 1, "octet_excess": 0, "guess_max": 1, "electrons_are_odd": 0, "valence_sp_per_anion": 8}),
+        ("Na4Cl4", {"octet_is_full": 1, "octet_excess": 0, "guess_max": 1, "electrons_are_odd": 0, "valence_sp_per_anion": 8}),
+        ("Al2O3", {"octet_is_full": 1, "octet_share_sp": 1, "guess_min": -2, "guess_mean_abs": 12 / 5, "formula_atoms": 5}),
+        ("Na2Cl", {"octet_is_full": 0, "octet_excess": 1 / 3, "octet_share": 2, "guess_exists": 0, "electrons_are_odd": 1}),
+        ("FeS2", {"octet_excess": 4 / 3, "octet_excess_sp": -2 / 3, "octet_distance": 2 / 3, "valence_per_atom": 20 / 3}),
+        ("Li0.5037CoO2", {"whole_amounts": 0, "guess_exists": 0, "electrons_are_odd": 0.5, "formula_atoms": 0}),
+        ("He", {"octet_is_full": 0, "valence_per_atom": 2}),
+    ],
+)
+def test_electrons_are_counted(formula: str, expected: dict[str, float]) -> None:
+    counts = np.zeros((2, N_ELEMENTS))
+    for z, amount in parse_formula(formula).items():
+        counts[:, z] = amount
+    found = electrons(counts).iloc[0]
+    assert found[list(expected)].to_dict() == pytest.approx(expected)
+    assert np.isfinite(found).all()
 
 
 def sheets(thickness: float, gap: float) -> Structure:

@@ -24,7 +24,7 @@ from src.config import (
 from src.features.columns import COLUMNS
 
 Family = Literal["trees", "Gaussian process", "formula network", "network"]
-FORMULA = ("fractions", "magpie", "mat2vec")
+FORMULA = ("fractions", "magpie", "mat2vec", "electrons")
 STRUCTURE = ("fractions", "magpie", "geometry", "symmetry", "charges", "voronoi")
 VECTORS = ElementConfig(("mat2vec", "skipatom", "magpie"))
 RAW = TargetConfig("raw")

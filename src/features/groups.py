@@ -19,6 +19,7 @@ from src.data.table import Crystals
 from src.features import sevennet
 from src.features.charges import CHARGES, charges
 from src.features.columns import COLUMNS
+from src.features.electrons import electrons
 from src.features.elements import element_vectors, word2vec_key
 from src.features.geometry import GEOMETRY, SYMMETRY, PrimitiveCrystal, geometry, primitive_crystal, symmetry
 from src.features.layers import LAYERS, layers
@@ -72,6 +73,7 @@ FORMULA_GROUPS: dict[str, Callable[[Counts, int, Path | None], pd.DataFrame]] = 
     "fractions": fractions,
     "magpie": magpie,
     "mat2vec": mat2vec_statistics,
+    "electrons": lambda element_counts, n_jobs, word2vec: electrons(element_counts, n_jobs),
 }
 
 

@@ -137,10 +137,25 @@ def test_features_are_finite_continuous_and_those_of_the_primitive_cell() -> Non
 
 
 def is_discrete(name: str) -> bool:
-    """Return whether a feature counts elements or their extremes, or needs charges, which disordered crystals have none of."""
+    """Return whether a feature counts elements or extremes, or needs whole amounts or charges, which disordered crystals lack."""
     return any(
         word in name.lower()
-        for word in ("minimum", "maximum", "range", "mode", "0-norm", "charge", "guess", "ewald", "bond_valence", "instab")
+        for word in (
+            "minimum",
+            "maximum",
+            "range",
+            "mode",
+            "0-norm",
+            "charge",
+            "guess",
+            "ewald",
+            "bond_valence",
+            "instab",
+            "odd",
+            "whole",
+            "formula_atoms",
+            "full",
+        )
     )
 
 

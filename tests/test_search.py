@@ -122,7 +122,8 @@ def test_a_split_is_predicted_as_a_fold_of_an_experiment_on_its_rows(
     def energies(config: object, crystals: Crystals, *_: object) -> np.ndarray:
         return crystals.element_counts @ np.sin(np.arange(119)) / crystals.element_counts.sum(axis=1)
 
-    monkeypatch.setattr("src.features.sevennet.base_energies", energies)
+    monkeypatch.setattr("src.runs.inner.base_of", energies)
+    monkeypatch.setattr("src.runs.experiment.base_of", energies)
     data, config = load(task_folder), replace(TREES, target=TargetConfig(base="7net-l3i5"))
     splits = InnerSplits.of(data, FOLDS, FOLDS)
     rows = np.flatnonzero(load_folds(data, FOLDS) != OUTER_FOLD)

@@ -7,8 +7,6 @@ from numpy.typing import NDArray
 
 from src.config import TargetConfig
 from src.data.table import Crystals
-from src.features import sevennet
-from src.features.layers import log_layer_area
 
 
 def base_of(
@@ -21,6 +19,10 @@ def base_of(
     if config.base == "none":
         return np.zeros(len(crystals))
     if config.base == "layer_area":
+        from src.features.layers import log_layer_area  # commands without a base do without
+
         crystals.check_structures("base='layer_area'")
         return np.array([log_layer_area(crystals[i]) for i in range(len(crystals))])
+    from src.features import sevennet
+
     return np.array(sevennet.cached_potential(crystals, crystals_key, folder, n_jobs).arrays["energy"], dtype=np.float64)

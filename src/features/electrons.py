@@ -34,7 +34,7 @@ ELECTRONS = (
 LARGEST = 60  # atoms of a reduced formula whose numbers mean something
 LEAST_OF_ANIONS = 1.9  # electronegativity, that of silicon
 FORMULAS_PER_TASK = 64
-TOLERANCE = 1e-6  # on amounts
+OF_AMOUNTS = 1e-6  # difference between amounts, within which they are the same
 
 Values = NDArray[np.float64]
 
@@ -47,7 +47,7 @@ def electrons(element_counts: NDArray[np.number], n_jobs: int = 1) -> pd.DataFra
     valence: s, p and d electrons; sp: without d. Anions are the most electronegative element and those of groups 14 to 18 from
     1.9 on. octet_excess: valence electrons of the cations less the holes of the anions, per atom; octet_share: their quotient.
     """
-    whole = (np.abs(element_counts - np.round(element_counts)) < TOLERANCE).all(axis=1)
+    whole = (np.abs(element_counts - np.round(element_counts)) < OF_AMOUNTS).all(axis=1)
     unit = np.where(whole, np.gcd.reduce(np.round(element_counts).astype(np.int64), axis=1), element_counts.sum(axis=1))
     amounts = element_counts / unit[:, None]
     n_atoms, present = amounts.sum(axis=1), amounts > 0
@@ -68,7 +68,7 @@ def electrons(element_counts: NDArray[np.number], n_jobs: int = 1) -> pd.DataFra
     of_all = [amounts @ valence / n_atoms, amounts @ sp / n_atoms, amounts @ valence / n_anions, amounts @ sp / n_anions]
     columns = [
         *(whole, np.where(whole, n_atoms, 0), *_guessed(amounts, whole, electronegativity, n_jobs).T, odd(amounts @ number)),
-        *(odd(amounts @ valence), *of_all, *shell, share(given), share(given_sp), np.abs(given_sp - needed) < TOLERANCE),
+        *(odd(amounts @ valence), *of_all, *shell, share(given), share(given_sp), np.abs(given_sp - needed) < OF_AMOUNTS),
     ]
     return pd.DataFrame(np.stack(columns, axis=1, dtype=np.float64), columns=list(ELECTRONS))
 

@@ -10,7 +10,7 @@ from crepes import ConformalRegressor
 from src.config.catalogue import transforms_of
 from src.data.target import TRANSFORMS
 from src.results.blend import fixed_blend, stack_oof
-from src.results.intervals import Intervals, Scale, calibrate, merged_bounds, oof_half_width
+from src.results.intervals import Intervals, Scale, calibrate, merged_bounds, oof_half_width, part_spread
 from src.results.predictions import Predictions
 from src.results.surroundings import N_KNOWN, N_NEIGHBORS, Kinds, Points, Seen, Surroundings, considered
 
@@ -282,8 +282,10 @@ def test_oof_widths_are_calibrated_on_the_other_folds() -> None:
 
 def test_intervals_on_the_scale_of_the_transform_cover_small_and_large_targets_alike() -> None:
     truth, pred = lognormal()
-    inside, truth = covered(intervals_of(member("exp900", truth, pred)), truth[N:]), truth[N:]
+    found = intervals_of(member("exp900", truth, pred))
+    inside, truth = covered(found, truth[N:]), truth[N:]
     assert inside.mean() == pytest.approx(0.9, abs=0.02)
+    assert np.median(found.oof_half_width) == pytest.approx(np.median(found.half_width), rel=0.15)
     assert abs(inside[truth < 0.2].mean() - inside[truth > 5].mean()) < 0.1
 
 
@@ -312,6 +314,12 @@ def test_the_scale_of_experiments_is_that_of_their_configs(numbers: list[str], n
 def test_without_a_transform_the_scale_is_that_of_the_target_to_the_last_bit() -> None:
     values = np.random.default_rng(0).normal(size=100)
     np.testing.assert_array_equal(Scale().back(Scale().forward(values)), values)
+
+
+def test_the_spread_over_parts_is_that_of_a_mixture() -> None:
+    pred, own, weights = RNG.normal(size=(7, 3)), RNG.random((7, 3)), np.array([0.5, 0.2, 0.3])
+    variance = (pred**2 + own**2) @ weights - (pred @ weights) ** 2
+    np.testing.assert_allclose(part_spread(pred, own, weights), np.sqrt(variance))
 
 
 def test_the_spread_is_in_the_unit_of_the_target_whatever_the_scale() -> None:

@@ -119,7 +119,7 @@ def test_the_table_says_what_was_fitted() -> None:
 
 
 IDS = [f"x-{j}" for j in range(N + N_TEST)]
-POINTS = Points(*(pd.DataFrame(np.random.default_rng(9).normal(size=(len(ids), 2)), index=ids) for ids in (IDS[:N], IDS[N:])))
+POINTS = Points(*(pd.DataFrame(np.random.default_rng(9).random((len(ids), 2)), index=ids) for ids in (IDS[:N], IDS[N:])))
 
 
 def intervals_of(members: list[Predictions]) -> Intervals:

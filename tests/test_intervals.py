@@ -10,16 +10,16 @@ from crepes import ConformalRegressor
 from src.config.catalogue import transforms_of
 from src.data.target import TRANSFORMS
 from src.results.blend import fixed_blend, stack_oof
-from src.results.intervals import Intervals, Scale, calibrate, merged_bounds, oof_half_width
+from src.results.intervals import Intervals, Scale, calibrate, merged_bounds, oof_half_width, part_spread
 from src.results.predictions import Predictions
-from src.results.surroundings import N_KNOWN, N_NEIGHBORS, Points, Surroundings, considered
+from src.results.surroundings import N_KNOWN, N_NEIGHBORS, Kinds, Points, Seen, Surroundings, considered
 
 N, N_NEW, N_FOLDS = 1000, 2000, 5
 FOLD = np.arange(N) % N_FOLDS
 LOG = Scale.of(["log"])
 RNG = np.random.default_rng(5)
 IDS = [f"x-{i}" for i in range(N + N_NEW)]
-NOWHERE = Points(*(pd.DataFrame(RNG.normal(size=(len(ids), 2)), index=ids) for ids in (IDS[:N], IDS[N:])))  # says nothing
+NOWHERE = Points(*(pd.DataFrame(RNG.random((len(ids), 2)), index=ids) for ids in (IDS[:N], IDS[N:])))  # says nothing
 
 
 def lognormal(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -51,7 +51,7 @@ def hard_and_easy(seed: int = 0) -> tuple[Predictions, np.ndarray, np.ndarray, P
     size = np.where(hard, 1.0, 0.1)
     truth = rng.normal(size=n)
     pred = truth[:, None] + size[:, None] * (rng.normal(size=(n, 1)) + 0.3 * rng.normal(size=(n, N_FOLDS)))
-    points = pd.DataFrame(rng.normal(size=(n, 2)) + 10 * hard[:, None], index=IDS)
+    points = pd.DataFrame(rng.random((n, 2)) + 10 * hard[:, None], index=IDS)
     return member("exp900", truth, pred), truth[N:], hard[N:], Points(points[:N], points[N:])
 
 
@@ -79,10 +79,16 @@ def test_where_the_fold_models_disagree_intervals_are_no_narrower_though_nothing
     one = member("exp900", truth, pred)
     found, wild = intervals_of(one, NOWHERE, Scale()), size[N:] == 1
     ids = np.array(one.test["id"])
-    assert found.half_width[wild].mean() == pytest.approx(found.half_width[~wild].mean(), rel=0.05)
-    assert covered(found, truth[N:])[wild].mean() > 0.82
+    assert found.half_width[wild].mean() > 1.3 * found.half_width[~wild].mean()
+    assert covered(found, truth[N:])[wild].mean() > 0.88
     alone = intervals_of(one_with(one, ids[wild]), NOWHERE, Scale(), list(ids[wild]))
-    assert covered(alone, truth[N:][wild]).mean() > 0.82
+    assert covered(alone, truth[N:][wild]).mean() > 0.88
+
+
+def test_an_interval_reaches_two_and_a_half_standard_deviations_of_the_fold_models_on_either_side() -> None:
+    error, pred = np.ones(57), np.array([[0.0, 10.0], [0.0, 0.0]])
+    lower, upper = merged_bounds(error, np.ones((57, 2)), np.arange(57) % 2, pred, np.ones((2, 2)))
+    assert (lower.tolist(), upper.tolist()) == ([5 - 12.5, -1], [5 + 12.5, 1])
 
 
 def one_with(one: Predictions, ids: np.ndarray) -> Predictions:
@@ -130,8 +136,10 @@ def test_of_many_training_crystals_a_choice_is_considered_that_has_those_of_ever
 
 def test_the_errors_of_a_fold_have_no_influence_on_the_widths_that_it_is_judged_with() -> None:
     one, _, _, points = hard_and_easy()
+    kinds = points.train.assign(**{"1": (np.arange(N) % 3 > 0) * 1.0, "2": (np.arange(N) % 3 > 1) * 1.0}).iloc[:, [2, 3, 0]]
+    points = Points(kinds, points.test.assign(third=1.0))
     before = intervals_of(one, points, Scale())
-    oof = one.oof.assign(e_form_pred=one.oof["e_form_pred"].where(one.oof["fold"] != 2, 7.0))
+    oof = one.oof.assign(e_form=one.oof["e_form"].where(one.oof["fold"] != 2, 7.0))
     after = intervals_of(Predictions(one.name, one.source, oof, one.test, one.metrics), points, Scale())
     same = before.oof_half_width == after.oof_half_width
     assert same[FOLD == 2].all()
@@ -176,25 +184,94 @@ def test_folds_too_small_for_the_level_share_their_errors_and_too_few_rows_are_r
         merged_bounds(error[:8], np.ones((8, 3)), fold[:8], np.zeros((1, 3)), np.ones((1, 3)))
 
 
-def test_difficulty_is_the_mean_error_of_the_nearest_crystals_of_other_folds() -> None:
+def seen_of(error: np.ndarray, **given: np.ndarray) -> Seen:
+    return Seen(**{"error": error, "target": error, "pred": error, "spread": np.zeros(len(error))} | given)
+
+
+def test_a_crystal_is_told_by_the_nearest_crystals_of_other_folds() -> None:
     rng = np.random.default_rng(2)
     known, new, fold, error = rng.normal(size=(200, 3)), rng.normal(size=(7, 3)), rng.integers(0, 4, 200), rng.random(200)
-    own, found = Surroundings.of(known, fold).with_new(new).difficulty(error)
+    target, pred, spread = rng.random((3, 200))
+    around, seen = Surroundings.of(known, fold).with_new(new), seen_of(error, target=target, pred=pred, spread=spread)
     for k in range(4):
-        for points, table, of in ((known, own, fold), (new, found, np.full(7, -1))):
+        for points, nearest, of in ((known, around.own, fold), (new, around.new, np.full(7, -1))):
+            signs = seen.signs(nearest[:, k], pred[: len(points)], spread[: len(points)], points)
             for i in (0, 3, 6):
                 others = (fold != k) & (fold != of[i])
-                distance = np.linalg.norm(known[others] - points[i], axis=1)
-                nearest = error[others][np.argsort(distance)[:N_NEIGHBORS]].mean()
-                assert table[i, k] == pytest.approx(nearest + 0.1 * np.median(error[others]))
+                order = np.argsort(np.linalg.norm(known[others] - points[i], axis=1))
+                close = order[:8]
+                own = [error[others][order[:N_NEIGHBORS]].mean(), error[others][close].mean()]
+                own += [abs(pred[i] - target[others][close].mean()), pred[i], spread[i]]
+                np.testing.assert_allclose(signs[i], [*(np.array(own) / error.mean()), *points[i]], rtol=1e-6)
 
 
 def test_neighbours_are_found_if_the_nearest_are_all_of_one_fold() -> None:
     known = np.arange(400.0)[:, None]
-    own, _ = Surroundings.of(known, np.arange(400) // 200).difficulty(np.ones(400))
+    own = Surroundings.of(known, np.arange(400) // 200).learn(seen_of(np.ones(400))).own
     assert own.shape == (400, 2) and (own == 1).all()  # two folds: nobody is left
     around = Surroundings.of(known, np.minimum(np.arange(400) // 190, 2)).with_new(known[:1])
     assert (around.new[0, 0] >= 190).all() and sorted(around.new[0, 1]) == list(range(20))
+
+
+def test_the_spread_over_members_tells_hard_crystals_where_their_neighbours_do_not() -> None:
+    rng = np.random.default_rng(3)
+    size = np.where(rng.random(N) < 0.5, 1.0, 0.1)
+    around = Surroundings.of(NOWHERE.train.to_numpy(), FOLD).with_new(NOWHERE.train.to_numpy()[:2])
+    error = size * np.abs(rng.normal(size=N))
+    found = around.learn(seen_of(error, target=np.zeros(N), pred=np.zeros(N), spread=size))
+    assert found.own[size == 1].mean() > 5 * found.own[size < 1].mean()
+    new = found.of_new(around, np.zeros((2, N_FOLDS)), np.array([[1.0], [0.1]]) * np.ones(N_FOLDS))
+    assert new[0].mean() > 4 * new[1].mean()
+
+
+def points_of_elements(*counts: int) -> np.ndarray:
+    """Return points of so many crystals of one, two, three ... elements."""
+    return np.concatenate([np.tile(np.arange(5) <= n, (count, 1)) for n, count in enumerate(counts)]) / 2
+
+
+@pytest.mark.parametrize(
+    ("counts", "kinds"),
+    [
+        ((40, 40, 40), (0, 1, 2)),
+        ((40, 40, 30, 10), (0, 1, 2)),  # more than two elements are of one kind
+        ((39, 40, 40), (0, 0, 1)),
+        ((60, 39, 40), (0, 1, 1)),
+        ((60, 60, 39), (0, 1, 1)),
+        ((20, 15, 40), (0, 0, 0)),
+        ((0, 0, 400), (0, 0, 0)),
+        ((60, 0, 0), (0, 0, 0)),
+    ],
+)
+def test_a_kind_of_fewer_than_forty_crystals_is_merged_with_the_next(counts: tuple[int, ...], kinds: tuple[int, ...]) -> None:
+    found = Kinds.of(points_of_elements(*counts))
+    assert found.kind == kinds
+    assert found.find(points_of_elements(1, 1, 1, 1)).tolist() == [*kinds, kinds[2]]
+
+
+def test_each_kind_is_inside_as_often_as_promised_though_one_is_noisier_and_one_constant_for_all_does_not_do() -> None:
+    rng, inside, together = np.random.default_rng(0), [], []
+    kind, fold = np.repeat([0, 1, 2], (60, 240, 600)), np.arange(900) % 5
+    noise = np.array([3.0, 1.0, 0.5])[kind]
+    for _ in range(60):
+        error, new = noise * np.abs(rng.normal(size=900)), noise * rng.normal(size=900)
+        ones, pred = np.ones((900, 5)), np.zeros((900, 5))
+        for found, kinds in ((inside, (kind, kind)), (together, None)):
+            lower, upper = merged_bounds(error, ones, fold, pred, ones, kinds=kinds)
+            found.append([((lower <= new) & (new <= upper))[kind == j].mean() for j in range(3)])
+    np.testing.assert_allclose(np.mean(inside, axis=0), 0.9, atol=0.02)
+    assert np.mean(together, axis=0)[0] < 0.6 and np.mean(together, axis=0)[2] > 0.97
+
+
+def test_a_kind_has_bounds_in_its_domain_if_no_training_target_of_it_is_negative() -> None:
+    one = member("exp900", *[np.abs(values) for values in lognormal()])
+    elements = points_of_elements(N // 2, N // 2)
+    points = Points(*(pd.DataFrame(np.tile(elements, (2, 1))[: len(ids)], index=ids) for ids in (IDS[:N], IDS[N:])))
+    pure = np.tile(np.arange(N) < N // 2, 2)
+    assert (intervals_of(one, points, Scale()).lower >= 0).all()
+    negative = one.oof.assign(e_form=one.oof["e_form"].where(one.oof.index != N - 1, -0.001))  # of two elements
+    found = intervals_of(Predictions(one.name, one.source, negative, one.test, {}), points, Scale())
+    assert (found.lower[pure] >= 0).all() and (found.upper[pure] >= found.lower[pure]).all()
+    assert (found.lower[~pure] < 0).any()
 
 
 def test_oof_widths_are_calibrated_on_the_other_folds() -> None:
@@ -205,8 +282,10 @@ def test_oof_widths_are_calibrated_on_the_other_folds() -> None:
 
 def test_intervals_on_the_scale_of_the_transform_cover_small_and_large_targets_alike() -> None:
     truth, pred = lognormal()
-    inside, truth = covered(intervals_of(member("exp900", truth, pred)), truth[N:]), truth[N:]
+    found = intervals_of(member("exp900", truth, pred))
+    inside, truth = covered(found, truth[N:]), truth[N:]
     assert inside.mean() == pytest.approx(0.9, abs=0.02)
+    assert np.median(found.oof_half_width) == pytest.approx(np.median(found.half_width), rel=0.15)
     assert abs(inside[truth < 0.2].mean() - inside[truth > 5].mean()) < 0.1
 
 
@@ -235,6 +314,12 @@ def test_the_scale_of_experiments_is_that_of_their_configs(numbers: list[str], n
 def test_without_a_transform_the_scale_is_that_of_the_target_to_the_last_bit() -> None:
     values = np.random.default_rng(0).normal(size=100)
     np.testing.assert_array_equal(Scale().back(Scale().forward(values)), values)
+
+
+def test_the_spread_over_parts_is_that_of_a_mixture() -> None:
+    pred, own, weights = RNG.normal(size=(7, 3)), RNG.random((7, 3)), np.array([0.5, 0.2, 0.3])
+    variance = (pred**2 + own**2) @ weights - (pred @ weights) ** 2
+    np.testing.assert_allclose(part_spread(pred, own, weights), np.sqrt(variance))
 
 
 def test_the_spread_is_in_the_unit_of_the_target_whatever_the_scale() -> None:

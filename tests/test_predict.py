@@ -47,7 +47,7 @@ import predict as command
 MODELS = EXPERIMENTS / f"exp{BEST}" / "results" / "models"
 PURE = replace(GBDT, target=TargetConfig(pure_elements="median"))
 GATHERED = replace(NETWORK, network=replace(NETWORK.network, gather_layers=True))
-MOST_MODULES = 57  # of src
+MOST_MODULES = 60  # of src
 RUNS = {"001": PURE, "010": replace(PURE, learner=GATHERED), "040": replace(GBDT, learner=BlendConfig(("001", "010")))}
 TOLERANCE = {"001": 0.0, "010": 1e-6, "040": 1e-6}  # eV/atom
 
@@ -323,7 +323,7 @@ def test_a_crystal_that_a_model_cannot_take_loses_nothing_else(
 
 
 def test_a_prediction_of_one_file_imports_no_trainer_and_few_modules(task: Path, tmp_path: Path) -> None:
-    """Each of these libraries takes up to a second of the two within which predict.py starts and ends."""
+    """Each of these libraries takes up to a second; LightGBM is there, for intervals learn from it how hard a crystal is."""
     (tmp_path / "some.cif").write_text(str(CifWriter(CRYSTALS["rock salt"].to_structure())))
     where = ["some.cif", "--exps", "010", "--data", task, "--outputs", task.parent / "outputs", "--out", "found.csv"]
     code = (
@@ -335,7 +335,7 @@ def test_a_prediction_of_one_file_imports_no_trainer_and_few_modules(task: Path,
     names = set(listed.stderr.splitlines()[-1].split())
     assert len(pd.read_csv(tmp_path / "found.csv")) == 1
     trainers = {f"src.learners.{name}" for name in ("training", "pretraining", "captured", "flat")}
-    slow = {"lion_pytorch", "torch._dynamo", "e3nn", "sklearn", "torch_geometric", "lightgbm", "numba", "joblib"}
+    slow = {"lion_pytorch", "torch._dynamo", "e3nn", "torch_geometric", "numba"}
     assert names & (trainers | slow) == set()
     ours = sorted(name for name in names if name.split(".")[0] == "src")
     assert len(ours) <= MOST_MODULES, ours
@@ -560,7 +560,7 @@ def test_models_from_another_machine_are_published_beside_the_rows_that_stay(tas
     publish("010", read_task(task), outputs, models=True)
     assert rows.read_bytes() == before
     pd.testing.assert_frame_equal(pd.read_csv(published / "oof.csv.gz"), moved)
-    residual = Predictor.load("010", task=task, outputs=tmp_path / "nowhere").residual
+    residual = Predictor.load("010", task=task, outputs=tmp_path / "nowhere").seen.error
     np.testing.assert_allclose(residual, (moved["e_form_pred"] - moved["e_form"]).abs(), rtol=0, atol=1e-11)
     metrics = outputs / "small" / "exp010" / "metrics.json"
     metrics.write_text(json.dumps(json.loads(metrics.read_text()) | {"data": "other"}))

@@ -20,9 +20,9 @@ from src.learners.device import check_device
 from src.paths import BEST, DEFAULT_TASK, OUTPUTS, shown
 from src.predict.fold_models import FoldModels, find_models, load_models
 from src.predict.read import Found, checked, crystals_of, read_structures, with_fields
-from src.results.blend import normalized_weights, shared_folds, stack_oof
-from src.results.intervals import Scale, merged_bounds, total_spread
-from src.results.surroundings import Surroundings, considered
+from src.results.blend import normalized_weights, shared_folds, stack_oof, stack_oof_spread
+from src.results.intervals import Scale, inside_domain, merged_bounds, part_spread, total_spread
+from src.results.surroundings import Difficulty, Kinds, Seen, Surroundings, considered
 from src.storage.cache import ALL_CORES
 from src.storage.files import remedy, unpacked, write_csv
 
@@ -40,15 +40,15 @@ PREDICTED = ["name", "formula", *BOUNDS, "remark"]
 class Predictor:
     """Finished experiments, ready to predict.
 
-    scale: of errors. residual, fold: (n_training,), absolute out-of-fold errors on that scale, and the fold that each is from,
-        in the order of `training`.
+    scale: of errors. seen, fold: of training crystals out of fold, on that scale, and the fold that each is from, in the order of
+        `training`.
     n_jobs: processes that prepare many structures.
     chances: of classes, what calibrates their probabilities; None if a number is predicted.
     """
 
     models: FoldModels
     scale: Scale
-    residual: Values
+    seen: Seen
     fold: NDArray[np.int64]
     training: TrainingSet
     n_jobs: int = 1
@@ -86,13 +86,14 @@ class Predictor:
         blend = FoldModels(TargetConfig(), parts=parts, weights=np.tile(share, (fold.max() + 1, 1)))
         models = parts[0] if len(parts) == 1 else blend
         scale = Scale.of(models.transforms)
-        residual = np.abs(scale.forward(truth) - scale.forward(oof @ share))
+        wanted, center = scale.forward(truth), scale.forward(oof @ share)
+        seen = Seen(np.abs(wanted - center), wanted, center, part_spread(oof, stack_oof_spread(found), share))
         chances = None
         if described.of_classes:
             from src.results.probabilities import VennAbers  # numbers do without
 
             chances = VennAbers.fit(truth, oof @ share)
-        return cls(models, scale, residual, fold, training, n_jobs, chances)
+        return cls(models, scale, seen, fold, training, n_jobs, chances)
 
     def predict(self, structures: Any, columns: pd.DataFrame | None = None) -> pd.DataFrame:
         """Return a row for each structure: name (its number), formula, prediction, lower, upper, spread and remark.
@@ -165,20 +166,26 @@ class Predictor:
         return ""
 
     @cached_property
-    def _around(self) -> tuple[Surroundings, Values]:
-        """The neighbours of the training crystals that are considered, and the errors of these."""
-        rows = considered(self.fold)
-        return Surroundings.of(self.training.coordinates(self.training.known)[rows], self.fold[rows]), self.residual[rows]
+    def _around(self) -> tuple[Surroundings, Difficulty, Kinds]:
+        """The neighbours of the training crystals that are considered, what was learned from their errors, and their kinds."""
+        points, rows = self.training.coordinates(self.training.known), considered(self.fold)
+        around = Surroundings.of(points[rows], self.fold[rows])
+        return around, around.learn(self.seen.of(rows), judged=False), Kinds.of(points[rows])
 
     def _summary(self, pred: Values, within: Values, alike: Likeness) -> Values:
         """Return prediction, lower, upper and spread, (n_rows, 4). pred, within: (n_rows, n_folds)."""
         mean = pd.DataFrame(pred).mean(axis=1).to_numpy()  # as test.csv is averaged, to the last bit
         if self.chances is not None:
             return np.stack([mean, *self.chances.bounds(mean), total_spread(pred, within)], axis=1)
-        around, residual = self._around
-        own, of_new = around.with_new(self.training.coordinates(alike)).difficulty(residual)
-        bounds = merged_bounds(residual, own, around.fold, self.scale.forward(pred), of_new)
-        return np.stack([mean, *map(self.scale.back, bounds), total_spread(pred, within)], axis=1)
+        around, difficulty, kinds = self._around
+        around, scaled = around.with_new(self.training.coordinates(alike)), self.scale.forward(pred)
+        new, kind = difficulty.of_new(around, scaled, within), (kinds.find(around.known), kinds.find(around.points))
+        bounds = merged_bounds(difficulty.seen.error, difficulty.own, around.fold, scaled, new, kinds=kind)
+        every_kind = kinds.find(self.training.coordinates(self.training.known))
+        lower, upper = (
+            inside_domain(self.scale.back(bound), self.scale.back(self.seen.target), every_kind, kind[1]) for bound in bounds
+        )
+        return np.stack([mean, lower, upper, total_spread(pred, within)], axis=1)
 
 
 def predict_files(

@@ -69,7 +69,7 @@ def score_rows(
             test = scores(labels.to_numpy(), stack_test([one], ids)[:, 0], metric, known=(target, pred))
             row |= {f"test_{name}": test[name] for name in ("mae", "rmse", *figures_of(metric))}
             if points is not None:
-                found = calibrate([one], fixed_blend(np.ones(1), oof), ids, points)
+                found = calibrate([one], fixed_blend(np.ones(1), oof), ids, points, judged=False)
                 row["inside_90"] = float(labels.between(found.lower, found.upper).mean())
         row |= {key: one.metrics[key] for key in ("cpu_seconds", "n_parameters")}
         row["seconds_text"] = seconds_text(one.metrics)

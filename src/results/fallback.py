@@ -11,6 +11,7 @@ from src.data.crystal import Crystal
 from src.data.load import TaskData
 from src.data.rows import read_rows
 from src.data.table import SYMBOLS, number
+from src.results.intervals import least_of
 
 N_TREES, LEVEL = 300, 0.9
 FORMULA_IN_CIF = re.compile(r"""^_chemical_formula_sum\s+['"]?([^'"\n]+)""", re.MULTILINE)
@@ -42,7 +43,13 @@ def formula_predictions(data: TaskData, ids: Sequence[str]) -> pd.DataFrame:
         pred = forest.predict(np.array([one / one.sum() for one in counts.values()]))
         remark = "its structure cannot be read: predicted from its formula alone"
         found.loc[list(counts)] = pd.DataFrame(
-            {"prediction": pred, "lower": pred - half, "upper": pred + half, "spread": np.nan, "remark": remark},
+            {
+                "prediction": pred,
+                "lower": np.maximum(pred - half, least_of(target)),
+                "upper": pred + half,
+                "spread": np.nan,
+                "remark": remark,
+            },
             index=list(counts),
         )
     if data.task.of_classes:

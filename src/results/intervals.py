@@ -2,15 +2,19 @@
 
 Each fold is a calibration set for its own model, which was fitted without it. So every fold model has an interval by normalised
 split conformal prediction (Papadopoulos et al. 2011; Lei et al., J. Am. Stat. Assoc. 113, 1094 (2018)): its prediction plus and
-minus q_k times the crystal's difficulty (`surroundings.py`), q_k the conformal quantile of error over difficulty in fold k. What
-more than half of these intervals contain is inside the median of their lower and that of their upper bounds, which are the
-bounds here. If each holds with probability `level`, so does the merged one with at least 2 level - 1, whatever the models have
-in common (Solari, Djordjilovic, Stat. Probab. Lett. 184, 109395 (2022), doi:10.1016/j.spl.2022.109395), and about `level` in
-practice.
+minus q_k times the crystal's difficulty (`surroundings.py`), q_k the conformal quantile of error over difficulty in fold k among
+crystals of the same kind: pure elements, two elements, the rest (Mondrian conformal prediction: Vovk, Gammerman, Shafer,
+Algorithmic Learning in a Random World (2005)). What more than half of these intervals contain is inside the median of their lower
+and that of their upper bounds, which are the bounds here. If each holds with probability `level`, so does the merged one with at
+least 2 level - 1, whatever the models have in common (Solari, Djordjilovic, Stat. Probab. Lett. 184, 109395 (2022),
+doi:10.1016/j.spl.2022.109395), and about `level` in practice. Two rules come after: a bound is at least 2.5 standard deviations
+of the fold models' predictions away from the middle, and not below zero if no training target of the kind is.
 
 The difficulty of fold k's crystals and the weights of a blend are learned from the errors in other folds only. The models behind
 these errors have seen fold k, so the guarantee holds up to that influence; the coverage on held-out crystals is in
-docs/results.md. If all parts learned one transform of the target, all of this happens on its scale.
+docs/results.md. If all parts learned one transform of the target, all of this happens on its scale. The library crepes has the
+quantiles too, but one calibration set a model, an infinite width where a kind has too few rows, and no merging of fold models;
+tests compare with it.
 """
 
 from collections.abc import Collection, Sequence
@@ -21,11 +25,13 @@ from numpy.typing import NDArray
 
 from src.config.catalogue import transforms_of
 from src.data.target import TRANSFORMS, Transform
-from src.results.blend import Blend, shared_folds, stack_oof, stack_test_folds
+from src.results.blend import Blend, shared_folds, stack_oof, stack_oof_spread, stack_test_folds
 from src.results.predictions import Predictions
-from src.results.surroundings import Points
+from src.results.surroundings import FROM_EACH, Kinds, Points, Seen
 
 Values = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+SCATTER = 2.5  # standard deviations of the fold models' predictions that an interval reaches at least
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,7 @@ class Intervals:
     lower, upper: (n_test,), eV/atom. spread: (n_test,), eV/atom, standard deviation over fold models, parts and members.
     oof_half_width: (n_calibrated,), eV/atom, around nested predictions, calibrated without the fold of the row.
     oof_error: (n_calibrated,), eV/atom, absolute. oof_covered: (n_calibrated,), whether the target is inside.
-    coverage: (n_folds,), share of a fold's crystals that are.
+    coverage: (n_folds,), share of a fold's crystals that are. All four are NaN or False if no fold was judged.
     """
 
     lower: Values
@@ -79,61 +85,99 @@ class Intervals:
 
 
 def calibrate(
-    parts: Sequence[Predictions], blend: Blend, ids: Sequence[str], points: Points, level: float = 0.9, on: Scale | None = None
+    parts: Sequence[Predictions],
+    blend: Blend,
+    ids: Sequence[str],
+    points: Points,
+    level: float = 0.9,
+    on: Scale | None = None,
+    judged: bool = True,
 ) -> Intervals:
     """Return intervals for the test rows `ids` and for the out-of-fold rows of a blend.
 
     points: where the crystals lie, to judge their difficulty. Of more than 10,000 out-of-fold rows a random choice is used.
-    on: the scale of the blend's errors (None: that of its parts' configs).
+    on: the scale of the blend's errors (None: that of its parts' configs). judged: whether out-of-fold rows get intervals too.
     Raises ValueError if parts have different folds, or test tables without fold models.
     """
     on = on or Scale.of(transforms_of(part.name for part in parts))
-    every_fold = shared_folds(parts)
+    every_fold, every_target = shared_folds(parts), stack_oof(parts)[0]
     n_folds = int(every_fold.max()) + 1
     around, rows = points.around(parts[0].oof["id"].tolist(), every_fold, ids)
-    fold, target, nested = every_fold[rows], stack_oof(parts)[0][rows], blend.nested_pred[rows]
-    center = on.forward(nested)
-    error = np.abs(on.forward(target) - center)
-    own, new = around.difficulty(error)
+    fold, target, nested = every_fold[rows], every_target[rows], blend.nested_pred[rows]
+    center, scaled = on.forward(nested), on.forward(target)
+    error = np.abs(scaled - center)
     pred = fold_predictions(parts, blend, ids, n_folds)
-    lower, upper = merged_bounds(error, own, fold, on.forward(pred), new, level)
-    half_width = oof_half_width(error, own, fold, level)
+    within = part_spread_of_test(parts, blend, ids, n_folds)
+    difficulty = around.learn(Seen(error, scaled, center, part_spread_of_oof(parts, blend, every_fold)[rows]), judged)
+    kinds = Kinds.of(around.known)
+    kind, new_kind = kinds.find(around.known), kinds.find(around.points)
+    new = difficulty.of_new(around, on.forward(pred), within)
+    bounds = merged_bounds(error, difficulty.own, fold, on.forward(pred), new, level, (kind, new_kind))
+    every_kind = kinds.find(points.train.reindex(parts[0].oof["id"]).to_numpy())
+    lower, upper = (inside_domain(on.back(bound), every_target, every_kind, new_kind) for bound in bounds)
+    half_width = oof_half_width(error, difficulty.own, fold, level, kind) if judged else np.full(len(error), np.nan)
     covered = error <= half_width
     if on.transform is not None:
         half_width = (on.back(center + half_width) - on.back(center - half_width)) / 2
     return Intervals(
-        lower=on.back(lower),
-        upper=on.back(upper),
-        spread=total_spread(pred, part_spread_of_test(parts, blend, ids, n_folds)),
+        lower=lower,
+        upper=upper,
+        spread=total_spread(pred, within),
         oof_half_width=half_width,
         oof_error=np.abs(target - nested),
         oof_covered=covered,
-        coverage=np.array([covered[fold == k].mean() for k in range(n_folds)]),
+        coverage=np.array([covered[fold == k].mean() if judged else np.nan for k in range(n_folds)]),
     )
 
 
+def least_of(target: Values) -> float:
+    """Return the least value that a task's training targets admit: 0 if there are some and none is negative, else none."""
+    return 0.0 if len(target) and target.min() >= 0 else -np.inf
+
+
+def inside_domain(bound: Values, target: Values, kind: IntArray, new_kind: IntArray) -> Values:
+    """Return bounds, (n_new,), not below the least value that the training targets of the same kind admit.
+
+    target, kind: (n,), of training crystals. new_kind: (n_new,).
+    """
+    least = [least_of(target[kind == j]) for j in range(max([*kind, *new_kind]) + 1)]
+    return np.maximum(bound, np.array(least)[new_kind])
+
+
 def merged_bounds(
-    error: Values, own: Values, fold: NDArray[np.int64], pred: Values, new: Values, level: float = 0.9
+    error: Values,
+    own: Values,
+    fold: IntArray,
+    pred: Values,
+    new: Values,
+    level: float = 0.9,
+    kinds: tuple[IntArray, IntArray] | None = None,
 ) -> tuple[Values, Values]:
-    """Return the medians over fold models of their lower and upper bounds, (n_new,) each.
+    """Return the medians over fold models of their lower and upper bounds, (n_new,) each, or further apart if these scatter.
 
     error, fold: (n,), absolute and out of fold. own: (n, n_folds), difficulty of these crystals. pred, new: (n_new, n_folds),
-    predictions of the fold models, and the difficulty of the new crystals as seen without each fold.
+    predictions of the fold models, and the difficulty of the new crystals as seen without each fold. kinds: of the crystals and
+    of the new ones, (n,) and (n_new,); None: they are all of one kind.
     """
-    half_width = _quantiles(error / own[np.arange(len(fold)), fold], fold, level) * new
-    return np.median(pred - half_width, axis=1), np.median(pred + half_width, axis=1)
+    kind, new_kind = kinds or (np.zeros(len(error), dtype=np.int64), np.zeros(len(pred), dtype=np.int64))
+    half_width = _quantiles(error / own[np.arange(len(fold)), fold], fold, level, kind)[new_kind] * new
+    lower, upper = np.median(pred - half_width, axis=1), np.median(pred + half_width, axis=1)
+    middle, reach = (lower + upper) / 2, SCATTER * pred.std(axis=1)
+    return np.minimum(lower, middle - reach), np.maximum(upper, middle + reach)
 
 
-def oof_half_width(error: Values, own: Values, fold: NDArray[np.int64], level: float) -> Values:
+def oof_half_width(error: Values, own: Values, fold: IntArray, level: float, kind: IntArray | None = None) -> Values:
     """Return half the widths around out-of-fold predictions, (n,), each by the other folds, as for a new crystal.
 
     Arguments are those of `merged_bounds`; the errors in a row's fold have no influence on its width.
     """
+    kind = np.zeros(len(error), dtype=np.int64) if kind is None else kind
     found = np.empty_like(error)
     for k in np.unique(fold):
         rows, others = fold == k, fold != k
         ratio = error[others] / own[others, k]  # learned without this fold and without their own
-        found[rows] = np.median(_quantiles(ratio, fold[others], level)) * own[rows, k]
+        quantile = np.median(_quantiles(ratio, fold[others], level, kind[others], kind.max() + 1), axis=1)
+        found[rows] = quantile[kind[rows]] * own[rows, k]
     return found
 
 
@@ -146,6 +190,12 @@ def part_spread_of_test(parts: Sequence[Predictions], blend: Blend, ids: Sequenc
     """Return the standard deviation over the parts' models of each fold, (n_test, n_folds), eV/atom."""
     pred, own = (stack_test_folds(parts, ids, n_folds, prefix) for prefix in ("fold", "spread"))
     return part_spread(pred, own, blend.fold_weights)
+
+
+def part_spread_of_oof(parts: Sequence[Predictions], blend: Blend, fold: IntArray) -> Values:
+    """Return the standard deviation over the parts' models of out-of-fold rows, (n_crystals,), eV/atom. fold: theirs."""
+    weights = np.broadcast_to(blend.fold_weights, (fold.max() + 1, len(parts)))
+    return part_spread(stack_oof(parts)[1], stack_oof_spread(parts), weights[fold])
 
 
 def part_spread(pred: Values, own: Values, weights: Values) -> Values:
@@ -163,10 +213,11 @@ def total_spread(pred: Values, within: Values) -> Values:
     return np.sqrt((within**2).mean(axis=1) + pred.var(axis=1))
 
 
-def _quantiles(ratio: Values, fold: NDArray[np.int64], level: float) -> Values:
-    """Return the conformal quantile of each fold that is there, (n_folds,): the ceil((n + 1) level)-th smallest ratio.
+def _quantiles(ratio: Values, fold: IntArray, level: float, kind: IntArray, n_kinds: int | None = None) -> Values:
+    """Return the conformal quantile of each kind and fold that is there, (n_kinds, n_folds).
 
-    A fold that is too small for the level has that of all folds together.
+    It is the ceil((n + 1) level)-th smallest of n ratios: of the kind in the fold, if these are enough for the level and, where
+    there are several kinds, at least FROM_EACH; else of the kind in all folds; else of all rows.
     Raises ValueError if these are too few as well.
     """
 
@@ -175,6 +226,12 @@ def _quantiles(ratio: Values, fold: NDArray[np.int64], level: float) -> Values:
 
     if rank(len(ratio)) > len(ratio):
         raise ValueError(f"{len(ratio)} out-of-fold rows are too few for intervals at {level:.0%}")
-    parts = [ratio[fold == k] for k in np.unique(fold)]
-    enough = [part if rank(len(part)) <= len(part) else ratio for part in parts]
-    return np.array([np.sort(part)[rank(len(part)) - 1] for part in enough])
+    n_kinds = n_kinds or int(kind.max()) + 1
+    least, found = FROM_EACH if n_kinds > 1 else 0, np.empty((n_kinds, len(np.unique(fold))))
+    for j in range(n_kinds):
+        whole = ratio[kind == j] if rank(np.sum(kind == j)) <= np.sum(kind == j) else ratio
+        for column, k in enumerate(np.unique(fold)):
+            part = ratio[(kind == j) & (fold == k)]
+            used = part if rank(len(part)) <= len(part) and len(part) >= least else whole
+            found[j, column] = np.sort(used)[rank(len(used)) - 1]
+    return found

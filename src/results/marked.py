@@ -110,6 +110,12 @@ def _contest(*numbers: str) -> str:
     return f"{sum(float(_rows()[key]['test']) for key in zip(numbers, NOMAD, strict=True)) / 2:.4f}"
 
 
+def _coverage(task: str) -> str:
+    """Return the least and the largest share of test crystals inside their 90% intervals, over a task's experiments."""
+    shares = [float(row["in_90"]) for row in _rows().values() if row["task"] == task and row["in_90"]]
+    return f"{min(shares):.0%} to {max(shares):.0%}".replace("% to", " to")
+
+
 def _mev(*numbers: str) -> str:
     """Return the MAE of both columns on the test rows of NOMAD 2018: of the energy, of the gap."""
     pairs = zip(numbers, NOMAD, strict=True)
@@ -147,6 +153,7 @@ WRITERS: dict[str, Callable[..., str]] = {
     "outcome": _outcome,
     "gain": _gain,
     "contest": _contest,
+    "coverage": _coverage,
     "mev": _mev,
     "phonons": lambda name: f"{float(_rows()[tuple(name.split('/'))]['oof']):.2f}",
     "fold": _fold,

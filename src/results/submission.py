@@ -16,7 +16,7 @@ from src.paths import shown
 from src.results.blend import Blend, fit_blend, fixed_blend, normalized_weights, shared_folds, stack_oof, stack_test
 from src.results.difference import difference_of_scores
 from src.results.folder import UNREAD
-from src.results.intervals import calibrate
+from src.results.intervals import calibrate, least_of
 from src.results.metrics import METRICS, best_threshold, check_targets, oof_score
 from src.results.predictions import Predictions, find_parts, find_predictions
 from src.results.probabilities import VennAbers, calibration_text
@@ -54,7 +54,7 @@ class Blended:
             raise ValueError(f"{len(bad)} predictions are not finite: {bad[:5]}")
         if self.task.of_classes:
             return np.clip(pred, 0, 1)
-        return np.maximum(pred, 0) if stack_oof(self.parts)[0].min() >= 0 else pred
+        return np.maximum(pred, least_of(stack_oof(self.parts)[0]))
 
     def complete(self, values: Values, name: str, ids: list[str]) -> Values:
         """Return values for all rows of the sample. values: for `ids`. name: the column of `unread` that has the others."""

@@ -1,13 +1,16 @@
-"""How hard is a crystal for a model? Measured by the out-of-fold errors of the training crystals that are most like it.
+"""How hard is a crystal for a model? Learned from out-of-fold errors, and from what was seen of training crystals like it.
 
-The difficulty of a crystal is the mean absolute out-of-fold error of its 25 nearest training crystals, in the coordinates of
-composition and structure of `Likeness.point`, plus a tenth of the median error: the normalised scores of conformal prediction
-(Papadopoulos, Vovk, Gammerman, J. Artif. Intell. Res. 40, 815 (2011), doi:10.1613/jair.3198), whose estimate by neighbours is
-the default of the library crepes too (Bostrom, Proc. Mach. Learn. Res. 179, 24 (2022)). Errors and crystals of some folds are
-left out, so that nobody's difficulty is learned from its own error.
+The difficulty of a crystal is an upper quantile of its error, as boosted trees predict it: from the out-of-fold errors of its 25
+and 8 nearest training crystals in the coordinates of `Likeness.point`, from how far its prediction is from the targets of those
+8, from the prediction itself, from the spread over members and parts of a blend, and from its coordinates. All of that is known
+of an out-of-fold row as of a new one. The scatter of all fold models is not (an out-of-fold row has one of them), so
+`intervals.py` uses it as a bound alone. A tenth of the median error is added. Dividing errors by such an estimate is the
+normalised score of conformal prediction (Papadopoulos, Vovk, Gammerman, J. Artif. Intell. Res. 40, 815 (2011),
+doi:10.1613/jair.3198; Bostrom, Proc. Mach. Learn. Res. 179, 24 (2022)); a quantile in the place of the mean is due to Romano,
+Patterson, Candes, NeurIPS 2019. No crystal's difficulty is fitted to its own error.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,6 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from src.data.crystal import N_ELEMENTS
 from src.data.task import Task
 from src.results.predictions import Predictions
 from src.storage.cache import ALL_CORES, in_chunks
@@ -23,10 +27,75 @@ Values = NDArray[np.float64]
 FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.int64]
 N_NEIGHBORS = 25
+N_CLOSE = 8  # of the neighbours
 FLOOR = 0.1  # of the median error, added to the difficulty
+QUANTILE, N_GROWN = 0.8, 80  # of the errors
+GROWN = {
+    "objective": "quantile", "alpha": QUANTILE, "learning_rate": 0.08, "num_leaves": 8, "min_child_samples": 30,
+    "colsample_bytree": 0.5, "subsample": 0.7, "subsample_freq": 1, "max_bin": 63, "seed": 0, "deterministic": True,
+    "force_row_wise": True, "num_threads": 1, "verbose": -1,
+}  # fmt: skip
+N_PARTS = 3  # of the folds that judge another one: the errors in each are predicted by trees of the others
+AT_LEAST = 40  # training crystals of a kind
 N_KNOWN = 10_000  # training crystals whose errors are looked at; of more, a random choice
 FROM_EACH = 100  # of these from each fold, if it has as many: it has an interval of its own
 CRYSTALS_AT_ONCE = 64  # crystals
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What is seen of training crystals out of fold: (n_known,) each, on the scale of the errors.
+
+    error: absolute. spread: standard deviation over members and parts.
+    """
+
+    error: Values
+    target: Values
+    pred: Values
+    spread: Values
+
+    def of(self, rows: IntArray) -> "Seen":
+        """Return what is seen of these crystals."""
+        return Seen(*(values[rows] for values in (self.error, self.target, self.pred, self.spread)))
+
+    def signs(self, nearest: NDArray[np.int32], pred: Values, spread: Values, points: Values) -> Values:
+        """Return what difficulty is told by, (n, n_signs): what was seen of the nearest training crystals, and of one itself.
+
+        nearest: (n, n_neighbors), the nearest first. pred, spread: (n,). points: (n, n_coordinates).
+        """
+        unit, close = max(self.error.mean(), np.finfo(float).tiny), nearest[:, :N_CLOSE]
+        surprise = np.abs(pred - self.target[close].mean(axis=1))
+        own = [self.error[nearest].mean(axis=1), self.error[close].mean(axis=1), surprise, pred, spread]
+        return np.column_stack([np.stack(own, axis=1) / unit, points]).astype(np.float32)  # without the last digits of the unit
+
+
+@dataclass(frozen=True)
+class Kinds:
+    """Kinds of crystals that have intervals of their own: pure elements, compounds of two elements, and all others.
+
+    kind: of one, two, and more elements. One of fewer than AT_LEAST training crystals is merged with the next.
+    """
+
+    kind: tuple[int, ...]
+
+    @classmethod
+    def of(cls, known: FloatArray) -> "Kinds":
+        """Return the kinds of training crystals. known: (n_known, n_coordinates), their points."""
+        count = np.bincount(_n_elements(known), minlength=3)
+        groups = [[0], [1], [2]]
+        while len(groups) > 1 and (small := [group for group in groups if count[group].sum() < AT_LEAST]):
+            i = min(groups.index(small[0]), len(groups) - 2)
+            groups[i : i + 2] = [groups[i] + groups[i + 1]]
+        return cls(tuple(next(j for j, group in enumerate(groups) if n in group) for n in range(3)))
+
+    def find(self, points: FloatArray) -> IntArray:
+        """Return the kind of each crystal, (n,). points: (n, n_coordinates)."""
+        return np.array(self.kind)[_n_elements(points)]
+
+
+def _n_elements(points: FloatArray) -> IntArray:
+    """Return 0 for a pure element, 1 for two elements, 2 for more, (n,). points: they begin with atomic fractions."""
+    return np.clip((points[:, :N_ELEMENTS] > 0).sum(axis=1), 1, 3) - 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,40 +104,90 @@ class Surroundings:
 
     known: (n_known, n_coordinates), of the training crystals. fold: (n_known,).
     own: (n_known, n_folds, n_neighbors), of a training crystal, positions in `fold`, also without its own fold.
-    new: (n_new, n_folds, n_neighbors), the same of new crystals. With two folds nobody is left: there are 0 neighbours.
+    points: (n_new, n_coordinates), of new crystals. new: (n_new, n_folds, n_neighbors), as `own`. With two folds nobody is left:
+    there are 0 neighbours.
     """
 
     known: Values
     fold: IntArray
     own: NDArray[np.int32]
+    points: Values
     new: NDArray[np.int32]
+    _learned: "dict[bytes, Difficulty]" = field(default_factory=dict)
 
     @classmethod
     def of(cls, known: FloatArray, fold: IntArray) -> "Surroundings":
         """Return the neighbours of training crystals, and no new ones. known: (n_known, n_coordinates)."""
         points, sizes = known.astype(np.float64), np.sort(np.bincount(fold))
         own = _nearest(points, fold, points, fold, int(min(N_NEIGHBORS, len(fold) - sizes[-2:].sum())))
-        return cls(points, fold, own, own[:0])
+        return cls(points, fold, own, points[:0], own[:0])
 
     def with_new(self, new: FloatArray) -> "Surroundings":
         """Return the same with the neighbours of new crystals. new: (n_new, n_coordinates)."""
-        no_fold = np.full(len(new), -1)
-        return replace(self, new=_nearest(self.known, self.fold, new.astype(np.float64), no_fold, self.own.shape[2]))
+        points, no_fold = new.astype(np.float64), np.full(len(new), -1)
+        return replace(self, points=points, new=_nearest(self.known, self.fold, points, no_fold, self.own.shape[2]))
 
-    def difficulty(self, error: Values) -> tuple[Values, Values]:
-        """Return the difficulty of training crystals, (n_known, n_folds), and of new ones, (n_new, n_folds).
+    def learn(self, seen: Seen, judged: bool = True) -> "Difficulty":
+        """Return the difficulty of the training crystals, and what gives that of new ones; that of the last call is kept.
 
-        Column k is learned without fold k; that of a training crystal also without the crystal's own fold.
-        error: (n_known,), absolute, out of fold; the difficulty has its unit.
+        judged: whether folds are to be judged by the others; if not, a crystal has its difficulty without its own fold alone.
         """
-        n_folds = self.own.shape[1]
-        if not self.own.shape[2]:
-            return np.ones(self.own.shape[:2]), np.ones(self.new.shape[:2])
-        left_out = [[(self.fold != j) & (self.fold != k) for k in range(n_folds)] for j in range(n_folds)]
-        floor = FLOOR * np.array([[np.median(error[left]) for left in row] for row in left_out])
-        floor = np.maximum(floor, np.finfo(float).tiny)  # nobody is divided by zero if all errors are
-        own, new = (error[index].mean(axis=2) for index in (self.own, self.new))
-        return own + floor[self.fold], new + np.diag(floor)
+        key = b"".join(values.tobytes() for values in (seen.error, seen.target, seen.pred, seen.spread)) + bytes([judged])
+        if key not in self._learned:
+            self._learned.clear()
+            self._learned[key] = Difficulty.of(self, seen, judged)
+        return self._learned[key]
+
+
+@dataclass(frozen=True, eq=False)
+class Difficulty:
+    """How hard crystals are; column k is learned without the errors in fold k, and has the unit of the errors.
+
+    seen: of training crystals. own: (n_known, n_folds), theirs; NaN in columns of other folds if these are not judged.
+    trees: one function per fold; none if nobody is left to learn from.
+    """
+
+    seen: Seen
+    own: Values
+    trees: list[Callable[[Values], Values]]
+
+    @classmethod
+    def of(cls, around: Surroundings, seen: Seen, judged: bool) -> "Difficulty":
+        """Return the difficulty that `Surroundings.learn` describes."""
+        n_folds = around.own.shape[1]
+        if not around.own.shape[2]:
+            return cls(seen, np.ones(around.own.shape[:2]), [])
+        own, trees = np.full(around.own.shape[:2], np.nan), []
+        for k in range(n_folds):
+            signs = seen.signs(around.own[:, k], seen.pred, seen.spread, around.known)
+            others = around.fold != k
+            trees.append(_grow(signs[others], seen.error[others]))
+            own[~others, k] = trees[k](signs[~others])
+            part = np.where(others, (around.fold - (around.fold > k)) % N_PARTS, -1)  # the folds that are left, in turn
+            for one in np.unique(part[others]) if judged else ():
+                rows, rest = part == one, others & (part != one)
+                own[rows, k] = (_grow(signs[rest], seen.error[rest]) if rest.any() else trees[k])(signs[rows])
+        return cls(seen, own, trees)
+
+    def of_new(self, around: Surroundings, pred: Values, spread: Values) -> Values:
+        """Return the difficulty of new crystals, (n_new, n_folds). pred, spread: (n_new, n_folds), by fold model."""
+        signs = [self.seen.signs(around.new[:, k], pred[:, k], spread[:, k], around.points) for k in range(len(self.trees))]
+        found = [tree(sign) for tree, sign in zip(self.trees, signs, strict=True)]
+        return np.stack(found, axis=1) if found else np.ones(around.new.shape[:2])
+
+
+def _grow(signs: Values, error: Values) -> Callable[[Values], Values]:
+    """Return the function from signs, (n, n_signs), to difficulties, (n,), that trees learned from these errors."""
+    import lightgbm  # slow
+
+    unit, floor = max(error.mean(), np.finfo(float).tiny), max(FLOOR * np.median(error), np.finfo(float).tiny)
+    booster = lightgbm.train(GROWN, lightgbm.Dataset(signs, (error / unit).astype(np.float32)), N_GROWN)
+
+    def predict(signs: Values) -> Values:
+        found = np.asarray(booster.predict(signs)) if len(signs) else np.zeros(0)
+        return np.maximum(unit * found, 0) + floor
+
+    return predict
 
 
 def considered(fold: IntArray) -> IntArray:

@@ -17,7 +17,7 @@ from exp import auto
 from src.auto import pilot as piloting
 from src.auto.look import Look, duplicated, look_at
 from src.auto.pilot import Clock, Pilot
-from src.auto.plan import FINISH, Part, choose, folds_within, make_plan, one_more, variants
+from src.auto.plan import FINISH, Part, choose, folds_within, make_plan, needed, one_more, variants
 from src.auto.portfolio import RAW, Recipe, portfolio
 from src.auto.race import Cost, Outcome, Race
 from src.config import ExperimentConfig, FoldConfig, GbdtConfig, GnnConfig, to_dict
@@ -169,6 +169,18 @@ def test_the_first_parts_are_the_best_of_each_family_that_is_cheap_or_leads(data
     dear = [found[0], replace(found[2], wall=50.0), found[3]]
     assert [part.name for part in choose(dear, families, 10, 400.0)] == ["more trees", "net"]  # the best that is cheap
     assert [part.name for part in choose(found[::-1], families, 10, 200.0)] == ["more trees", "net; epochs x 2"]
+
+
+def test_a_family_that_a_blend_has_no_use_for_is_left_out() -> None:
+    target = np.random.default_rng(0).normal(size=200)
+    noise = np.random.default_rng(1).normal(size=(3, 200)) * np.array([[0.1], [0.2], [2.0]])
+    found = [
+        replace(outcome(name, SMALL, float(k), 1.0), target=target, pred=target + noise[k])
+        for k, name in enumerate(["a", "b", "c"])
+    ]
+    families = {"a": "trees", "b": "network", "c": "formula network"}
+    assert [one.name for one in needed(found, families, "mae")] == ["a", "b"]  # type: ignore[arg-type]
+    assert [one.name for one in needed(found[2:], families, "mae")] == ["c"]  # type: ignore[arg-type]
 
 
 def test_time_that_is_left_over_goes_to_a_further_recipe_then_to_other_seeds_of_a_network(data: TaskData) -> None:

@@ -23,6 +23,7 @@ from src.auto.plan import (
     folds_within,
     is_close,
     make_plan,
+    needed,
     one_more,
     variants,
     within_budget,
@@ -36,6 +37,7 @@ from src.data.load import TaskData, load_task_data
 from src.data.task import Task
 from src.paths import shown
 from src.results.folder import RunDir
+from src.results.metrics import judge_of
 from src.results.submission import submit
 from src.runs.experiment import run_experiment
 from src.runs.inner import InnerSplits
@@ -166,7 +168,7 @@ class Pilot:
         done = [one.name for one in full]
         walls = {name: each / look.n_splits for name, each in seconds.items()}
         rest = [replace(one, config=configs[one.name], wall=walls[one.name]) for one in first if one.name not in done]
-        return [*full, *rest], families
+        return needed([*full, *rest], families, judge_of(self.data.task.metric)), families
 
     def _until(self, end: float) -> float:
         """Return the wall seconds until so many core seconds are left."""

@@ -5,10 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import numpy as np
+
 from src.auto.look import FEW_FOLDS, FOLDS, Look
 from src.auto.portfolio import Family, Recipe
 from src.auto.race import EPOCHS, Cost, Outcome, epochs_of, shortened
 from src.config import ExperimentConfig, GaussianProcessConfig, GbdtConfig, GbdtEnsembleConfig, GnnConfig
+from src.data.task import MetricName
+from src.results.blend import fit_weights
 from src.runs.ranges import with_knobs
 
 RACE, FIRST, PREPARE = 0.4, 0.15, 0.15  # shares of the budget: all of the race, its first rung, the inputs of one recipe
@@ -23,6 +27,7 @@ CHEAP = 0.15  # share of what is left that a further family may take
 MAX_MEMBERS, MAX_PARTS = 5, 8
 SLOW = 0.015  # learning rate of trees
 CLOSE = 0.1  # by which the error of a further part may be above that of the best, as a share of it
+LEAST_WEIGHT = 0.05  # of a family in a blend, for it to be trained in all folds
 NEXT_SEED = 100  # more than there are folds, each of which has its own seed
 
 
@@ -150,6 +155,14 @@ def _part(one: Outcome, family: Family, n_folds: int, most: float, share: float)
     if cost > most:
         config, cost = shortened(config, max(1, int(epochs_of(config) * most / cost))), most
     return Part(one.name, family, config, cost)
+
+
+def needed(outcomes: Sequence[Outcome], families: Mapping[str, Family], metric: MetricName) -> list[Outcome]:
+    """Return the outcomes without the families that a blend of the best of each has no use for. outcomes: the best first."""
+    best = {families[one.name]: one for one in reversed(outcomes)}
+    weights = fit_weights("weights", np.stack([one.pred for one in best.values()], axis=1), outcomes[0].target, metric)
+    kept = {family for family, weight in zip(best, weights, strict=True) if weight >= LEAST_WEIGHT}
+    return [one for one in outcomes if families[one.name] in kept | {families[outcomes[0].name]}]
 
 
 def is_close(one: Outcome, best: Outcome) -> bool:

@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import sys
 import tempfile
 import threading
@@ -307,7 +308,7 @@ def drawn_mutants(n: int, seed: int, only: str) -> tuple[list[Mutant], int, int]
     files = [
         path.relative_to(run.ROOT).as_posix() for name in PACKAGES for path in sorted((run.ROOT / "src" / name).glob("*.py"))
     ]
-    every = [one for file in files if only in file for one in mutants_of(file, (run.ROOT / file).read_text())]
+    every = [one for file in files if re.search(only, file) for one in mutants_of(file, (run.ROOT / file).read_text())]
     drawn = random.Random(seed).sample(every, min(n, len(every)))
     listed = tomllib.loads(EQUIVALENT.read_text(encoding="utf-8"))
     same = {(file, one["old"], one["new"]) for file, ones in listed.items() for one in ones}
@@ -326,7 +327,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--n", type=int, required=True, help="mutants to draw")
     parser.add_argument("--seed", type=int, default=1, help="of the draw (default: 1)")
-    parser.add_argument("--only", default="", help="mutants of files whose path contains this text")
+    parser.add_argument("--only", default="", help="mutants of files whose path contains this regular expression")
     parser.add_argument("--tests", default="test_*.py", help="files in tests/ to try them on (default: test_*.py)")
     parser.add_argument("--jobs", type=int, default=2, help="mutants at once (default: 2)")
     args = parser.parse_args()

@@ -114,10 +114,11 @@ def _networks(look: Look) -> list[Recipe]:
     log = look.transform
     if look.per_area:
         why = "energies of the faces of layers"
-        found += [recipe(f"log per area, standardised, {name}", STANDARD_PER_AREA, why, name) for name in ("attention", "max")]
-        found.append(
-            recipe("log, standardised, attention", replace(STANDARD, transform=log), "errors count by ratio", "attention")
-        )
+        found = [
+            *(recipe(f"log per area, standardised, {name}", STANDARD_PER_AREA, why, name) for name in ("attention", "max")),
+            recipe("log, standardised, attention", replace(STANDARD, transform=log), "errors count by ratio", "attention"),
+            *found,
+        ]
     elif log != "none":
         found += [
             recipe(f"{log}, residual, mean", replace(RESIDUAL, transform=log), "errors count by ratio (exp024)"),

@@ -38,11 +38,10 @@ class Look:
     """Facts about a table and one of its targets.
 
     bad_train, bad_test: rows that cannot be read. n_disordered: structures of both tables with mixed sites. atoms: median and
-    largest number. duplicates: share of the training rows that another one repeats. layers:
-    share of crystals that are layers in a vacuum. n_folds: see `folds_for`. given_folds: how
-    many the task has; 0: none. low, high: of the target. zeros: share of rows with a target of zero. decades: of its size,
-    between the 5% and the 95% quantile; infinite if it has both signs or many zeros. growth: rank correlation of its size with
-    the number of atoms.
+    largest number. duplicates: share of the training rows that another one repeats. layers: share of
+    crystals that are layers in a vacuum. n_folds: see `folds_for`. given_folds: how many the task has; 0: none. low, high: of the
+    target. zeros: share of rows with a target of zero. decades: of its size, between the 5% and the 95% quantile; infinite if it
+    has both signs or many zeros. growth: rank correlation of its size with the number of atoms.
     """
 
     task: str

@@ -224,7 +224,7 @@ def test_electrons_are_counted(formula: str, expected: dict[str, float]) -> None
     counts = np.zeros((2, N_ELEMENTS))
     for z, amount in parse_formula(formula).items():
         counts[:, z] = amount
-    found = electrons(counts).iloc[0]
+    found = electrons(counts, 1, None).iloc[0]
     assert found[list(expected)].to_dict() == pytest.approx(expected)
     assert np.isfinite(found).all()
 

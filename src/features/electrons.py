@@ -5,7 +5,9 @@ Mueller, Angew. Chem. Int. Ed. 12, 694 (1973)), and their number in a cell is ev
 know neither the number nor its balance.
 """
 
+import itertools
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,16 +19,8 @@ from src.features.charges import guess_charges, pauling
 from src.storage.cache import in_chunks
 
 ELECTRONS = (
-    *(
-        "whole_amounts",
-        "formula_atoms",
-        "guess_exists",
-        "guess_log_n",
-        "guess_max",
-        "guess_min",
-        "guess_mean_abs",
-        "guess_ionicity",
-    ),
+    *("whole_amounts", "formula_atoms"),
+    *("guess_exists", "guess_log_n", "guess_max", "guess_min", "guess_mean_abs", "guess_ionicity"),
     *("electrons_are_odd", "valence_electrons_are_odd", "valence_per_atom", "valence_sp_per_atom"),
     *("valence_per_anion", "valence_sp_per_anion", "octet_excess", "octet_excess_sp", "octet_distance", "octet_share"),
     *("octet_share_sp", "octet_is_full"),
@@ -39,7 +33,7 @@ OF_AMOUNTS = 1e-6  # difference between amounts, within which they are the same
 Values = NDArray[np.float64]
 
 
-def electrons(element_counts: NDArray[np.number], n_jobs: int = 1) -> pd.DataFrame:
+def electrons(element_counts: NDArray[np.number], n_jobs: int, word2vec: Path | None) -> pd.DataFrame:
     """Return ELECTRONS, one row for each formula; what is undefined is zero. element_counts: (n_crystals, N_ELEMENTS).
 
     whole_amounts: 1 if the proportions are those of small whole numbers; otherwise there are no charges, nor even or odd numbers.
@@ -58,8 +52,8 @@ def electrons(element_counts: NDArray[np.number], n_jobs: int = 1) -> pd.DataFra
     n_anions, needed = (amounts * anion).sum(axis=1), (amounts * anion) @ holes
     given, given_sp = (amounts * ~anion) @ valence, (amounts * ~anion) @ sp
 
-    def odd(electrons: Values) -> Values:
-        return np.where(whole, np.round(electrons) % 2, 0.5)
+    def odd(number: Values) -> Values:
+        return np.where(whole, np.round(number) % 2, 0.5)
 
     def share(given: Values) -> Values:
         return np.divide(given, needed, out=np.zeros_like(given), where=needed > 0)
@@ -78,11 +72,8 @@ def _guessed(amounts: Values, whole: NDArray[np.bool_], electronegativity: Value
     found = np.zeros((len(amounts), 6))
     some = np.flatnonzero(whole)
     different, row = np.unique(np.round(amounts[some]).astype(np.int64), axis=0, return_inverse=True)
-    guesses = [
-        one
-        for part in in_chunks(_guess_rows, different, len(different), FORMULAS_PER_TASK, "guessing charges", n_jobs)
-        for one in part
-    ]
+    parts = in_chunks(_guess_rows, different, len(different), FORMULAS_PER_TASK, "guessing charges", n_jobs)
+    guesses = list(itertools.chain.from_iterable(parts))
     for i, (charge, n_guesses) in zip(some, (guesses[k] for k in row.ravel()), strict=True):
         if charge is not None:
             z, q = np.array(list(charge)), np.array(list(charge.values()))

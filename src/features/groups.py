@@ -73,7 +73,7 @@ FORMULA_GROUPS: dict[str, Callable[[Counts, int, Path | None], pd.DataFrame]] = 
     "fractions": fractions,
     "magpie": magpie,
     "mat2vec": mat2vec_statistics,
-    "electrons": lambda element_counts, n_jobs, word2vec: electrons(element_counts, n_jobs),
+    "electrons": electrons,
 }
 
 

@@ -171,7 +171,7 @@ def test_the_autopilot_tries_learners_of_classes_alone(folder: Path) -> None:
     assert len({recipe.config for recipe in found}) == len(found) == len({recipe.name for recipe in found})
     assert "of the second" in "\n".join(look.lines())
     trees = next(recipe for recipe in found if recipe.family == "trees")
-    assert measure(replace(trees.config, learner=BINARY.learner), load(folder)).train > 0
+    assert measure(replace(trees.config, learner=BINARY.learner), load(folder), {}).train > 0
 
 
 def test_a_record_of_classes_has_decisions_and_tells_balanced_accuracy_from_the_area_under_the_curve() -> None:

@@ -29,7 +29,7 @@ from src.auto.plan import (
     within_budget,
 )
 from src.auto.portfolio import Family, Recipe, portfolio
-from src.auto.race import Cost, Outcome, Race, cost_key, epochs_of, history, measure, prepare, shortened
+from src.auto.race import Cost, Made, Outcome, Race, cost_key, epochs_of, history, measure, prepare, shortened
 from src.auto.summary import sections_of, write_page
 from src.config import BlendConfig, ExperimentConfig, from_dict, to_dict
 from src.config.catalogue import find_experiment, write_experiment
@@ -127,10 +127,11 @@ class Pilot:
     def _measure(self, recipes: Sequence[Recipe]) -> dict[str, Cost]:
         """Return what each recipe costs; those that differ in nothing that costs are measured once."""
         measured: dict[str, Cost] = {}
+        made: dict[str, Made] = {}
         logging.getLogger("src").setLevel(logging.WARNING)  # of a few crystals
         for recipe in tqdm(recipes, "timing recipes"):
             key = cost_key(recipe.config)
-            measured[key] = measured.get(key) or measure(recipe.config, self.data)
+            measured[key] = measured.get(key) or measure(recipe.config, self.data, made)
         logging.getLogger("src").setLevel(logging.DEBUG)
         return {recipe.name: measured[cost_key(recipe.config)] for recipe in recipes}
 

@@ -17,7 +17,7 @@ from src.config import ExperimentConfig, GaussianProcessConfig, GbdtConfig, GnnC
 from src.data.load import TaskData
 from src.data.table import Crystals
 from src.learners.device import device_of
-from src.learners.learner import DivergedError, make_learner
+from src.learners.learner import DivergedError, Inputs, make_learner
 from src.paths import MAT2VEC
 from src.results.metrics import METRICS, judge_of, score_difference
 from src.runs.inner import InnerSplits
@@ -38,6 +38,13 @@ class Cost(NamedTuple):
 
     prepare: float
     train: float
+
+
+class Made(NamedTuple):
+    """Inputs of a few crystals, and the seconds that they took."""
+
+    inputs: Inputs
+    seconds: float
 
 
 class Trial(NamedTuple):
@@ -165,16 +172,15 @@ def history(folder: Path, splits: InnerSplits) -> list[dict[str, Any]]:
     return rows
 
 
-def measure(config: ExperimentConfig, data: TaskData) -> Cost:
-    """Return what a recipe costs, measured on a few crystals.
+def measure(config: ExperimentConfig, data: TaskData, made: dict[str, Made]) -> Cost:
+    """Return what a recipe costs, measured on a few crystals. made: inputs of earlier recipes, which are not made again.
 
     Trainings of two lengths are compared, since what every training takes at its start, compilation and imports for the first of
     them, is no part of the cost of a row. Of each length the fastest counts, as it was disturbed least.
     """
-    chosen = np.linspace(0, len(data.train.ids) - 1, min(N_SAMPLE, len(data.train.ids))).astype(int)
-    columns = data.train.crystals.columns
-    own = None if columns is None else columns.iloc[chosen].reset_index(drop=True)
-    crystals = Crystals.from_list([data.train.crystals[i] for i in chosen], own)
+    if (key := _inputs_key(config)) not in made:
+        made[key] = _make(config, data)
+    inputs, seconds = made[key]
     is_network = isinstance(config.learner, GnnConfig)
     length, (short, long), factor = (EPOCHS, (1, 7), 1.0) if is_network else (TREE_COUNT, (10, 110), 0.0)
     if isinstance(config.learner, GbdtConfig):
@@ -182,10 +188,9 @@ def measure(config: ExperimentConfig, data: TaskData) -> Cost:
     elif isinstance(config.learner, GaussianProcessConfig):
         length, (short, long), factor = FITTED, (2, config.learner.n_fit), config.learner.n_fit - 2
     n_rows = 96 if is_network else min(N_TIMED, len(data.train.ids))
-    rows = np.resize(np.arange(len(chosen)), n_rows)
+    rows = np.resize(np.arange(len(inputs)), n_rows)
     target = np.random.default_rng(0).normal(size=n_rows)
     target = np.where(target > 0, 0.5, -0.5) if config.target.kind == "classes" else target
-    prepare: list[float] = []
     train: dict[int, list[float]] = {short: [], long: []}
     for n in (short, *(short, long) * N_ROUNDS):
         if sum(train[long]) > LONG_ENOUGH:
@@ -193,14 +198,32 @@ def measure(config: ExperimentConfig, data: TaskData) -> Cost:
         learner = make_learner(with_knobs(config, {length: n}).trained, word2vec=MAT2VEC if MAT2VEC.is_file() else None)
         learner.limit_threads()
         start = time.perf_counter()
-        if len(prepare) < 2:  # the first of them may import libraries
-            inputs = learner.prepare_inputs(crystals, "", None, 1)
-            prepare.append((time.perf_counter() - start) / len(chosen))
-        middle = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
             learner.fit(inputs[rows], target, Path(folder))
-        train[n].append(time.perf_counter() - middle)
-    return Cost(min(prepare), factor * max(min(train[long]) - min(train[short]), LEAST_SECONDS) / (long - short) / n_rows)
+        train[n].append(time.perf_counter() - start)
+    a_row = max(min(train[long]) - min(train[short]), LEAST_SECONDS) / (long - short) / n_rows
+    return Cost(seconds / len(inputs), factor * a_row)
+
+
+def _make(config: ExperimentConfig, data: TaskData) -> Made:
+    """Return the inputs of a few crystals; they are made for two of them before, since the first time may import libraries."""
+    learner = make_learner(config.trained, word2vec=MAT2VEC if MAT2VEC.is_file() else None)
+    n_rows, columns = len(data.train.ids), data.train.crystals.columns
+    for n in (2, N_SAMPLE):
+        chosen = np.linspace(0, n_rows - 1, min(n, n_rows)).astype(int)
+        own = None if columns is None else columns.iloc[chosen].reset_index(drop=True)
+        crystals = Crystals.from_list([data.train.crystals[i] for i in chosen], own)
+        start = time.perf_counter()
+        inputs = learner.prepare_inputs(crystals, "", None, 1)
+        seconds = time.perf_counter() - start
+    return Made(inputs, seconds)
+
+
+def _inputs_key(config: ExperimentConfig) -> str:
+    """Return what the inputs of a recipe depend on."""
+    if isinstance(config.learner, GnnConfig):
+        return cost_key(config)
+    return json.dumps([config.hurdle is None, *config.feature_groups])
 
 
 def shortened(config: ExperimentConfig, n_epochs: int) -> ExperimentConfig:

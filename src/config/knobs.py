@@ -210,7 +210,6 @@ class RoostConfig(NetworkTraits):
     """
 
     reads_formula: ClassVar[bool] = True
-    takes_features: ClassVar[bool] = True
 
     n_channels: Annotated[int, Field(ge=2, le=MAX_COUNT)] = 64
     n_layers: Count = 3
@@ -259,8 +258,8 @@ class GnnConfig:
     """A graph network and its training.
 
     pretraining: a stage before the training; None: there is none.
-    global_features: groups known to src/features/groups.py that enter the head of NequIP or Roost, standardised on the
-        training fold (2nd place); `columns`: the task's further columns, imputed and encoded on the training fold as well.
+    global_features: groups known to src/features/groups.py that enter NequIP's head, standardised on the training fold
+        (2nd place); `columns`: the task's further columns, imputed and encoded on the training fold as well.
     members: networks that are trained in one pass, on the same batches, from initial weights of their own: member i has those of
         seed 1000 i + that of the fold; pre-trained one after another. The fold's prediction is the mean of theirs; the standard
         deviation is kept as `spread`.
@@ -304,7 +303,7 @@ class GnnConfig:
         if self.members > 1 and not network.trains_members:
             raise ValueError(f"members={self.members}: must be 1 for {network.name}; torch has no LSTM of several")
         if self.global_features and not network.takes_features:
-            raise ValueError(f"global_features={self.global_features!r}: must be (); only NequIP and Roost take such features")
+            raise ValueError(f"global_features={self.global_features!r}: must be (); only NequIP takes such features")
 
 
 @config_class

@@ -19,7 +19,7 @@ def make_network(
 
     element_vectors: (N_ELEMENTS, n_features). statistics: of global features, see Standardise.
     """
-    extra = {} if statistics is None else {"statistics": statistics}  # only NequIP and Roost take them
+    extra = {} if statistics is None else {"statistics": statistics}  # only NequIP takes them
     network = resolve_name(f"src.models.{config.name.lower()}:{config.name}")  # torch-geometric takes seconds to import
     return network(config, graph, element_vectors, avg_n_neighbors, **extra)
 

@@ -16,7 +16,7 @@ from torch_geometric.utils import softmax
 
 from src.config import GraphConfig, RoostConfig
 from src.graphs.batch import GraphBatch, sum_at
-from src.models.blocks import CrystalNetwork, Standardise, dense
+from src.models.blocks import CrystalNetwork, dense
 from src.models.radial import unit_linear
 
 N_HEADS = 3  # of each attention
@@ -68,24 +68,16 @@ class WeightedAttention(nn.Module):
 class Roost(CrystalNetwork):
     """Roost, for graphs of formulas.
 
-    avg_n_neighbors: unused, because attention is a mean. statistics: of features that join the head's input; None: no features.
+    avg_n_neighbors: unused, because attention is a mean.
     """
 
-    def __init__(
-        self,
-        config: RoostConfig,
-        graph: GraphConfig,
-        element_vectors: Tensor,
-        avg_n_neighbors: float,
-        statistics: Tensor | None = None,
-    ) -> None:
+    def __init__(self, config: RoostConfig, graph: GraphConfig, element_vectors: Tensor, avg_n_neighbors: float) -> None:
         super().__init__(element_vectors)
-        self.global_features = Standardise(statistics)
         n, n_hidden = config.n_channels, config.n_hidden
         self.embedding = unit_linear(element_vectors.shape[1], n - 1)  # the share in the formula is one more
         self.layers = nn.ModuleList(WeightedAttention(2 * n, n, n_hidden) for _ in range(config.n_layers))
         self.pooling = WeightedAttention(n, n, n_hidden)
-        self.head = leaky(n + self.global_features.n_features, n_hidden, 1)
+        self.head = leaky(n, n_hidden, 1)
 
     def forward(self, batch: GraphBatch) -> Tensor:
         """Return one unitless prediction per crystal, (n_crystals,)."""
@@ -95,5 +87,4 @@ class Roost(CrystalNetwork):
             pairs = (h, batch.edge_dst_index), (h, source)  # (n_edges, 2 n_channels)
             h = h + layer(pairs, weight[source], batch.edge_dst_index, batch.n_orbits)
         pooled = self.pooling([(h, None)], weight, batch.orbit_batch, batch.n_crystals)
-        seen = torch.cat([pooled, *self.global_features(batch.global_features)], dim=1)
-        return cast(Tensor, self.head(seen)).squeeze(-1)
+        return cast(Tensor, self.head(pooled)).squeeze(-1)

@@ -20,15 +20,20 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--models", action="store_true", help="publish the fold models of networks too, for predict.py")
     args = parser.parse_args(argv)
     with one_message("publish"):
-        from src.results.labels import read_labels  # imports for seconds
-        from src.results.predictions import is_default
+        from src.predict import Predictor  # imports for seconds
+        from src.results.folder import RunDir
+        from src.results.labels import read_labels
+        from src.results.predictions import MODELS, is_default
         from src.results.publish import check_trained, publish
 
         for task in read_tasks(args.data, args.target):
             check_trained(args.numbers, task, args.outputs)
             labels = read_labels(task) if task.has_labels and not is_default(task) else None
             for number in args.numbers:
-                print(shown(publish(number, task, args.outputs, args.models, labels)))
+                print(shown(folder := publish(number, task, args.outputs, args.models, labels)))
+                if args.models:
+                    ready = Predictor.load(number, task=args.data, target=task.target_column, outputs=args.outputs)
+                    ready.write_difficulty(RunDir(folder / MODELS).difficulty_path)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import lightgbm
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,6 +14,7 @@ from src.results.blend import fixed_blend, stack_oof
 from src.results.intervals import Intervals, Scale, calibrate, merged_bounds, oof_half_width, part_spread
 from src.results.predictions import Predictions
 from src.results.surroundings import N_KNOWN, N_NEIGHBORS, Kinds, Points, Seen, Surroundings, considered
+from src.results.trees import GROWN, N_GROWN, Trees, read_trees, write_trees
 
 N, N_NEW, N_FOLDS = 1000, 2000, 5
 FOLD = np.arange(N) % N_FOLDS
@@ -203,6 +205,31 @@ def test_a_crystal_is_told_by_the_nearest_crystals_of_other_folds() -> None:
                 own = [error[others][order[:N_NEIGHBORS]].mean(), error[others][close].mean()]
                 own += [abs(pred[i] - target[others][close].mean()), pred[i], spread[i]]
                 np.testing.assert_allclose(signs[i], [*(np.array(own) / error.mean()), *points[i]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("n", [20, 59, 2000])  # no split, some trees with few leaves, all with eight
+def test_trees_as_arrays_predict_what_lightgbm_does_to_the_last_bit(n: int) -> None:
+    rng = np.random.default_rng(n)
+    signs = rng.normal(size=(3000, 6)).astype(np.float32)
+    signs[:, 1] = np.round(signs[:, 1])  # values at thresholds
+    target = np.abs(signs[:, 0] * rng.normal(size=3000)).astype(np.float32)
+    booster = lightgbm.train(GROWN | {"alpha": 0.8}, lightgbm.Dataset(signs[:n], target[:n]), N_GROWN)
+    found = Trees.grow(signs[:n], target[:n], 0.8)
+    np.testing.assert_array_equal(found.predict(signs), booster.predict(signs))
+    assert found.predict(signs[:1]) == booster.predict(signs[:1]) and found.predict(signs[:0]).shape == (0,)
+
+
+def test_trees_that_were_written_are_read_if_they_were_grown_from_the_same(tmp_path: Path) -> None:
+    path, signs = tmp_path / "difficulty.npz", np.random.default_rng(0).normal(size=(200, 3))
+    trees = [Trees.grow(signs, signs[:, 0], quantile) for quantile in (0.2, 0.8)]
+    assert read_trees(path, "same") == []
+    write_trees(path, "same", trees)
+    for one, other in zip(read_trees(path, "same"), trees, strict=True):
+        np.testing.assert_array_equal(one.predict(signs), other.predict(signs))
+    assert read_trees(path, "other") == []
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match="damaged"):
+        read_trees(path, "same")
 
 
 def test_neighbours_are_found_if_the_nearest_are_all_of_one_fold() -> None:

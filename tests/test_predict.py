@@ -39,6 +39,7 @@ from src.results.intervals import calibrate
 from src.results.predictions import find_predictions
 from src.results.publish import MAX_BYTES, publish, publish_models
 from src.results.surroundings import Surroundings, points_of
+from src.results.trees import Trees
 from src.storage.files import packed
 
 sys.path.insert(0, str(ROOT))
@@ -47,7 +48,7 @@ import predict as command
 MODELS = EXPERIMENTS / f"exp{BEST}" / "results" / "models"
 PURE = replace(GBDT, target=TargetConfig(pure_elements="median"))
 GATHERED = replace(NETWORK, network=replace(NETWORK.network, gather_layers=True))
-MOST_MODULES = 57  # of src
+MOST_MODULES = 58  # of src
 RUNS = {"001": PURE, "010": replace(PURE, learner=GATHERED), "040": replace(GBDT, learner=BlendConfig(("001", "010")))}
 TOLERANCE = {"001": 0.0, "010": 1e-6, "040": 1e-6}  # eV/atom
 
@@ -323,7 +324,7 @@ def test_a_crystal_that_a_model_cannot_take_loses_nothing_else(
 
 
 def test_a_prediction_of_one_file_imports_no_trainer_and_few_modules(task: Path, tmp_path: Path) -> None:
-    """Each of these libraries takes up to a second; LightGBM is there, for intervals learn from it how hard a crystal is."""
+    """Each of these libraries takes up to a second; LightGBM is there unless a run was published with its models."""
     (tmp_path / "some.cif").write_text(str(CifWriter(CRYSTALS["rock salt"].to_structure())))
     where = ["some.cif", "--exps", "010", "--data", task, "--outputs", task.parent / "outputs", "--out", "found.csv"]
     code = (
@@ -484,6 +485,16 @@ def test_intervals_are_those_of_a_submission_and_depend_on_no_other_row(
     monkeypatch.setattr(Surroundings, "of", lambda *args: pytest.fail("the training crystals are compared again"))
     alone = ready.predict(test_structures[2:3])
     np.testing.assert_allclose(alone[["lower", "upper"]], table[["lower", "upper"]][2:3], rtol=0, atol=1e-6)
+
+
+def test_what_was_learned_from_errors_is_published_and_not_learned_again(
+    task: Path, test_structures: list[Structure], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready, path = predictor(task, "010"), tmp_path / "difficulty.npz"
+    expected = ready.predict(test_structures)
+    ready.write_difficulty(path)
+    monkeypatch.setattr(Trees, "grow", lambda *args: pytest.fail("trees are grown again"))
+    pd.testing.assert_frame_equal(replace(predictor(task, "010"), kept=path).predict(test_structures), expected)
 
 
 def test_intervals_hold_the_prediction_and_spread_is_that_of_the_fold_models(

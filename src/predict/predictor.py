@@ -42,7 +42,7 @@ class Predictor:
 
     scale: of errors. seen, fold: of training crystals out of fold, on that scale, and the fold that each is from, in the order of
         `training`.
-    n_jobs: processes that prepare many structures.
+    kept: file with what was learned from their errors, if it was published. n_jobs: processes that prepare many structures.
     chances: of classes, what calibrates their probabilities; None if a number is predicted.
     """
 
@@ -51,6 +51,7 @@ class Predictor:
     seen: Seen
     fold: NDArray[np.int64]
     training: TrainingSet
+    kept: Path | None
     n_jobs: int = 1
     chances: "VennAbers | None" = None
 
@@ -93,7 +94,8 @@ class Predictor:
             from src.results.probabilities import VennAbers  # numbers do without
 
             chances = VennAbers.fit(truth, oof @ share)
-        return cls(models, scale, seen, fold, training, n_jobs, chances)
+        kept = found[0].models.difficulty_path if len(found) == 1 else None
+        return cls(models, scale, seen, fold, training, kept, n_jobs, chances)
 
     def predict(self, structures: Any, columns: pd.DataFrame | None = None) -> pd.DataFrame:
         """Return a row for each structure: name (its number), formula, prediction, lower, upper, spread and remark.
@@ -130,6 +132,11 @@ class Predictor:
             raise ValueError(f"structure {bad[0].name}: {bad[0].reason}")
         needed = self.models.columns
         return np.concatenate([self.models.features(crystals_of(some, needed), self.n_jobs) for some in _blocks(found)])
+
+    def write_difficulty(self, path: Path) -> None:
+        """Write what was learned from the errors, which takes seconds; of classes there is nothing to write."""
+        if self.chances is None:
+            self._around[1].write(path)
 
     def _checked(self, structures: Any, columns: pd.DataFrame | None) -> list[Found]:
         """Return the structures, whose names are their numbers, with their fields of further columns."""
@@ -170,7 +177,7 @@ class Predictor:
         """The neighbours of the training crystals that are considered, what was learned from their errors, and their kinds."""
         points, rows = self.training.coordinates(self.training.known), considered(self.fold)
         around = Surroundings.of(points[rows], self.fold[rows])
-        return around, around.learn(self.seen.of(rows), judged=False), Kinds.of(points[rows])
+        return around, around.learn(self.seen.of(rows), False, self.kept), Kinds.of(points[rows])
 
     def _summary(self, pred: Values, within: Values, alike: Likeness) -> Values:
         """Return prediction, lower, upper and spread, (n_rows, 4). pred, within: (n_rows, n_folds)."""

@@ -65,6 +65,11 @@ class RunDir:
         """Path of the description of the training crystals, see src/features/similarity.py."""
         return self.path / "training.npz"
 
+    @property
+    def difficulty_path(self) -> Path:
+        """Path of the trees that tell hard crystals, see src/results/trees.py; published models have it."""
+        return self.path / "difficulty.npz"
+
     def weights(self, k: int) -> Path:
         """Return the path of the members' weights in fold k of an ensemble."""
         return self.fold(k) / "weights.json"

@@ -10,9 +10,11 @@ doi:10.1613/jair.3198; Bostrom, Proc. Mach. Learn. Res. 179, 24 (2022)); a quant
 Patterson, Candes, NeurIPS 2019. No crystal's difficulty is fitted to its own error.
 """
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,6 +23,7 @@ from numpy.typing import NDArray
 from src.data.crystal import N_ELEMENTS
 from src.data.task import Task
 from src.results.predictions import Predictions
+from src.results.trees import GROWN, Trees, read_trees, write_trees
 from src.storage.cache import ALL_CORES, in_chunks
 
 Values = NDArray[np.float64]
@@ -29,12 +32,7 @@ IntArray = NDArray[np.int64]
 N_NEIGHBORS = 25
 N_CLOSE = 8  # of the neighbours
 FLOOR = 0.1  # of the median error, added to the difficulty
-QUANTILE, N_GROWN = 0.8, 80  # of the errors
-GROWN = {
-    "objective": "quantile", "alpha": QUANTILE, "learning_rate": 0.08, "num_leaves": 8, "min_child_samples": 30,
-    "colsample_bytree": 0.5, "subsample": 0.7, "subsample_freq": 1, "max_bin": 63, "seed": 0, "deterministic": True,
-    "force_row_wise": True, "num_threads": 1, "verbose": -1,
-}  # fmt: skip
+QUANTILE = 0.8  # of the errors
 N_PARTS = 3  # of the folds that judge another one: the errors in each are predicted by trees of the others
 AT_LEAST = 40  # training crystals of a kind
 N_KNOWN = 10_000  # training crystals whose errors are looked at; of more, a random choice
@@ -113,7 +111,7 @@ class Surroundings:
     own: NDArray[np.int32]
     points: Values
     new: NDArray[np.int32]
-    _learned: "dict[bytes, Difficulty]" = field(default_factory=dict)
+    _learned: "dict[tuple[str, bool], Difficulty]" = field(default_factory=dict)
 
     @classmethod
     def of(cls, known: FloatArray, fold: IntArray) -> "Surroundings":
@@ -127,16 +125,36 @@ class Surroundings:
         points, no_fold = new.astype(np.float64), np.full(len(new), -1)
         return replace(self, points=points, new=_nearest(self.known, self.fold, points, no_fold, self.own.shape[2]))
 
-    def learn(self, seen: Seen, judged: bool = True) -> "Difficulty":
+    def learn(self, seen: Seen, judged: bool = True, kept: Path | None = None) -> "Difficulty":
         """Return the difficulty of the training crystals, and what gives that of new ones; that of the last call is kept.
 
         judged: whether folds are to be judged by the others; if not, a crystal has its difficulty without its own fold alone.
+        kept: file of the trees, if they were grown and written before.
         """
-        key = b"".join(values.tobytes() for values in (seen.error, seen.target, seen.pred, seen.spread)) + bytes([judged])
-        if key not in self._learned:
+        known = b"".join(values.tobytes() for values in (*vars(seen).values(), self.known, self.fold))
+        key = hashlib.sha256(known + repr((QUANTILE, FLOOR, N_PARTS, GROWN)).encode()).hexdigest()
+        if (key, judged) not in self._learned:
             self._learned.clear()
-            self._learned[key] = Difficulty.of(self, seen, judged)
-        return self._learned[key]
+            self._learned[key, judged] = Difficulty.of(self, seen, judged, key, kept)
+        return self._learned[key, judged]
+
+
+class ErrorTrees(NamedTuple):
+    """Trees that tell an upper quantile of errors. unit: of what they predict. floor: that is added to it."""
+
+    trees: Trees
+    unit: float
+    floor: float
+
+    @classmethod
+    def of(cls, signs: Values, error: Values, trees: Trees | None = None) -> "ErrorTrees":
+        """Return what these errors, (n,), teach. signs: (n, n_signs). trees: those that were grown from them before."""
+        unit, floor = max(error.mean(), np.finfo(float).tiny), max(FLOOR * np.median(error), np.finfo(float).tiny)
+        return cls(trees or Trees.grow(signs, (error / unit).astype(np.float32), QUANTILE), unit, floor)
+
+    def predict(self, signs: Values) -> Values:
+        """Return difficulties, (n,)."""
+        return np.maximum(self.unit * self.trees.predict(signs), 0) + self.floor
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,50 +162,44 @@ class Difficulty:
     """How hard crystals are; column k is learned without the errors in fold k, and has the unit of the errors.
 
     seen: of training crystals. own: (n_known, n_folds), theirs; NaN in columns of other folds if these are not judged.
-    trees: one function per fold; none if nobody is left to learn from.
+    trees: of each fold; none if nobody is left to learn from. key: of what they were grown from.
     """
 
     seen: Seen
     own: Values
-    trees: list[Callable[[Values], Values]]
+    trees: list[ErrorTrees]
+    key: str
 
     @classmethod
-    def of(cls, around: Surroundings, seen: Seen, judged: bool) -> "Difficulty":
+    def of(cls, around: Surroundings, seen: Seen, judged: bool, key: str, kept: Path | None) -> "Difficulty":
         """Return the difficulty that `Surroundings.learn` describes."""
         n_folds = around.own.shape[1]
         if not around.own.shape[2]:
-            return cls(seen, np.ones(around.own.shape[:2]), [])
-        own, trees = np.full(around.own.shape[:2], np.nan), []
+            return cls(seen, np.ones(around.own.shape[:2]), [], key)
+        own = np.full(around.own.shape[:2], np.nan)
+        signs = [seen.signs(around.own[:, k], seen.pred, seen.spread, around.known) for k in range(n_folds)]
+        others = [around.fold != k for k in range(n_folds)]
+        known = [(signs[k][others[k]], seen.error[others[k]]) for k in range(n_folds)]
+        grown = read_trees(kept, key) if kept else []
+        trees = [ErrorTrees.of(*known[k], grown[k] if grown else None) for k in range(n_folds)]
         for k in range(n_folds):
-            signs = seen.signs(around.own[:, k], seen.pred, seen.spread, around.known)
-            others = around.fold != k
-            trees.append(_grow(signs[others], seen.error[others]))
-            own[~others, k] = trees[k](signs[~others])
-            part = np.where(others, (around.fold - (around.fold > k)) % N_PARTS, -1)  # the folds that are left, in turn
-            for one in np.unique(part[others]) if judged else ():
-                rows, rest = part == one, others & (part != one)
-                own[rows, k] = (_grow(signs[rest], seen.error[rest]) if rest.any() else trees[k])(signs[rows])
-        return cls(seen, own, trees)
+            own[~others[k], k] = trees[k].predict(signs[k][~others[k]])
+            part = np.where(others[k], (around.fold - (around.fold > k)) % N_PARTS, -1)  # the folds that are left, in turn
+            for one in np.unique(part[others[k]]) if judged else ():
+                rows, rest = part == one, others[k] & (part != one)
+                of_rest = ErrorTrees.of(signs[k][rest], seen.error[rest]) if rest.any() else trees[k]
+                own[rows, k] = of_rest.predict(signs[k][rows])
+        return cls(seen, own, trees, key)
+
+    def write(self, path: Path) -> None:
+        """Write the trees, which take seconds to grow."""
+        write_trees(path, self.key, [one.trees for one in self.trees])
 
     def of_new(self, around: Surroundings, pred: Values, spread: Values) -> Values:
         """Return the difficulty of new crystals, (n_new, n_folds). pred, spread: (n_new, n_folds), by fold model."""
         signs = [self.seen.signs(around.new[:, k], pred[:, k], spread[:, k], around.points) for k in range(len(self.trees))]
-        found = [tree(sign) for tree, sign in zip(self.trees, signs, strict=True)]
+        found = [tree.predict(sign) for tree, sign in zip(self.trees, signs, strict=True)]
         return np.stack(found, axis=1) if found else np.ones(around.new.shape[:2])
-
-
-def _grow(signs: Values, error: Values) -> Callable[[Values], Values]:
-    """Return the function from signs, (n, n_signs), to difficulties, (n,), that trees learned from these errors."""
-    import lightgbm  # slow
-
-    unit, floor = max(error.mean(), np.finfo(float).tiny), max(FLOOR * np.median(error), np.finfo(float).tiny)
-    booster = lightgbm.train(GROWN, lightgbm.Dataset(signs, (error / unit).astype(np.float32)), N_GROWN)
-
-    def predict(signs: Values) -> Values:
-        found = np.asarray(booster.predict(signs)) if len(signs) else np.zeros(0)
-        return np.maximum(unit * found, 0) + floor
-
-    return predict
 
 
 def considered(fold: IntArray) -> IntArray:

@@ -24,7 +24,19 @@ from src.data.rows import read_rows
 from src.data.task import Task, read_task
 from src.paths import EXPERIMENTS
 from src.results import matbench
-from src.results.matbench import BOARDS, Record, board, fold_record, own_row, publish_record, read_record, record, write_record
+from src.results.matbench import (
+    BOARDS,
+    Record,
+    board,
+    fold_record,
+    own_row,
+    place,
+    publish_record,
+    read_record,
+    record,
+    score_of,
+    write_record,
+)
 from src.results.predictions import find_predictions
 from src.results.submission import How
 from src.runs.benchmark import run_benchmark
@@ -34,7 +46,12 @@ NAME, COLUMN = "matbench_phonons", "last phdos peak"
 IDS = [f"mb-phonons-{i:02d}" for i in range(1, 41)]
 FOLD = np.arange(40) % 2
 GBDT = ExperimentConfig(GbdtConfig(features=("fractions",), n_trees=8, min_child_samples=2), FoldConfig(n_folds=3, seed=1))
-N_ROWS = {"matbench_phonons": 1265, "matbench_steels": 312, "matbench_expt_gap": 4604}  # of tasks with published records
+N_ROWS = {
+    "matbench_phonons": 1265,
+    "matbench_jdft2d": 636,
+    "matbench_steels": 312,
+    "matbench_expt_gap": 4604,
+}  # of tasks with published records
 CONFIGS = {"exp001": GBDT, "exp003": replace(GBDT, learner=replace(GBDT.learner, n_trees=60, num_leaves=3, learning_rate=0.3))}
 
 
@@ -267,8 +284,10 @@ def test_our_rows_stand_in_bold_at_their_places(monkeypatch: pytest.MonkeyPatch,
     write_record(tmp_path / "exp001/results" / NAME / "plain.json.gz", older)
     write_record(tmp_path / "exp003/results" / NAME / "plain.json.gz", stale)
     table = board(NAME, "1/cm", ours)
-    assert list(table["algorithm"])[3:5] == ["coGN", "**ours**"] and list(table["algorithm"])[-1] == "**older**"
-    assert list(table.iloc[4]) == ["**ours**", "**30.00**", "**0.00**", "**30.00**", "**30.0**", "**1234**"]
+    names = list(table["algorithm"])
+    assert names[0] == "JMP-L, pretrained" and names[6:8] == ["TabPFN, Magpie", "**ours**"] and names[-1] == "**older**"
+    assert place(ours) == "7 of 13" and score_of(ours) == pytest.approx(30)  # among those without pretraining
+    assert list(table.iloc[7]) == ["**ours**", "**30.00**", "**0.00**", "**30.00**", "**30.0**", "**1234**"]
 
 
 def test_a_published_record_is_replaced_only_by_other_predictions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,11 @@
 """A messy competition, as a newcomer meets it: every command that is printed as the next one is run as it is printed."""
 
+import json
+import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,12 +13,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from faults import wait_for
 
 from src.data.rows import read_rows
 from src.paths import DEFAULT_TASK, ROOT
 
 N_TRAIN, N_TEST, N_AGAIN = 150, 45, 5
 BAD_TRAIN, BAD_TEST = (3, 77, 120), N_TRAIN + 7
+REWRITTEN = ("clock.json", "look.json", "parts.json")
 LEFT_BEHIND = shutil.ignore_patterns(".git", ".venv", "outputs", "__pycache__", ".*_cache", "tests")
 TOO_FULL = """data_x
 _cell_length_a 4
@@ -68,7 +73,7 @@ def contest(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_a_messy_competition_goes_from_its_tables_to_a_submission_and_a_page(contest: Path, tmp_path: Path) -> None:
+def test_a_messy_competition_goes_from_its_tables_over_a_kill_to_a_submission_and_a_page(contest: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(ROOT, copy, ignore=LEFT_BEHIND)
 
@@ -85,8 +90,15 @@ def test_a_messy_competition_goes_from_its_tables_to_a_submission_and_a_page(con
     assert "file: structure (file)" in said and "4 of 200 rows are bad" in said
     check, auto = re.findall(r"^  (python exp/.*)$", said, re.MULTILINE)
     assert 'FoldConfig("grouped")' in run(check)
-    assert "minutes" in run(auto.replace("--minutes 60", "--minutes 5"))
-    outputs = copy / "outputs" / "mine"
+    outputs, auto = copy / "outputs" / "mine", auto.replace("--minutes 60", "--minutes 5")
+    started = subprocess.Popen([sys.executable, *shlex.split(auto)[1:]], cwd=copy, start_new_session=True)
+    wait_for(lambda: list(outputs.glob("*/exp*/fold_0/metrics.json")), 300)
+    os.killpg(started.pid, signal.SIGKILL)
+    done = {path: path.stat().st_mtime_ns for path in outputs.glob("*/*/**/*.json") if path.name not in REWRITTEN}
+    used = json.loads((outputs / "auto" / "clock.json").read_text())["used"]
+    assert "minutes" in run(auto)
+    assert {path: path.stat().st_mtime_ns for path in done} == done and len(done) > 3  # trials and folds that had ended
+    assert json.loads((outputs / "auto" / "clock.json").read_text())["used"] > used
     sample, submission = (
         pd.read_csv(path, dtype={"sample": str}) for path in (contest / "sample_submission.csv", outputs / "submission.csv")
     )

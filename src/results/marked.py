@@ -126,10 +126,11 @@ def _mev(*numbers: str) -> str:
 
 def _fold(name: str, folds: str) -> str:
     """Return the MAE of an official fold of matbench_phonons, or of some (1-4), in a published record, such as 026/inner."""
-    number, _, protocol = name.partition("/")
-    record = matbench.read_record(EXPERIMENTS / f"exp{number}" / RESULTS / PHONONS / f"{protocol}.json.gz")
     first, _, last = folds.partition("-")
-    own = [record["tasks"][PHONONS]["results"][f"fold_{k}"]["scores"]["mae"] for k in range(int(first), int(last or first) + 1)]
+    own = [
+        _content(name, PHONONS)["tasks"][PHONONS]["results"][f"fold_{k}"]["scores"]["mae"]
+        for k in range(int(first), int(last or first) + 1)
+    ]
     return f"{sum(own) / len(own):.2f}"
 
 
@@ -140,10 +141,23 @@ def _board(most: str, task: str = PHONONS, unit: str = "1/cm") -> str:
     return to_markdown(kept[["algorithm", mae, "sd over folds", "RMSE", "CPU s"]])
 
 
+def _content(name: str, task: str) -> matbench.Record:
+    """Return a published record: 026/inner is an experiment's, auto-10 none's."""
+    number, _, protocol = name.rpartition("/")
+    folder = f"exp{number}" if number else matbench.BOARDS
+    return matbench.read_record(EXPERIMENTS / folder / RESULTS / task / f"{protocol}.json.gz")
+
+
 def _record(name: str, task: str, digits: str) -> str:
-    """Return the MAE of a record that is no experiment's, such as auto-10."""
-    content = matbench.read_record(EXPERIMENTS / matbench.BOARDS / "results" / task / f"{name}.json.gz")
-    return f"{matbench.own_row(content).mae:.{digits}f}"
+    """Return the score of a record."""
+    return f"{matbench.score_of(_content(name, task)):.{digits}f}"
+
+
+def _rival(task: str, pretrained: str = "") -> str:
+    """Return the best of the others without pretraining, or with it, and its score; nothing if there is none."""
+    found = matbench.rivals(task)
+    found = found[found["pretrained"] == bool(pretrained)]
+    return " ".join(found[["algorithm", "score"]].astype(str).iloc[0]) if len(found) else ""
 
 
 WRITERS: dict[str, Callable[..., str]] = {
@@ -159,6 +173,9 @@ WRITERS: dict[str, Callable[..., str]] = {
     "fold": _fold,
     "board": _board,
     "record": _record,
+    "rival": _rival,
+    "place": lambda name, task: matbench.place(_content(name, task)),
+    "minutes": lambda name, task: f"{_content(name, task)['user_metadata']['cpu_seconds'] / 60:.0f}",
     "measured": lambda name: _data()["figures"][name]["value"],
     "table": _table,
 }

@@ -109,10 +109,13 @@ def board(task_name: str, unit: str, own: Record | None = None) -> pd.DataFrame:
     if own is not None:
         name = own["user_metadata"]["algorithm"]
         published = [own, *(one for one in published if one["user_metadata"]["algorithm"] != name)]
+    others = rivals(task_name)
+    names = others["algorithm"] + np.where(others["pretrained"], ", pretrained", "")
     if published and is_of_classes(published[0]):
-        return pd.DataFrame(map(class_cells, published)).sort_values(BALANCED, ascending=False)
-    others = pd.read_csv(LEADERBOARDS, index_col="task")
-    rows = [Row(*values) for task, *values in others.itertuples() if task == task_name]
+        of_others = pd.DataFrame({"algorithm": names, BALANCED: others["score"].map("{:.4f}".format)})
+        every = pd.concat([pd.DataFrame(map(class_cells, published)), of_others])
+        return every.sort_values(BALANCED, ascending=False, key=lambda text: text.str.strip("*")).fillna("")
+    rows = [Row(*values) for values in others.assign(algorithm=names).drop(columns="pretrained").itertuples(index=False)]
     every = sorted([*rows, *map(own_row, published)], key=lambda row: row.mae)
     cells, digits = [], 2 if every and every[0].mae >= 1 else 4
     for row in every:
@@ -123,6 +126,29 @@ def board(task_name: str, unit: str, own: Record | None = None) -> pd.DataFrame:
     return pd.DataFrame(cells, columns=["algorithm", f"MAE ({unit})", "sd over folds", "RMSE", "max error", "CPU s"])
 
 
+def rivals(task_name: str) -> pd.DataFrame:
+    """Return the rows of others, the best first: algorithm, score (MAE or balanced accuracy), sd, rmse, max_error, pretrained."""
+    from src.data.export import OF_CLASSES  # pymatgen is slow to import
+
+    table = pd.read_csv(LEADERBOARDS)
+    own = table[table["task"] == task_name].drop(columns="task").sort_values("score", ascending=task_name not in OF_CLASSES)
+    return own.assign(pretrained=own["pretrained"] == "yes")
+
+
+def score_of(content: Record) -> float:
+    """Return the mean over the official folds of the MAE or, of classes, of the balanced accuracy."""
+    return float(np.mean([scores["rocauc" if is_of_classes(content) else "mae"] for scores in _results(content, "scores")]))
+
+
+def place(content: Record) -> str:
+    """Return the place of a record among the rows of others without pretraining, as people read it."""
+    (task_name,) = content["tasks"]
+    own, found = score_of(content), rivals(task_name)
+    others = found["score"][~found["pretrained"]]
+    ahead = (others > own) if is_of_classes(content) else (others < own)
+    return f"{ahead.sum() + 1} of {len(others) + 1}"
+
+
 def class_cells(content: Record) -> dict[str, str]:
     """Return the row of a record of classes as people read it: means over the official folds."""
     scores, about = pd.DataFrame(_results(content, "scores")), content["user_metadata"]
@@ -130,7 +156,8 @@ def class_cells(content: Record) -> dict[str, str]:
     balanced = scores["rocauc"]
     own = {"algorithm": about["algorithm"], BALANCED: f"{balanced.mean():.4f}", "sd over folds": f"{balanced.std(ddof=0):.4f}"}
     own |= {"F1": f"{scores['f1'].mean():.4f}", "ROC AUC": f"{area:.4f}"}
-    return own | {"CPU s": f"{about['cpu_seconds']:.0f}"}
+    own |= {"CPU s": f"{about['cpu_seconds']:.0f}"}
+    return {name: f"**{text}**" for name, text in own.items()}
 
 
 def write_record(path: Path, content: Record) -> None:

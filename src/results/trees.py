@@ -40,7 +40,8 @@ class Trees(NamedTuple):
 
         booster = lightgbm.train(GROWN | {"alpha": quantile}, lightgbm.Dataset(signs, target), N_GROWN)
         columns = {"split_feature": np.int64, "threshold": np.float64, "left_child": np.int64, "right_child": np.int64}
-        found = cls(*(np.zeros((N_GROWN, N_LEAVES - 1), kind) for kind in columns.values()), np.zeros((N_GROWN, N_LEAVES)))
+        splits = [np.zeros((N_GROWN, N_LEAVES - 1), kind) for kind in columns.values()]
+        found = cls(*[*splits, np.zeros((N_GROWN, N_LEAVES))])
         found.left[:], found.right[:] = -1, -1  # a tree without splits
         for i, text in enumerate(booster.model_to_string().split("\nTree=")[1:]):
             lines = dict(line.split("=", 1) for line in text.split("\n\n")[0].splitlines()[1:])

@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> None:
         launcher = launcher_of(args)
         tasks = read_tasks(args.data, args.target)
         start_log(args.outputs / tasks[0].name / "auto")
-        print(fly(tasks, args.outputs, args.minutes, args.skip_bad_rows, launcher, args.device, args.dry_run))
+        print(fly(tasks, args.outputs, args.minutes, args.skip_bad_rows, launcher, args.device, args.dry_run).text)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import pytest
 from input.prepare_matminer import prepare_matbench
 from src.auto import official
 from src.auto.official import fly_official
+from src.auto.pilot import Flown
 from src.data.export import ID, MATBENCH, write_task
 from src.data.rows import read_rows
 from src.data.task import Task, read_task
@@ -36,15 +37,18 @@ def flown(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """The training ids of each flight; a flight submits the number of the row, in another order."""
     seen: list[list[str]] = []
 
-    def fly(tasks: Sequence[Task], outputs: Path, *_: Any) -> str:
+    def fly(tasks: Sequence[Task], outputs: Path, *_: Any) -> Flown:
         own = tasks[0]
         seen.append([row[ID] for row in read_rows(own.path("train"))])
         test = pd.DataFrame(read_rows(own.path("test")))
         assert own.target_column not in test and own.structure_format == "formula"
-        numbers = test[ID].str.removeprefix("mb-steels-").astype(float)
+        numbers = test[ID].str.split("-").str[-1].astype(float) / (10 if own.of_classes else 1)
         write_csv(own.runs(outputs) / "submission.csv", pd.DataFrame({ID: test[ID], own.target_column: numbers})[::-1])
         write_json(own.runs(outputs) / "auto" / "clock.json", {"used": 30.0})
-        return "flown"
+        for name, pred in (("901", [0.1, 0.2, 0.3]), ("902", [0.4, 0.6, 0.8])):  # the second is submitted
+            oof = pd.DataFrame({"e_form": [0.0, 0.0, 1.0], "e_form_pred": pred})
+            write_csv(own.runs(outputs) / f"exp{name}" / "oof.csv", oof)
+        return Flown("flown", {own.target_column: ["902"]})
 
     monkeypatch.setattr(official, "fly", fly)
     return seen
@@ -66,6 +70,16 @@ def test_every_fold_is_flown_once_on_its_training_part_and_the_submissions_are_t
     error = np.abs(TARGET - np.arange(1, 10))
     assert own_row(content).mae == pytest.approx(np.mean([error[k == FOLD].mean() for k in range(3)]))
     assert content["user_metadata"]["cpu_seconds"] == 3 * 30 * 2 and "auto.py, 1 minutes" in table
+
+
+def test_classes_are_decided_by_the_threshold_of_what_was_submitted(tmp_path: Path, flown: list[list[str]]) -> None:
+    name, ids = "matbench_glass", [f"mb-glass-{i}" for i in range(1, 10)]
+    rows = pd.DataFrame({ID: ids, "formula": FORMULAS, MATBENCH[name].column: TARGET > 1040})
+    write_task(tmp_path / name, rows, None, MATBENCH[name], FOLD, structure_format="formula", metric="roc_auc")
+    fly_all(read_task(tmp_path / name))
+    content = read_record(tmp_path / "outputs" / name / "matbench" / "auto-1.json")
+    found = {k: v for result in content["tasks"][name]["results"].values() for k, v in result["data"].items()}
+    assert found == {own: i / 10 > 0.7 for i, own in enumerate(ids, start=1)}
 
 
 def test_a_task_without_official_folds_is_refused(tmp_path: Path, flown: list[list[str]]) -> None:

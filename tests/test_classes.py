@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import FOLDS, TREES, load, run, small_table
+from scipy.special import expit
 from sklearn import metrics as reference
 
 import predict
@@ -20,6 +21,8 @@ from src.data.export import TARGET, write_task
 from src.data.new_task import new_task
 from src.data.target import TargetNormalizer, class_of
 from src.data.task import read_task
+from src.results import blend
+from src.results.blend import fit_blend, mixed
 from src.results.matbench import board, fold_record, record
 from src.results.metrics import METRICS, best_threshold, decided
 from src.results.probabilities import VennAbers, calibrated_oof
@@ -121,7 +124,10 @@ def test_a_submission_has_class_texts_or_probabilities(tmp_path: Path, metric: s
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_a_network_a_blend_predictions_and_the_report_see_probabilities(folder: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_network_a_blend_predictions_and_the_report_see_probabilities(
+    folder: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blend, "fit_on_best_scale", lambda *known: (blend.fit_weights(*known, on_logits=True), True))
     roost = GnnConfig(TrainingConfig(3, 16, loss="bce"), network=RoostConfig(4, 1, 8), members=2)
     run(folder, BINARY)
     run(folder, replace(BINARY, learner=roost), "exp003")
@@ -204,6 +210,35 @@ def test_a_fold_is_decided_without_its_own_labels() -> None:
     assert np.array_equal(*own)
     calibrated = [calibrated_oof(one, pred, fold)[fold == 2] for one in (target, other)]
     assert np.array_equal(*calibrated)
+
+
+def two_parts(adds_up: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return classes, probabilities of two parts, (400, 2), and folds: the truth is the mean of their logits, or of them."""
+    rng = np.random.default_rng(0)
+    logits, fold = rng.normal(scale=4, size=(400, 2)), np.arange(400) % 5
+    pred = expit(logits)
+    chance = expit(logits.mean(axis=1)) if adds_up else pred.mean(axis=1)
+    return (rng.random(400) < chance).astype(float), pred, fold
+
+
+@pytest.mark.parametrize("adds_up", [True, False])
+@pytest.mark.parametrize("method", ["weights", "hill"])
+def test_a_blend_is_of_logits_where_the_evidence_of_its_parts_adds_up(method: str, adds_up: bool) -> None:
+    target, pred, fold = two_parts(adds_up)
+    found = fit_blend(method, target, pred, fold, "logloss")
+    assert (found.fold_on_logits == adds_up).all() and found.on_logits == adds_up
+    scales = [mixed(pred, np.array([0.5, 0.5]), on_logits) for on_logits in (adds_up, not adds_up)]
+    chosen, other = (METRICS["logloss"](target, one) for one in scales)
+    assert METRICS["logloss"](target, found.nested_pred) < (chosen + other) / 2
+    np.testing.assert_allclose(found.mix(pred), found.naive_pred)
+
+
+def test_a_fold_has_no_say_in_the_scale_of_its_blend() -> None:
+    target, pred, fold = two_parts(adds_up=True)
+    other = np.where(fold == 2, pred.mean(axis=1) < 0.5, target)  # all wrong
+    one, two = (fit_blend("weights", truth, pred, fold, "logloss") for truth in (target, other))
+    assert one.fold_on_logits[2] and not two.fold_on_logits[[0, 1, 3, 4]].any() and not two.on_logits
+    assert np.array_equal(one.nested_pred[fold == 2], two.nested_pred[fold == 2])
 
 
 def test_calibration_brings_probabilities_closer_to_the_truth_and_keeps_their_order() -> None:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from src.auto.pilot import Clock, fly
 from src.config import FoldConfig
@@ -36,12 +35,17 @@ def fly_official(
         folder, kept = top / f"fold_{k}", top / f"fold_{k}.json"
         if not kept.is_file():
             write_official_fold(task, fold, k, folder)
-            log.info("official fold %d\n%s", k, fly(read_tasks(folder), top, minutes, False, launcher, device, False))
+            flown = fly(read_tasks(folder), top, minutes, False, launcher, device, False)
+            log.info("official fold %d\n%s", k, flown.text)
             rows = fold == k
             ids = loaded.train.ids[rows].tolist()
             pred = pd.read_csv(folder / "submission.csv", index_col=task.id_column).loc[ids, task.target_column].to_numpy()
             seconds = Clock(folder / "auto" / "clock.json", 60 * minutes).before * launcher.at_once
-            threshold = threshold_of(folder, pred) if task.of_classes else None
+            threshold = None
+            if task.of_classes:
+                (number,) = flown.submitted[task.target_column]
+                oof = pd.read_csv(folder / f"exp{number}" / "oof.csv")
+                threshold = best_threshold("balanced_accuracy", oof["e_form"].to_numpy(), oof["e_form_pred"].to_numpy())
             write_record(kept, fold_record(ids, loaded.train.targets[rows], pred, {}, seconds, threshold))
     records: dict[int, Record] = {k: read_record(top / f"fold_{k}.json") for k in numbers if (top / f"fold_{k}.json").is_file()}
     name = "rocauc" if task.of_classes else "mae"
@@ -57,15 +61,3 @@ def fly_official(
     }
     table = finished(loaded, [records[k] for k in numbers], metadata, f"auto-{minutes:g}", BOARDS if publish else None)
     return f"{table}\n{what}: {text}; mean {np.mean(list(scores.values())):.4f}"
-
-
-def threshold_of(folder: Path, submitted: NDArray[np.float64]) -> float:
-    """Return the best threshold for balanced accuracy on out-of-fold rows of what was submitted, probabilities of a class.
-
-    folder: of the runs on the training part of an official fold.
-    """
-    for path in sorted(folder.glob("exp*/test.csv")):
-        if np.allclose(pd.read_csv(path)["e_form_pred"], submitted, rtol=0, atol=1e-9):
-            oof = pd.read_csv(path.with_name("oof.csv"))
-            return best_threshold("balanced_accuracy", oof["e_form"].to_numpy(), oof["e_form_pred"].to_numpy())
-    raise ValueError(f"{folder}: no experiment there predicts what was submitted; remove the folder and start again")

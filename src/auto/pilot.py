@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -257,10 +258,17 @@ class Pilot:
         return find_experiment(why, config) or write_experiment(why, changed, config)
 
 
+class Flown(NamedTuple):
+    """A summary for people, and the numbers of the experiments that were submitted for each target."""
+
+    text: str
+    submitted: dict[str, list[str]]
+
+
 def fly(
     tasks: Sequence[Task], outputs: Path, minutes: float, skip_bad_rows: bool, launcher: Launcher, device: str, dry: bool
-) -> str:
-    """Return the summary of a submission for all targets of a task, made within a budget of wall minutes.
+) -> Flown:
+    """Make a submission for all targets of a task within a budget of wall minutes.
 
     dry: stop after the plan. What an earlier start has finished is kept, and its time counts.
     """
@@ -284,10 +292,11 @@ def fly(
             splits = InnerSplits.of(data, look.folds, look.inner)
             found.append((data, look, plan, history(pilot.folder / "trials", splits), numbers))
         if dry:
-            return "nothing was trained: --dry-run"
+            return Flown("nothing was trained: --dry-run", {})
         text = submit(tasks, outputs, submitted, "mean", None, None) if tasks[0].has_test else "no test table: nothing to submit"
         write_page(top / "auto.html", tasks, [sections_of(*one) for one in found])
-    return f"{text}\n{shown(top / 'auto.html')}: what was seen, decided and why\n{clock.used / 60:.1f} of {minutes:g} minutes"
+    text += f"\n{shown(top / 'auto.html')}: what was seen, decided and why\n{clock.used / 60:.1f} of {minutes:g} minutes"
+    return Flown(text, submitted)
 
 
 def plan_lines(look: Look, plan: Plan, minutes: float, n_cores: int) -> list[str]:

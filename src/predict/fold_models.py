@@ -17,6 +17,7 @@ from src.features.bases import base_of
 from src.features.elements import word2vec_key
 from src.learners.learner import Learner, load_learner
 from src.paths import MAT2VEC, experiment_folders
+from src.results.blend import ON_LOGITS, mixed
 from src.results.intervals import part_spread
 from src.results.predictions import MODELS, Predictions, find_parts, published_folder, train_command
 from src.storage.files import read_json
@@ -29,7 +30,7 @@ NORMALIZER: dict[str, type | tuple[type, ...]] = {"shift": list, "scale": (int, 
 class FoldModels:
     """Models of the folds of an experiment; a blend has those of its parts.
 
-    learners, normalizers: one per fold. weights: (n_folds, n_parts).
+    learners, normalizers: one per fold. weights: (n_folds, n_parts). on_logits: of each fold, see `mixed`.
     """
 
     target: TargetConfig
@@ -37,6 +38,7 @@ class FoldModels:
     normalizers: Sequence[TargetNormalizer] = ()
     parts: "Sequence[FoldModels]" = ()
     weights: Values | None = None
+    on_logits: NDArray[np.bool_] | bool = False
 
     @property
     def transforms(self) -> set[str]:
@@ -59,7 +61,7 @@ class FoldModels:
         if self.weights is not None:
             found = [part.predict(crystals, n_jobs) for part in self.parts]
             pred, own = (np.stack(values, axis=2) for values in zip(*found, strict=True))
-            return (pred * self.weights).sum(axis=2), part_spread(pred, own, self.weights)
+            return mixed(pred, self.weights, self.on_logits), part_spread(pred, own, self.weights)
         residuals = self.learners[0].predict_each(self.learners, self._inputs(crystals, n_jobs))
         base, counts = base_of(self.target, crystals, "", None, n_jobs), crystals.element_counts
         pairs = zip(self.normalizers, residuals, strict=True)
@@ -112,7 +114,9 @@ def load_models(found: Predictions, task: Task, outputs: Path, device: str) -> F
         kinds = dict.fromkeys([one.name for one in every], (int, float))
         weights = [read_json(run.weights(k), kinds) for k in folds]
         parts = [load_models(one, task, outputs, device) for one in every]
-        return FoldModels(config.target, parts=parts, weights=np.array([[own[one.name] for one in every] for own in weights]))
+        on_logits = np.array([bool(own.get(ON_LOGITS)) for own in weights])
+        own_weights = np.array([[own[one.name] for one in every] for own in weights])
+        return FoldModels(config.target, parts=parts, weights=own_weights, on_logits=on_logits)
     word2vec = _word2vec(name, stored["word2vec"])
     learners = [load_learner(run.fold(k), device, word2vec) for k in folds]
     learners[0].limit_threads()  # as in training; several wait for each other on a busy machine

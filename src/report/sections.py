@@ -268,8 +268,9 @@ def blend_section(singles: list[Predictions], metric: MetricName, unit: str) -> 
     blend = fit_blend("weights", target, oof, fold, metric)
     nested, naive = (oof_score(metric, target, pred, fold) for pred in (blend.nested_pred, blend.naive_pred))
     title = f"OOF {METRICS[metric].label(unit)}"
+    of_logits = " of their logits" * blend.on_logits
     text = (
-        f"The {len(singles)} best that are no ensembles, with non-negative weights fitted out of fold: nested {title} "
+        f"The {len(singles)} best that are no ensembles, with non-negative weights{of_logits} fitted out of fold: nested {title} "
         f"{nested:.4f}, naive {naive:.4f}. A blend gains most from good experiments whose errors correlate little:"
     )
     correlation = error_correlation(singles)

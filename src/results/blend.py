@@ -1,10 +1,11 @@
 """Blends of experiments, scored out of fold: the weights for a fold are fitted to the other folds.
 
-Weights sum to one: if all parts agree, the blend agrees with them.
+Weights sum to one: if all parts agree, the blend agrees with them. Of probabilities of a class, the weights are those of the
+probabilities or of their logits, whichever suits the rows better that they are fitted to.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +16,11 @@ from src.results.metrics import METRICS, judge_of
 from src.results.predictions import Predictions
 
 Values = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 RIDGE_ALPHAS = np.logspace(-3, 4, 22)
 HILL_STEPS = 100
-CHANCE = 1e-12  # the least that a class that is there counts for
+ON_LOGITS = "on_logits"  # in the file of a fold's weights
+CHANCE = 1e-12  # the least that a class counts for
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,12 +31,43 @@ class Blend:
     fold_weights: (n_folds, n_parts); those of fold k are fitted without its rows.
     nested_pred: (n_crystals,), each row with its fold's weights; the blend is scored by these.
     naive_pred: (n_crystals,), each row with `weights`, which were fitted to it too.
+    on_logits, fold_on_logits: whether `weights` and those of each fold, (n_folds,), are of logits; chosen by the rows that they
+        are fitted to.
     """
 
     weights: Values
     fold_weights: Values
     nested_pred: Values
     naive_pred: Values
+    on_logits: bool = False
+    fold_on_logits: Flags = field(default_factory=lambda: np.zeros(1, dtype=np.bool_))
+
+    def mix(self, pred: Values) -> Values:
+        """Return the blend of new rows, (n_rows,). pred: (n_rows, n_parts)."""
+        return mixed(pred, self.weights, True) if self.on_logits else pred @ self.weights
+
+    def mix_folds(self, pred: Values) -> Values:
+        """Return the blends of fold models, (n_rows, n_folds), each with its fold's weights. pred: (n_rows, n_folds, n_parts)."""
+        return mixed(pred, self.fold_weights, self.fold_on_logits)
+
+
+def mixed(pred: Values, weights: Values, on_logits: Flags | bool) -> Values:
+    """Return blends of predictions, (...,), or the probabilities of blended logits. pred: (..., n_parts).
+
+    weights, on_logits: broadcast to the predictions and to the blends.
+    """
+    plain = (pred * weights).sum(axis=-1)
+    if not np.any(on_logits):
+        return plain
+    from scipy.special import expit  # numbers do without
+
+    return np.where(on_logits, expit((_logits(pred) * weights).sum(axis=-1)), plain)
+
+
+def _logits(pred: Values) -> Values:
+    from scipy.special import logit
+
+    return logit(np.clip(pred, CHANCE, 1 - CHANCE))
 
 
 def normalized_weights(weights: Sequence[float], n_parts: int) -> Values:
@@ -47,19 +81,35 @@ def normalized_weights(weights: Sequence[float], n_parts: int) -> Values:
 
 
 def fixed_blend(weights: Values, oof: Values) -> Blend:
-    """Return the blend with given weights. oof: (n_crystals, n_parts)."""
+    """Return the blend with given weights, which are those of probabilities if it is of classes. oof: (n_crystals, n_parts)."""
     pred = oof @ weights
     return Blend(weights, weights[None], pred, pred)
 
 
 def fit_blend(method: BlendMethod, target: Values, oof: Values, fold: NDArray[np.int64], metric: MetricName) -> Blend:
     """Return the blend with weights fitted to out-of-fold rows. target, fold: (n_crystals,). oof: (n_crystals, n_parts)."""
-    weights = fit_weights(method, oof, target, metric)
-    fold_weights = np.stack([fit_weights(method, oof[fold != k], target[fold != k], metric) for k in range(fold.max() + 1)])
-    nested, naive = (oof * fold_weights[fold]).sum(axis=1), oof @ weights
+    weights, on_logits = fit_on_best_scale(method, oof, target, metric)
+    of_folds = [fit_on_best_scale(method, oof[fold != k], target[fold != k], metric) for k in range(fold.max() + 1)]
+    fold_weights, fold_on_logits = (np.array(of_all) for of_all in zip(*of_folds, strict=True))
+    nested = mixed(oof, fold_weights[fold], fold_on_logits[fold])
+    naive = mixed(oof, weights, True) if on_logits else oof @ weights
     if method == "ridge" and metric in CLASS_METRICS:  # the only weights that may be negative
         nested, naive = np.clip(nested, 0, 1), np.clip(naive, 0, 1)
-    return Blend(weights, fold_weights, nested, naive)
+    return Blend(weights, fold_weights, nested, naive, on_logits, fold_on_logits)
+
+
+def fit_on_best_scale(method: BlendMethod, pred: Values, target: Values, metric: MetricName) -> tuple[Values, bool]:
+    """Return the weights of `fit_weights`, and whether they are of logits.
+
+    That is so for classes if the blend of logits scores better on the rows that both are fitted to, which is a fair judge, since
+    both have as many weights. Ridge, least squares of the classes, is of probabilities.
+    """
+    weights = fit_weights(method, pred, target, metric)
+    if metric not in CLASS_METRICS or method == "ridge":
+        return weights, False
+    of_logits, loss = fit_weights(method, pred, target, metric, on_logits=True), METRICS[judge_of(metric)].loss
+    on_logits = loss(target, mixed(pred, of_logits, True)) < loss(target, mixed(pred, weights, False))
+    return (of_logits, True) if on_logits else (weights, False)
 
 
 def stack_oof(parts: Sequence[Predictions]) -> tuple[Values, Values]:
@@ -128,18 +178,20 @@ def _test_rows(part: Predictions, ids: Sequence[str], columns: list[str]) -> Val
     return test.loc[list(ids), columns].to_numpy(dtype=np.float64)
 
 
-def fit_weights(method: BlendMethod, pred: Values, target: Values, metric: MetricName) -> Values:
+def fit_weights(method: BlendMethod, pred: Values, target: Values, metric: MetricName, on_logits: bool = False) -> Values:
     """Return the weights, (n_parts,), which sum to one.
 
     `weights`: non-negative, the best by the metric: exact for MAE and MAPE (linear programme), RMSE and R2 (least squares), of
     probabilities of a class by the log loss, whatever the metric is; RMSLE and Spearman have no such solution and take those of
     `hill`. `ridge`: least squares shrunk towards the plain mean, by
     leave-one-out; may be negative. `hill`: greedy selection with replacement by the metric (Caruana et al., ICML 2004).
-    pred: (n_crystals, n_parts), out of fold. target: (n_crystals,).
+    pred: (n_crystals, n_parts), out of fold. target: (n_crystals,). on_logits: of classes, see `mixed`; not for `ridge`.
     """
-    if method == "weights" and metric in (*EXACT, *CLASS_METRICS):
-        return EXACT.get(metric, _simplex_log_loss)(pred, target)
-    return _ridge(pred, target) if method == "ridge" else _hill(pred, target, metric)
+    if method == "weights" and metric in CLASS_METRICS:
+        return _simplex_log_loss(pred, target, on_logits)
+    if method == "weights" and metric in EXACT:
+        return EXACT[metric](pred, target)
+    return _ridge(pred, target) if method == "ridge" else _hill(pred, target, metric, on_logits)
 
 
 def _simplex_mae(pred: Values, target: Values) -> Values:
@@ -181,16 +233,20 @@ def _simplex_rmse(pred: Values, target: Values) -> Values:
     return weights / weights.sum()
 
 
-def _simplex_log_loss(pred: Values, target: Values) -> Values:
+def _simplex_log_loss(pred: Values, target: Values, on_logits: bool) -> Values:
     """Return the weights of the smallest log loss over the simplex, a convex problem. pred: probabilities."""
     from scipy.optimize import minimize
+    from scipy.special import expit
 
     chance = np.maximum(np.where(target[:, None] == 1, pred, 1 - pred), CHANCE)  # of the class that is there
-    n, m = pred.shape
+    (n, m), logits = pred.shape, _logits(chance)
 
     def loss(weights: Values) -> tuple[float, Values]:
-        mixed = chance @ weights
-        return float(-np.log(mixed).mean()), -(chance / mixed[:, None]).sum(axis=0) / n
+        if on_logits:
+            blend = logits @ weights
+            return float(np.logaddexp(0, -blend).mean()), -(logits * expit(-blend)[:, None]).sum(axis=0) / n
+        blend = chance @ weights
+        return float(-np.log(blend).mean()), -(chance / blend[:, None]).sum(axis=0) / n
 
     one = {"type": "eq", "fun": lambda weights: weights.sum() - 1, "jac": lambda weights: np.ones(m)}
     found = minimize(loss, np.full(m, 1 / m), jac=True, method="SLSQP", bounds=[(0, 1)] * m, constraints=one)
@@ -214,11 +270,14 @@ EXACT: dict[str, Callable[[Values, Values], Values]] = {
 }
 
 
-def _hill(pred: Values, target: Values, metric: MetricName) -> Values:
-    judge = METRICS[judge_of(metric)]
+def _hill(pred: Values, target: Values, metric: MetricName, on_logits: bool) -> Values:
+    from scipy.special import expit
+
+    judge, pred = METRICS[judge_of(metric)], _logits(pred) if on_logits else pred
     counts, best, best_counts = np.zeros(pred.shape[1]), np.inf, np.zeros(pred.shape[1])
     for step in range(1, HILL_STEPS + 1):
         candidates = ((pred @ counts)[:, None] + pred) / step
+        candidates = expit(candidates) if on_logits else candidates
         loss = np.array([judge.loss(target, one) for one in candidates.T])
         counts[loss.argmin()] += 1
         if loss.min() < best:

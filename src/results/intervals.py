@@ -183,7 +183,7 @@ def oof_half_width(error: Values, own: Values, fold: IntArray, level: float, kin
 
 def fold_predictions(parts: Sequence[Predictions], blend: Blend, ids: Sequence[str], n_folds: int) -> Values:
     """Return the predictions of the blended fold models, (n_test, n_folds), eV/atom, each fold with its own weights."""
-    return (stack_test_folds(parts, ids, n_folds) * blend.fold_weights).sum(axis=2)
+    return blend.mix_folds(stack_test_folds(parts, ids, n_folds))
 
 
 def part_spread_of_test(parts: Sequence[Predictions], blend: Blend, ids: Sequence[str], n_folds: int) -> Values:

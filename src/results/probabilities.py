@@ -29,7 +29,7 @@ class VennAbers:
     @classmethod
     def fit(cls, target: Values, pred: Values) -> "VennAbers":
         """Return the bounds that out-of-fold rows give. target: (n_rows,), 0 or 1. pred: (n_rows,), probabilities of 1."""
-        from sklearn.isotonic import isotonic_regression  # slow to import
+        from scipy.optimize import isotonic_regression  # slow to import
 
         order = np.lexsort((target, pred))
         x, y = pred[order], target[order]
@@ -47,7 +47,7 @@ class VennAbers:
                     n[at], k[at] = n[at] + 1, k[at] + label
                 else:
                     n, k = np.insert(n, at, 1.0), np.insert(k, at, label)
-                found.append(isotonic_regression(k / n, sample_weight=n)[at])
+                found.append(isotonic_regression(k / n, weights=n).x[at])
             bounds.append(np.maximum.accumulate(found))
         return cls(grid, *bounds)
 

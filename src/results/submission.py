@@ -48,7 +48,7 @@ class Blended:
 
         Of classes: probabilities of the second.
         """
-        pred = stack_test(self.parts, self.ids) @ self.blend.weights
+        pred = self.blend.mix(stack_test(self.parts, self.ids))
         if not np.isfinite(pred).all():
             bad = [self.ids[i] for i in np.flatnonzero(~np.isfinite(pred))]
             raise ValueError(f"{len(bad)} predictions are not finite: {bad[:5]}")
@@ -267,6 +267,14 @@ def parts_table(parts: list[Predictions], blend: Blend, task: Task) -> str:
         return "\n".join(lines)
     if len(blend.fold_weights) == 1:
         return "\n".join([*lines, line("blend", "", blend.nested_pred, "the weights are given, nothing is fitted")])
-    lines.append(line("blend, nested", "", blend.nested_pred, "each fold by weights fitted on the others"))
-    lines.append(line("blend, naive", "", blend.naive_pred, "weights fitted on the rows they are scored on"))
+    logits = f", of logits in {blend.fold_on_logits.sum()} of {len(blend.fold_weights)} folds" * bool(blend.fold_on_logits.any())
+    lines.append(line("blend, nested", "", blend.nested_pred, f"each fold by weights fitted on the others{logits}"))
+    lines.append(
+        line(
+            "blend, naive",
+            "",
+            blend.naive_pred,
+            "weights fitted on the rows they are scored on" + ", of logits" * blend.on_logits,
+        )
+    )
     return "\n".join(lines)

@@ -95,7 +95,7 @@ def official_fold(
     parts = [find_predictions(name, trained.task, trained.outputs) for name in configs]
     blend = blend_parts(parts, how, data.task.metric)
     if inner:
-        pred, costs = stack_test(parts, ids) @ blend.weights, [part.metrics for part in parts]
+        pred, costs = blend.mix(stack_test(parts, ids)), [part.metrics for part in parts]
     else:
         pred, costs = blend.nested_pred[rows], [RunDir(part.source).fold_metrics(k) or {} for part in parts]
     threshold = None

@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from src.data.load import TaskData
-from src.results.blend import fit_blend, shared_folds, stack_oof, stack_oof_spread
+from src.results.blend import ON_LOGITS, fit_blend, shared_folds, stack_oof, stack_oof_spread
 from src.results.folder import OOF_COLUMNS, RunDir
 from src.results.intervals import fold_predictions, part_spread, part_spread_of_test
 from src.results.metrics import scores
@@ -40,12 +40,14 @@ def write_blend(
         columns = (data.train.ids[rows], k, target[rows], blend.nested_pred[rows])
         valid = pd.DataFrame(dict(zip(OOF_COLUMNS, columns, strict=True))).assign(spread=within[rows])
         test = pd.DataFrame({"id": test_ids, "e_form_pred": test_pred[:, k], "spread": test_within[:, k]})
-        write_json(run.weights(k), dict(zip((part.name for part in parts), weights[k].tolist(), strict=True)))
+        on_logits = {ON_LOGITS: True} if blend.fold_on_logits[k] else {}
+        write_json(run.weights(k), {**dict(zip((part.name for part in parts), weights[k].tolist(), strict=True)), **on_logits})
         metrics = {**scores(target[rows], blend.nested_pred[rows]), **_costs(parts, k), "versions": versions}
         run.write_fold(k, valid, test if data.task.has_test else None, metrics)
     spread = weights.std(axis=0)
     shares = (f"{m.name} {w:.3f} ± {s:.3f}" for m, w, s in zip(parts, weights.mean(axis=0), spread, strict=True))
-    log.info("%s: weights over folds: %s", run.path.name, ", ".join(shares))
+    logits = f"; of logits in {blend.fold_on_logits.sum()} of {n_folds} folds" * bool(blend.fold_on_logits.any())
+    log.info("%s: weights over folds: %s%s", run.path.name, ", ".join(shares), logits)
 
 
 def _check(parts: list[Predictions], data: TaskData, fold_of_crystal: NDArray[np.int64]) -> None:

@@ -231,6 +231,18 @@ def test_a_trial_that_is_late_is_stopped_and_trained_again_when_there_is_time(da
     assert np.isfinite(done.loss)
 
 
+def test_a_short_training_is_kept_unless_the_whole_one_is_better_by_more_than_chance(data: TaskData, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    target, error = rng.normal(size=(2, 300))
+    short, alike, better = (
+        replace(outcome("net", SMALL, float(np.abs(one).mean()), 1.0), target=target, pred=target + one)
+        for one in (error, 0.99 * rng.permutation(error), 0.5 * rng.permutation(error))
+    )
+    race = Race(InnerSplits.of(data, FOLDS, FOLDS), tmp_path, HERE, "cpu")
+    assert race.shorter([short], [alike]) == [short] and race.shorter([short], [better]) == [better]
+    assert race.shorter([replace(short, name="other")], [alike]) == [alike]
+
+
 def poisoned(data: TaskData, folds: FoldConfig) -> TaskData:
     """Return the data with other targets in the outer fold, and the same folds."""
     fold = load_folds(data, folds)

@@ -4,7 +4,7 @@ import hashlib
 import json
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -137,6 +137,15 @@ class Race:
             return other.loss < first.loss
         _, low, high = score_difference(judge_of(self.data.task.metric), first.target, first.pred, other.pred)
         return first.loss - other.loss > (high - low) / 4  # a quarter of the 95% interval
+
+    def shorter(self, short: Sequence[Outcome], whole: Sequence[Outcome]) -> list[Outcome]:
+        """Return the outcomes of whole trainings, the best first; where one is not better than a short one, that of the short.
+
+        The time is better spent on members then.
+        """
+        of = {one.name: one for one in short}
+        found = [one if one.name not in of or self.better(of[one.name], one) else of[one.name] for one in whole]
+        return sorted(found, key=lambda outcome: outcome.loss)
 
     def _result(self, trial: Trial) -> Path:
         return self.folder / f"{trial.key}.json"

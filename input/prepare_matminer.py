@@ -62,15 +62,12 @@ def column_of(data: pd.DataFrame, column: str) -> pd.Series:
 
 
 def to_rows(data: pd.DataFrame, structure: str, target: str, ids: Sequence[str]) -> pd.DataFrame:
-    """Return the data set in the competition's columns; disordered structures are left out and counted."""
+    """Return the data set in the competition's columns."""
     found = zip(ids, column_of(data, structure), column_of(data, target), strict=True)
     rows = []
     for row_id, crystal, value in tqdm(found, total=len(data), desc="structures to CIF"):
         crystal = Structure.from_dict(crystal) if isinstance(crystal, dict) else crystal
-        if crystal.is_ordered:
-            rows.append(competition_row(row_id, crystal, float(value), target))
-    if n_disordered := len(data) - len(rows):
-        print(f"left out {n_disordered} disordered structures")
+        rows.append(competition_row(row_id, crystal, float(value), target))
     return pd.DataFrame(rows)
 
 
@@ -100,8 +97,6 @@ def prepare_matbench(name: str, file: Path | None, folds: Path | None, out: Path
         further["structure_format"] = "formula"
     else:
         rows = to_rows(data, "structure", target.column, ids)
-    if len(rows) < len(ids):
-        raise ValueError(f"{name}: some of its structures are disordered, so its official folds would be incomplete")
     write_task(out, rows, None, target, fold, **further)
     return f"{out}: {len(rows)} crystals in {fold.max() + 1} official folds"
 

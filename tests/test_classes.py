@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import FOLDS, TREES, load, run, small_table
+from conftest import FOLDS, NETWORK, TREES, load, run, small_table
 from scipy.special import expit
 from sklearn import metrics as reference
 
@@ -16,7 +16,18 @@ from exp import compare, report
 from src.auto.look import look_at
 from src.auto.portfolio import portfolio
 from src.auto.race import measure
-from src.config import BlendConfig, ExperimentConfig, GnnConfig, RoostConfig, TargetConfig, TrainingConfig
+from src.config import (
+    AlignnConfig,
+    BlendConfig,
+    ExperimentConfig,
+    FoldConfig,
+    GnnConfig,
+    GraphConfig,
+    NetworkConfig,
+    RoostConfig,
+    TargetConfig,
+    TrainingConfig,
+)
 from src.data.export import TARGET, write_task
 from src.data.new_task import new_task
 from src.data.target import TargetNormalizer, class_of
@@ -137,15 +148,40 @@ def test_a_network_a_blend_predictions_and_the_report_see_probabilities(
     assert every["e_form_pred"].between(0, 1).all() and every["spread"].dropna().between(0, 0.5).all()
     compare.main(["001", "003", "040", "--score", *where])
     assert "OOF ROC AUC" in (shown := capsys.readouterr().out) and "in 90%" not in shown
-    submit.main(["--exps", "040", *where])
-    predict.main([str(folder / "test.csv.gz"), "--exps", "040", *where, "--out", str(runs / "predictions.csv")])
+    predictions_are_those_of_the_submission("040", runs, where)
+    report.main(["001", "003", "040", *where])
+    html = (runs / "report.html").read_text(encoding="utf-8")
+    assert "Calibration of the probabilities" in html and "log loss" in html
+
+
+def predictions_are_those_of_the_submission(number: str, runs: Path, where: list[str]) -> None:
+    submit.main(["--exps", number, *where])
+    predict.main([str(runs.parents[1] / "task/test.csv.gz"), "--exps", number, *where, "--out", str(runs / "predictions.csv")])
     predicted = pd.read_csv(runs / "predictions.csv")
     submitted = pd.read_csv(runs / "submission_with_uncertainty.csv")
     assert predicted["prediction"].to_numpy() == pytest.approx(submitted["probability"].to_numpy(), abs=1e-6)
     assert predicted["lower"].to_numpy() == pytest.approx(submitted["lower"].to_numpy(), abs=1e-3)
-    report.main(["001", "003", "040", *where])
-    html = (runs / "report.html").read_text(encoding="utf-8")
-    assert "Calibration of the probabilities" in html and "log loss" in html
+
+
+@pytest.mark.parametrize(
+    ("network", "graph"),
+    [
+        (NETWORK.network, NETWORK.graph),
+        (AlignnConfig(n_channels=8, n_alignn_layers=1, n_gcn_layers=1), GraphConfig(r_max=3.5, r_angle=3.0)),
+        (RoostConfig(4, 1, 8), GraphConfig()),
+    ],
+    ids=["nequip", "alignn", "roost"],
+)
+def test_every_kind_of_network_tells_classes_apart(
+    folder: Path, network: NetworkConfig, graph: GraphConfig, capsys: pytest.CaptureFixture
+) -> None:
+    learner = GnnConfig(TrainingConfig(2, 16, loss="bce"), graph=graph, network=network)
+    found = oof(folder, replace(BINARY, learner=learner, folds=FoldConfig(n_folds=2)))
+    assert found["e_form_pred"].between(0, 1, inclusive="neither").all() and found["e_form_pred"].std() > 0
+    where = ["--data", str(folder), "--outputs", str(folder.parent / "outputs")]
+    compare.main(["001", "--score", *where])
+    assert "OOF ROC AUC" in capsys.readouterr().out
+    predictions_are_those_of_the_submission("001", folder.parent / "outputs/task", where)
 
 
 @pytest.mark.parametrize("texts", [("insulator", "metal"), ("False", "True"), ("0", "1")])

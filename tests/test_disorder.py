@@ -1,6 +1,7 @@
 """Disordered crystals: sites that several elements share, or that are vacant in part of the cells."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,9 @@ from src.data.table import Crystals
 from src.features.groups import FORMULA_GROUPS, STRUCTURE_GROUPS, cached_features
 from src.features.similarity import likeness
 from src.graphs.batch import batch_from_graphs
+from src.graphs.dataset import build_store
 from src.graphs.graph import build_graph
+from src.learners.gnn import GraphInputs
 from src.models.members import make_network
 from src.predict import Predictor
 
@@ -29,6 +32,7 @@ SMALL = {
     "cgcnn": CgcnnConfig(),
     "alignn": AlignnConfig(),
 }
+SUM = {"nequip, sum": replace(SMALL["nequip"], readout="sum")}
 GROUPS = (*FORMULA_GROUPS, *STRUCTURE_GROUPS)
 
 
@@ -40,7 +44,7 @@ def salt(on_na: dict[str, float] | str = "Na", on_cl: dict[str, float] | str = "
 def energies(name: str, *crystals: Crystal, reduce: bool = True) -> torch.Tensor:
     """Return the values of a network. reduce: its graphs by symmetry."""
     torch.manual_seed(0)
-    network = make_network(SMALL[name], GRAPH, torch.randn(119, 6), 8.0).double().eval()
+    network = make_network((SMALL | SUM)[name], GRAPH, torch.randn(119, 6), 8.0).double().eval()
     with torch.no_grad():
         return network(batch_from_graphs([build_graph(crystal, GRAPH, reduce=reduce) for crystal in crystals]))
 
@@ -98,6 +102,34 @@ def test_a_network_sees_the_limits_of_full_and_of_empty_sites(name: str) -> None
     vacant.replace_species({"Sr": {"Sr": 1e-6}})
     gone, left, full = energies(name, *map(Crystal.from_structure, (empty, vacant, perovskite)))
     assert abs(left - gone) < 1e-4 < abs(full - gone)
+
+
+def perovskites(*shares: float) -> list[Crystal]:
+    """Return the perovskite without Sr, with it on a share of its sites, and with it."""
+    full = CRYSTALS["perovskite"]
+    empty = full.to_structure()
+    empty.remove_species(["Sr"])
+    numbers, mixtures = np.where(full.atomic_numbers == 38, 119, full.atomic_numbers), np.eye(119)[[38]]
+    partial = [Crystal(full.lattice, full.frac_coords, numbers, share * mixtures) for share in shares]
+    return [Crystal.from_structure(empty), *partial, full]
+
+
+def test_a_sum_over_atoms_has_the_limits_of_full_and_of_empty_sites_and_grows_with_the_cell() -> None:
+    crystals = perovskites(1e-6, 0.5, 1 - 1e-6)
+    gone, left, half, nearly, full = energies("nequip, sum", *crystals)
+    assert abs(left - gone) < 1e-4 < abs(half - gone) and abs(nearly - full) < 1e-4 < abs(half - full)
+    doubled = Crystal.from_structure(crystals[2].to_structure() * (2, 1, 1))
+    torch.testing.assert_close(energies("nequip, sum", doubled), 2 * half[None], rtol=0, atol=1e-8)
+
+
+def test_the_mean_number_of_neighbours_has_the_limits_of_full_and_of_empty_sites() -> None:
+    """Beside another crystal, so that the weights of both count."""
+    found = []
+    for crystal in perovskites(1e-6, 1 - 1e-6):
+        store = build_store(Crystals.from_list([crystal, CRYSTALS["rutile"]]), GRAPH)
+        found.append(GraphInputs(store, np.arange(2)).avg_n_neighbors)
+    gone, left, nearly, full = found
+    assert abs(left - gone) < 1e-4 and abs(nearly - full) < 1e-4 < abs(full - gone)
 
 
 @pytest.mark.parametrize("name", SMALL)

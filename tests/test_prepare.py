@@ -28,6 +28,7 @@ def test_a_local_matminer_file_becomes_a_task_that_loads(tmp_path: Path, monkeyp
     from matminer.utils.io import store_dataframe_as_json
 
     structures = [crystal.to_structure() for crystal in CRYSTALS.values()]
+    structures[1].replace(0, {"Na": 0.625, "K": 0.25})  # an eighth of this site is vacant
     frame = pd.DataFrame({"structure": structures, "e_form": np.linspace(-2, 0, len(structures))})
     store_dataframe_as_json(frame, str(tmp_path / "mine.json.gz"), compression="gz")
     options = {"--target": "e_form", "--file": tmp_path / "mine.json.gz", "--out": tmp_path / "mine", "--test-size": 0.25}
@@ -39,6 +40,7 @@ def test_a_local_matminer_file_becomes_a_task_that_loads(tmp_path: Path, monkeyp
     train = read_table(task.path("train"), task, has_target=True)
     test = read_table(task.path("test"), task, has_target=False)
     assert (len(train.ids), len(test.ids)) == (6, 2)
+    assert sum(table.crystals.is_disordered.sum() for table in (train, test)) == 1
     target = dict(zip((f"row-{i}" for i in range(8)), frame["e_form"], strict=True))
     np.testing.assert_allclose(train.target, [target[row_id] for row_id in train.ids])
 

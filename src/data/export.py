@@ -55,7 +55,7 @@ GET_FOLDS = "download it: pip download --no-deps matbench==0.6"
 def competition_row(row_id: str, structure: Structure, target: float, column: str = TARGET) -> dict:
     """Return one crystal in the competition's columns.
 
-    structure: written as a CIF without symmetry, with 8 decimals.
+    structure: written as a CIF without symmetry, with 8 decimals; a disordered one has amounts of elements that are not whole.
     target: in the task's unit. column: its name.
     """
     counts = structure.composition.get_el_amt_dict()
@@ -63,7 +63,7 @@ def competition_row(row_id: str, structure: Structure, target: float, column: st
         raise ValueError(f"row {row_id}: no count column for {sorted(foreign)}")
     row = {
         ID: row_id,
-        **{symbol: int(counts.get(symbol, 0)) for symbol in COUNT_COLUMNS},
+        **{symbol: int(n) if (n := counts.get(symbol, 0)) == int(n) else n for symbol in COUNT_COLUMNS},
         "nelements": len(counts),
         "nsites": len(structure),
         "formula_pretty": structure.composition.reduced_formula,

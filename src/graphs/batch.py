@@ -68,9 +68,8 @@ class GraphBatch(GraphFields[Tensor]):
 
     @property
     def n_atoms(self) -> Tensor:
-        """Number of atoms of each crystal, (n_crystals,); unlike by torch.bincount, without waiting for a GPU."""
-        crystal = self.orbit_batch[self.atom_orbit_index]
-        return sum_at(crystal, torch.ones_like(crystal), self.n_crystals)
+        """Number of atoms of each crystal, (n_crystals,), to which a site that is half vacant adds a half."""
+        return sum_at(self.orbit_batch[self.atom_orbit_index], self.atom_occupancy, self.n_crystals)
 
 
 def batch_from_store(store: RaggedStore, crystals: NDArray[np.integer]) -> GraphBatch:

@@ -42,6 +42,7 @@ class GraphFields(Generic[Array]):
     orbit_weight: (n_orbits,), share of the cell's atoms that the orbit holds; sums to one in each crystal. A site that is half
         vacant counts as half an atom, as does each edge from it, so that a site whose occupancy falls to zero leaves no trace.
     atom_orbit_index: (n_atoms,), orbit of each atom.
+    atom_occupancy: (n_atoms,), number of atoms on its site: 1, or less if that is vacant in part of the cells.
     atom_rotation: (n_atoms, sum of (2l+1)^2 for l = 1 ... l_max), the matrices of the module's docstring, row by row, l
         ascending.
     edge_src_index: (n_edges,), atom.
@@ -61,6 +62,7 @@ class GraphFields(Generic[Array]):
     mixture_z: Annotated[Array, "mixture"]
     mixture_share: Annotated[Array, "mixture"]
     atom_orbit_index: Annotated[Array, "atom", "orbit"]
+    atom_occupancy: Annotated[Array, "atom"]
     atom_rotation: Annotated[Array, "atom"]
     edge_src_index: Annotated[Array, "edge", "atom"]
     edge_dst_index: Annotated[Array, "edge", "orbit"]
@@ -112,6 +114,7 @@ def build_graph(crystal: Crystal, config: GraphConfig, reduce: bool = True) -> C
         mixture_z=z,
         mixture_share=(amounts / amounts.sum(axis=1, keepdims=True))[row, z],
         atom_orbit_index=atom_orbit,
+        atom_occupancy=occupancy,
         atom_rotation=_mean_rotations(rotations, symmetry.image[:, representatives], crystal.n_atoms, config.l_max),
         edge_src_index=edges.src,
         edge_dst_index=np.searchsorted(representatives, edges.dst),
@@ -143,6 +146,7 @@ def formula_graph(crystal: Crystal) -> CrystalGraph:
         mixture_z=none,
         mixture_share=np.zeros(0),
         atom_orbit_index=np.arange(n),
+        atom_occupancy=np.ones(n),
         atom_rotation=np.zeros((n, 0)),
         edge_src_index=src,
         edge_dst_index=dst,

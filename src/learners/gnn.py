@@ -70,12 +70,13 @@ class GraphInputs:
     @property
     def avg_n_neighbors(self) -> float:
         """Mean number of neighbours over all atoms of these crystals; 1 if no atom has any."""
-        n_orbits, n_atoms = (self.store.counts(level, self.crystals) for level in ("orbit", "atom"))
+        n_orbits, n_sites = (self.store.counts(level, self.crystals) for level in ("orbit", "atom"))
         weight = self.store.arrays["orbit_weight"][self.store.rows("orbit", self.crystals)]
+        occupancy = self.store.arrays["atom_occupancy"][self.store.rows("atom", self.crystals)]
+        n_atoms = np.bincount(np.repeat(np.arange(len(self)), n_sites), occupancy)
         parts = np.array_split(self.crystals, -(-len(self) // EDGES_AT_ONCE))
         neighbors = np.concatenate([self._n_neighbors(part) for part in parts])
-        total = float((neighbors * weight * np.repeat(n_atoms, n_orbits)).sum() / n_atoms.sum())
-        return total or 1.0
+        return float((neighbors * weight * np.repeat(n_atoms, n_orbits)).sum() / n_atoms.sum()) or 1.0
 
     def _n_neighbors(self, crystals: NDArray[np.integer]) -> NDArray:
         """Return the number of edges into the representative of each orbit of these crystals, (n_orbits,)."""

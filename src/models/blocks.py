@@ -103,7 +103,7 @@ class Readout(nn.Module):
     `mean` suits a target that is a mean over atoms, such as an energy per atom; `max` one that the extreme atom decides, such as
     the highest frequency; `attention` is a mean with learned weights, softmax over the atoms of a linear score of their
     features (Li et al., arXiv:1511.05493, eq. 7), and begins as the mean. All three give a supercell the value of its
-    primitive cell. `sum` suits a target that grows with the cell: a supercell of n cells has n times the value.
+    primitive cell. `sum`, for a target that grows with the cell, gives n cells n times the value; half an atom counts half.
     """
 
     def __init__(self, name: ReadoutName, n_features: int) -> None:

@@ -19,7 +19,7 @@ Values = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 RIDGE_ALPHAS = np.logspace(-3, 4, 22)
 HILL_STEPS = 100
-ON_LOGITS = "on_logits"  # in the file of a fold's weights
+ON_LOGITS = "on_logits"  # beside the weights of parts in files
 CHANCE = 1e-12  # the least that a class counts for
 
 

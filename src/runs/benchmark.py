@@ -13,7 +13,7 @@ from src.data.load import TaskData, load_folds, load_task_data
 from src.data.task import Task, read_task
 from src.learners.device import check_device
 from src.paths import shown
-from src.results.blend import normalized_weights, stack_oof, stack_test
+from src.results.blend import ON_LOGITS, normalized_weights, stack_oof, stack_test
 from src.results.comparison import to_markdown
 from src.results.folder import RunDir
 from src.results.matbench import Record, board, fold_record, publish_record, record, write_record
@@ -103,6 +103,7 @@ def official_fold(
         target = stack_oof(parts)[0]
         threshold = best_threshold("balanced_accuracy", target, blend.nested_pred) if inner else HALF
     weights = {part.name: float(weight) for part, weight in zip(parts, blend.weights, strict=True)}
+    weights |= {ON_LOGITS: 1.0} if blend.on_logits else {}
     return fold_record(ids, data.train.targets[rows], pred, weights, sum(cost["cpu_seconds"] for cost in costs), threshold)
 
 

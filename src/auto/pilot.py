@@ -158,8 +158,8 @@ class Pilot:
             if sum(seconds[one] for one in kept) > self.left - end:
                 kept.remove(name)
         self._say("race, second rung")
-        whole = race.run("second rung", {name: configs[name] for name in kept}, look.n_splits, self._until(end))
-        found = race.shorter(first, whole)
+        second = race.run("second rung", {name: configs[name] for name in kept}, look.n_splits, self._until(end))
+        found = race.shorter(first, second)
         for family in KEEP:
             best = next((one for one in found if families[one.name] == family), None)
             if best and np.isfinite(best.loss) and is_close(best, found[0]):

@@ -232,10 +232,11 @@ def test_trees_that_were_written_are_read_if_they_were_grown_from_the_same(tmp_p
         read_trees(path, "same")
 
 
-def test_neighbours_are_found_if_the_nearest_are_all_of_one_fold() -> None:
+def test_neighbours_are_found_if_the_nearest_are_all_of_one_fold(tmp_path: Path) -> None:
     known = np.arange(400.0)[:, None]
-    own = Surroundings.of(known, np.arange(400) // 200).learn(seen_of(np.ones(400))).own
-    assert own.shape == (400, 2) and (own == 1).all()  # two folds: nobody is left
+    found = Surroundings.of(known, np.arange(400) // 200).learn(seen_of(np.ones(400)))
+    found.write(tmp_path / "difficulty.npz")
+    assert found.own.shape == (400, 2) and (found.own == 1).all() and not list(tmp_path.iterdir())  # two folds: nobody is left
     around = Surroundings.of(known, np.minimum(np.arange(400) // 190, 2)).with_new(known[:1])
     assert (around.new[0, 0] >= 190).all() and sorted(around.new[0, 1]) == list(range(20))
 

@@ -497,6 +497,13 @@ def test_what_was_learned_from_errors_is_published_and_not_learned_again(
     pd.testing.assert_frame_equal(replace(predictor(task, "010"), kept=path).predict(test_structures), expected)
 
 
+def test_the_published_difficulty_is_what_the_published_errors_teach(monkeypatch: pytest.MonkeyPatch) -> None:
+    structure = CRYSTALS["rock salt"].to_structure()
+    learned = replace(Predictor.load(), kept=None).predict(structure)
+    monkeypatch.setattr(Trees, "grow", lambda *args: pytest.fail("the file is of other errors: publish the models again"))
+    pd.testing.assert_frame_equal(Predictor.load().predict(structure), learned, rtol=1e-3)
+
+
 def test_intervals_hold_the_prediction_and_spread_is_that_of_the_fold_models(
     task: Path, test_structures: list[Structure]
 ) -> None:

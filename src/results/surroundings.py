@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from src.data.crystal import N_ELEMENTS
 from src.data.task import Task
 from src.results.predictions import Predictions
-from src.results.trees import GROWN, Trees, read_trees, write_trees
+from src.results.trees import GROWN, N_GROWN, Trees, read_trees, write_trees
 from src.storage.cache import ALL_CORES, in_chunks
 
 Values = NDArray[np.float64]
@@ -132,7 +132,7 @@ class Surroundings:
         kept: file of the trees, if they were grown and written before.
         """
         known = b"".join(values.tobytes() for values in (*vars(seen).values(), self.known, self.fold))
-        key = hashlib.sha256(known + repr((QUANTILE, FLOOR, N_PARTS, GROWN)).encode()).hexdigest()
+        key = hashlib.sha256(known + repr((N_NEIGHBORS, N_CLOSE, QUANTILE, N_GROWN, GROWN)).encode()).hexdigest()
         if (key, judged) not in self._learned:
             self._learned.clear()
             self._learned[key, judged] = Difficulty.of(self, seen, judged, key, kept)
@@ -192,8 +192,9 @@ class Difficulty:
         return cls(seen, own, trees, key)
 
     def write(self, path: Path) -> None:
-        """Write the trees, which take seconds to grow."""
-        write_trees(path, self.key, [one.trees for one in self.trees])
+        """Write the trees, which take seconds to grow, if there are any."""
+        if self.trees:
+            write_trees(path, self.key, [one.trees for one in self.trees])
 
     def of_new(self, around: Surroundings, pred: Values, spread: Values) -> Values:
         """Return the difficulty of new crystals, (n_new, n_folds). pred, spread: (n_new, n_folds), by fold model."""

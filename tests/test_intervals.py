@@ -211,12 +211,14 @@ def test_a_crystal_is_told_by_the_nearest_crystals_of_other_folds() -> None:
 def test_trees_as_arrays_predict_what_lightgbm_does_to_the_last_bit(n: int) -> None:
     rng = np.random.default_rng(n)
     signs = rng.normal(size=(3000, 6)).astype(np.float32)
-    signs[:, 1] = np.round(signs[:, 1])  # values at thresholds
     target = np.abs(signs[:, 0] * rng.normal(size=3000)).astype(np.float32)
     booster = lightgbm.train(GROWN | {"alpha": 0.8}, lightgbm.Dataset(signs[:n], target[:n]), N_GROWN)
     found = Trees.grow(signs[:n], target[:n], 0.8)
-    np.testing.assert_array_equal(found.predict(signs), booster.predict(signs))
-    assert found.predict(signs[:1]) == booster.predict(signs[:1]) and found.predict(signs[:0]).shape == (0,)
+    at = np.repeat(signs[:1].astype(np.float64), found.threshold.size, axis=0)
+    at[np.arange(len(at)), found.feature.ravel()] = found.threshold.ravel()  # values at thresholds
+    for points in (signs, at, signs[:1]):
+        np.testing.assert_array_equal(found.predict(points), booster.predict(points))
+    assert found.predict(signs[:0]).shape == (0,)
 
 
 def test_trees_that_were_written_are_read_if_they_were_grown_from_the_same(tmp_path: Path) -> None:

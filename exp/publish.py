@@ -20,7 +20,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--models", action="store_true", help="publish the fold models of networks too, for predict.py")
     args = parser.parse_args(argv)
     with one_message("publish"):
-        from src.predict import Predictor  # imports for seconds
+        from src import predict  # imports for seconds
         from src.results.folder import RunDir
         from src.results.labels import read_labels
         from src.results.predictions import MODELS, is_default
@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> None:
             for number in args.numbers:
                 print(shown(folder := publish(number, task, args.outputs, args.models, labels)))
                 if args.models:
-                    ready = Predictor.load(number, task=args.data, target=task.target_column, outputs=args.outputs)
+                    ready = predict.Predictor.load(number, task=args.data, target=task.target_column, outputs=args.outputs)
                     ready.write_difficulty(RunDir(folder / MODELS).difficulty_path)
 
 

@@ -241,6 +241,8 @@ def test_a_short_training_is_kept_unless_the_whole_one_is_better_by_more_than_ch
     race = Race(InnerSplits.of(data, FOLDS, FOLDS), tmp_path, HERE, "cpu")
     assert race.shorter([short], [alike]) == [short] and race.shorter([short], [better]) == [better]
     assert race.shorter([replace(short, name="other")], [alike]) == [alike]
+    stopped = replace(alike, loss=np.inf)
+    assert race.shorter([short], [stopped]) == [stopped]
 
 
 def poisoned(data: TaskData, folds: FoldConfig) -> TaskData:

@@ -139,12 +139,13 @@ class Race:
         return first.loss - other.loss > (high - low) / 4  # a quarter of the 95% interval
 
     def shorter(self, short: Sequence[Outcome], whole: Sequence[Outcome]) -> list[Outcome]:
-        """Return the outcomes of whole trainings, the best first; where one is not better than a short one, that of the short.
+        """Return the outcomes of whole trainings, the best first; where one ended no better than a short one, that of the short.
 
-        The time is better spent on members then.
+        The time is better spent on members then. A whole training that was stopped says nothing.
         """
         of = {one.name: one for one in short}
-        found = [one if one.name not in of or self.better(of[one.name], one) else of[one.name] for one in whole]
+        pairs = [(of.get(one.name, one), one) for one in whole]
+        found = [last if last.loss == np.inf or self.better(first, last) else first for first, last in pairs]
         return sorted(found, key=lambda outcome: outcome.loss)
 
     def _result(self, trial: Trial) -> Path:

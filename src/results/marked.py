@@ -127,10 +127,8 @@ def _mev(*numbers: str) -> str:
 def _fold(name: str, folds: str) -> str:
     """Return the MAE of an official fold of matbench_phonons, or of some (1-4), in a published record, such as 026/inner."""
     first, _, last = folds.partition("-")
-    own = [
-        _content(name, PHONONS)["tasks"][PHONONS]["results"][f"fold_{k}"]["scores"]["mae"]
-        for k in range(int(first), int(last or first) + 1)
-    ]
+    results = _content(name, PHONONS)["tasks"][PHONONS]["results"]
+    own = [results[f"fold_{k}"]["scores"]["mae"] for k in range(int(first), int(last or first) + 1)]
     return f"{sum(own) / len(own):.2f}"
 
 

@@ -135,7 +135,7 @@ def test_a_recipe_is_left_out_if_the_budget_does_not_reach_for_it_and_never_the_
     costs = {recipe.name: Cost(0.01, 0.05 if "network" in recipe.family else 1e-4) for recipe in recipes}
     rich, poor, broke = (make_plan(look, recipes, costs, seconds) for seconds in (1e6, 100.0, 1e-3))
     assert len(rich.recipes) == len(recipes) and not rich.left_out
-    assert {recipe.family for recipe in poor.recipes} == {"trees", "Gaussian process"}
+    assert {recipe.family for recipe in poor.recipes} == {"trees", "forest", "Gaussian process"}
     assert set(poor.left_out) == {recipe.name for recipe in recipes if "network" in recipe.family}
     assert [recipe.family for recipe in broke.recipes] == ["trees"]  # the cheapest of all
     slow = {name: Cost(10.0 if cost.train < 0.01 else 1e-3, cost.train) for name, cost in costs.items()}

@@ -208,7 +208,7 @@ def input_table(folder: Path, texts: tuple[str, str]) -> Path:
 def test_the_autopilot_tries_learners_of_classes_alone(folder: Path) -> None:
     look = look_at(load(folder))
     found = portfolio(look)
-    assert {recipe.family for recipe in found} == {"trees", "network", "formula network"}
+    assert {recipe.family for recipe in found} == {"trees", "forest", "network", "formula network"}
     assert all(recipe.config.target.kind == "classes" for recipe in found)
     assert len({recipe.config for recipe in found}) == len(found) == len({recipe.name for recipe in found})
     assert "of the second" in "\n".join(look.lines())

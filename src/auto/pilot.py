@@ -47,13 +47,9 @@ from src.storage.files import read_json, write_json
 
 log = logging.getLogger(__name__)
 BEAT = 5.0  # seconds between two notes of the time used
-KEEP: dict[Family, int] = {
-    "network": 3,
-    "trees": 2,
-    "Gaussian process": 1,
-    "formula network": 1,
-}  # of a family after the first rung
-KEEP_OF_FORMULAS: dict[Family, int] = {"trees": 2, "Gaussian process": 1, "formula network": 3}
+# of a family after the first rung
+KEEP: dict[Family, int] = {"network": 3, "trees": 2, "forest": 1, "Gaussian process": 1, "formula network": 1}
+KEEP_OF_FORMULAS: dict[Family, int] = {"trees": 2, "forest": 1, "Gaussian process": 1, "formula network": 3}
 OVERTIME = 0.1  # of the time that is left, by which an expected end may be late
 RESERVED = 3  # members whose time in all folds no change may take
 DEAR = 1.4  # cost of a variant, compared with the recipe that it changes, on average

@@ -10,7 +10,7 @@ import numpy as np
 from src.auto.look import FEW_FOLDS, FOLDS, Look
 from src.auto.portfolio import Family, Recipe
 from src.auto.race import EPOCHS, Cost, Outcome, epochs_of, shortened
-from src.config import ExperimentConfig, GaussianProcessConfig, GbdtConfig, GbdtEnsembleConfig, GnnConfig
+from src.config import ExperimentConfig, ForestConfig, GaussianProcessConfig, GbdtConfig, GbdtEnsembleConfig, GnnConfig
 from src.data.task import MetricName
 from src.results.blend import fit_weights
 from src.runs.ranges import with_knobs
@@ -209,6 +209,13 @@ def _with_members(config: ExperimentConfig, n: int) -> ExperimentConfig | None:
 
 def variants(config: ExperimentConfig, look: Look) -> dict[str, ExperimentConfig]:
     """Return configs with one setting changed each, for the axes that matter from task to task."""
+    if isinstance(config.learner, ForestConfig):
+        shares = (0.1, 0.3, 1.0)
+        return {
+            f"{share:g} of the features": with_knobs(config, {"learner.max_features": share})
+            for share in shares
+            if share != config.learner.max_features
+        }
     if isinstance(config.learner, GaussianProcessConfig):
         groups = config.learner.features
         rest = {f"without {name}": tuple(other for other in groups if other != name) for name in groups if len(groups) > 1}

@@ -11,6 +11,7 @@ from src.auto.look import BATCH, SMALL_TABLE, Look
 from src.config import (
     ElementConfig,
     ExperimentConfig,
+    ForestConfig,
     GaussianProcessConfig,
     GbdtConfig,
     GnnConfig,
@@ -23,7 +24,7 @@ from src.config import (
 )
 from src.features.columns import COLUMNS
 
-Family = Literal["trees", "Gaussian process", "formula network", "network"]
+Family = Literal["trees", "forest", "Gaussian process", "formula network", "network"]
 FORMULA = ("fractions", "magpie", "mat2vec", "electrons")
 STRUCTURE = ("fractions", "magpie", "geometry", "symmetry", "charges", "voronoi")
 VECTORS = ElementConfig(("mat2vec", "skipatom", "magpie"))
@@ -37,7 +38,7 @@ TREES_OF_FORMULAS = GbdtConfig(FORMULA, n_trees=2000, num_leaves=15, max_bin=63)
 TREES_OF_FEW = {"num_leaves": 7, "min_child_samples": 5, "n_trees": 1000}  # changed for fewer rows than SMALL_TABLE
 HURDLE = GbdtConfig(FORMULA, objective="binary", n_trees=600, num_leaves=15, max_bin=63)
 NEQUIP = NequipConfig(n_channels=96, n_layers=2, radial_hidden=(128, 128), radial_knots=128, head_hidden=(64,))
-LARGE_TABLE = 5000  # rows, beyond which a Gaussian process takes too long
+LARGE_TABLE = 5000  # rows, beyond which a Gaussian process takes too long, and a forest too much memory
 LARGE_CELL = 30  # atoms in the median crystal
 CHEAP_GRAPH = GraphConfig(r_max=5.0, l_max=1, radius_exponent=0.5)
 GRAPH = GraphConfig(r_max=5.0, l_max=2, radius_exponent=0.5)
@@ -55,7 +56,7 @@ class Recipe(NamedTuple):
 
 def portfolio(look: Look) -> list[Recipe]:
     """Return the recipes for a table, at most 16: the cheap trees first, then networks, the most promising ones first."""
-    found = [*_trees(look), *_processes(look), *_networks(look), *_formula_networks(look)]
+    found = [*_trees(look), *_forests(look), *_processes(look), *_networks(look), *_formula_networks(look)]
     if look.shares_zero:
         hurdle = HurdleConfig(HURDLE)
         plain = [recipe for recipe in found if recipe.config.target.kind != "residual"]
@@ -70,7 +71,7 @@ def _for_classes(recipes: list[Recipe]) -> list[Recipe]:
     found: dict[Any, Recipe] = {}
     for recipe in recipes:
         learner = recipe.config.learner
-        if isinstance(learner, GbdtConfig) and learner.objective == "l2":
+        if isinstance(learner, GbdtConfig | ForestConfig) and learner.objective == "l2":
             learner = replace(learner, objective="binary")
         elif isinstance(learner, GnnConfig):
             learner = replace(learner, training=replace(learner.training, loss="bce"))
@@ -80,6 +81,20 @@ def _for_classes(recipes: list[Recipe]) -> list[Recipe]:
         config = ExperimentConfig(learner, target=TargetConfig("classes"))
         found.setdefault(learner, Recipe(name.replace(", residual", ""), recipe.family, config, recipe.why))
     return list(found.values())
+
+
+def _forests(look: Look) -> list[Recipe]:
+    if look.n_train > LARGE_TABLE and not look.of_classes:  # trees of classes have few leaves
+        return []
+    columns = (COLUMNS,) if look.columns else ()
+    target = RAW_PER_AREA if look.per_area else replace(RAW, transform=look.transform)
+    groups = tuple(name for name in _groups(look) if name != "mat2vec")  # on expt_is_metal it is better without
+    usual = ForestConfig((*groups, *columns), max_features=0.3)
+    found = [Recipe("forest", "forest", ExperimentConfig(usual, target=target), "random splits: good beside boosted trees")]
+    if not look.has_structure:
+        plain = ExperimentConfig(ForestConfig(("fractions", *columns)), target=target)
+        found.append(Recipe("forest of fractions", "forest", plain, "a few hundred alloys of the same elements"))
+    return found
 
 
 def _processes(look: Look) -> list[Recipe]:
@@ -109,7 +124,6 @@ def _networks(look: Look) -> list[Recipe]:
         recipe(
             "standardised, max", STANDARD, "a property that one atom decides, as the highest phonon frequency (exp026)", "max"
         ),
-        recipe("residual, attention", RESIDUAL, "energies, not evenly shared", "attention"),
     ]
     log = look.transform
     if look.per_area:
@@ -126,7 +140,10 @@ def _networks(look: Look) -> list[Recipe]:
             recipe(f"{log}, standardised, max", replace(STANDARD, transform=log), "errors count by ratio", "max"),
         ]
     else:
-        found.append(recipe("standardised, mean", STANDARD, "a mean over atoms without a share for each element"))
+        found += [
+            recipe("residual, attention", RESIDUAL, "energies, not evenly shared", "attention"),
+            recipe("standardised, mean", STANDARD, "a mean over atoms without a share for each element"),
+        ]
     usual = replace(RESIDUAL, transform=look.transform)
     if look.atoms[0] > LARGE_CELL:
         found.insert(0, recipe("degree 1, residual, mean", usual, "large cells, at half the cost (exp029)", graph=CHEAP_GRAPH))

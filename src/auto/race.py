@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from src.config import ExperimentConfig, GaussianProcessConfig, GbdtConfig, GnnConfig, NequipConfig, to_dict
+from src.config import ExperimentConfig, ForestConfig, GaussianProcessConfig, GbdtConfig, GnnConfig, NequipConfig, to_dict
 from src.data.load import TaskData
 from src.data.table import Crystals
 from src.learners.device import device_of
@@ -193,7 +193,7 @@ def measure(config: ExperimentConfig, data: TaskData, made: dict[str, Made]) -> 
     inputs, seconds = made[key]
     is_network = isinstance(config.learner, GnnConfig)
     length, (short, long), factor = (EPOCHS, (1, 7), 1.0) if is_network else (TREE_COUNT, (10, 110), 0.0)
-    if isinstance(config.learner, GbdtConfig):
+    if isinstance(config.learner, GbdtConfig | ForestConfig):
         factor = config.learner.n_trees
     elif isinstance(config.learner, GaussianProcessConfig):
         length, (short, long), factor = FITTED, (2, config.learner.n_fit), config.learner.n_fit - 2

@@ -388,6 +388,31 @@ class GaussianProcessConfig:
 
 
 @config_class
+class ForestConfig:
+    """Extremely randomised trees. features: groups known to src/features/groups.py, and `columns`, the task's further columns.
+
+    objective: `l2`, or `binary` for classes. max_features: share of the features that each split tries.
+    """
+
+    graph_network: ClassVar[str | None] = None
+
+    features: tuple[str, ...] = ("fractions",)
+    objective: Literal["l2", "binary"] = "l2"
+    n_trees: Steps = 300
+    max_features: Share = 1.0
+
+    @property
+    def feature_groups(self) -> tuple[str, ...]:
+        """Groups of features that are read."""
+        return self.features
+
+    @property
+    def of_classes(self) -> bool:
+        """True if the learner tells classes apart, False if it predicts a number."""
+        return self.objective == "binary"
+
+
+@config_class
 class HurdleConfig:
     """A judgement before the learner, for targets of which many are the same, as the zero band gaps of metals.
 
@@ -398,7 +423,7 @@ class HurdleConfig:
     """
 
     trees: GbdtConfig = GbdtConfig(objective="binary", n_trees=600, num_leaves=15, max_bin=63)
-    others: GnnConfig | GbdtConfig | GbdtEnsembleConfig | GaussianProcessConfig | None = None
+    others: GnnConfig | GbdtConfig | GbdtEnsembleConfig | ForestConfig | GaussianProcessConfig | None = None
 
     def __post_init__(self) -> None:
         if self.trees.objective != "binary":
@@ -423,7 +448,7 @@ class BlendConfig:
 
 
 BlendMethod = Literal["mean", "weights", "ridge", "hill"]  # of submit.py; the mean is not fitted
-LearnerConfig = GnnConfig | GbdtConfig | GbdtEnsembleConfig | GaussianProcessConfig
+LearnerConfig = GnnConfig | GbdtConfig | GbdtEnsembleConfig | ForestConfig | GaussianProcessConfig
 
 
 @config_class

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.config import (
+    ForestConfig,
     GaussianProcessConfig,
     GbdtConfig,
     GbdtEnsembleConfig,
@@ -227,6 +228,7 @@ LEARNERS: dict[type, str] = {
     GnnConfig: "src.learners.gnn:GnnLearner",
     GbdtConfig: "src.learners.gbdt:GbdtLearner",
     GbdtEnsembleConfig: "src.learners.gbdt:GbdtEnsembleLearner",
+    ForestConfig: "src.learners.forest:ForestLearner",
     GaussianProcessConfig: "src.learners.process:GaussianProcessLearner",
     HurdleConfig: "src.learners.hurdle:HurdleLearner",
 }

@@ -1,6 +1,5 @@
 """A Gaussian process on tables of features: a few seconds of training, and strong on tables of a few hundred rows."""
 
-import csv
 import io
 import warnings
 from pathlib import Path
@@ -23,7 +22,7 @@ from threadpoolctl import threadpool_limits
 
 from src.config import GaussianProcessConfig
 from src.learners.learner import Values, Watched, check_sha256, fitted, loading, read_encoder, write_learner
-from src.learners.tabular import TableInputs, TableLearner, Tables
+from src.learners.tabular import PREDICTED_AT_ONCE, TableInputs, TableLearner, Tables, write_history
 from src.storage.names import HISTORY
 
 PROCESS_FILE = "process.npz"
@@ -32,7 +31,6 @@ LENGTHS = (0.1, 100.0)  # bounds, for features of unit variance
 NOISE = 0.1  # of the variance, at the start
 JITTER = 1e-8  # added to the diagonal, as a share of the variance
 LEAST_SPREAD = 1e-9  # of a column that varies, as a share of its size
-PREDICTED_AT_ONCE = 1000  # rows to predict
 
 
 class GroupedMatern(StationaryKernelMixin, NormalizedKernelMixin, Kernel):
@@ -137,11 +135,7 @@ class GaussianProcessLearner(TableLearner[GaussianProcessConfig]):
         self.kernel = fitted_to_some.kernel_
         process = GaussianProcessRegressor(self.kernel, alpha=JITTER * variance, optimizer=None)
         self.weights = process.fit(self.x, y).alpha_
-        error = float(np.abs(self.predict(watched.inputs) - watched.target).mean()) if watched else float("nan")
-        with (folder / HISTORY).open("w", newline="") as file:
-            csv.writer(file).writerows([["step", "valid_mae"], [1, error]])
-        if watched:
-            watched.report(error)
+        write_history(self, folder, watched)
 
     def predict(self, inputs: TableInputs) -> Values:
         x = self.scaler(inputs.tables_of(self.config.features, self.encoder))

@@ -1,21 +1,24 @@
 """Tables of features as inputs, for learners that read no graphs."""
 
+import csv
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from src.config import GaussianProcessConfig, GbdtConfig, GbdtEnsembleConfig
+from src.config import ForestConfig, GaussianProcessConfig, GbdtConfig, GbdtEnsembleConfig
 from src.data.table import Crystals
 from src.features.columns import COLUMNS, ColumnEncoder, further_columns
 from src.features.groups import cached_features
-from src.learners.learner import Learner
+from src.learners.learner import Learner, Watched
+from src.storage.names import HISTORY
 
+PREDICTED_AT_ONCE = 1000  # rows
 Tables = dict[str, NDArray[np.floating]]  # group -> (n_rows, n_features)
-C = TypeVar("C", GbdtConfig, GbdtEnsembleConfig, GaussianProcessConfig)
+C = TypeVar("C", GbdtConfig, GbdtEnsembleConfig, ForestConfig, GaussianProcessConfig)
 
 
 class TableInputs:
@@ -57,3 +60,12 @@ class TableLearner(Learner[C]):
             own = g == COLUMNS
             tables[g] = further_columns(crystals) if own else cached_features(crystals, key, (g,), cache, n_jobs, self.word2vec)
         return TableInputs(tables)
+
+
+def write_history(learner: TableLearner[Any], folder: Path, watched: Watched | None) -> None:
+    """Write the history of a learner that is fitted in one step, and report its error on watched rows."""
+    error = watched.error(learner.predict_members(watched.inputs), learner.config.of_classes) if watched else float("nan")
+    with (folder / HISTORY).open("w", newline="") as file:
+        csv.writer(file).writerows([["step", "valid_mae"], [1, error]])
+    if watched:
+        watched.report(error)

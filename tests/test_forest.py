@@ -1,0 +1,77 @@
+"""Extremely randomised trees: predictions against scikit-learn's, missing features, classes, and their files."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import expit
+from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
+
+from src.config import ForestConfig
+from src.learners.forest import ForestLearner
+from src.learners.learner import Watched, load_learner
+from src.learners.tabular import TableInputs
+
+rng = np.random.default_rng(0)
+X = rng.normal(size=(60, 5)).astype(np.float32)
+TARGET = np.sin(X[:, 0]) + 0.5 * X[:, 3] + 0.05 * rng.normal(size=60)
+INPUTS = TableInputs({"a": pd.DataFrame(X[:, :3]), "b": pd.DataFrame(X[:, 3:])})
+CONFIG = ForestConfig(features=("a", "b"), n_trees=30, max_features=0.6)
+OF_CLASSES = replace(CONFIG, objective="binary")
+TRAIN, VALID = np.arange(40), np.arange(40, 60)
+IS_SECOND = TARGET > 0.3
+SHARE = IS_SECOND[TRAIN].mean()
+RESIDUAL = IS_SECOND - SHARE  # as TargetNormalizer makes it of classes
+
+
+def fitted(folder: Path, inputs: TableInputs = INPUTS, config: ForestConfig = CONFIG) -> ForestLearner:
+    learner = ForestLearner(config, seed=3)
+    learner.fit(inputs[TRAIN], (RESIDUAL if config.of_classes else TARGET)[TRAIN], folder)
+    return learner
+
+
+def test_predictions_are_those_of_scikit_learn(tmp_path: Path) -> None:
+    forest = ExtraTreesRegressor(30, max_features=0.6, random_state=3).fit(X[TRAIN], TARGET[TRAIN])
+    np.testing.assert_allclose(fitted(tmp_path).predict(INPUTS), forest.predict(X), rtol=1e-12)
+
+
+def test_probabilities_are_those_of_scikit_learn_but_never_certain(tmp_path: Path) -> None:
+    forest = ExtraTreesClassifier(30, max_features=0.6, random_state=3).fit(X[TRAIN], IS_SECOND[TRAIN])
+    start = np.log(SHARE / (1 - SHARE))
+    chance = expit(start + fitted(tmp_path, config=OF_CLASSES).predict(INPUTS))
+    np.testing.assert_allclose(chance, (30 * forest.predict_proba(X)[:, 1] + 1) / 32, rtol=1e-9)
+
+
+@pytest.mark.parametrize("only", [0.0, 1.0])
+def test_a_constant_class_is_predicted(tmp_path: Path, only: float) -> None:
+    learner = ForestLearner(OF_CLASSES)
+    learner.fit(INPUTS[TRAIN], np.full(len(TRAIN), only - 0.9), tmp_path)
+    assert ((learner.predict(INPUTS) > 0) == only).all()
+
+
+def test_a_missing_feature_counts_as_the_mean_of_the_training_rows(tmp_path: Path) -> None:
+    gap = pd.DataFrame(X[:, :3])
+    gap.iloc[VALID, 0] = np.nan
+    filled = gap.fillna(X[TRAIN, 0].mean())
+    learner = fitted(tmp_path)
+    found, expected = (learner.predict(TableInputs({**INPUTS.tables, "a": table})) for table in (gap, filled))
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("config", [CONFIG, OF_CLASSES])
+def test_a_saved_forest_predicts_the_same(tmp_path: Path, config: ForestConfig) -> None:
+    learner = fitted(tmp_path, config=config)
+    learner.save(tmp_path)
+    loaded = load_learner(tmp_path)
+    np.testing.assert_array_equal(loaded.predict(INPUTS), learner.predict(INPUTS))
+    assert loaded.n_parameters == learner.n_parameters > 30
+
+
+def test_watched_rows_are_reported_and_decide_nothing(tmp_path: Path) -> None:
+    said: list[float] = []
+    learner = ForestLearner(CONFIG, seed=3)
+    learner.fit(INPUTS[TRAIN], TARGET[TRAIN], tmp_path, Watched(INPUTS[VALID], TARGET[VALID], said.append))
+    assert said == [pytest.approx(np.abs(learner.predict(INPUTS[VALID]) - TARGET[VALID]).mean())]
+    np.testing.assert_array_equal(learner.predict(INPUTS), fitted(tmp_path).predict(INPUTS))

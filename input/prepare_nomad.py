@@ -119,7 +119,7 @@ def prepare(folder: Path, labels: Path | None, out: Path) -> str:
     if labels:
         write_csv(out / TABLES["test_labels"], read_targets(labels, ids))
     files = [which for which in WRITTEN if (out / TABLES[which]).is_file()]
-    write_description(out, TARGETS, files, metric="rmsle", numeric=NUMERIC, categorical=CATEGORICAL)
+    write_description(out, TARGETS, files, metric="rmsle", numeric_columns=NUMERIC, categorical_columns=CATEGORICAL)
     return f"{out}: {sum(1 for _ in read_rows(out / TABLES['train']))} training and {len(ids)} test crystals"
 
 

@@ -412,6 +412,9 @@ class ForestConfig:
         return self.objective == "binary"
 
 
+LearnerConfig = GnnConfig | GbdtConfig | GbdtEnsembleConfig | ForestConfig | GaussianProcessConfig
+
+
 @config_class
 class HurdleConfig:
     """A judgement before the learner, for targets of which many are the same, as the zero band gaps of metals.
@@ -423,7 +426,7 @@ class HurdleConfig:
     """
 
     trees: GbdtConfig = GbdtConfig(objective="binary", n_trees=600, num_leaves=15, max_bin=63)
-    others: GnnConfig | GbdtConfig | GbdtEnsembleConfig | ForestConfig | GaussianProcessConfig | None = None
+    others: LearnerConfig | None = None
 
     def __post_init__(self) -> None:
         if self.trees.objective != "binary":
@@ -448,7 +451,6 @@ class BlendConfig:
 
 
 BlendMethod = Literal["mean", "weights", "ridge", "hill"]  # of submit.py; the mean is not fitted
-LearnerConfig = GnnConfig | GbdtConfig | GbdtEnsembleConfig | ForestConfig | GaussianProcessConfig
 
 
 @config_class
@@ -486,6 +488,4 @@ class ExperimentConfig:
         """The learner to train. Raises ValueError if the experiment is a blend of finished ones."""
         if isinstance(self.learner, BlendConfig):
             raise ValueError(f"config: a blend of {', '.join(self.learner.parts)} trains nothing")
-        if self.hurdle is None:
-            return self.learner
-        return replace(self.hurdle, others=self.learner)
+        return replace(self.hurdle, others=self.learner) if self.hurdle else self.learner

@@ -110,7 +110,8 @@ def write_description(folder: Path, targets: Sequence[Target], files: Iterable[s
     """Write task.toml. files: keys of TABLES. further: arguments of `description`."""
     named = {which: TABLES[which] for which in files}
     structures = FORMULAS_IN if further.get("structure_format") == "formula" else CIF
-    (folder / "task.toml").write_text(description(ID, structures, targets, files=named, **further), encoding="utf-8")
+    text = description(targets, named, id_column=ID, structure_column=structures, **further)
+    (folder / "task.toml").write_text(text, encoding="utf-8")
 
 
 def target_of(name: str) -> Target:

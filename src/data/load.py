@@ -36,9 +36,8 @@ class TaskData:
     """The tables of a task; without a test table, `test` has no rows.
 
     key: hash of the data themselves. train_key, test_key: hashes of all that shaped the tables in memory, parser included.
-    outputs: folder of the runs and caches of all tasks. left_out: ids of the bad training rows. unread: ids
-    of the test rows whose structure cannot be read. given_folds: (n_train,), the
-    task's own folds, used instead of those of a config.
+    outputs: folder of the runs and caches of all tasks. left_out: ids of the bad training rows. unread: ids of the test rows
+    whose structure cannot be read. given_folds: (n_train,), the task's own folds, used instead of those of a config.
     """
 
     task: Task

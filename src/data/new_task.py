@@ -1,11 +1,11 @@
-"""A new task's folder: its tables and structure files, and a description that is found out by looking at them."""
+"""A new task's folder: its tables and structure files, and a description that is inferred from them."""
 
 import contextlib
 import filecmp
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -50,7 +50,7 @@ def new_task(
 
     files: of those that a task's [files] may name; `train` at least. `structures`: a folder; without it, files are looked for
     beside the training table and in the folders there. What is not in the task's folder yet is copied. metric: None: of a target
-    with two classes `roc_auc`. domain: of the metric. force: replace what is there. What is None is found out.
+    with two classes `roc_auc`. domain: of the metric. force: replace what is there. What is None is inferred.
     Raises ValueError or FileNotFoundError, and changes nothing, if the tables cannot be understood or the task exists.
     """
     written = folder / "task.toml"
@@ -88,9 +88,9 @@ def new_task(
         copies |= {beside / name: folder / places["structures"] / name for name in named if (beside / name).is_file()}
     for source, target in tqdm(copies.items(), "copying", mininterval=1, delay=1):
         _copy(source, target, force)
-    further = {kind: [name for name in train if kinds[name] == kind] for kind in ("numeric", "categorical")}
-    text = description(ids, structures, found, files=places, metric=metric, structure_format=form, classes=classes, **further)
-    write_atomic(written, text.encode())
+    fields: dict[str, Any] = {"id_column": ids, "structure_column": structures, "structure_format": form, "classes": classes}
+    fields |= {f"{kind}_columns": [name for name in train if kinds[name] == kind] for kind in ("numeric", "categorical")}
+    write_atomic(written, description(found, places, metric, **fields).encode())
     return _summary(folder, train, kinds, n_jobs)
 
 

@@ -162,33 +162,18 @@ def read_tasks(folder: Path, targets: Sequence[str] | None = None) -> list[Task]
     return [Task(target=target, **shared) for target in wanted]
 
 
-def description(
-    id_column: str,
-    structure_column: str,
-    targets: Sequence[Target],
-    *,
-    files: Mapping[str, str],
-    metric: MetricName = "mae",
-    structure_format: StructureFormat = "cif",
-    numeric: Sequence[str] = (),
-    categorical: Sequence[str] = (),
-    classes: Sequence[str] = (),
-) -> str:
-    """Return the text of a task.toml, which `read_task` reads. files: name in [files] -> file or folder."""
+def description(targets: Sequence[Target], files: Mapping[str, str], metric: MetricName = "mae", **fields: Any) -> str:
+    """Return the text of a task.toml, which `read_task` reads. files: name in [files] -> file or folder.
+
+    fields: others of `Description`; what is empty or equals its default is left out.
+    """
     units = [target.unit for target in targets]
-    fields = {
-        "id_column": id_column,
-        "structure_column": structure_column,
-        **({} if structure_format == "cif" else {"structure_format": structure_format}),
-        **({"targets": [t.column for t in targets]} if len(targets) > 1 else {"target_column": targets[0].column}),
-        "metric": metric,
-        **({"classes": [*classes]} if classes else {}),
-        "unit": units if len(set(units)) > 1 else units[0],
-        **({"numeric_columns": [*numeric]} if numeric else {}),
-        **({"categorical_columns": [*categorical]} if categorical else {}),
-    }
+    fields |= {"metric": metric, "unit": units if len(set(units)) > 1 else units[0]}
+    fields |= {"targets": [t.column for t in targets]} if len(targets) > 1 else {"target_column": targets[0].column}
+    known = Description.model_fields
+    written = [name for name in sorted(fields, key=[*known].index) if fields[name] and fields[name] != known[name].default]
     lines = ["# What the columns and files of this task are called, and what is predicted. Read by src/data/task.py."]
-    lines += [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in fields.items()]  # texts and lists: it is TOML
+    lines += [f"{key} = {json.dumps(fields[key], ensure_ascii=False)}" for key in written]  # texts and lists: it is TOML
     lines += ["", "[files]", *(f"{key} = {json.dumps(name, ensure_ascii=False)}" for key, name in files.items()), ""]
     return "\n".join(lines)
 

@@ -20,7 +20,7 @@ from matminer.featurizers.structure import (
 )
 from pymatgen.analysis.bond_valence import BV_PARAMS, calculate_bv_sum
 from pymatgen.analysis.local_env import VoronoiNN
-from pymatgen.core import Composition, Element, IStructure, Lattice, Structure
+from pymatgen.core import Composition, Element, Lattice, Structure
 from pymatgen.core.ewald import EwaldSummation
 from scipy.spatial import Voronoi
 
@@ -404,7 +404,7 @@ def test_the_first_cutoff_does_not_matter(name: str, first: float, monkeypatch: 
 def test_many_faces_in_one_vertex_are_the_limit_of_few(name: str) -> None:
     exact = KINDS[name].copy()
     moved = exact.copy().perturb(1e-9)
-    rows = [voronoi(PrimitiveCrystal(IStructure.from_sites(s), 1, len(s))) for s in (moved, exact)]
+    rows = [voronoi(PrimitiveCrystal(Crystal.from_structure(s), 1, len(s))) for s in (moved, exact)]
     np.testing.assert_allclose(*rows, rtol=1e-6, atol=1e-6)
 
 
@@ -441,7 +441,7 @@ def in_order(formula: str) -> tuple[Composition, tuple[int, ...]]:
 
 
 def features(structure: Structure) -> dict[str, float]:
-    return dict(zip(CHARGES, charges(PrimitiveCrystal(structure, 1, len(structure))), strict=True))
+    return dict(zip(CHARGES, charges(PrimitiveCrystal(Crystal.from_structure(structure), 1, len(structure))), strict=True))
 
 
 @pytest.mark.parametrize("formula", COMPOSITIONS)

@@ -1,5 +1,6 @@
 """Crystal: a lattice and its atoms, or only the atoms of a formula, independent of files and graphs."""
 
+import logging
 import re
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -156,7 +157,8 @@ class Crystal:
         return [z if z < N_ELEMENTS else mixed[z - N_ELEMENTS] for z in self.atomic_numbers.tolist()]
 
     def to_moyo(self) -> moyopy.Cell:
-        """Return the same crystal for moyopy."""
+        """Return the same crystal for moyopy, and let moyopy no longer warn of cells that are not primitive."""
+        logging.getLogger("moyo").setLevel(logging.ERROR)
         return moyopy.Cell(self.lattice.tolist(), self.frac_coords.tolist(), self.atomic_numbers.tolist())
 
 

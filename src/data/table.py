@@ -110,14 +110,9 @@ class Crystals:
             raise ValueError(f"{what}: a structure is needed, and {self.name(first)} is a formula alone")
 
     @property
-    def n_mixtures(self) -> NDArray[np.int64]:
-        """Number of different mixtures on the sites of each crystal, (n_crystals,); 0 if it is ordered."""
-        return np.diff(self.store.offsets["mixture"])
-
-    @property
     def is_disordered(self) -> NDArray[np.bool_]:
         """Which crystals have sites that several elements share or that are vacant in part, (n_crystals,); formulas have none."""
-        return (self.n_mixtures > 0) & (np.diff(self.store.offsets["lattice"]) > 0)
+        return (np.diff(self.store.offsets["mixture"]) > 0) & (np.diff(self.store.offsets["lattice"]) > 0)
 
     @property
     def element_counts(self) -> NDArray[Any]:

@@ -39,18 +39,14 @@ CHARGES = (
 
 def charges(crystal: PrimitiveCrystal) -> list[float]:
     """Return the features CHARGES: Pauling electronegativities, charges in e, energies in eV/atom, valences in valence units."""
-    structure = crystal.structure
-    of_atoms = _electronegativity(crystal.at_sites(pauling()))
-    if not structure.is_ordered:
+    structure, x = crystal.structure, crystal.cell.at_sites(pauling())
+    of_atoms = [1.0, x.mean(), x.std(), np.ptp(x)] if np.isfinite(x).all() else [0.0] * 4
+    if crystal.cell.is_disordered:
         return [*of_atoms, *[0.0] * (len(CHARGES) - len(of_atoms))]
-    z = crystal.kinds
+    z = crystal.cell.atomic_numbers
     guess, n_guesses = guess_charges(tuple(np.sort(z).tolist()))
     charge = np.array([guess[i] for i in z.tolist()]) if guess else None
     return [*of_atoms, *_ewald(structure, charge, n_guesses), *_bond_valence(structure, z, charge)]
-
-
-def _electronegativity(x: NDArray[np.float64]) -> list[float]:
-    return [1.0, x.mean(), x.std(), np.ptp(x)] if np.isfinite(x).all() else [0.0] * 4
 
 
 @lru_cache

@@ -3,7 +3,7 @@
 import itertools
 import warnings
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import moyopy
 import numpy as np
@@ -12,7 +12,7 @@ from pymatgen.core import Element, IStructure
 
 from src.data.crystal import N_ELEMENTS, SELF_DISTANCE, Crystal, Pairs, points_within
 
-FEATURE_SYMPREC = 1e-3  # Angstrom, as in GraphConfig
+FEATURE_SYMPREC = 1e-3  # Angstrom, as for graphs
 SYSTEMS = ("triclinic", "monoclinic", "orthorhombic", "tetragonal", "trigonal", "hexagonal", "cubic")
 GEOMETRY = (
     *("log_n_atoms", "volume_per_atom", "log_volume_per_atom", "density", "packing_fraction", "min_distance"),
@@ -31,29 +31,19 @@ COSETS = (STEPS % 2) @ [4, 2, 1]  # of lattice vectors that agree modulo 2
 class PrimitiveCrystal:
     """A crystal in a primitive cell, averaged over its space group: the only input of the features, whatever cell was given.
 
-    structure: a mixed site counts as one atom, of a kind of its own, whose properties are the means over those that share it.
     n_orbits: classes of symmetry-equivalent atoms.
     symmetry_found: False if the search failed; the space group is then P1, and nothing is averaged.
     """
 
-    structure: IStructure
+    cell: Crystal
     space_group: int
     n_orbits: int
     symmetry_found: bool = True
 
-    @property
-    def kinds(self) -> NDArray[np.int64]:
-        """Numbers that tell the atoms apart, (n_atoms,): atomic numbers if no site is mixed."""
-        if self.structure.is_ordered:
-            return np.array(self.structure.atomic_numbers)
-        return np.unique([site.species_string for site in self.structure], return_inverse=True)[1]
-
-    def at_sites(self, table: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the value of each atom, (n_atoms, ...). table: (N_ELEMENTS, ...), by atomic number."""
-        if self.structure.is_ordered:
-            return table[np.array(self.structure.atomic_numbers)]
-        amounts = [{one.Z: float(amount) for one, amount in site.species.items()} for site in self.structure]
-        return np.array([np.average(table[list(one)], axis=0, weights=list(one.values())) for one in amounts])
+    @cached_property
+    def structure(self) -> IStructure:
+        """The cell as pymatgen takes it."""
+        return IStructure(self.cell.lattice, self.cell.species, self.cell.frac_coords)
 
 
 def crystal_system(space_group: int) -> str:
@@ -64,10 +54,9 @@ def crystal_system(space_group: int) -> str:
 def primitive_crystal(crystal: Crystal) -> PrimitiveCrystal:
     """Return the crystal in moyopy's standardised primitive cell."""
     cell, found = primitive_cell(crystal)
-    structure = IStructure(cell.lattice, cell.species, cell.frac_coords)
     if found is None:
-        return PrimitiveCrystal(structure, 1, len(structure), symmetry_found=False)
-    return PrimitiveCrystal(structure, found.number, len(set(found.orbits)))
+        return PrimitiveCrystal(cell, 1, cell.n_atoms, symmetry_found=False)
+    return PrimitiveCrystal(cell, found.number, len(set(found.orbits)))
 
 
 def primitive_cell(crystal: Crystal) -> tuple[Crystal, moyopy.MoyoDataset | None]:
@@ -117,10 +106,10 @@ def geometry(crystal: PrimitiveCrystal) -> list[float]:
     """
     structure = crystal.structure
     volume = structure.volume / len(structure)
-    packing = 4 / 3 * np.pi * (crystal.at_sites(atomic_radii()) ** 3).sum() / structure.volume
+    packing = 4 / 3 * np.pi * (crystal.cell.at_sites(atomic_radii()) ** 3).sum() / structure.volume
     return [
         *(np.log(len(structure)), volume, np.log(volume), float(structure.density), packing, min_distance(structure)),
-        *lattice_lengths(np.array(structure.lattice.matrix)),
+        *lattice_lengths(crystal.cell.lattice),
     ]
 
 

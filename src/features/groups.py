@@ -140,12 +140,9 @@ def _cached_group(
         item = {"values": table.to_numpy(np.float32), "columns": np.array(table.columns, dtype=str)}
         return RaggedStore.from_items({"values": "crystal", "columns": "column"}, [item])
 
-    if cache is None:
-        store = compute()
-    else:
-        settings = [group, word2vec_key(word2vec) if group == "mat2vec" else None]
-        path = cache / f"features-{group}-{cache_key(key, settings, __name__)}"
-        store = RaggedStore.cached(path, compute)
+    settings = [group, word2vec_key(word2vec) if group == "mat2vec" else None]
+    path = cache and cache / f"features-{group}-{cache_key(key, settings, __name__)}"
+    store = RaggedStore.cached(path, compute)
     return pd.DataFrame(np.array(store.arrays["values"]), columns=np.array(store.arrays["columns"]))
 
 
@@ -165,7 +162,6 @@ def structure_features(crystals: Crystals, groups: tuple[str, ...], n_jobs: int 
 
 def _rows(crystals: Crystals, groups: tuple[str, ...], chunk: list[int]) -> tuple[NDArray[np.float64], Counter[str]]:
     """Return the rows of a chunk, and how often each problem occurred."""
-    logging.getLogger("moyo").setLevel(logging.ERROR)
     rows, problems = [], Counter[str]()
     for i in chunk:
         crystal = primitive_crystal(crystals[i])

@@ -58,11 +58,11 @@ def layers(crystal: PrimitiveCrystal) -> list[float]:
 
     An atom counts for a face by exp(-depth / DEPTH). surface_asymmetry: difference of both faces' electronegativities.
     """
-    gap, area, height = layer_of(np.array(crystal.structure.lattice.matrix), crystal.structure.frac_coords)
+    gap, area, height = layer_of(crystal.cell.lattice, crystal.cell.frac_coords)
     n, thickness = len(height), float(height.max())
     faces = np.exp(-np.stack([height, thickness - height]) / DEPTH)  # (2, n_atoms)
     share = faces.sum(axis=0)
-    electronegativity, radius = np.nan_to_num(crystal.at_sites(pauling())), crystal.at_sites(atomic_radii())
+    electronegativity, radius = np.nan_to_num(crystal.cell.at_sites(pauling())), crystal.cell.at_sites(atomic_radii())
     of_faces = faces @ electronegativity / faces.sum(axis=1)
     return [
         *(gap, np.log(gap), area / n, np.log(area / n), thickness, np.log(2 * area / share.sum()), share.sum() / (2 * n)),

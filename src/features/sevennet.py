@@ -40,9 +40,7 @@ def cached_potential(crystals: Crystals, crystals_key: str, folder: Path | None,
     crystals_key: identifies the crystals, for instance by their hash. folder: None: nothing is written.
     Raises ValueError if the potential's package is not installed or does not know an element.
     """
-    if folder is None:
-        return compute_potential(crystals, n_jobs)
-    path = folder / f"{NAME}-{cache_key(crystals_key, NAME, __name__)}"
+    path = folder and folder / f"{NAME}-{cache_key(crystals_key, NAME, __name__)}"
     return RaggedStore.cached(path, lambda: compute_potential(crystals, n_jobs))
 
 
@@ -52,9 +50,7 @@ def compute_potential(crystals: Crystals, n_jobs: int = 1) -> RaggedStore:
         raise ValueError(f'{PACKAGE} is not installed; the open track needs it: pip install -e ".[open]"')
     crystals.check_structures(NAME)
     if len(mixed := np.flatnonzero(crystals.is_disordered)):
-        raise ValueError(
-            f"{NAME}: {crystals.name(int(mixed[0]))} is disordered, and the potential needs whole atoms: leave it out"
-        )
+        raise ValueError(f"{NAME}: {crystals.name(int(mixed[0]))} is disordered, and it needs whole atoms: leave it out")
     unknown = [z for z in range(crystals.element_counts.shape[1]) if z not in ELEMENTS]
     if len(rows := np.flatnonzero(crystals.element_counts[:, unknown].any(axis=1))):
         found = [z for z in unknown if crystals.element_counts[rows, z].any()]

@@ -1,11 +1,9 @@
 """How new crystals relate to those that a model was trained on: unseen elements, distance, duplicates, short bonds."""
 
-import logging
-import warnings
 import zipfile
 import zlib
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +12,7 @@ from pymatgen.core import Element, Lattice
 
 from src.data.crystal import N_ELEMENTS
 from src.data.table import Crystals, CrystalTable
-from src.features.geometry import lattice_lengths, primitive_cell
+from src.features.geometry import atomic_radii, lattice_lengths, primitive_cell
 from src.storage.cache import cache_key, cached, in_chunks
 from src.storage.files import to_bytes, write_atomic
 
@@ -26,6 +24,7 @@ SAME_SHAPE = 2e-3
 FAR_QUANTILE = 0.99  # of the distances between training crystals: one crystal in a hundred of their kind is called far
 N_JUDGED = 2000  # training crystals whose nearest neighbours give that quantile: its error is then a fraction of a percent
 SHORT = 0.6  # of the sum of two atomic radii; the shortest bond in FLLA has 0.64. It holds if training has odd crystals itself
+UNKNOWN_RADIUS = 1.5  # Angstrom, a typical one, for the heaviest elements
 FIELDS = ("ids", "fractions", "shape", "bond", "far")
 
 
@@ -66,7 +65,6 @@ def likeness(crystals: Crystals, n_jobs: int = 1) -> Likeness:
 
 def _shapes(crystals: Crystals, chunk: list[int]) -> NDArray[np.float64]:
     """Return `shape` and `bond` side by side, (len(chunk), N_SHAPE)."""
-    logging.getLogger("moyo").setLevel(logging.ERROR)
     rows = []
     for i in chunk:
         if not crystals[i].has_structure:
@@ -78,19 +76,10 @@ def _shapes(crystals: Crystals, chunk: list[int]) -> NDArray[np.float64]:
         distance = Lattice(cell.lattice).get_all_distances(cell.frac_coords, cell.frac_coords) / volume ** (1 / 3)
         others = distance.sum() / max(1, n * (n - 1))
         np.fill_diagonal(distance, lengths[0])  # the nearest image of an atom itself
-        radii = cell.at_sites(_radii())
+        radii = cell.at_sites(np.where(atomic_radii() > 0, atomic_radii(), UNKNOWN_RADIUS))
         bond = (distance / (radii[:, None] + radii)).min() * volume ** (1 / 3)
         rows.append([np.log(n), np.log(volume / n), *lengths, distance.min(axis=1).mean(), others, bond])
     return np.array(rows)
-
-
-@lru_cache
-def _radii() -> NDArray[np.float64]:
-    """Return the atomic radius of each element, (N_ELEMENTS,), Angstrom; a typical one for the heaviest, which have none."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pymatgen warns of radii that it does not have
-        elements = [Element.from_Z(z) for z in range(1, N_ELEMENTS)]
-        return np.array([np.nan, *(float(one.atomic_radius or one.atomic_radius_calculated or 1.5) for one in elements)])
 
 
 @dataclass(frozen=True, eq=False)

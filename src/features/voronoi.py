@@ -34,7 +34,7 @@ def voronoi(crystal: PrimitiveCrystal) -> list[float]:
     """Return VORONOI, with lengths and volumes divided by their means; raise ValueError if no tessellation fills the cell."""
     structure = crystal.structure
     centre, neighbor, area, length, volume = tessellate(structure)
-    kinds = crystal.kinds
+    kinds = crystal.cell.atomic_numbers  # a mixed site is an atom of a kind of its own
     start = np.searchsorted(centre, np.arange(len(kinds)))
 
     def at_each_atom(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -46,7 +46,7 @@ def voronoi(crystal: PrimitiveCrystal) -> list[float]:
     variation = at_each_atom(weight * np.abs(length - bond[centre])) / bond
     cell = at_each_atom(volume)
     nearest = np.minimum.reduceat(length, start) / 2
-    properties = crystal.at_sites(_property_table())
+    properties = crystal.cell.at_sites(_property_table())
     difference = at_each_atom(weight[:, None] * np.abs(properties[centre] - properties[neighbor]))  # (n_atoms, n_properties)
     of_cells = np.stack([1 / at_each_atom(weight**2), bond / bond.mean(), variation], axis=1)
     return [

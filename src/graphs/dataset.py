@@ -23,9 +23,7 @@ def cached_graphs(
 
     crystals_key: identifies the crystals, for instance by their hash. config: None for graphs of formulas.
     """
-    if folder is None:
-        return build_store(crystals, config, n_jobs)
-    path = folder / f"graphs-{cache_key(crystals_key, to_dict(config), __name__)}"
+    path = folder and folder / f"graphs-{cache_key(crystals_key, to_dict(config), __name__)}"
     return RaggedStore.cached(path, lambda: build_store(crystals, config, n_jobs, folder))
 
 
@@ -43,7 +41,6 @@ def build_store(crystals: Crystals, config: GraphConfig | None, n_jobs: int = 1,
 
 
 def _build_chunk(crystals: Crystals, config: GraphConfig | None, chunk: list[int]) -> RaggedStore:
-    logging.getLogger("moyo").setLevel(logging.ERROR)
     items = []
     for i in chunk:
         try:

@@ -102,7 +102,7 @@ def build_graph(crystal: Crystal, config: GraphConfig, reduce: bool = True) -> C
     lengths = np.linalg.norm(edges.vec, axis=1)
     _, first, length_index = np.unique(np.round(lengths, LENGTH_DECIMALS), return_index=True, return_inverse=True)
     rotations = cartesian_rotations(crystal.lattice, symmetry.frac_rotation)
-    triplets = find_triplets(every_edge, edges, stand_in, symmetry, rotations, config.r_angle)
+    sender, receiver, cos, n_alike = find_triplets(every_edge, edges, stand_in, symmetry, rotations, config.r_angle)
     number = crystal.atomic_numbers[representatives]
     mixed = np.flatnonzero(number >= N_ELEMENTS)
     amounts = crystal.mixtures[number[mixed] - N_ELEMENTS]  # (n_mixed, N_ELEMENTS)
@@ -122,10 +122,10 @@ def build_graph(crystal: Crystal, config: GraphConfig, reduce: bool = True) -> C
         edge_multiplicity=edges.multiplicity * occupancy[edges.src],
         edge_length_index=length_index,
         length=lengths[first],
-        triplet_src_index=triplets.src,
-        triplet_dst_index=triplets.dst,
-        triplet_cos=triplets.cos,
-        triplet_multiplicity=triplets.multiplicity * occupancy[edges.src[triplets.src]],
+        triplet_src_index=sender,
+        triplet_dst_index=receiver,
+        triplet_cos=cos,
+        triplet_multiplicity=n_alike * occupancy[edges.src[sender]],
     )
 
 

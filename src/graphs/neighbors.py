@@ -54,7 +54,7 @@ def find_edges(crystal: Crystal, centers: NDArray[np.int64], r_max: float) -> Ed
 
 
 def largest_unit(crystal: Crystal, exponent: float) -> float:
-    """Return by how much at most `relative_to_radii` divides the length of an edge of a crystal."""
+    """Return the largest factor by which `relative_to_radii` divides the length of an edge of a crystal."""
     return float(crystal.at_sites(covalent_radii).max() / TYPICAL_RADIUS) ** exponent
 
 

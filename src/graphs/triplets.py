@@ -7,8 +7,6 @@ those into j. Edges related by the space group have equal invariant features, so
 triplets of one receiver with the same merged sender and cosine become one triplet with a multiplicity.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,20 +15,7 @@ from src.graphs.symmetry import Symmetry
 
 MAX_TRIPLETS = 5_000_000  # of a crystal before equal ones are merged; each takes about 150 bytes until then
 COS_DECIMALS = 6  # cosines of one pair of merged edges are equal if they agree to this many decimals
-
-
-class Triplets(NamedTuple):
-    """Pairs of merged edges, sorted by receiver.
-
-    src, dst: (n_triplets,), merged edges k -> j and j -> i.
-    cos: (n_triplets,), cosine of the angle at j.
-    multiplicity: (n_triplets,), number of atoms k that it represents for one edge j -> i.
-    """
-
-    src: NDArray[np.int64]
-    dst: NDArray[np.int64]
-    cos: NDArray[np.float64]
-    multiplicity: NDArray[np.int64]
+Triplets = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]
 
 
 def find_triplets(
@@ -41,15 +26,17 @@ def find_triplets(
     rotations: NDArray[np.float64],
     r_angle: float,
 ) -> Triplets:
-    """Return all pairs of edges of length up to r_angle (Angstrom); none if that is zero.
+    """Return all pairs of edges of length up to r_angle (Angstrom), sorted by receiver; none if that is zero.
 
+    Arrays of (n_triplets,): the merged edges k -> j and j -> i, the cosine of the angle at j, and the number of atoms k that the
+    triplet represents for one edge j -> i.
     every_edge: all edges into representatives. merged, stand_in: the result of merge_equivalent.
     rotations: (n_ops, 3, 3), Cartesian rotations of the symmetry operations.
     Raises ValueError if there are more than MAX_TRIPLETS.
     """
     if r_angle == 0:
         nothing = np.zeros(0, dtype=np.int64)
-        return Triplets(nothing, nothing, np.zeros(0), nothing)
+        return nothing, nothing, np.zeros(0), nothing
     senders = np.flatnonzero(np.linalg.norm(every_edge.vec, axis=1) <= r_angle)
     receivers = np.flatnonzero(np.linalg.norm(merged.vec, axis=1) <= r_angle)
     middle = merged.src[receivers]
@@ -69,4 +56,4 @@ def find_triplets(
     src, dst, steps = stand_in[sender], receivers[receiver], 10**COS_DECIMALS
     key = (dst * len(merged.src) + src) * (2 * steps + 1) + np.round((cos + 1) * steps).astype(np.int64)
     _, first, multiplicity = np.unique(key, return_index=True, return_counts=True)
-    return Triplets(src[first], dst[first], cos[first], multiplicity)
+    return src[first], dst[first], cos[first], multiplicity

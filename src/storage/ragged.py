@@ -131,9 +131,12 @@ class RaggedStore:
         return cls(arrays, offsets, levels, folder)
 
     @classmethod
-    def cached(cls, folder: Path, build: "Callable[[], RaggedStore]") -> "RaggedStore":
-        """Return the store of a folder; if it is missing or damaged, what `build` returns is saved there first."""
-        return cached(folder, cls.open, lambda: build().save(folder))
+    def cached(cls, folder: Path | None, build: "Callable[[], RaggedStore]") -> "RaggedStore":
+        """Return the store of a folder; if it is missing or damaged, what `build` returns is saved there first.
+
+        folder: None: nothing is written.
+        """
+        return cached(folder, cls.open, lambda: build().save(folder)) if folder else build()
 
 
 def _seal(path: Path) -> list[int]:

@@ -17,7 +17,7 @@ from joblib import Parallel, delayed
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from src.config.catalogue import load_config
 from src.data.load import load_task_data
-from src.models import convolution
+from src.models import fused
 from src.paths import DEFAULT_TASK, EXPERIMENTS
 from src.results.folder import RunDir
 from src.runs.experiment import run_experiment
@@ -31,8 +31,7 @@ def fold_metrics(variant: str, fold: int, outputs: Path) -> dict:
     use_fused, seed = VARIANTS[variant]
     config = load_config(EXPERIMENTS / "exp005")
     data = load_task_data(DEFAULT_TASK, outputs, skip_bad_rows=False, n_jobs=1)
-    applies = convolution._fused_applies if use_fused else lambda tensor: False
-    with patch.object(convolution, "_fused_applies", applies):
+    with patch.object(fused, "make_edges", fused.make_edges if use_fused else lambda *_: None):
         run_experiment(replace(config, seed=seed), variant, data, [fold], Launcher(n_jobs=1), "cpu")
     metrics = RunDir(data.folder / variant).fold_metrics(fold)
     if metrics is None:

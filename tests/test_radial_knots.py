@@ -1,6 +1,7 @@
 """The radial network between knots is the exact one to single precision."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,11 +14,12 @@ from src.data.task import read_task
 from src.learners.learner import load_learner
 from src.learners.pretraining import energy_and_forces
 from src.models.members import make_network
-from src.models.radial import Knots, RadialBasis, RadialValues
+from src.models.radial import Knots, RadialValues, radial_basis
 from src.paths import BEST, DEFAULT_TASK, EXPERIMENTS
 
 R_MAX = 5.0
 PUBLISHED = EXPERIMENTS / f"exp{BEST}/results/models/fold_0"
+BASIS = partial(radial_basis, r_max=R_MAX, n_bessel=8)
 LENGTHS = torch.linspace(0, R_MAX, 1001, dtype=torch.float64)
 
 
@@ -34,13 +36,12 @@ def test_cubic_polynomials_are_reproduced() -> None:
 
 
 def test_the_error_falls_with_the_fourth_power_of_the_spacing() -> None:
-    basis = RadialBasis(R_MAX, 8)
-    errors = [float((at_lengths(basis, n) - basis(LENGTHS)).abs().max()) for n in (32, 64, 128)]
+    errors = [float((at_lengths(BASIS, n) - BASIS(LENGTHS)).abs().max()) for n in (32, 64, 128)]
     assert 12 < errors[0] / errors[1] < 20 and 12 < errors[1] / errors[2] < 20
 
 
 def test_the_value_at_the_cutoff_is_zero() -> None:
-    assert at_lengths(RadialBasis(R_MAX, 8), 64)[-1].abs().max() == 0
+    assert at_lengths(BASIS, 64)[-1].abs().max() == 0
 
 
 def published(n_knots: int, crystals: Crystals, inputs) -> tuple[np.ndarray, np.ndarray]:
@@ -67,10 +68,10 @@ def test_a_trained_network_predicts_the_same_between_knots(tmp_path, n_knots: in
 
 
 def test_lengths_beyond_the_cutoff_have_a_basis_of_zero_as_without_knots() -> None:
-    basis, knots = RadialBasis(R_MAX, 8).double(), Knots(R_MAX, 64).double()
+    knots = Knots(R_MAX, 64).double()
     length = torch.tensor([1.0, 1.001, 1.02, 1.1], dtype=torch.float64) * R_MAX
-    found = RadialValues(basis(knots.distance), *knots.locate(length)).at_lengths()
-    torch.testing.assert_close(found, basis(length), rtol=0, atol=1e-12)
+    found = RadialValues(BASIS(knots.distance), *knots.locate(length)).at_lengths()
+    torch.testing.assert_close(found, BASIS(length), rtol=0, atol=1e-12)
 
 
 def test_derivatives_are_those_of_the_exact_network() -> None:

@@ -220,7 +220,9 @@ def test_the_averaged_network_has_a_buffer_of_its_own() -> None:
 def test_a_loss_that_is_no_number_stops_with_the_rows_and_a_hint(inputs: GraphInputs, tmp_path: Path) -> None:
     target = TARGET.copy()
     target[2] = np.nan
-    with pytest.raises(FloatingPointError, match=r"loss is nan in epoch 1, in the batch of .*row 2.*smaller lr"):
+    with pytest.raises(
+        FloatingPointError, match=r"loss is nan in epoch 1, in the batch of .*row 2.*smaller lr in a new experiment"
+    ):
         GnnLearner(config(), 0).fit(inputs, target, tmp_path)
 
 

@@ -72,7 +72,7 @@ def _shifts(element_counts: Counts, left: Values, config: TargetConfig) -> Value
     if config.kind == "raw":
         return np.zeros(N_ELEMENTS)
     if config.kind == "classes":
-        share = (left.sum() + 1) / (len(left) + 2)  # Laplace's, which is neither 0 nor 1 if a class is missing
+        share = share_of_ones(left)
         return np.full(N_ELEMENTS, np.log(share / (1 - share)))
     if config.kind == "standardise":
         return np.full(N_ELEMENTS, left.mean())
@@ -89,9 +89,10 @@ def _shifts(element_counts: Counts, left: Values, config: TargetConfig) -> Value
 def _shifts_with_u(element_counts: Counts, left: Values, robust: bool) -> Values:
     """Return the shifts of the elements, followed by those that the metals of WITH_U have on top beside oxygen or fluorine.
 
-    There the energies of the Materials Project contain a Hubbard U. A U needs its metal both beside O or F and without them; the
-    others get the mean U. If the metal is there beside O or F alone, its own shift is what is left of theirs. Absent elements get
-    the mean shift, but noble gases none: the energies are relative to atoms, and near zero for them.
+    There the energies of the Materials Project contain a Hubbard U. A metal's U can be fitted only if some of its crystals
+    contain O or F and others do not. All other metals get the mean U, which is subtracted from the shifts of those that only
+    occur with O or F. Absent elements get the mean shift, but noble gases none: energies are relative to atoms, and near zero
+    for them.
     """
     counts, n_atoms = _columns(element_counts, with_u=True), element_counts.sum(axis=1)
     with_u = counts[:, N_ELEMENTS:] > 0
@@ -245,6 +246,11 @@ class TargetNormalizer:
         pure_energy = data.get("pure_energy", 0.0) if data.get("pure_elements") == "median" else None
         named = data.get("base", "none"), data.get("transform", "none")
         return cls(np.array(data["shift"]), float(data["scale"]), *named, pure_energy, data.get("of_classes", False))
+
+
+def share_of_ones(classes: NDArray[Any]) -> float:
+    """Return Laplace's estimate of the share of ones, which is neither 0 nor 1 even if a class is missing."""
+    return float((classes.sum() + 1) / (len(classes) + 2))
 
 
 def class_of(residual: Values) -> tuple[Values, Values]:

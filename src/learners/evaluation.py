@@ -1,4 +1,4 @@
-"""What trained networks say of a table: predictions, and the vectors that their heads read."""
+"""What trained networks say about a table: predictions, and the vectors that their heads read."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence

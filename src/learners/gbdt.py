@@ -15,13 +15,14 @@ from src.data.target import class_of
 from src.data.task import ColumnNames
 from src.learners.learner import (
     MEMBER_SEEDS,
+    Learner,
     Values,
     Watched,
     check_sha256,
     fitted,
+    load_learner,
     loading,
     read_encoder,
-    read_settings,
     write_learner,
 )
 from src.learners.tabular import TableInputs, TableLearner
@@ -53,14 +54,15 @@ class GbdtLearner(TableLearner[GbdtConfig]):
             "num_threads": 1, "verbose": -1, "max_bin": c.max_bin,
         }  # fmt: skip
         self.encoder = inputs.fit_encoder(c.features)
-        x = inputs.matrix(c.features, self.encoder)
-        columns = [f"f{i}" for i in range(x.shape[1])]  # LightGBM allows no brackets in names
-        label, start = class_of(target) if c.of_classes else (target, None)
-        data, valid = lightgbm.Dataset(x, label, init_score=start, feature_name=columns), []
-        if watched:
-            label, start = class_of(watched.target) if c.of_classes else (watched.target, None)
-            matrix = watched.inputs.matrix(c.features, self.encoder)
-            valid = [lightgbm.Dataset(matrix, label, init_score=start, reference=data)]
+
+        def dataset(rows: TableInputs, values: Values, like: lightgbm.Dataset | None = None) -> lightgbm.Dataset:
+            x = rows.matrix(c.features, self.encoder)
+            columns = [f"f{i}" for i in range(x.shape[1])]  # LightGBM allows no brackets in names
+            label, start = class_of(values) if c.of_classes else (values, None)
+            return lightgbm.Dataset(x, label, reference=like, init_score=start, feature_name=columns)
+
+        data = dataset(inputs, target)
+        valid = [dataset(watched.inputs, watched.target, data)] if watched else []
         with (folder / HISTORY).open("w", newline="") as file:
             history = csv.writer(file)
             history.writerow(["tree", "valid_mae"])
@@ -101,7 +103,7 @@ class GbdtLearner(TableLearner[GbdtConfig]):
 class GbdtEnsembleLearner(TableLearner[GbdtEnsembleConfig]):
     """Fits the parts one after another and predicts their mean."""
 
-    parts: list[GbdtLearner] | None = None
+    parts: list[Learner[GbdtConfig]] | None = None
 
     @property
     def columns(self) -> ColumnNames:
@@ -155,9 +157,7 @@ class GbdtEnsembleLearner(TableLearner[GbdtEnsembleConfig]):
         write_learner(folder, self.config, seed=self.seed)
 
     def restore(self, folder: Path, settings: dict[str, Any]) -> None:
-        self.parts = [GbdtLearner(config) for config in self.config.parts]
-        for i, part in enumerate(self.parts):
-            part.restore(folder / f"member_{i}", read_settings(folder / f"member_{i}")[1])
+        self.parts = [load_learner(folder / f"member_{i}") for i in range(len(self.config.parts))]
 
     @property
     def n_parameters(self) -> int:

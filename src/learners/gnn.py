@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -158,7 +159,7 @@ class GnnLearner(Learner[GnnConfig]):
         inputs = inputs.encoded(self.encoder)
         watched = watched and watched._replace(inputs=watched.inputs.encoded(self.encoder))
         c = self.config
-        model = self._make_model(vectors, statistics_of(inputs.own_features), c.members).to(self.device)
+        model = self._make_model(vectors, statistics_of(inputs.own_features)).to(self.device)
 
         def watch(averaged: torch.nn.Module) -> float:
             if watched is None:
@@ -168,10 +169,7 @@ class GnnLearner(Learner[GnnConfig]):
             return error
 
         targets = torch.tensor(target, dtype=torch.float32)
-
-        def make_batch(rows: NDArray[np.integer]) -> GraphBatch:
-            return inputs.batch(rows, "cpu")  # the training moves it
-
+        make_batch = partial(inputs.batch, device="cpu")  # the training moves it
         if c.pretraining and not (folder / CHECKPOINT).is_file():  # otherwise training itself has begun
             networks = separate(model)  # one by one: torch.vmap has no second derivatives
             for network, stage in zip(networks, self._pretraining_folders, strict=True):
@@ -181,9 +179,9 @@ class GnnLearner(Learner[GnnConfig]):
         training.run(make_batch, targets, folder, watch)
         self.model = copy.deepcopy(training.averaged)  # aligned as if loaded: views of a buffer give other last digits
 
-    def _make_model(self, vectors: Tensor, statistics: Tensor | None, n: int) -> torch.nn.Module:
-        """Return n untrained networks as one model, each from the seed of a member."""
-        c, seeds = self.config, [self.seed + MEMBER_SEEDS * i for i in range(n)]
+    def _make_model(self, vectors: Tensor, statistics: Tensor | None) -> torch.nn.Module:
+        """Return the untrained networks of all members as one model, each from a seed of its own."""
+        c, seeds = self.config, [self.seed + MEMBER_SEEDS * i for i in range(self.config.members)]
         return make_members(lambda: make_network(c.network, c.graph, vectors, self.avg_n_neighbors, statistics), seeds)
 
     def predict(self, inputs: GraphInputs) -> Values:
@@ -201,19 +199,16 @@ class GnnLearner(Learner[GnnConfig]):
         if learners[0].encoder is not None:
             return super().predict_each(learners, inputs)
         models, device = [fitted(learner.model) for learner in learners], learners[0].device
-        return predict_each(models, lambda rows: inputs.batch(rows, device), len(inputs))
+        return predict_each(models, partial(inputs.batch, device=device), len(inputs))
 
     def features(self, inputs: GraphInputs) -> NDArray[np.float32]:
         """Return the vectors that the heads of all members read, (n_rows, n_features); those of atoms are averaged."""
         inputs = inputs.encoded(self.encoder)
-        read = [
-            read_by_head(network, lambda rows: inputs.batch(rows, self.device), len(inputs))
-            for network in separate(fitted(self.model))
-        ]
-        return np.concatenate(read, axis=1)
+        networks, make_batch = separate(fitted(self.model)), partial(inputs.batch, device=self.device)
+        return np.concatenate([read_by_head(network, make_batch, len(inputs)) for network in networks], axis=1)
 
     def _predict(self, model: torch.nn.Module, inputs: GraphInputs) -> Values:
-        return predict_each([model], lambda rows: inputs.batch(rows, self.device), len(inputs))[0]
+        return predict_each([model], partial(inputs.batch, device=self.device), len(inputs))[0]
 
     def save(self, folder: Path) -> None:
         weights = {name: tensor.cpu().clone() for name, tensor in holder(fitted(self.model)).state_dict().items()}
@@ -230,8 +225,7 @@ class GnnLearner(Learner[GnnConfig]):
             if "shared_sha256" in settings:  # published models have one file for what all folds have in common
                 check_sha256(folder.parent / SHARED, settings["shared_sha256"])
                 weights |= load_file(folder.parent / SHARED)
-            statistics = weights.get("global_features.statistics")
-            model = self._make_model(weights["element_vectors"], statistics, self.config.members)
+            model = self._make_model(weights["element_vectors"], weights.get("global_features.statistics"))
             holder(model).load_state_dict(weights)
         self.model = model.to(self.device)
 

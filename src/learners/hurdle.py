@@ -13,18 +13,9 @@ from scipy.special import expit, logit
 
 from src.config import HurdleConfig
 from src.data.table import Crystals
+from src.data.target import share_of_ones
 from src.data.task import ColumnNames
-from src.learners.gbdt import GbdtLearner
-from src.learners.learner import (
-    DivergedError,
-    Inputs,
-    Learner,
-    Values,
-    Watched,
-    make_learner,
-    read_settings,
-    write_learner,
-)
+from src.learners.learner import DivergedError, Inputs, Learner, Values, Watched, load_learner, make_learner, write_learner
 
 LEAST_OTHERS = 10  # rows with another value, to which the learner is fitted; with fewer it is fitted to all
 BELOW, ABOVE = 0.4, 0.7  # probability of another value: at most, and at least, for the shared value, and the learner's, alone
@@ -56,9 +47,8 @@ class HurdleLearner(Learner[HurdleConfig]):
     def __init__(self, config: HurdleConfig, seed: int = 0, device: str = "cpu", word2vec: Path | None = None) -> None:
         super().__init__(config, seed, device, word2vec)
         if config.others is None:
-            raise ValueError("HurdleConfig.others: there is no learner behind the hurdle")
-        self.trees = GbdtLearner(config.trees, seed, device, word2vec)
-        self.others = make_learner(config.others, seed, device, word2vec)
+            raise ValueError("HurdleConfig.others: there is no learner after the hurdle")
+        self.trees, self.others = (make_learner(one, seed, device, word2vec) for one in (config.trees, config.others))
 
     def prepare_inputs(self, crystals: Crystals, key: str, cache: Path | None, n_jobs: int) -> Inputs:
         return BothInputs(*(one.prepare_inputs(crystals, key, cache, n_jobs) for one in (self.trees, self.others)))
@@ -83,7 +73,7 @@ class HurdleLearner(Learner[HurdleConfig]):
         values, counts = np.unique(target, return_counts=True)
         self.shared = float(values[counts.argmax()])
         other = target != self.shared
-        share = (other.sum() + 1) / (len(target) + 2)
+        share = share_of_ones(other)
         self.odds = float(logit(share))
         (folder / JUDGE).mkdir(exist_ok=True)
         self.trees.fit(inputs.trees, other - share, folder / JUDGE)
@@ -123,8 +113,7 @@ class HurdleLearner(Learner[HurdleConfig]):
 
     def restore(self, folder: Path, settings: dict[str, Any]) -> None:
         self.shared, self.odds = float(settings["shared"]), float(settings["odds"])
-        for name, one in ((JUDGE, self.trees), (OTHERS, self.others)):
-            one.restore(folder / name, read_settings(folder / name)[1])
+        self.trees, self.others = (load_learner(folder / name, self.device, self.word2vec) for name in (JUDGE, OTHERS))
 
     @property
     def n_parameters(self) -> int:

@@ -78,8 +78,7 @@ class DivergedError(FloatingPointError):
         """Return the message for people. names: of the rows of the batch."""
         return (
             f"the {self.what} is {self.value:g} in epoch {self.epoch}, in the batch of {', '.join(names)}. "
-            "The checkpoint of the previous epoch is kept; look at these crystals, or try a smaller lr or clip_norm in a new "
-            "experiment"
+            "The checkpoint of the previous epoch is kept; look at these crystals, or try a smaller lr in a new experiment"
         )
 
 
@@ -90,25 +89,13 @@ def write_learner(
 
     encoder: of further columns; None: the learner uses none.
     """
-    checksum = {}
+    if encoder is not None:
+        settings[COLUMNS] = encoder.to_json()
     if weights is not None:
         name, content = weights
         write_atomic(folder / name, content)
-        checksum = {"sha256": hashlib.sha256(content).hexdigest()}
-    if encoder is not None:
-        settings |= {COLUMNS: encoder.to_json()}
-    write_json(folder / SETTINGS, {"config": to_dict(config), **settings, **checksum})
-
-
-def read_settings(folder: Path) -> tuple[Any, dict[str, Any]]:
-    """Return the config of a saved learner and all settings in its learner.json.
-
-    Raises ValueError if they are damaged, and FileNotFoundError if they are missing.
-    """
-    path = folder / SETTINGS
-    settings = read_json(path, {"config": dict, "seed": int})
-    with loading(path):
-        return from_dict(settings["config"]), settings
+        settings["sha256"] = hashlib.sha256(content).hexdigest()
+    write_json(folder / SETTINGS, {"config": to_dict(config), **settings})
 
 
 def read_encoder(folder: Path, groups: tuple[str, ...], settings: dict[str, Any]) -> ColumnEncoder | None:
@@ -212,7 +199,7 @@ class Learner(ABC, Generic[C]):
 
     @abstractmethod
     def restore(self, folder: Path, settings: dict[str, Any]) -> None:
-        """Get ready to predict, as the learner was that `save` wrote. settings: what its learner.json says.
+        """Become the learner that `save` wrote, ready to predict. settings: what its learner.json says.
 
         Raises ValueError if a file is damaged, and FileNotFoundError if it is missing.
         """
@@ -242,10 +229,16 @@ def make_learner(
 
 
 def load_learner(folder: Path, device: str = "cpu", word2vec: Path | None = None) -> Learner[Any]:
-    """Return the learner that was saved in the folder of a fold, ready to predict; the settings are its own."""
-    config, settings = read_settings(folder)
+    """Return the learner that was saved in the folder of a fold, ready to predict; the settings are its own.
+
+    Raises ValueError if they are damaged, and FileNotFoundError if they are missing.
+    """
+    path = folder / SETTINGS
+    settings = read_json(path, {"config": dict, "seed": int})
+    with loading(path):
+        config = from_dict(settings["config"])
     if type(config) not in LEARNERS:
-        raise ValueError(f"{folder / SETTINGS}: not the settings of a learner; {remedy(folder / SETTINGS)}")
+        raise ValueError(f"{path}: not the settings of a learner; {remedy(path)}")
     learner = make_learner(config, settings["seed"], device, word2vec)
     learner.restore(folder, settings)
     return learner

@@ -8,15 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import (
-    ConstantKernel,
-    Hyperparameter,
-    Kernel,
-    NormalizedKernelMixin,
-    StationaryKernelMixin,
-    WhiteKernel,
-)
+from sklearn.gaussian_process import GaussianProcessRegressor, kernels
 from sklearn.metrics.pairwise import euclidean_distances
 from threadpoolctl import threadpool_limits
 
@@ -33,7 +25,7 @@ JITTER = 1e-8  # added to the diagonal, as a share of the variance
 LEAST_SPREAD = 1e-9  # of a column that varies, as a share of its size
 
 
-class GroupedMatern(StationaryKernelMixin, NormalizedKernelMixin, Kernel):
+class GroupedMatern(kernels.StationaryKernelMixin, kernels.NormalizedKernelMixin, kernels.Kernel):
     """Matern kernel of smoothness 3/2 (Rasmussen, Williams, MIT Press 2006, eq. 4.17), with a length for each group of columns.
 
     The squared distance is the sum over groups of |x_g - y_g|^2 / length^2.
@@ -44,21 +36,16 @@ class GroupedMatern(StationaryKernelMixin, NormalizedKernelMixin, Kernel):
         self.length_scale, self.sizes = length_scale, sizes
 
     @property
-    def hyperparameter_length_scale(self) -> Hyperparameter:
+    def hyperparameter_length_scale(self) -> kernels.Hyperparameter:
         """The lengths, whose logarithms scikit-learn varies."""
-        return Hyperparameter("length_scale", "numeric", LENGTHS, len(self.sizes))
+        return kernels.Hyperparameter("length_scale", "numeric", LENGTHS, len(self.sizes))
 
     def __call__(self, x: Values, y: Values | None = None, eval_gradient: bool = False) -> Any:
         """Return the kernel, (n_x, n_y), and with eval_gradient its derivative by the logarithms of the lengths."""
-        ends = np.cumsum(self.sizes)[:-1]  # scikit-learn makes a single length a number
-        parts = zip(
-            np.split(x, ends, axis=1),
-            np.split(x if y is None else y, ends, axis=1),
-            np.atleast_1d(self.length_scale),
-            strict=True,
-        )
-        squared, by_group = np.zeros((len(x), len(x if y is None else y))), []
-        for a, b, length in parts:
+        other, ends = x if y is None else y, np.cumsum(self.sizes)[:-1]
+        lengths = np.atleast_1d(self.length_scale)  # scikit-learn makes a single length a number
+        squared, by_group = np.zeros((len(x), len(other))), []
+        for a, b, length in zip(np.split(x, ends, axis=1), np.split(other, ends, axis=1), lengths, strict=True):
             of_group = euclidean_distances(a, a if y is None else b, squared=True) / length**2
             squared += of_group
             if eval_gradient:
@@ -105,7 +92,7 @@ class Scaler(NamedTuple):
 class GaussianProcessLearner(TableLearner[GaussianProcessConfig]):
     """A Gaussian process whose lengths and noise maximise the marginal likelihood of some of the training rows."""
 
-    kernel: Kernel | None = None
+    kernel: kernels.Kernel | None = None
     scaler: Scaler
     x: Values  # (n_rows, n_kept), scaled
     weights: Values  # (n_rows,)
@@ -127,8 +114,8 @@ class GaussianProcessLearner(TableLearner[GaussianProcessConfig]):
         y, sizes = target - self.mean, self.scaler.sizes
         some = np.random.default_rng(self.seed).permutation(len(y))[: c.n_fit]
         variance = float(y.var()) or 1.0
-        kernel = ConstantKernel(variance, (1e-3 * variance, 1e3 * variance)) * GroupedMatern(np.ones(len(sizes)), sizes)
-        noise = WhiteKernel(NOISE * variance, (1e-5 * variance, 10 * variance))
+        kernel = kernels.ConstantKernel(variance, (1e-3 * variance, 1e3 * variance)) * GroupedMatern(np.ones(len(sizes)), sizes)
+        noise = kernels.WhiteKernel(NOISE * variance, (1e-5 * variance, 10 * variance))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # of a length at its bound: the group says nothing
             fitted_to_some = GaussianProcessRegressor(kernel + noise, alpha=JITTER * variance).fit(self.x[some], y[some])
@@ -156,7 +143,7 @@ class GaussianProcessLearner(TableLearner[GaussianProcessConfig]):
             sizes = tuple(stored["sizes"].tolist())
             self.scaler = Scaler(stored["center"], stored["factor"], stored["kept"], sizes)
             self.x, self.weights, self.mean = stored["x"], stored["weights"], float(stored["mean"])
-            start = ConstantKernel() * GroupedMatern(np.ones(len(sizes)), sizes) + WhiteKernel()
+            start = kernels.ConstantKernel() * GroupedMatern(np.ones(len(sizes)), sizes) + kernels.WhiteKernel()
             self.kernel = start.clone_with_theta(stored["theta"])
 
     @property

@@ -55,11 +55,9 @@ class TableLearner(Learner[C]):
 
     def prepare_inputs(self, crystals: Crystals, key: str, cache: Path | None, n_jobs: int) -> TableInputs:
         """Return a table for each group of features."""
-        tables = {}
-        for g in self.config.feature_groups:
-            own = g == COLUMNS
-            tables[g] = further_columns(crystals) if own else cached_features(crystals, key, (g,), cache, n_jobs, self.word2vec)
-        return TableInputs(tables)
+        groups = self.config.feature_groups
+        computed = {g: cached_features(crystals, key, (g,), cache, n_jobs, self.word2vec) for g in groups if g != COLUMNS}
+        return TableInputs(computed | ({COLUMNS: further_columns(crystals)} if COLUMNS in groups else {}))
 
 
 def write_history(learner: TableLearner[Any], folder: Path, watched: Watched | None) -> None:

@@ -1,4 +1,4 @@
-"""What the operations share that numba compiles for torch on CPUs."""
+"""What operations that numba compiles for torch on CPUs have in common."""
 
 import logging
 from collections.abc import Callable
@@ -80,5 +80,5 @@ class _Announcement(event.Listener):
 
 @cache
 def announce_compilation() -> None:
-    """From now on say when something is compiled. Workers without a log print it."""
+    """Log from now on when something is compiled; workers without a log print it."""
     event.register("numba:compile", _Announcement())

@@ -1,8 +1,8 @@
 """The convolution of tensor_product.py: compiled for CPUs in single precision (fused.py), plain torch for all else.
 
-Plain torch makes a few large products over all paths, on any device, with derivatives of any order: on a GPU a step costs what
-its number of operations costs, until batches hold thousands of crystals. The compiled implementations are imported when they are
-used: numba takes a second to import and to load what it has compiled.
+Plain torch makes a few large products over all paths, on any device, with derivatives of any order: on a GPU the number of
+operations decides how long a step takes, until batches hold thousands of crystals. The compiled implementations are imported
+when they are used: numba takes a second to import and to load what it has compiled.
 """
 
 from typing import TYPE_CHECKING, cast
@@ -17,19 +17,6 @@ from src.models.tensor_product import Features, Path, clebsch_gordan, paths_into
 
 if TYPE_CHECKING:
     from src.models.fused import Edges
-
-
-def mix(x: Tensor, mixing: Tensor, element_index: Tensor, twice: bool) -> Tensor:
-    """Compute `reference_mix`, with the fused implementation if it applies. twice: second derivatives will be needed."""
-    if _fused_applies(x) and not twice:
-        from src.models import fused
-
-        return fused.mix(x, mixing, element_index)
-    return reference_mix(x, mixing, element_index)
-
-
-def _fused_applies(tensor: Tensor) -> bool:
-    return tensor.device.type == "cpu" and tensor.dtype == torch.float32
 
 
 class DenseConvolution(nn.Module):
@@ -73,17 +60,16 @@ class DenseConvolution(nn.Module):
 
 
 class Convolution:
-    """The convolution over the edges of a batch, with the fused implementation if it applies.
+    """The convolution over the edges of a batch and the mixing by element, with the fused implementations if they apply.
 
-    The fused one applies on a CPU in float32, unless derivatives w.r.t. the edge vectors are needed.
+    They apply on a CPU in float32, unless derivatives w.r.t. the edge vectors, and so second derivatives, are needed.
     """
 
     def __init__(self, edge_sh: Tensor, length_index: Tensor, batch: GraphBatch) -> None:
         """edge_sh: (n_edges, (l_edge_max + 1)^2), scaled. length_index: (n_edges,), number of the length of each edge."""
         self.edge_sh, self.length_index, self.batch = edge_sh, length_index, batch
-        self.twice = edge_sh.requires_grad  # second derivatives will be needed
         self.edges: Edges | None = None
-        if _fused_applies(edge_sh) and not self.twice:
+        if edge_sh.device.type == "cpu" and edge_sh.dtype == torch.float32 and not edge_sh.requires_grad:
             from src.models import fused
 
             self.edges = fused.make_edges(edge_sh, length_index, batch)
@@ -95,6 +81,14 @@ class Convolution:
 
             return fused.convolve(features, radial, self.edges, dense.paths)
         return cast(Features, dense(features, radial.at_lengths(), self.edge_sh, self.length_index, self.batch))
+
+    def mix(self, x: Tensor, mixing: Tensor, element_index: Tensor) -> Tensor:
+        """Compute `reference_mix`."""
+        if self.edges is None:
+            return reference_mix(x, mixing, element_index)
+        from src.models import fused
+
+        return fused.mix(x, mixing, element_index)
 
     def edges_of_layer(self, n_channels: int) -> "Edges | None":
         """Return the edges if fused_layer.py applies to the layer, else None."""

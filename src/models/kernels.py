@@ -183,7 +183,7 @@ def backward_lines(terms: list[tuple[int, Term]]) -> list[str]:
 
 
 def loops(terms: list[Term], lines_of: LinesOf) -> str:
-    """Return loops over the channels of a tile, each with about MAX_TERMS terms, for compilers give up on longer ones."""
+    """Return loops over the channels of a tile, each with about MAX_TERMS terms, because compilers give up on longer ones."""
     n_before = [sum(other.path < term.path for other in terms) for term in terms]
     chunks = groupby(enumerate(terms), lambda numbered: n_before[numbered[0]] // MAX_TERMS)
     bodies = ("\n".join(lines_of(list(chunk))) for _, chunk in chunks)

@@ -9,6 +9,7 @@ convolutions is computed on the representatives of the orbits only.
 import itertools
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import cast
 
 import torch
@@ -18,8 +19,8 @@ from src.config import GraphConfig, NequipConfig
 from src.graphs.batch import GraphBatch
 from src.graphs.harmonics import harmonics
 from src.models.blocks import CrystalNetwork, Readout, Standardise, dense
-from src.models.convolution import Convolution, DenseConvolution, mix
-from src.models.radial import Knots, RadialBasis, RadialNetwork, RadialValues, each_row, unit_linear
+from src.models.convolution import Convolution, DenseConvolution
+from src.models.radial import Knots, RadialNetwork, RadialValues, each_row, radial_basis, unit_linear
 from src.models.tensor_product import Features, find_paths, paths_into
 
 SILU_SCALE = 1.6791767923989418  # gives SiLU of a normal variable a second moment of one, as e3nn's normalize2mom samples it
@@ -49,16 +50,15 @@ class SelfConnection(nn.Module):
         self.n_in, scale = n_in, 1 / math.sqrt(n_in * n_attributes)
         self.weights = nn.ParameterList(torch.randn(n_attributes, n_in * m) * scale for m in n_out)
 
-    def forward(self, features: Features, attributes: Tensor, element_index: Tensor, twice: bool) -> Features:
+    def forward(self, features: Features, attributes: Tensor, element_index: Tensor, convolution: Convolution) -> Features:
         """Return the mixed features, for each l a (2l+1, n_orbits, n_out[l]).
 
         attributes: (n_elements, n_attributes). element_index: (n_orbits,), row of `attributes` for each orbit.
-        twice: second derivatives will be needed.
         """
         out = []
         for x, weight in zip(features, self.weights, strict=True):
             mixing = (attributes @ weight).view(len(attributes), self.n_in, -1)  # (n_elements, n_in, n_out)
-            out.append(mix(x, mixing, element_index, twice))  # (2l+1, n_orbits, n_out)
+            out.append(convolution.mix(x, mixing, element_index))  # (2l+1, n_orbits, n_out)
         return out
 
 
@@ -103,7 +103,7 @@ class Interaction(nn.Module):
         radial: returns the output of a radial network at the distinct lengths. convolution: over the edges of the batch.
         """
         shared = features[: self.n_shared]
-        kept = None if attributes is None else self.self_connection(shared, *attributes, twice=convolution.twice)
+        kept = None if attributes is None else self.self_connection(shared, *attributes, convolution)
         if (edges := convolution.edges_of_layer(features[0].shape[-1])) is not None:
             from src.models.fused_layer import interact  # as in convolution.py
 
@@ -139,7 +139,7 @@ class Nequip(CrystalNetwork):
         self.embedding = unit_linear(element_vectors.shape[1], n)
         n_attributes = config.n_element_attributes
         self.attributes = unit_linear(element_vectors.shape[1], n_attributes) if n_attributes else None
-        self.basis = RadialBasis(graph.r_max, config.n_bessel)
+        self.basis = partial(radial_basis, r_max=graph.r_max, n_bessel=config.n_bessel)
         self.knots = Knots(graph.r_max, config.radial_knots) if config.radial_knots else None
         self.basis_on_knots: Tensor | None
         on_knots = None if self.knots is None else self.basis(self.knots.distance)
@@ -153,19 +153,12 @@ class Nequip(CrystalNetwork):
 
     def forward(self, batch: GraphBatch) -> Tensor:
         """Return one unitless prediction per crystal, (n_crystals,)."""
-        seen = self.per_orbit(batch)
-        return self.readout(self.head(seen), seen, batch).squeeze(-1)
-
-    def per_orbit(self, batch: GraphBatch) -> Tensor:
-        """Return what the head sees of each representative atom, (n_orbits, n_seen)."""
         attributes = None
         if self.attributes is not None:
             vectors_of_elements, element_index = self.element_vectors, batch.orbit_z
             if len(batch.mixture_z):
-                vectors_of_elements, element_index = (
-                    self.vectors(batch),
-                    torch.arange(batch.n_orbits, device=element_index.device),
-                )
+                element_index = torch.arange(batch.n_orbits, device=element_index.device)
+                vectors_of_elements = self.vectors(batch)
             elif element_index.device.type == "cpu":  # a GPU would wait for their number
                 elements, element_index = element_index.unique(return_inverse=True)
                 vectors_of_elements = vectors_of_elements[elements]
@@ -180,9 +173,10 @@ class Nequip(CrystalNetwork):
         for layer in self.layers:
             features = layer(features, attributes, radial, convolution)
             scalars.append(features[0][0])  # (n_orbits, n_channels)
-        seen = scalars if self.gather_layers else scalars[-1:]
-        seen += [x[batch.orbit_batch] for x in self.global_features(batch.global_features)]
-        return torch.cat(seen, dim=-1)
+        scalars = scalars if self.gather_layers else scalars[-1:]
+        of_crystals = [x[batch.orbit_batch] for x in self.global_features(batch.global_features)]
+        seen = torch.cat([*scalars, *of_crystals], dim=-1)  # (n_orbits, n_seen)
+        return self.readout(self.head(seen), seen, batch).squeeze(-1)
 
     def radial_at(self, lengths: Tensor) -> Callable[[RadialNetwork], RadialValues]:
         """Return what evaluates a radial network at the lengths, (n_lengths,): at each, or between knots if there are any.

@@ -30,17 +30,10 @@ def bessel_basis(x: Tensor, r_max: float, n_bessel: int) -> Tensor:
     return torch.sinc(x[..., None] * n) * (n * (2 * math.pi / r_max**2))
 
 
-class RadialBasis(nn.Module):
-    """Bessel functions of the distance, times the cutoff."""
-
-    def __init__(self, r_max: float, n_bessel: int) -> None:
-        super().__init__()
-        self.r_max, self.n_bessel = r_max, n_bessel
-
-    def forward(self, length: Tensor) -> Tensor:
-        """Return the basis functions, (n_lengths, n_bessel). length: (n_lengths,), Angstrom."""
-        x = length / self.r_max
-        return bessel_basis(x, self.r_max, self.n_bessel) * polynomial_cutoff(x)[:, None]
+def radial_basis(length: Tensor, r_max: float, n_bessel: int) -> Tensor:
+    """Return Bessel functions of the distance times the cutoff, (n_lengths, n_bessel). length: (n_lengths,), Angstrom."""
+    x = length / r_max
+    return bessel_basis(x, r_max, n_bessel) * polynomial_cutoff(x)[:, None]
 
 
 class RadialValues(NamedTuple):

@@ -54,11 +54,9 @@ class WeightedAttention(nn.Module):
         """
         columns = self.hidden_weight.split([rows.shape[1] for rows, _ in parts], dim=1)
         read = [rows @ own.T for (rows, _), own in zip(parts, columns, strict=True)]  # (n_rows, 2 n_heads n_hidden)
-        hidden = (
-            sum(one if place is None else one.index_select(0, place) for one, (_, place) in zip(read, parts, strict=True))
-            + self.hidden_bias
-        )
-        hidden = nn.functional.leaky_relu(hidden).unflatten(1, (2, N_HEADS, -1))  # (n_elements, 2, n_heads, n_hidden)
+        own = [one if place is None else one.index_select(0, place) for one, (_, place) in zip(read, parts, strict=True)]
+        hidden = nn.functional.leaky_relu(sum(own) + self.hidden_bias)
+        hidden = hidden.unflatten(1, (2, N_HEADS, -1))  # (n_elements, 2, n_heads, n_hidden)
         score = (hidden[:, 0] * self.score_weight).sum(dim=2) + self.score_bias  # (n_elements, n_heads)
         share = softmax(score + self.power * weight.log()[:, None], index, num_nodes=n)
         mean = sum_at(index, share[..., None] * hidden[:, 1], n).flatten(1)  # (n, n_heads n_hidden)

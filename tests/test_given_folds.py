@@ -80,6 +80,7 @@ def test_rows_that_are_left_out_may_have_a_fold(task_folder: Path) -> None:
     [
         (["a,0", "b,1", "c,-1"], "record 4, 'c': fold is '-1'; number the folds"),
         (["a,0", "b,1", "c,1.0"], "record 4, 'c': fold is '1.0'; number the folds"),
+        (["a,0", "b,1", "c,0000000009999999999"], "record 4, 'c': fold is '0000000009999999999'; number the folds"),
         (["a,0", "b,1", "c,"], "record 4, 'c': fold is ''; number the folds"),
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 
 from src.config import ExperimentConfig, GaussianProcessConfig, GbdtConfig, HurdleConfig, TargetConfig
 from src.learners.hurdle import BothInputs, HurdleLearner
-from src.learners.learner import DivergedError, Watched, load_learner, make_learner
+from src.learners.learner import SETTINGS, DivergedError, Watched, load_learner, make_learner
 from src.learners.tabular import TableInputs
 
 rng = np.random.default_rng(0)
@@ -97,6 +97,14 @@ def test_a_saved_hurdle_predicts_the_same(tmp_path: Path) -> None:
     learner = fitted(tmp_path)
     learner.save(tmp_path)
     np.testing.assert_array_equal(load_learner(tmp_path).predict(INPUTS), learner.predict(INPUTS))
+
+
+def test_a_hurdle_without_its_odds_is_refused(tmp_path: Path) -> None:
+    fitted(tmp_path).save(tmp_path)
+    path = tmp_path / SETTINGS
+    path.write_text(path.read_text().replace('"odds"', '"old"'))
+    with pytest.raises(ValueError, match=r"learner\.json is damaged \(odds missing"):
+        load_learner(tmp_path)
 
 
 def test_a_hurdle_is_refused_where_equal_targets_differ() -> None:

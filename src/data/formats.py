@@ -126,7 +126,7 @@ def _from_poscar(text: str) -> Structure:
     counts = next((words for line in lines if (words := line.split()) and all(map(str.isdecimal, words))), [])
     if not counts:
         raise ValueError("not a POSCAR: neither line 6 nor line 7 has the numbers of atoms")
-    _check_size(sum(int(count[:9]) for count in counts))  # before pymatgen makes lists of that length
+    _check_size(sum(int(count.lstrip("0")[:9] or 0) for count in counts))  # before pymatgen makes lists of that length
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.filterwarnings("error", message="Elements in POSCAR cannot be determined")  # it would make up elements

@@ -210,7 +210,7 @@ def read_folds(path: Path, id_column: str, ids: Sequence[str], left_out: Collect
             raise ValueError(f"{place}: the training table has no such row; give the folds of its rows alone")
         if own in found:
             raise ValueError(f"{place} is duplicated; give each training row one fold")
-        if not (fold.isascii() and fold.isdigit() and int(fold[:9]) < len(ids)):
+        if not (fold.isascii() and fold.isdigit() and len(fold) < 10 and int(fold) < len(ids)):
             raise ValueError(f"{place}: fold is {fold[:80]!r}; number the folds 0, 1, 2, ...")
         found[own] = int(fold)
     if missing := [row_id for row_id in ids if row_id not in found]:

@@ -15,7 +15,8 @@ from src.config import HurdleConfig
 from src.data.table import Crystals
 from src.data.target import share_of_ones
 from src.data.task import ColumnNames
-from src.learners.learner import DivergedError, Inputs, Learner, Values, Watched, load_learner, make_learner, write_learner
+from src.learners.learner import SETTINGS, DivergedError, Learner, Values, Watched, load_learner, make_learner, write_learner
+from src.storage.files import read_json
 
 LEAST_OTHERS = 10  # rows with another value, to which the learner is fitted; with fewer it is fitted to all
 BELOW, ABOVE = 0.4, 0.7  # probability of another value: at most, and at least, for the shared value, and the learner's, alone
@@ -50,7 +51,7 @@ class HurdleLearner(Learner[HurdleConfig]):
             raise ValueError("HurdleConfig.others: there is no learner after the hurdle")
         self.trees, self.others = (make_learner(one, seed, device, word2vec) for one in (config.trees, config.others))
 
-    def prepare_inputs(self, crystals: Crystals, key: str, cache: Path | None, n_jobs: int) -> Inputs:
+    def prepare_inputs(self, crystals: Crystals, key: str, cache: Path | None, n_jobs: int) -> BothInputs:
         return BothInputs(*(one.prepare_inputs(crystals, key, cache, n_jobs) for one in (self.trees, self.others)))
 
     def histories(self) -> dict[str, int]:
@@ -112,7 +113,8 @@ class HurdleLearner(Learner[HurdleConfig]):
         write_learner(folder, self.config, seed=self.seed, shared=self.shared, odds=self.odds)
 
     def restore(self, folder: Path, settings: dict[str, Any]) -> None:
-        self.shared, self.odds = float(settings["shared"]), float(settings["odds"])
+        own = read_json(folder / SETTINGS, {"shared": float, "odds": float})
+        self.shared, self.odds = own["shared"], own["odds"]
         self.trees, self.others = (load_learner(folder / name, self.device, self.word2vec) for name in (JUDGE, OTHERS))
 
     @property

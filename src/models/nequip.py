@@ -55,11 +55,8 @@ class SelfConnection(nn.Module):
 
         attributes: (n_elements, n_attributes). element_index: (n_orbits,), row of `attributes` for each orbit.
         """
-        out = []
-        for x, weight in zip(features, self.weights, strict=True):
-            mixing = (attributes @ weight).view(len(attributes), self.n_in, -1)  # (n_elements, n_in, n_out)
-            out.append(convolution.mix(x, mixing, element_index))  # (2l+1, n_orbits, n_out)
-        return out
+        mixing = [(attributes @ weight).view(len(attributes), self.n_in, -1) for weight in self.weights]
+        return [convolution.mix(x, own, element_index) for x, own in zip(features, mixing, strict=True)]
 
 
 def gated(features: Features, n_channels: int) -> Features:

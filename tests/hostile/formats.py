@@ -81,6 +81,7 @@ POSCARS = [
     bad("poscar", "no elements", WITHOUT_ELEMENTS, "names no elements; write their symbols into line 6"),
     bad("poscar", "an unknown element", POSCAR.replace("Na Cl\n", "Na Xx\n"), "Xx"),
     bad("poscar", "a bomb of atoms", POSCAR.replace("1 1\n", "1 99999999999\n"), "1000000000 atoms; the limit is 2000"),
+    bad("poscar", "a bomb after zeros", POSCAR.replace("1 1\n", "1 00000000099999999999\n"), "atoms; the limit is 2000"),
     bad("poscar", "cut off", BEFORE_ATOMS + "direct\n0 0 0 Na\n"),
     bad("poscar", "a cell in words", POSCAR.replace("5.0", "five", 1)),
     bad("poscar", "coincident atoms", POSCAR.replace("0.5", "0.0"), "coincident atoms"),

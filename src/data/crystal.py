@@ -157,7 +157,7 @@ class Crystal:
         return [z if z < N_ELEMENTS else mixed[z - N_ELEMENTS] for z in self.atomic_numbers.tolist()]
 
     def to_moyo(self) -> moyopy.Cell:
-        """Return the same crystal for moyopy, and let moyopy no longer warn of cells that are not primitive."""
+        """Return the same crystal for moyopy, whose warnings about cells that are not primitive are silenced."""
         logging.getLogger("moyo").setLevel(logging.ERROR)
         return moyopy.Cell(self.lattice.tolist(), self.frac_coords.tolist(), self.atomic_numbers.tolist())
 

@@ -1,7 +1,5 @@
 """How new crystals relate to those that a model was trained on: unseen elements, distance, duplicates, short bonds."""
 
-import zipfile
-import zlib
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +12,7 @@ from src.data.crystal import N_ELEMENTS
 from src.data.table import Crystals, CrystalTable
 from src.features.geometry import atomic_radii, lattice_lengths, primitive_cell
 from src.storage.cache import cache_key, cached, in_chunks
-from src.storage.files import to_bytes, write_atomic
+from src.storage.files import damaged, npz_bytes, read_npz, write_atomic
 
 SHAPES_PER_TASK = 64  # crystals
 N_SHAPE = 12  # columns of `shape` and `bond` together
@@ -111,19 +109,14 @@ class TrainingSet:
 
     def save(self, path: Path) -> None:
         """Write the description as a compressed .npz file."""
-        arrays = {"ids": self.ids, "far": np.array(self.far), **vars(self.known)}
-        write_atomic(path, to_bytes(lambda file: np.savez_compressed(file, allow_pickle=False, **arrays)))
+        write_atomic(path, npz_bytes({"ids": self.ids, "far": self.far, **vars(self.known)}))
 
     @classmethod
     def load(cls, path: Path, remedy: str) -> "TrainingSet":
         """Return what `save` wrote. Raises ValueError if the file is damaged. remedy: what to do then."""
-        try:
-            with np.load(path, allow_pickle=False) as stored:
-                ids, fractions, shape, bond, far = (stored[name] for name in FIELDS)
-            if {len(x) for x in (fractions, shape, bond)} != {len(ids)} or fractions.shape[1:] != (N_ELEMENTS,):
-                raise ValueError("its arrays do not belong together")
-        except (OSError, EOFError, ValueError, KeyError, IndexError, zipfile.BadZipFile, zlib.error) as error:
-            raise ValueError(f"{path} is damaged ({error}); {remedy}") from error
+        ids, fractions, shape, bond, far = read_npz(path, FIELDS, remedy)
+        if {len(x) for x in (fractions, shape, bond)} != {len(ids)} or fractions.shape[1:] != (N_ELEMENTS,):
+            raise damaged(path, "its arrays do not belong together", remedy)
         return cls(ids, Likeness(fractions, shape, bond), float(far))
 
     def coordinates(self, found: Likeness) -> NDArray[np.float32]:

@@ -1,6 +1,5 @@
 """A Gaussian process on tables of features: a few seconds of training, and strong on tables of a few hundred rows."""
 
-import io
 import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,11 +12,13 @@ from sklearn.metrics.pairwise import euclidean_distances
 from threadpoolctl import threadpool_limits
 
 from src.config import GaussianProcessConfig
-from src.learners.learner import Values, Watched, check_sha256, fitted, loading, read_encoder, write_learner
+from src.learners.learner import Values, Watched, check_sha256, fitted, read_encoder, write_learner
 from src.learners.tabular import PREDICTED_AT_ONCE, TableInputs, TableLearner, Tables, write_history
+from src.storage.files import npz_bytes, read_npz
 from src.storage.names import HISTORY
 
 PROCESS_FILE = "process.npz"
+PROCESS_ARRAYS = ("x", "weights", "mean", "theta", "center", "factor", "kept", "sizes")
 CLIPPED_AT = 6.0  # standard deviations, at which features are clipped
 LENGTHS = (0.1, 100.0)  # bounds, for features of unit variance
 NOISE = 0.1  # of the variance, at the start
@@ -131,20 +132,18 @@ class GaussianProcessLearner(TableLearner[GaussianProcessConfig]):
         return self.mean + np.concatenate([np.empty(0), *parts])
 
     def save(self, folder: Path) -> None:
-        kernel, content = fitted(self.kernel), io.BytesIO()
-        arrays = {"x": self.x, "weights": self.weights, "mean": self.mean, "theta": kernel.theta, **self.scaler._asdict()}
-        np.savez_compressed(content, **arrays)
-        write_learner(folder, self.config, (PROCESS_FILE, content.getvalue()), self.encoder, seed=self.seed)
+        arrays = {"x": self.x, "weights": self.weights, "mean": self.mean, "theta": fitted(self.kernel).theta}
+        content = npz_bytes(arrays | self.scaler._asdict())
+        write_learner(folder, self.config, (PROCESS_FILE, content), self.encoder, seed=self.seed)
 
     def restore(self, folder: Path, settings: dict[str, Any]) -> None:
         self.encoder = read_encoder(folder, self.config.features, settings)
         check_sha256(folder / PROCESS_FILE, settings.get("sha256"))
-        with loading(folder / PROCESS_FILE), np.load(folder / PROCESS_FILE, allow_pickle=False) as stored:
-            sizes = tuple(stored["sizes"].tolist())
-            self.scaler = Scaler(stored["center"], stored["factor"], stored["kept"], sizes)
-            self.x, self.weights, self.mean = stored["x"], stored["weights"], float(stored["mean"])
-            start = kernels.ConstantKernel() * GroupedMatern(np.ones(len(sizes)), sizes) + kernels.WhiteKernel()
-            self.kernel = start.clone_with_theta(stored["theta"])
+        self.x, self.weights, mean, theta, center, factor, kept, groups = read_npz(folder / PROCESS_FILE, PROCESS_ARRAYS)
+        sizes = tuple(groups.tolist())
+        self.mean, self.scaler = float(mean), Scaler(center, factor, kept, sizes)
+        start = kernels.ConstantKernel() * GroupedMatern(np.ones(len(sizes)), sizes) + kernels.WhiteKernel()
+        self.kernel = start.clone_with_theta(theta)
 
     @property
     def n_parameters(self) -> int:

@@ -1,7 +1,5 @@
 """Boosted trees as arrays: LightGBM takes over a second to import, and is needed only where they have not been grown before."""
 
-import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from src.storage.files import damaged, to_bytes, write_atomic
+from src.storage.files import npz_bytes, read_npz, write_atomic
 
 Values = NDArray[np.floating]
 N_GROWN, N_LEAVES = 80, 8  # trees, and leaves of each at most
@@ -65,16 +63,12 @@ class Trees(NamedTuple):
 def write_trees(path: Path, key: str, trees: Sequence[Trees]) -> None:
     """Write trees, with the key of what they were grown from."""
     arrays = {name: np.stack([getattr(one, name) for one in trees]) for name in Trees._fields}
-    write_atomic(path, to_bytes(lambda file: np.savez_compressed(file, allow_pickle=False, key=np.array(key), **arrays)))
+    write_atomic(path, npz_bytes({"key": key, **arrays}))
 
 
 def read_trees(path: Path, key: str) -> list[Trees]:
     """Return what `write_trees` wrote with this key; nothing if there is no such file. Raises ValueError if it is damaged."""
     if not path.is_file():
         return []
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = [stored[name] for name in Trees._fields]
-            return [Trees(*each) for each in zip(*arrays, strict=True)] if str(stored["key"]) == key else []
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise damaged(path, error) from error
+    grown_from, *arrays = read_npz(path, ("key", *Trees._fields))
+    return [Trees(*each) for each in zip(*arrays, strict=True)] if str(grown_from) == key else []

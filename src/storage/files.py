@@ -10,8 +10,9 @@ import re
 import socket
 import tempfile
 import time
+import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from src.paths import SEALED, shown
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import ArrayLike, NDArray
 
 RESULTS = "results"  # folder of what is published of an experiment
 N_MEMBER = 2  # levels of a fold's deepest file: fold_0/member_1/learner.json
@@ -105,6 +107,24 @@ def read_json(path: Path, kinds: Mapping[str, type | tuple[type, ...]]) -> dict[
     if wrong := [key for key, kind in kinds.items() if not isinstance(data, dict) or not isinstance(data.get(key), kind)]:
         raise damaged(path, f"{', '.join(wrong)} missing or of another kind")
     return data
+
+
+def npz_bytes(arrays: "Mapping[str, ArrayLike]") -> bytes:
+    """Return arrays as the content of a compressed .npz file."""
+    import numpy as np
+
+    return to_bytes(lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
+
+
+def read_npz(path: Path, names: Iterable[str], way_out: str | None = None) -> "list[NDArray]":
+    """Return the arrays of these names in an .npz file. Raises ValueError, which says what to do, if it is damaged."""
+    import numpy as np
+
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return [stored[name] for name in names]
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise damaged(path, error, way_out) from error
 
 
 def read_id_table(path: Path, columns: list[str]) -> "pd.DataFrame":

@@ -20,6 +20,7 @@ from src.report.audit import describe
 from src.report.page import Cell, Section, html_table, note, page, periodic_table, pictures, scatter, tiles
 from src.results.blend import Blend, fit_blend, fixed_blend, shared_folds, stack_oof
 from src.results.comparison import STAR, chosen, error_correlation, gain_cells, leaderboard, score_cells, score_rows
+from src.results.folder import oof_arrays
 from src.results.intervals import calibrate
 from src.results.metrics import METRICS, check_targets, decided, figures_of, oof_score, score_interval
 from src.results.partial import Partial, partial_rows
@@ -96,7 +97,7 @@ def report_sections(
 
 def _scored(one: Predictions, metric: MetricName) -> tuple[Values, Values]:
     """Return the truth of an experiment's rows and what the metric scores, out of fold."""
-    target, pred, fold = (one.oof[name].to_numpy() for name in ("e_form", "e_form_pred", "fold"))
+    target, pred, fold = oof_arrays(one.oof)
     return target, decided(metric, target, pred, fold)
 
 
@@ -212,7 +213,8 @@ def class_section(best: Predictions, task: Task) -> Section:
 
 def reliability_section(blend: Blend, singles: list[Predictions]) -> Section:
     """Return how far the probabilities of the blend can be taken at their word, as they are and calibrated."""
-    target, fold, pred = stack_oof(singles)[0], singles[0].oof["fold"].to_numpy(), blend.nested_pred
+    target, _, fold = oof_arrays(singles[0].oof)
+    pred = blend.nested_pred
     curves = {"as predicted": pred, "calibrated on the other folds": calibrated_oof(target, pred, fold)}
     text = (
         f"The blend, {calibration_text(target, pred, fold)}. The calibration error is the mean difference between probability "

@@ -46,9 +46,11 @@ class Blend:
         """Return the blend of new rows, (n_rows,). pred: (n_rows, n_parts)."""
         return mixed(pred, self.weights, True) if self.on_logits else pred @ self.weights
 
-    def mix_folds(self, pred: Values) -> Values:
-        """Return the blends of fold models, (n_rows, n_folds), each with its fold's weights. pred: (n_rows, n_folds, n_parts)."""
-        return mixed(pred, self.fold_weights, self.fold_on_logits)
+    @property
+    def logits_text(self) -> str:
+        """In how many folds the weights are of logits, as people read it; an empty text if in none."""
+        n = int(self.fold_on_logits.sum())
+        return f", of logits in {n} of {len(self.fold_on_logits)} folds" if n else ""
 
 
 def mixed(pred: Values, weights: Values, on_logits: Flags | bool) -> Values:
@@ -158,16 +160,15 @@ def stack_test_folds(parts: Sequence[Predictions], ids: Sequence[str], n_folds: 
     prefix: `fold`, or `spread` for the standard deviation within each part, as in `stack_oof_spread`.
     """
     columns = [f"{prefix}_{k}" for k in range(n_folds)]
-    has_none = [prefix == "spread" and columns[0] not in part.test for part in parts]
     zero = np.zeros((len(ids), n_folds))
-    return np.stack([zero if no else _test_rows(part, ids, columns) for part, no in zip(parts, has_none, strict=True)], axis=2)
+    own = [zero if prefix == "spread" and columns[0] not in part.test else _test_rows(part, ids, columns) for part in parts]
+    return np.stack(own, axis=2)
 
 
 def _test_rows(part: Predictions, ids: Sequence[str], columns: list[str]) -> Values:
     """Return columns of a part's test table, (n_test, n_columns), in the order of ids; raise ValueError if its rows differ."""
     test = part.test.set_index("id")
-    absent = [column for column in columns if column not in test]
-    if absent:
+    if absent := [column for column in columns if column not in test]:
         raise ValueError(f"{part.name} ({part.source}): test predictions lack the columns {absent}")
     missing = [row_id for row_id in ids if row_id not in test.index]
     if missing or len(test) != len(ids):
@@ -181,10 +182,10 @@ def _test_rows(part: Predictions, ids: Sequence[str], columns: list[str]) -> Val
 def fit_weights(method: BlendMethod, pred: Values, target: Values, metric: MetricName, on_logits: bool = False) -> Values:
     """Return the weights, (n_parts,), which sum to one.
 
-    `weights`: non-negative, the best by the metric: exact for MAE and MAPE (linear programme), RMSE and R2 (least squares), of
-    probabilities of a class by the log loss, whatever the metric is; RMSLE and Spearman have no such solution and take those of
-    `hill`. `ridge`: least squares shrunk towards the plain mean, by
-    leave-one-out; may be negative. `hill`: greedy selection with replacement by the metric (Caruana et al., ICML 2004).
+    `weights`: non-negative, the best by the metric: exact for MAE and MAPE (linear programme), RMSE and R2 (least squares). Those
+    of probabilities of a class are the best by the log loss, whatever the metric is. RMSLE and Spearman have no such solution
+    and take the weights of `hill`. `ridge`: least squares shrunk towards the plain mean, by leave-one-out; may be negative.
+    `hill`: greedy selection with replacement by the metric (Caruana et al., ICML 2004).
     pred: (n_crystals, n_parts), out of fold. target: (n_crystals,). on_logits: of classes, see `mixed`; not for `ridge`.
     """
     if method == "weights" and metric in CLASS_METRICS:

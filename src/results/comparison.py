@@ -6,20 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from src.config.catalogue import experiment_names, is_of_track, track_of
 from src.data.task import CLASS_METRICS, MetricName, Task
 from src.paths import experiment_name, shown
 from src.results.blend import fixed_blend, stack_oof, stack_test
 from src.results.difference import Difference, fold_scores, holm_of, p_text, paired_differences
+from src.results.folder import oof_arrays
 from src.results.intervals import calibrate
 from src.results.metrics import METRICS, check_targets, decided, figures_of, scores
 from src.results.partial import Partial, partial_rows, partial_runs
 from src.results.predictions import Predictions, find_predictions
 from src.results.surroundings import Points, points_of
 
-Values = NDArray[np.float64]
 STAR = "* zero is outside both 95% intervals, over crystals (paired bootstrap) and over folds (corrected resampled t)"
 
 
@@ -55,33 +54,27 @@ def score_rows(
     rows = []
     differences = [None, *paired_differences(experiments[0], experiments[1:], metric)]
     for one, difference in zip(experiments, differences, strict=True):
-        target, oof = stack_oof([one])
+        target, pred, fold = oof_arrays(one.oof)
         check_targets(metric, one.source / "oof.csv", one.oof["id"].tolist(), target)
-        pred, fold = oof[:, 0], one.oof["fold"].to_numpy()
         own = scores(target, pred, metric, fold)
         row: dict = {"experiment": one.name, "oof_mae": own["mae"]}
         row |= {"fold_mae_sd": one.metrics["fold_mae_sd"], "oof_rmse": own["rmse"]}
         if metric != "mae":
             by_fold = fold_scores(target, decided(metric, target, pred, fold), fold, METRICS[metric])
-            row |= {**{f"oof_{name}": own[name] for name in figures_of(metric)}, f"fold_{metric}_sd": _sd(by_fold)}
+            row |= {f"oof_{name}": own[name] for name in figures_of(metric)}
+            row[f"fold_{metric}_sd"] = float(pd.Series(by_fold).std())  # over folds in which it is defined
         if labels is not None:
             ids = list(labels.index)
             test = scores(labels.to_numpy(), stack_test([one], ids)[:, 0], metric, known=(target, pred))
             row |= {f"test_{name}": test[name] for name in ("mae", "rmse", *figures_of(metric))}
             if points is not None:
-                found = calibrate([one], fixed_blend(np.ones(1), oof), ids, points, judged=False)
+                found = calibrate([one], fixed_blend(np.ones(1), pred[:, None]), ids, points, judged=False)
                 row["inside_90"] = float(labels.between(found.lower, found.upper).mean())
         row |= {key: one.metrics[key] for key in ("cpu_seconds", "n_parameters")}
         row["seconds_text"] = seconds_text(one.metrics)
         row["difference"] = difference
         rows.append(row)
     return [row | {"p_holm": p} for row, p in zip(rows, holm_of([row["difference"] for row in rows]), strict=True)]
-
-
-def _sd(by_fold: Values) -> float:
-    """Return the standard deviation over folds in which the score is defined; NaN over fewer than two."""
-    found = by_fold[np.isfinite(by_fold)]
-    return float(found.std(ddof=1)) if len(found) > 1 else float("nan")
 
 
 def score_cells(row: dict, metric: MetricName = "mae") -> dict[str, str]:

@@ -41,19 +41,12 @@ def formula_predictions(data: TaskData, ids: Sequence[str]) -> pd.DataFrame:
         forest.fit(known / known.sum(axis=1, keepdims=True), target)
         half = np.quantile(np.abs(forest.oob_prediction_ - target), LEVEL)
         pred = forest.predict(np.array([one / one.sum() for one in counts.values()]))
-        remark = "its structure cannot be read: predicted from its formula alone"
-        found.loc[list(counts)] = pd.DataFrame(
-            {
-                "prediction": pred,
-                "lower": np.maximum(pred - half, least_of(target)),
-                "upper": pred + half,
-                "spread": np.nan,
-                "remark": remark,
-            },
-            index=list(counts),
-        )
+        bounds = np.maximum(pred - half, least_of(target)), pred + half
+        found.loc[list(counts), ["prediction", "lower", "upper"]] = np.stack([pred, *bounds], axis=1)
+        found.loc[list(counts), "remark"] = "its structure cannot be read: predicted from its formula alone"
     if data.task.of_classes:
-        found = found.assign(lower=found["lower"].clip(0, 1), upper=found["upper"].clip(0, 1), calibrated=found["prediction"])
+        found[["lower", "upper"]] = found[["lower", "upper"]].clip(0, 1)
+        found["probability"] = found["calibrated"] = found["prediction"]
     return found
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from src.config import ExperimentConfig, from_dict, to_dict
 from src.paths import EXPERIMENTS
@@ -16,6 +17,7 @@ from src.storage import names
 from src.storage.files import RESULTS, locked, read_id_table, read_json, remedy, write_csv, write_json
 
 log = logging.getLogger(__name__)
+Values = NDArray[np.float64]
 NUMBER = (int, float)
 Kinds = dict[str, type | tuple[type, ...]]
 FOLD_METRICS: Kinds = {
@@ -38,6 +40,12 @@ ROUNDING = 1e-6  # eV/atom; the stored score and that of the stored rows differ 
 NO_TEST = "no_test_table"  # in metrics.json of a run on a task without one
 UNREAD = "test_rows_unread"  # in metrics.json: ids of test rows whose structure cannot be read
 OOF_COLUMNS = ["id", "fold", "e_form", "e_form_pred"]
+
+
+def oof_arrays(oof: pd.DataFrame) -> tuple[Values, Values, NDArray[np.int64]]:
+    """Return truth, prediction and fold of each row of out-of-fold predictions, (n_rows,) each."""
+    target, pred, fold = (oof[column].to_numpy() for column in ("e_form", "e_form_pred", "fold"))
+    return target, pred, fold
 
 
 def check_score(path: Path, table: pd.DataFrame, mae: float) -> None:
@@ -124,23 +132,20 @@ class RunDir:
         Raises ValueError if the run, with another config, other data or another word2vec, has a finished fold or is published.
         """
         path, own = self.config_path, {"config": config, "data": data_key, "word2vec": word2vec}
-        if not path.is_file():
-            write_json(path, own | {"config": to_dict(config)})
-            return
-        stored = self.claimed()
-        changed = [part for part in own if stored[part] != own[part]]
-        if not changed:
-            return
-        begun = [int(folder.name.removeprefix("fold_")) for folder in self.path.glob("fold_*")]
-        if any(map(self.is_finished, begun)) or (EXPERIMENTS / self.path.name / RESULTS).exists():
-            raise ValueError(
-                f"{path} was written with another {changed[0]}. An experiment never changes: give the new one a new number, "
-                f"or remove {self.path} to train it again"
-            )
-        with self.training(begun):
-            for k in begun:
-                shutil.rmtree(self.fold(k))
-        log.info("%s starts over: no fold was finished with the earlier %s", self.path.name, " and ".join(changed))
+        if path.is_file():
+            stored = self.claimed()
+            if not (changed := [part for part in own if stored[part] != own[part]]):
+                return
+            begun = [int(folder.name.removeprefix("fold_")) for folder in self.path.glob("fold_*")]
+            if any(map(self.is_finished, begun)) or (EXPERIMENTS / self.path.name / RESULTS).exists():
+                raise ValueError(
+                    f"{path} was written with another {changed[0]}. An experiment never changes: give the new one a new number, "
+                    f"or remove {self.path} to train it again"
+                )
+            with self.training(begun):
+                for k in begun:
+                    shutil.rmtree(self.fold(k))
+            log.info("%s starts over: no fold was finished with the earlier %s", self.path.name, " and ".join(changed))
         write_json(path, own | {"config": to_dict(config)})
 
     def write_fold(self, k: int, valid: pd.DataFrame, test: pd.DataFrame | None, metrics: dict) -> None:

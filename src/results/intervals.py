@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from src.config.catalogue import transforms_of
 from src.data.target import TRANSFORMS, Transform
-from src.results.blend import Blend, shared_folds, stack_oof, stack_oof_spread, stack_test_folds
+from src.results.blend import Blend, mixed, shared_folds, stack_oof, stack_oof_spread, stack_test_folds
 from src.results.predictions import Predictions
 from src.results.surroundings import FROM_EACH, Kinds, Points, Seen
 
@@ -106,8 +106,7 @@ def calibrate(
     fold, target, nested = every_fold[rows], every_target[rows], blend.nested_pred[rows]
     center, scaled = on.forward(nested), on.forward(target)
     error = np.abs(scaled - center)
-    pred = fold_predictions(parts, blend, ids, n_folds)
-    within = part_spread_of_test(parts, blend, ids, n_folds)
+    pred, within = fold_predictions(parts, blend, ids, n_folds)
     difficulty = around.learn(Seen(error, scaled, center, part_spread_of_oof(parts, blend, every_fold)[rows]), judged)
     kinds = Kinds.of(around.known)
     kind, new_kind = kinds.find(around.known), kinds.find(around.points)
@@ -181,15 +180,13 @@ def oof_half_width(error: Values, own: Values, fold: IntArray, level: float, kin
     return found
 
 
-def fold_predictions(parts: Sequence[Predictions], blend: Blend, ids: Sequence[str], n_folds: int) -> Values:
-    """Return the predictions of the blended fold models, (n_test, n_folds), eV/atom, each fold with its own weights."""
-    return blend.mix_folds(stack_test_folds(parts, ids, n_folds))
+def fold_predictions(parts: Sequence[Predictions], blend: Blend, ids: Sequence[str], n_folds: int) -> tuple[Values, Values]:
+    """Return the blended predictions of each fold's models and the standard deviation over the parts in each fold.
 
-
-def part_spread_of_test(parts: Sequence[Predictions], blend: Blend, ids: Sequence[str], n_folds: int) -> Values:
-    """Return the standard deviation over the parts' models of each fold, (n_test, n_folds), eV/atom."""
+    Both: (n_test, n_folds), eV/atom. Each fold has its own weights.
+    """
     pred, own = (stack_test_folds(parts, ids, n_folds, prefix) for prefix in ("fold", "spread"))
-    return part_spread(pred, own, blend.fold_weights)
+    return mixed(pred, blend.fold_weights, blend.fold_on_logits), part_spread(pred, own, blend.fold_weights)
 
 
 def part_spread_of_oof(parts: Sequence[Predictions], blend: Blend, fold: IntArray) -> Values:

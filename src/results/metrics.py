@@ -195,26 +195,19 @@ def check_targets(metric: MetricName, path: Path, ids: Sequence[str], targets: V
 
 def score_difference(metric: MetricName, target: Values, pred: Values, other: Values) -> tuple[float, float, float]:
     """Return score(other) - score(pred) and its 95% percentile bootstrap interval over crystals; NaN if a score is undefined."""
-    if metric == "mae":
-        return score_differences(metric, target, pred, other[:, None])[0]
-    score = METRICS[metric]
-
-    def gain(target: Values, pred: Values, other: Values) -> float:
-        return score(target, other) - score(target, pred)
-
-    value = gain(target, pred, other)
-    if np.isnan(value):
-        return value, value, value
-    if np.array_equal(pred, other):
-        return value, 0.0, 0.0
-    return value, *_bootstrap((target, pred, other), gain, n_resamples=N_RESAMPLES, paired=True, vectorized=False)
+    return score_differences(metric, target, pred, other[:, None])[0]
 
 
 def score_differences(metric: MetricName, target: Values, pred: Values, others: Values) -> list[tuple[float, float, float]]:
     """Return `score_difference` of each column of `others`, (n_crystals, n_others)."""
     if metric == "mae":  # a mean over crystals, so their differences are enough
         return mean_intervals(np.abs(others.T - target) - np.abs(pred - target))
-    return [score_difference(metric, target, pred, other) for other in others.T]
+    score = METRICS[metric]
+
+    def gain(target: Values, pred: Values, other: Values) -> float:
+        return score(target, other) - score(target, pred)
+
+    return [_bootstrap(gain, target, pred, other) for other in others.T]
 
 
 def mean_intervals(values: Values) -> list[tuple[float, float, float]]:
@@ -237,15 +230,16 @@ def score_interval(metric: MetricName, target: Values, pred: Values) -> tuple[fl
     """Return the score and its 95% percentile bootstrap interval over crystals; NaN if it is undefined."""
     if metric == "mae":
         return mean_intervals(np.abs(pred - target)[None])[0]
-    value = METRICS[metric](target, pred)
-    if np.isnan(value):
-        return value, value, value
-    return value, *_bootstrap((target, pred), METRICS[metric], n_resamples=N_RESAMPLES, paired=True, vectorized=False)
+    return _bootstrap(METRICS[metric], target, pred)
 
 
-def _bootstrap(samples: tuple[Values, ...], statistic: Callable, **options: object) -> tuple[float, float]:
-    """Return the 95% interval of a statistic; the seed is fixed."""
+def _bootstrap(statistic: Callable[..., float], *samples: Values) -> tuple[float, float, float]:
+    """Return a statistic of paired samples and its 95% percentile bootstrap interval; the seed is fixed."""
     from scipy.stats import bootstrap
 
-    found = bootstrap(samples, statistic, confidence_level=0.95, method="percentile", rng=np.random.default_rng(0), **options)
-    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+    value = statistic(*samples)
+    if np.isnan(value):
+        return value, value, value
+    options: dict = {"paired": True, "vectorized": False, "method": "percentile", "rng": np.random.default_rng(0)}
+    found = bootstrap(samples, statistic, n_resamples=N_RESAMPLES, **options).confidence_interval
+    return value, float(found.low), float(found.high)

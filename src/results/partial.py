@@ -10,7 +10,7 @@ import pandas as pd
 from src.config.catalogue import is_of_track
 from src.data.task import MetricName, Task
 from src.paths import experiment_folders, experiment_name
-from src.results.folder import RunDir
+from src.results.folder import RunDir, oof_arrays
 from src.results.metrics import METRICS, oof_score
 from src.results.predictions import Predictions
 from src.storage import names
@@ -25,10 +25,8 @@ class Partial(NamedTuple):
 
     def text(self, metric: MetricName) -> str:
         """Return the score as people read it."""
-        score = oof_score(metric, *(self.oof[name].to_numpy() for name in ("e_form", "e_form_pred", "fold")))
-        return (
-            f"{METRICS[metric].text} {score:.4f} on the {len(self.oof)} rows of folds {', '.join(map(str, self.folds))} (partial)"
-        )
+        score, folds = oof_score(metric, *oof_arrays(self.oof)), ", ".join(map(str, self.folds))
+        return f"{METRICS[metric].text} {score:.4f} on the {len(self.oof)} rows of folds {folds} (partial)"
 
 
 def partial_of(run: RunDir) -> Partial | None:
@@ -50,13 +48,10 @@ def partial_rows(partial: Sequence[Partial], reference: Predictions, metric: Met
     """Return a row for each partial run, column -> text: its score, and that of a finished experiment on the same rows."""
     rows = []
     for one in partial:
+        target, own, fold = oof_arrays(one.oof)
         other = reference.oof.set_index("id").reindex(one.oof["id"])["e_form_pred"].to_numpy()
-        pairs = {"score": one.oof["e_form_pred"].to_numpy(), f"{reference.name} on the same rows": other}
-        own, fold = one.oof["e_form"].to_numpy(), one.oof["fold"].to_numpy()
-        scores = {
-            name: f"{oof_score(metric, own, pred, fold):.4f}" if np.isfinite(pred).all() else "" for name, pred in pairs.items()
-        }
-        rows.append(
-            {"partial run": one.name, "finished folds": ", ".join(map(str, one.folds)), "rows": str(len(one.oof)), **scores}
-        )
+        row = {"partial run": one.name, "finished folds": ", ".join(map(str, one.folds)), "rows": str(len(one.oof))}
+        for name, pred in {"score": own, f"{reference.name} on the same rows": other}.items():
+            row[name] = f"{oof_score(metric, target, pred, fold):.4f}" if np.isfinite(pred).all() else ""
+        rows.append(row)
     return rows

@@ -1,6 +1,5 @@
 """Publishing: a finished run -> exp/expNNN/results. Predictions, metrics, what a search left, and fold models of networks."""
 
-import gzip
 import hashlib
 import json
 from collections.abc import Sequence
@@ -11,11 +10,11 @@ import pandas as pd
 from src.data.task import Task
 from src.paths import OUTPUTS, experiment_name, shown
 from src.results.blend import stack_test
-from src.results.folder import METRICS_KINDS, NO_TEST, OOF_COLUMNS, RunDir
+from src.results.folder import METRICS_KINDS, NO_TEST, OOF_COLUMNS, RunDir, oof_arrays
 from src.results.metrics import scores
 from src.results.predictions import MODELS, Predictions, find_predictions, is_default, published_folder, same_data, train_command
 from src.storage import names
-from src.storage.files import read_id_table, read_json, remedy, write_atomic, write_csv, write_json
+from src.storage.files import packed, read_id_table, read_json, remedy, write_atomic, write_csv, write_json
 from src.storage.names import SHARED, WEIGHTS
 
 MAX_BYTES = 13_000_000  # of all published models of an experiment: they stay in the history of the repository
@@ -59,9 +58,8 @@ def _about(predictions: Predictions, task: Task, labels: pd.Series | None) -> di
     about: dict = {"metric": task.metric, "unit": task.unit}
     if labels is None:
         return about
-    test = stack_test([predictions], list(labels.index))[:, 0]
-    known = predictions.oof["e_form"].to_numpy(), predictions.oof["e_form_pred"].to_numpy()
-    return about | {"test": scores(labels.to_numpy(), test, task.metric, known=known)}
+    test, (target, pred, _) = stack_test([predictions], list(labels.index))[:, 0], oof_arrays(predictions.oof)
+    return about | {"test": scores(labels.to_numpy(), test, task.metric, known=(target, pred))}
 
 
 def _publish(predictions: Predictions, folder: Path, about: dict, keep_rows: bool) -> None:
@@ -98,7 +96,8 @@ def publish_models(run: RunDir, target: RunDir, n_folds: int) -> None:
         files |= _fold_files(run.fold(k), target.fold(k))
     for path in (run.path / "oof.csv", run.path / "test.csv"):
         if path.is_file():
-            files[target.path / f"{path.name}.gz"] = gzip.compress(path.read_bytes(), compresslevel=9, mtime=0)
+            compressed = target.path / f"{path.name}.gz"
+            files[compressed] = packed(compressed, path.read_bytes())
     if (size := sum(map(len, files.values()))) > MAX_BYTES:
         raise ValueError(f"{run.path}: its models have {size} bytes; at most {MAX_BYTES} are published")
     for path, content in files.items():

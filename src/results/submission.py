@@ -15,7 +15,7 @@ from src.data.task import MetricName, Task
 from src.paths import shown
 from src.results.blend import Blend, fit_blend, fixed_blend, normalized_weights, shared_folds, stack_oof, stack_test
 from src.results.difference import difference_of_scores
-from src.results.folder import UNREAD
+from src.results.folder import UNREAD, oof_arrays
 from src.results.intervals import calibrate, least_of
 from src.results.metrics import METRICS, best_threshold, check_targets, oof_score
 from src.results.predictions import Predictions, find_parts, find_predictions
@@ -54,7 +54,7 @@ class Blended:
             raise ValueError(f"{len(bad)} predictions are not finite: {bad[:5]}")
         if self.task.of_classes:
             return np.clip(pred, 0, 1)
-        return np.maximum(pred, least_of(stack_oof(self.parts)[0]))
+        return np.maximum(pred, least_of(self.parts[0].oof["e_form"].to_numpy()))
 
     def complete(self, values: Values, name: str, ids: list[str]) -> Values:
         """Return values for all rows of the sample. values: for `ids`. name: the column of `unread` that has the others."""
@@ -65,8 +65,29 @@ class Blended:
     @property
     def score(self) -> float:
         """Nested out-of-fold score of the blend in the task's metric."""
-        target, fold = stack_oof(self.parts)[0], self.parts[0].oof["fold"].to_numpy()
+        target, _, fold = oof_arrays(self.parts[0].oof)
         return oof_score(self.task.metric, target, self.blend.nested_pred, fold)
+
+    def intervals(self, outputs: Path) -> tuple[dict[str, Values], str]:
+        """Return columns for `ids`, lower and upper bounds and the spread, and what there is to say of them.
+
+        outputs: where the crystals' coordinates are cached. Raises ValueError if there cannot be intervals.
+        """
+        found = calibrate(self.parts, self.blend, self.ids, points_of(self.task, outputs, self.parts[0]))
+        width, coverage = 2 * found.half_width, " ".join(f"{share:.0%}" for share in found.coverage)
+        text = (
+            f"{width.mean():.3f} {self.task.unit} wide on average, {np.median(width):.3f} in the median\n"
+            f"OOF coverage by fold: {coverage}"
+        )
+        return {"lower": found.lower, "upper": found.upper, "spread": found.spread}, text
+
+    def probabilities(self) -> tuple[dict[str, Values], str]:
+        """Return columns for `ids`, probability, calibrated probability and its bounds, and what there is to say of them."""
+        target, _, fold = oof_arrays(self.parts[0].oof)
+        pred, found = self.predict(), VennAbers.fit(target, self.blend.nested_pred)
+        lower, upper = found.bounds(pred)
+        columns = {"probability": pred, "calibrated": found.calibrated(pred), "lower": lower, "upper": upper}
+        return columns, calibration_text(target, self.blend.nested_pred, fold)
 
     def submitted(self, ids: list[str]) -> tuple[Values | list[str], list[str]]:
         """Return what is submitted for all rows of the sample, and what there is to say of it.
@@ -76,7 +97,8 @@ class Blended:
         pred = self.complete(self.predict(), "prediction", ids)
         if METRICS[self.task.metric].curve is None:
             return pred, []
-        threshold = best_threshold(self.task.metric, stack_oof(self.parts)[0], self.blend.nested_pred)
+        target, _, _ = oof_arrays(self.parts[0].oof)
+        threshold = best_threshold(self.task.metric, target, self.blend.nested_pred)
         texts = self.task.texts
         above = f"{texts[1]!r} where the probability is above {threshold:.4f}, the best threshold out of fold, else {texts[0]!r}"
         return [texts[int(one)] for one in pred > threshold], [f"{self.column}: {above}"]
@@ -144,7 +166,7 @@ def blend_target(
     if parts[-1].name in [part.name for part in parts[:-1]]:
         raise ValueError(f"{parts[-1].name} is among --exps already")
     blend = blend_parts(parts, how, task.metric)
-    target, fold = stack_oof(parts)[0], parts[0].oof["fold"].to_numpy()
+    target, _, fold = oof_arrays(parts[0].oof)
     gain = difference_of_scores(target, without.nested_pred, blend.nested_pred, fold, task.metric)
     metric = METRICS[task.metric]
     unit = f"{task.unit} " * metric.has_unit
@@ -203,57 +225,32 @@ def write_intervals(out: Path, submission: pd.DataFrame, blended: Sequence[Blend
 
     Of classes these are calibrated probabilities and their bounds. outputs: where the crystals' coordinates are cached.
     """
-    path = out.with_name(f"{out.stem}_with_uncertainty.csv")
-    if blended[0].task.of_classes:
-        return write_probabilities(path, submission, blended)
-    bounds: dict[str, pd.Series | Values] = {}
-    texts = []
+    path, first = out.with_name(f"{out.stem}_with_uncertainty.csv"), blended[0].task
+    every, several = list(submission[first.id_column]), len(blended) > 1
+    table, texts = submission.copy(), []
     for one in blended:
         try:
-            points = points_of(one.task, outputs, one.parts[0])
-            found = calibrate(one.parts, one.blend, one.ids, points)
+            columns, text = one.probabilities() if first.of_classes else one.intervals(outputs)
         except ValueError as error:
             path.unlink(missing_ok=True)
             return f"no intervals: {error}"
-        prefix = f"{one.column}_" if len(blended) > 1 else ""
-        every = list(submission[one.task.id_column])
-        own = {"lower": found.lower, "upper": found.upper, "spread": found.spread}
-        bounds |= {f"{prefix}{name}": one.complete(values, name, every) for name, values in own.items()}
+        for name, values in columns.items():
+            table[f"{one.column}_" * several + name] = one.complete(values, name, every)
         if one.unread is not None:
-            bounds["remark"] = one.unread["remark"].reindex(every).fillna("").to_numpy()
-        width, coverage = 2 * found.half_width, " ".join(f"{share:.0%}" for share in found.coverage)
-        name = f"{one.column}: " if prefix else ""
-        texts.append(
-            f"{name}{width.mean():.3f} {one.task.unit} wide on average, {np.median(width):.3f} in the median\n"
-            f"OOF coverage by fold: {coverage}"
-        )
-    write_csv(path, submission.assign(**bounds))
-    title = f"{shown(path)}: with the spread over folds and members and 90% intervals, "
-    return title + ("\n" if len(texts) > 1 else "") + "\n".join(texts)
-
-
-def write_probabilities(path: Path, submission: pd.DataFrame, blended: Sequence[Blended]) -> str:
-    """Write the submission with probability, calibrated probability and its bounds next to it; return a summary."""
-    columns: dict[str, Values | NDArray[np.object_]] = {}
-    texts = []
-    for one in blended:
-        prefix, every = f"{one.column}_" if len(blended) > 1 else "", list(submission[one.task.id_column])
-        target, fold, pred = stack_oof(one.parts)[0], one.parts[0].oof["fold"].to_numpy(), one.predict()
-        found = VennAbers.fit(target, one.blend.nested_pred)
-        own = dict(zip(("lower", "upper"), found.bounds(pred), strict=True))
-        own = {"prediction": pred, "calibrated": found.calibrated(pred), **own}
-        columns |= {f"{prefix}{'probability' if k == 'prediction' else k}": one.complete(v, k, every) for k, v in own.items()}
-        if one.unread is not None:
-            columns["remark"] = one.unread["remark"].reindex(every).fillna("").to_numpy()
-        texts.append(f"{one.column}: " * bool(prefix) + calibration_text(target, one.blend.nested_pred, fold))
-    write_csv(path, submission.assign(**columns))
-    return "\n".join([f"{shown(path)}: with probabilities of the second class, calibrated ones and their bounds", *texts])
+            table["remark"] = one.unread["remark"].reindex(every).fillna("").to_numpy()
+        texts.append(f"{one.column}: " * several + text)
+    write_csv(path, table)
+    what = "the spread over folds and members and 90% intervals"
+    if first.of_classes:
+        what = "probabilities of the second class, calibrated ones and their bounds"
+    return "\n".join([f"{shown(path)}: with {what}", *texts])
 
 
 def parts_table(parts: list[Predictions], blend: Blend, task: Task) -> str:
     """Return a table of the parts, their weights with the spread over folds, and the blend's scores."""
-    target, oof = stack_oof(parts)
-    metric, fold = METRICS[task.metric], parts[0].oof["fold"].to_numpy()
+    _, oof = stack_oof(parts)
+    target, _, fold = oof_arrays(parts[0].oof)
+    metric = METRICS[task.metric]
     title = f"OOF {metric.label(task.unit)}"
     lines = [f"{'experiment':<14} {'weight over folds':>17}  {title}  read from"]
 
@@ -267,14 +264,8 @@ def parts_table(parts: list[Predictions], blend: Blend, task: Task) -> str:
         return "\n".join(lines)
     if len(blend.fold_weights) == 1:
         return "\n".join([*lines, line("blend", "", blend.nested_pred, "the weights are given, nothing is fitted")])
-    logits = f", of logits in {blend.fold_on_logits.sum()} of {len(blend.fold_weights)} folds" * bool(blend.fold_on_logits.any())
-    lines.append(line("blend, nested", "", blend.nested_pred, f"each fold by weights fitted on the others{logits}"))
-    lines.append(
-        line(
-            "blend, naive",
-            "",
-            blend.naive_pred,
-            "weights fitted on the rows they are scored on" + ", of logits" * blend.on_logits,
-        )
-    )
+    nested = f"each fold by weights fitted on the others{blend.logits_text}"
+    naive = f"weights fitted on the rows they are scored on{', of logits' * blend.on_logits}"
+    lines.append(line("blend, nested", "", blend.nested_pred, nested))
+    lines.append(line("blend, naive", "", blend.naive_pred, naive))
     return "\n".join(lines)

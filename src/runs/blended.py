@@ -8,9 +8,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from src.data.load import TaskData
-from src.results.blend import ON_LOGITS, fit_blend, shared_folds, stack_oof, stack_oof_spread
+from src.results.blend import ON_LOGITS, fit_blend, shared_folds, stack_oof
 from src.results.folder import OOF_COLUMNS, RunDir
-from src.results.intervals import fold_predictions, part_spread, part_spread_of_test
+from src.results.intervals import fold_predictions, part_spread_of_oof
 from src.results.metrics import scores
 from src.results.predictions import Predictions, find_predictions
 from src.storage.files import write_json
@@ -31,23 +31,21 @@ def write_blend(
     target, oof = stack_oof(parts)
     n_folds = int(fold_of_crystal.max()) + 1
     blend = fit_blend("weights", target, oof, fold_of_crystal, data.task.metric)
-    weights = np.broadcast_to(blend.fold_weights, (n_folds, len(parts)))
-    test_ids, within = list(data.test.ids), part_spread(oof, stack_oof_spread(parts), weights[fold_of_crystal])
-    test_pred = fold_predictions(parts, blend, test_ids, n_folds)
-    test_within = part_spread_of_test(parts, blend, test_ids, n_folds)
+    weights, within = blend.fold_weights, part_spread_of_oof(parts, blend, fold_of_crystal)
+    test_ids = list(data.test.ids)
+    test_pred, test_within = fold_predictions(parts, blend, test_ids, n_folds)
     for k in range(n_folds):
         rows = fold_of_crystal == k
         columns = (data.train.ids[rows], k, target[rows], blend.nested_pred[rows])
         valid = pd.DataFrame(dict(zip(OOF_COLUMNS, columns, strict=True))).assign(spread=within[rows])
         test = pd.DataFrame({"id": test_ids, "e_form_pred": test_pred[:, k], "spread": test_within[:, k]})
-        on_logits = {ON_LOGITS: True} if blend.fold_on_logits[k] else {}
-        write_json(run.weights(k), {**dict(zip((part.name for part in parts), weights[k].tolist(), strict=True)), **on_logits})
+        own = dict(zip((part.name for part in parts), weights[k].tolist(), strict=True))
+        write_json(run.weights(k), own | ({ON_LOGITS: True} if blend.fold_on_logits[k] else {}))
         metrics = {**scores(target[rows], blend.nested_pred[rows]), **_costs(parts, k), "versions": versions}
         run.write_fold(k, valid, test if data.task.has_test else None, metrics)
     spread = weights.std(axis=0)
     shares = (f"{m.name} {w:.3f} ± {s:.3f}" for m, w, s in zip(parts, weights.mean(axis=0), spread, strict=True))
-    logits = f"; of logits in {blend.fold_on_logits.sum()} of {n_folds} folds" * bool(blend.fold_on_logits.any())
-    log.info("%s: weights over folds: %s%s", run.path.name, ", ".join(shares), logits)
+    log.info("%s: weights over folds: %s%s", run.path.name, ", ".join(shares), blend.logits_text)
 
 
 def _check(parts: list[Predictions], data: TaskData, fold_of_crystal: NDArray[np.int64]) -> None:

@@ -18,7 +18,7 @@ from src.features.columns import check_columns, data_key
 from src.features.elements import word2vec_key
 from src.learners.learner import make_learner
 from src.paths import EXPERIMENTS, MAT2VEC, experiment_folders, experiment_name
-from src.results.folder import NO_TEST, UNREAD, RunDir
+from src.results.folder import NO_TEST, UNREAD, RunDir, oof_arrays
 from src.results.metrics import check_targets, scores
 from src.results.partial import partial_of
 from src.runs.launch import Launcher, run_all
@@ -107,7 +107,7 @@ def collect(run: RunDir, data: TaskData, per_fold: list[dict], data_hash: str) -
             "fold folders that were edited or exchanged (or all) and train again"
         )
     fold_maes = [metrics["mae"] for metrics in per_fold]
-    target, pred, fold = (oof[name].to_numpy() for name in ("e_form", "e_form_pred", "fold"))
+    target, pred, fold = oof_arrays(oof)
     overall = scores(target, pred, data.task.metric, fold)
     metrics = {
         **{f"oof_{name}": value for name, value in overall.items()},

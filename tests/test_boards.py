@@ -68,7 +68,7 @@ def test_every_fold_is_flown_once_on_its_training_part_and_the_submissions_are_t
     found = {k: v for result in content["tasks"][NAME]["results"].values() for k, v in result["data"].items()}
     assert found == {own: float(i) for i, own in enumerate(IDS, start=1)}
     error = np.abs(TARGET - np.arange(1, 10))
-    assert own_row(content).mae == pytest.approx(np.mean([error[k == FOLD].mean() for k in range(3)]))
+    assert own_row(content)["score"] == pytest.approx(np.mean([error[k == FOLD].mean() for k in range(3)]))
     assert content["user_metadata"]["cpu_seconds"] == 3 * 30 * 2 and "auto.py, 1 minutes" in table
 
 

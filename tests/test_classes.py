@@ -32,9 +32,9 @@ from src.data.export import TARGET, write_task
 from src.data.new_task import new_task
 from src.data.target import TargetNormalizer, class_of
 from src.data.task import read_task
-from src.results import blend
+from src.results import blend, ledger
 from src.results.blend import fit_blend, mixed
-from src.results.matbench import board, fold_record, record
+from src.results.matbench import board, fold_record, record, write_record
 from src.results.metrics import METRICS, best_threshold, decided
 from src.results.probabilities import VennAbers, calibrated_oof
 from src.storage.files import write_csv
@@ -216,7 +216,7 @@ def test_the_autopilot_tries_learners_of_classes_alone(folder: Path) -> None:
     assert measure(replace(trees.config, learner=BINARY.learner), load(folder), {}).train > 0
 
 
-def test_a_record_of_classes_has_decisions_and_tells_balanced_accuracy_from_the_area_under_the_curve() -> None:
+def test_a_record_of_classes_has_decisions_and_tells_balanced_accuracy_from_the_area_under_the_curve(tmp_path: Path) -> None:
     target, pred = np.array([0.0, 0.0, 1.0, 1.0]), np.array([0.1, 0.45, 0.4, 0.9])
     found = fold_record(list("abcd"), target, pred, {}, 1.0, threshold=0.42)
     assert found["data"] == {"a": False, "b": True, "c": False, "d": True}
@@ -225,6 +225,10 @@ def test_a_record_of_classes_has_decisions_and_tells_balanced_accuracy_from_the_
     content = record("matbench_glass", [found, found], {"algorithm": "ours", "cpu_seconds": 2.0})
     shown = board("matbench_glass", "probability", content).astype(str)
     assert "0.5000" in shown.to_string() and "0.7500" in shown.to_string()
+    path = tmp_path / "matbench_glass" / "plain.json.gz"
+    write_record(path, content)
+    row = ledger._record(path)
+    assert (row["metric"], row["unit"], row["oof"], row["cpu_seconds"]) == ("balanced_accuracy", "probability", 0.5, 2.0)
 
 
 @pytest.mark.parametrize("name", ["accuracy", "balanced_accuracy", "f1"])

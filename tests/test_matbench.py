@@ -23,7 +23,7 @@ from src.data.export import MATBENCH, TARGET, read_official_folds, row_ids, targ
 from src.data.rows import read_rows
 from src.data.task import Task, read_task
 from src.paths import EXPERIMENTS
-from src.results import matbench
+from src.results import ledger, matbench
 from src.results.matbench import (
     BOARDS,
     Record,
@@ -34,7 +34,6 @@ from src.results.matbench import (
     publish_record,
     read_record,
     record,
-    score_of,
     write_record,
 )
 from src.results.predictions import find_predictions
@@ -272,8 +271,8 @@ def test_our_row_has_matbenchs_statistics_over_folds() -> None:
     own = own_row(record(NAME, folds, {"algorithm": "ours", "cpu_seconds": 62.5}))
     scores = pd.DataFrame([fold["scores"] for fold in folds])
     expected = scores["mae"].mean(), scores["mae"].std(ddof=0), scores["rmse"].mean(), scores["max_error"].max()
-    assert (own.algorithm, own.cpu_seconds) == ("ours", 62.5)
-    assert (own.mae, own.sd, own.rmse, own.max_error) == pytest.approx(expected)
+    assert (own["algorithm"], own["cpu_seconds"]) == ("ours", 62.5)
+    assert [own[name] for name in ("score", "sd", "rmse", "max_error")] == pytest.approx(expected)
 
 
 def test_our_rows_stand_in_bold_at_their_places(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -286,8 +285,14 @@ def test_our_rows_stand_in_bold_at_their_places(monkeypatch: pytest.MonkeyPatch,
     table = board(NAME, "1/cm", ours)
     names = list(table["algorithm"])
     assert names[0] == "JMP-L, pretrained" and names[6:8] == ["TabPFN, Magpie", "**ours**"] and names[-1] == "**older**"
-    assert place(ours) == "7 of 13" and score_of(ours) == pytest.approx(30)  # among those without pretraining
+    assert place(ours) == "7 of 13" and own_row(ours)["score"] == pytest.approx(30)  # among those without pretraining
     assert list(table.iloc[7]) == ["**ours**", "**30.00**", "**0.00**", "**30.00**", "**30.0**", "**1234**"]
+
+
+def test_the_ledger_gives_a_record_the_unit_of_its_task(tmp_path: Path) -> None:
+    path = tmp_path / "matbench_steels" / "plain.json.gz"
+    write_record(path, record("matbench_steels", [result(1, off=30)], {"algorithm": "ours", "cpu_seconds": 1.0}))
+    assert (ledger._record(path)["unit"], ledger._record(path)["oof"]) == ("MPa", pytest.approx(30))
 
 
 def test_a_published_record_is_replaced_only_by_other_predictions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

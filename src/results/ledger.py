@@ -29,8 +29,10 @@ START, LEDGER_END = "<!-- ledger: written by python exp/ledger.py -->", "<!-- /l
 PUBLISHED_ONLY = Path("/nonexistent")  # as the outputs folder
 OUTCOMES: dict[Verdict, str] = {"wins": "wins", "loses": "loses", "no difference": "level", "undecided": "undecided"}
 TRACKS = {"closed": "closed track", "open": "open track: with models trained on other data"}
-OWN = {"oof": "oof_mae", "sd": "fold_mae_sd", "rmse": "oof_rmse", "test": "test_mae", "in_90": "inside_90"}  # in `score_rows`
-SAME = ("test_rmse", "cpu_seconds", "n_parameters")
+OWN = {  # column -> what `score_rows` calls it
+    "oof": "oof_mae", "sd": "fold_mae_sd", "rmse": "oof_rmse", "test": "test_mae", "test_rmse": "test_rmse",
+    "in_90": "inside_90", "cpu_seconds": "cpu_seconds", "n_parameters": "n_parameters",
+}  # fmt: skip
 Row = dict[str, object]
 
 
@@ -130,7 +132,7 @@ def _new_rows(known: set[tuple[str, ...]]) -> Iterator[Row]:
         labels, points = read_labels(task), points_of(task, OUTPUTS, members[0])
         for member in members:
             (scored,) = score_rows([member], labels, points)
-            row = {key: scored[column] for key, column in (OWN | dict(zip(SAME, SAME, strict=True))).items()}
+            row = {key: scored[column] for key, column in OWN.items()}
             own = {"task": task.name, "metric": "mae", "unit": task.unit, "lower_bound": is_lower_bound(member.metrics)}
             yield _about(member.name) | own | row | _gain(member)
 
@@ -166,11 +168,9 @@ def _other(path: Path) -> Row:
 
 
 def _record(path: Path) -> Row:
-    """Return the columns of a benchmark's record: the errors are means over its official folds."""
-    content = matbench.read_record(path)
-    if matbench.is_of_classes(content):
-        cells = matbench.class_cells(content)
-        numbers = {"oof": float(cells[matbench.BALANCED]), "sd": float(cells["sd over folds"])}
-        return {"metric": "balanced_accuracy", "unit": "probability", "cpu_seconds": float(cells["CPU s"])} | numbers
-    row = matbench.own_row(content)
-    return {"metric": "mae", "unit": "1/cm", "oof": row.mae, "sd": row.sd, "rmse": row.rmse, "cpu_seconds": row.cpu_seconds}
+    """Return the columns of a benchmark's record: the scores are means over its official folds."""
+    from src.data.export import MATBENCH  # pymatgen is slow to import
+
+    row = matbench.own_row(content := matbench.read_record(path))
+    about = {"metric": "balanced_accuracy" if matbench.is_of_classes(content) else "mae", "unit": MATBENCH[path.parent.name].unit}
+    return about | {"oof": row["score"], "sd": row["sd"], "rmse": row.get("rmse"), "cpu_seconds": row["cpu_seconds"]}

@@ -148,7 +148,7 @@ def _content(name: str, task: str) -> matbench.Record:
 
 def _record(name: str, task: str, digits: str) -> str:
     """Return the score of a record."""
-    return f"{matbench.score_of(_content(name, task)):.{digits}f}"
+    return f"{matbench.own_row(_content(name, task))['score']:.{digits}f}"
 
 
 def _rival(task: str, pretrained: str = "") -> str:

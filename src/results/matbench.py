@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,17 +29,6 @@ OF_DECISIONS: tuple[MetricName, ...] = ("accuracy", "balanced_accuracy", "f1")
 MAPE_THRESHOLD = 1e-5  # targets closer to zero are left out of matbench's MAPE
 
 
-class Row(NamedTuple):
-    """A row of a leaderboard: mean and standard deviation of the folds' MAE, mean of their RMSE, largest error of all."""
-
-    algorithm: str
-    mae: float
-    sd: float
-    rmse: float
-    max_error: float
-    cpu_seconds: float | None = None  # of our rows
-
-
 def fold_record(
     ids: Sequence[str],
     target: Values,
@@ -56,20 +45,16 @@ def fold_record(
     """
     parameters: Record = {"weights": weights, "cpu_seconds": cpu_seconds}
     if threshold is not None:
-        chosen = pred > threshold
-        found = {name: METRICS[name](target, chosen.astype(float)) for name in OF_DECISIONS}
         parameters |= {"threshold": threshold, "roc_auc": METRICS["roc_auc"](target, pred), "probabilities": pred.tolist()}
-        own = {"data": dict(zip(ids, chosen.tolist(), strict=True)), "parameters": parameters}
-        return {**own, "scores": found | {"rocauc": found["balanced_accuracy"]}, "uncertainty": None}
-    kept, error = np.abs(target) > MAPE_THRESHOLD, target - pred
-    scores = {name: METRICS[name](target, pred) for name in ("mae", "rmse")}
-    scores |= {"mape": float(np.abs(error[kept] / target[kept]).mean()), "max_error": float(np.abs(error).max())}
-    return {
-        "data": dict(zip(ids, pred.tolist(), strict=True)),
-        "parameters": parameters,
-        "scores": scores,
-        "uncertainty": None,
-    }
+        pred = pred > threshold
+        scores = {name: METRICS[name](target, pred.astype(float)) for name in OF_DECISIONS}
+        scores["rocauc"] = scores["balanced_accuracy"]
+    else:
+        kept, error = np.abs(target) > MAPE_THRESHOLD, target - pred
+        scores = {name: METRICS[name](target, pred) for name in ("mae", "rmse")}
+        scores |= {"mape": float(np.abs(error[kept] / target[kept]).mean()), "max_error": float(np.abs(error).max())}
+    data = dict(zip(ids, pred.tolist(), strict=True))
+    return {"data": data, "parameters": parameters, "scores": scores, "uncertainty": None}
 
 
 def record(task_name: str, folds: Sequence[Record], metadata: dict[str, Any]) -> Record:
@@ -92,16 +77,24 @@ def is_of_classes(content: Record) -> bool:
     return "rocauc" in _results(content, "scores")[0]
 
 
-def own_row(content: Record) -> Row:
-    """Return the row of a record; as on matbench's leaderboards, the standard deviation is that of the population of folds."""
+def own_row(content: Record) -> dict[str, Any]:
+    """Return the row of a record: algorithm, score, sd, cpu_seconds, and rmse and max_error or, of classes, f1 and roc_auc.
+
+    score: mean over the official folds of the MAE or, of classes, of the balanced accuracy. sd: that of the population of folds,
+    as on matbench's leaderboards. max_error: the largest of all. Others: means over folds.
+    """
     scores, about = pd.DataFrame(_results(content, "scores")), content["user_metadata"]
-    found = scores["mae"].mean(), scores["mae"].std(ddof=0), scores["rmse"].mean(), scores["max_error"].max()
-    mae, sd, rmse, largest = map(float, found)
-    return Row(about["algorithm"], mae, sd, rmse, largest, about["cpu_seconds"])
+    if is_of_classes(content):
+        area = np.mean([parameters["roc_auc"] for parameters in _results(content, "parameters")])
+        score, others = scores["rocauc"], {"f1": scores["f1"].mean(), "roc_auc": area}
+    else:
+        score, others = scores["mae"], {"rmse": scores["rmse"].mean(), "max_error": scores["max_error"].max()}
+    numbers = {"score": score.mean(), "sd": score.std(ddof=0), **others, "cpu_seconds": about["cpu_seconds"]}
+    return {"algorithm": about["algorithm"]} | {name: float(number) for name, number in numbers.items()}
 
 
 def board(task_name: str, unit: str, own: Record | None = None) -> pd.DataFrame:
-    """Return the published rows of others and of our records, ours in bold, by MAE, as people read them.
+    """Return the published rows of others and of our records, ours in bold, the best first, as people read them.
 
     own: a record that takes the place of the published one of its algorithm.
     """
@@ -109,21 +102,19 @@ def board(task_name: str, unit: str, own: Record | None = None) -> pd.DataFrame:
     if own is not None:
         name = own["user_metadata"]["algorithm"]
         published = [own, *(one for one in published if one["user_metadata"]["algorithm"] != name)]
-    others = rivals(task_name)
-    names = others["algorithm"] + np.where(others["pretrained"], ", pretrained", "")
-    if published and is_of_classes(published[0]):
-        of_others = pd.DataFrame({"algorithm": names, BALANCED: others["score"].map("{:.4f}".format)})
-        every = pd.concat([pd.DataFrame(map(class_cells, published)), of_others])
-        return every.sort_values(BALANCED, ascending=False, key=lambda text: text.str.strip("*")).fillna("")
-    rows = [Row(*values) for values in others.assign(algorithm=names).drop(columns="pretrained").itertuples(index=False)]
-    every = sorted([*rows, *map(own_row, published)], key=lambda row: row.mae)
-    cells, digits = [], 2 if every and every[0].mae >= 1 else 4
-    for row in every:
-        numbers = zip((row.mae, row.sd, row.rmse, row.max_error), (digits, digits, digits, digits - 1), strict=True)
-        texts = [row.algorithm, *("" if np.isnan(number) else f"{number:.{n}f}" for number, n in numbers)]
-        is_own = row.cpu_seconds is not None
-        cells.append([f"**{text}**" for text in [*texts, f"{row.cpu_seconds:.0f}"]] if is_own else [*texts, ""])
-    return pd.DataFrame(cells, columns=["algorithm", f"MAE ({unit})", "sd over folds", "RMSE", "max error", "CPU s"])
+    of_classes, others = any(map(is_of_classes, published)), rivals(task_name)
+    heads = {"score": BALANCED if of_classes else f"MAE ({unit})", "sd": "sd over folds"}
+    heads |= {"f1": "F1", "roc_auc": "ROC AUC"} if of_classes else {"rmse": "RMSE", "max_error": "max error"}
+    others["algorithm"] += np.where(others["pretrained"], ", pretrained", "")
+    rows = [*others.to_dict("records"), *map(own_row, published)]
+    table = pd.DataFrame(rows, columns=["algorithm", *heads, "cpu_seconds"])
+    table = table.sort_values("score", ascending=not of_classes, kind="stable", ignore_index=True)
+    n_digits = 2 if table["score"].min() >= 1 else 4
+    digits = dict.fromkeys(heads, n_digits) | {"max_error": n_digits - 1, "cpu_seconds": 0}
+    texts = {name: table[name].map(f"{{:.{digits[name]}f}}".format, na_action="ignore") for name in (*heads, "cpu_seconds")}
+    cells, is_own = table.assign(**texts).astype(object).fillna(""), table["cpu_seconds"].notna()
+    cells.loc[is_own] = "**" + cells[is_own] + "**"
+    return cells.rename(columns=heads | {"cpu_seconds": "CPU s"})
 
 
 def rivals(task_name: str) -> pd.DataFrame:
@@ -135,29 +126,13 @@ def rivals(task_name: str) -> pd.DataFrame:
     return own.assign(pretrained=own["pretrained"] == "yes")
 
 
-def score_of(content: Record) -> float:
-    """Return the mean over the official folds of the MAE or, of classes, of the balanced accuracy."""
-    return float(np.mean([scores["rocauc" if is_of_classes(content) else "mae"] for scores in _results(content, "scores")]))
-
-
 def place(content: Record) -> str:
     """Return the place of a record among the rows of others without pretraining, as people read it."""
     (task_name,) = content["tasks"]
-    own, found = score_of(content), rivals(task_name)
+    own, found = own_row(content)["score"], rivals(task_name)
     others = found["score"][~found["pretrained"]]
     ahead = (others > own) if is_of_classes(content) else (others < own)
     return f"{ahead.sum() + 1} of {len(others) + 1}"
-
-
-def class_cells(content: Record) -> dict[str, str]:
-    """Return the row of a record of classes as people read it: means over the official folds."""
-    scores, about = pd.DataFrame(_results(content, "scores")), content["user_metadata"]
-    area = np.mean([parameters["roc_auc"] for parameters in _results(content, "parameters")])
-    balanced = scores["rocauc"]
-    own = {"algorithm": about["algorithm"], BALANCED: f"{balanced.mean():.4f}", "sd over folds": f"{balanced.std(ddof=0):.4f}"}
-    own |= {"F1": f"{scores['f1'].mean():.4f}", "ROC AUC": f"{area:.4f}"}
-    own |= {"CPU s": f"{about['cpu_seconds']:.0f}"}
-    return {name: f"**{text}**" for name, text in own.items()}
 
 
 def write_record(path: Path, content: Record) -> None:

@@ -15,7 +15,7 @@ from src.data.task import read_task
 from src.paths import DEFAULT_TASK, EXPERIMENTS
 from src.results import ledger
 from src.results.comparison import error_correlation
-from src.results.difference import Difference, FoldInterval, paired_difference
+from src.results.difference import Difference, FoldInterval, paired_differences
 from src.results.predictions import Predictions, find_predictions, sealed_metrics
 from src.runs import verify
 
@@ -135,12 +135,12 @@ def test_what_a_sealed_experiment_no_longer_has_is_named_with_the_commit_that_ha
 def test_the_difference_is_paired_and_has_its_sign_from_the_interval(baseline: Predictions) -> None:
     """A small constant gain shows although crystals differ a hundred times as much from each other."""
     error = np.abs(baseline.oof["e_form_pred"] - baseline.oof["e_form"]) + 0.01
-    better = paired_difference(with_error(baseline, error), with_error(baseline, error - 0.005))
+    (better,) = paired_differences(with_error(baseline, error), [with_error(baseline, error - 0.005)])
     assert better.value == pytest.approx(-0.005)
     assert better.verdict == "wins" and str(better).endswith("*")
     assert (better.folds_won, better.n_folds) == (10, 10)
     noise = np.random.default_rng(0).normal(size=len(error)) * 0.01
-    level = paired_difference(with_error(baseline, error), with_error(baseline, error + noise - noise.mean()))
+    (level,) = paired_differences(with_error(baseline, error), [with_error(baseline, error + noise - noise.mean())])
     assert level.verdict == "no difference" and not str(level).endswith("*")
 
 

@@ -48,7 +48,7 @@ def test_everything_that_shapes_a_content_is_in_its_key(tmp_path: Path, monkeypa
     (tmp_path / "src" / "paths.py").write_text("import numpy")
     cache._imported_names.cache_clear()
     keys.append(cache_key("d", {"a": 1}, "src.paths"))
-    monkeypatch.setattr(cache, "_version", lambda name: "0.0")
+    monkeypatch.setattr(cache, "installed_version", lambda name: "0.0")
     keys.append(cache_key("d", {"a": 1}, "src.paths"))
     assert len(set(keys)) == len(keys)
     assert cache_key("d", {"a": 1}, "src.paths") == keys[-1]
@@ -102,7 +102,7 @@ def test_every_cache_names_the_modules_that_fill_it() -> None:
 
 def test_libraries_are_known_by_the_names_that_they_are_installed_by() -> None:
     _, libraries = import_closure(*BUILDERS)
-    missing = {name for name in libraries if cache._version(name) is None}
+    missing = {name for name in libraries if cache.installed_version(name) is None}
     assert missing <= {"sevenn", "torch_geometric"}, "an import and its package differ in name: see DISTRIBUTIONS"
     assert {"numpy", "pymatgen-core", "moyopy", "ase", "matminer", "torch"} <= set(libraries)
 

@@ -21,8 +21,8 @@ from src.paths import BEST, DEFAULT_TASK, OUTPUTS, shown
 from src.predict.fold_models import FoldModels, find_models, load_models
 from src.predict.read import Found, checked, crystals_of, read_structures, with_fields
 from src.results.blend import normalized_weights, shared_folds, stack_oof, stack_oof_spread
-from src.results.intervals import Scale, inside_domain, merged_bounds, part_spread, total_spread
-from src.results.surroundings import Difficulty, Kinds, Seen, Surroundings, considered
+from src.results.intervals import Scale, bounds_of_new, part_spread, total_spread
+from src.results.surroundings import Difficulty, Seen, Surroundings, considered
 from src.storage.cache import ALL_CORES
 from src.storage.files import remedy, unpacked, write_csv
 
@@ -173,26 +173,22 @@ class Predictor:
         return ""
 
     @cached_property
-    def _around(self) -> tuple[Surroundings, Difficulty, Kinds]:
-        """The neighbours of the training crystals that are considered, what was learned from their errors, and their kinds."""
+    def _around(self) -> tuple[Surroundings, Difficulty]:
+        """The neighbours of the training crystals that are considered, and what was learned from their errors."""
         points, rows = self.training.coordinates(self.training.known), considered(self.fold)
         around = Surroundings.of(points[rows], self.fold[rows])
-        return around, around.learn(self.seen.of(rows), False, self.kept), Kinds.of(points[rows])
+        return around, around.learn(self.seen.of(rows), False, self.kept)
 
     def _summary(self, pred: Values, within: Values, alike: Likeness) -> Values:
         """Return prediction, lower, upper and spread, (n_rows, 4). pred, within: (n_rows, n_folds)."""
         mean = pd.DataFrame(pred).mean(axis=1).to_numpy()  # as test.csv is averaged, to the last bit
         if self.chances is not None:
             return np.stack([mean, *self.chances.bounds(mean), total_spread(pred, within)], axis=1)
-        around, difficulty, kinds = self._around
-        around, scaled = around.with_new(self.training.coordinates(alike)), self.scale.forward(pred)
-        new, kind = difficulty.of_new(around, scaled, within), (kinds.find(around.known), kinds.find(around.points))
-        bounds = merged_bounds(difficulty.seen.error, difficulty.own, around.fold, scaled, new, kinds=kind)
-        every_kind = kinds.find(self.training.coordinates(self.training.known))
-        lower, upper = (
-            inside_domain(self.scale.back(bound), self.scale.back(self.seen.target), every_kind, kind[1]) for bound in bounds
-        )
-        return np.stack([mean, lower, upper, total_spread(pred, within)], axis=1)
+        around, difficulty = self._around
+        around = around.with_new(self.training.coordinates(alike))
+        target, points = self.scale.back(self.seen.target), self.training.coordinates(self.training.known)
+        bounds = bounds_of_new(around, difficulty, pred, within, self.scale, target, points)
+        return np.stack([mean, *bounds, total_spread(pred, within)], axis=1)
 
 
 def predict_files(

@@ -126,10 +126,10 @@ def calibration(levels: Values, found: Sequence[Intervals], unit: str) -> dict[s
     return dict(zip(("inside by level", "inside by fold", "error by width"), figures, strict=True))
 
 
-def by_class(target: ArrayLike, pred: ArrayLike, task: Task, size: tuple[float, float] = ON_PAGE) -> plt.Figure:
+def by_class(target: ArrayLike, pred: ArrayLike, task: Task) -> plt.Figure:
     """Draw the distribution of out-of-fold probabilities, of each class by itself."""
     target, pred = np.asarray(target), np.asarray(pred)
-    figure, axis = _panel(size)
+    figure, axis = _panel(ON_PAGE)
     for value, color in ((0, LIGHT), (1, DARK)):
         own = pred[target == value]
         axis.hist(

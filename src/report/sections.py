@@ -72,7 +72,6 @@ def report_sections(
     rows = pd.Index(data.train.ids).get_indexer(best.oof["id"])  # of the table
     some = chosen_crystals(error)
     described = describe(data.train, rows[some])
-    curves = [curves_section(histories)] if (histories := _histories(experiments)) else []
     weights, blend = blend_section(singles, task.metric, task.unit)
     scored = score_rows(experiments, labels, points, task.metric)
     if points is None:
@@ -90,7 +89,7 @@ def report_sections(
         kind_section(described, error[some], best.name, task.unit),
         weights,
         calibration,
-        *curves,
+        *curves_sections(experiments),
         data_section(data),
     ]
 
@@ -300,18 +299,17 @@ def calibration_section(blend: Blend, singles: list[Predictions], ids: list[str]
     return heading, note(text) + pictures(figures.calibration(CONFIDENCE_LEVELS, found, unit))
 
 
-def curves_section(histories: dict[str, list[pd.DataFrame]]) -> Section:
-    """Return the learning curves. histories: experiment -> tables of the folds."""
-    text = (
-        "Mean over folds and their range; one is the mean at the end. The best runs in outputs/ only: published ones have none."
-    )
-    return "Learning curves", note(text) + pictures({"learning curves": figures.learning_curves(histories)})
-
-
-def _histories(experiments: list[Predictions]) -> dict[str, list[pd.DataFrame]]:
-    """Return the histories of the best few that have any; published results have none."""
-    found = ((one.name, tables) for one in experiments if (tables := read_histories(one.source)))
-    return dict(islice(found, N_FEW))
+def curves_sections(experiments: list[Predictions]) -> list[Section]:
+    """Return the learning curves of the best few runs with histories of equal length in all folds, if there are any."""
+    histories: dict[str, list[pd.DataFrame]] = {}
+    for one in experiments:
+        tables = [pd.read_csv(path) for path in sorted(one.source.glob(f"fold_*/{HISTORY}"))]
+        if len(histories) < N_FEW and len({len(table) for table in tables}) == 1:
+            histories[one.name] = tables
+    if not histories:
+        return []
+    text = "Mean over folds and their range; one is the mean at the end. The best runs in outputs/: published ones have none."
+    return [("Learning curves", note(text) + pictures({"learning curves": figures.learning_curves(histories)}))]
 
 
 def data_section(data: TaskData) -> Section:
@@ -328,9 +326,3 @@ def data_section(data: TaskData) -> Section:
     text += f"The target as in the table{left}; then the training crystals with each element:"
     target = pictures({"target": figures.target(data, figures.ON_PAGE)})
     return "Data set", note(text) + target + periodic_table(frequency, counts, "training crystals")
-
-
-def read_histories(run: Path) -> list[pd.DataFrame]:
-    """Read the history of every fold of a run; empty if there are none or their lengths differ."""
-    tables = [pd.read_csv(path) for path in sorted(run.glob(f"fold_*/{HISTORY}"))]
-    return tables if len({len(table) for table in tables}) == 1 else []

@@ -73,13 +73,8 @@ def decide(crystals: tuple[float, float], folds: FoldInterval | None, larger_is_
     return "wins" if (low > 0) == larger_is_better else "loses"
 
 
-def paired_difference(reference: Predictions, other: Predictions, metric: MetricName = "mae") -> Difference:
-    """Return the difference of `other` to `reference` over the same crystals and the folds of `reference`."""
-    return paired_differences(reference, [other], metric)[0]
-
-
-def paired_differences(reference: Predictions, others: Sequence[Predictions], metric: MetricName) -> list[Difference]:
-    """Return the difference of each of `others` to `reference`; of many it is faster than one after the other."""
+def paired_differences(reference: Predictions, others: Sequence[Predictions], metric: MetricName = "mae") -> list[Difference]:
+    """Return the difference of each of `others` to `reference` over the same crystals and the folds of `reference`."""
     if not others:
         return []
     target, oof = stack_oof([reference, *others])

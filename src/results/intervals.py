@@ -27,7 +27,7 @@ from src.config.catalogue import transforms_of
 from src.data.target import TRANSFORMS, Transform
 from src.results.blend import Blend, mixed, shared_folds, stack_oof, stack_oof_spread, stack_test_folds
 from src.results.predictions import Predictions
-from src.results.surroundings import FROM_EACH, Kinds, Points, Seen
+from src.results.surroundings import FROM_EACH, Difficulty, Kinds, Points, Seen, Surroundings
 
 Values = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -108,12 +108,9 @@ def calibrate(
     error = np.abs(scaled - center)
     pred, within = fold_predictions(parts, blend, ids, n_folds)
     difficulty = around.learn(Seen(error, scaled, center, part_spread_of_oof(parts, blend, every_fold)[rows]), judged)
-    kinds = Kinds.of(around.known)
-    kind, new_kind = kinds.find(around.known), kinds.find(around.points)
-    new = difficulty.of_new(around, on.forward(pred), within)
-    bounds = merged_bounds(error, difficulty.own, fold, on.forward(pred), new, level, (kind, new_kind))
-    every_kind = kinds.find(points.train.reindex(parts[0].oof["id"]).to_numpy())
-    lower, upper = (inside_domain(on.back(bound), every_target, every_kind, new_kind) for bound in bounds)
+    every_point = points.train.reindex(parts[0].oof["id"]).to_numpy()
+    lower, upper = bounds_of_new(around, difficulty, pred, within, on, every_target, every_point, level)
+    kind = Kinds.of(around.known).find(around.known)
     half_width = oof_half_width(error, difficulty.own, fold, level, kind) if judged else np.full(len(error), np.nan)
     covered = error <= half_width
     if on.transform is not None:
@@ -134,13 +131,28 @@ def least_of(target: Values) -> float:
     return 0.0 if len(target) and target.min() >= 0 else -np.inf
 
 
-def inside_domain(bound: Values, target: Values, kind: IntArray, new_kind: IntArray) -> Values:
-    """Return bounds, (n_new,), not below the least value that the training targets of the same kind admit.
+def bounds_of_new(
+    around: Surroundings,
+    difficulty: Difficulty,
+    pred: Values,
+    within: Values,
+    on: Scale,
+    target: Values,
+    points: NDArray[np.floating],
+    level: float = 0.9,
+) -> tuple[Values, Values]:
+    """Return lower and upper bounds of the new crystals, (n_new,) each, not below what the targets of their kind admit.
 
-    target, kind: (n,), of training crystals. new_kind: (n_new,).
+    pred, within: (n_new, n_folds), predictions of the fold models and their spread over members and parts. on: the scale of the
+    errors. target, points: (n,) and (n, n_coordinates), of all training crystals.
     """
-    least = [least_of(target[kind == j]) for j in range(max([*kind, *new_kind]) + 1)]
-    return np.maximum(bound, np.array(least)[new_kind])
+    kinds, scaled = Kinds.of(around.known), on.forward(pred)
+    kind, new_kind, every_kind = map(kinds.find, (around.known, around.points, points))
+    new = difficulty.of_new(around, scaled, within)
+    bounds = merged_bounds(difficulty.seen.error, difficulty.own, around.fold, scaled, new, level, (kind, new_kind))
+    least = [least_of(target[every_kind == j]) for j in range(max(kinds.kind) + 1)]
+    lower, upper = (np.maximum(on.back(bound), np.array(least)[new_kind]) for bound in bounds)
+    return lower, upper
 
 
 def merged_bounds(

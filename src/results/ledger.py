@@ -14,7 +14,7 @@ from src.data.task import read_task
 from src.paths import DEFAULT_TASK, EXPERIMENTS, OUTPUTS, experiment_folders
 from src.results import matbench
 from src.results.comparison import is_lower_bound, score_rows
-from src.results.difference import Verdict, holm, paired_difference
+from src.results.difference import Verdict, holm, paired_differences
 from src.results.folder import METRICS_KINDS
 from src.results.labels import read_labels
 from src.results.metrics import METRICS as SCORES
@@ -152,7 +152,7 @@ def _gain(member: Predictions) -> Row:
         reference = None
     if reference is None:
         return {}
-    gain = paired_difference(reference, member)
+    (gain,) = paired_differences(reference, [member])
     row = {"difference": gain.value, "crystals_low": gain.low, "crystals_high": gain.high, "outcome": OUTCOMES[gain.verdict]}
     folds = gain.folds
     return row | ({"folds_low": folds.low, "folds_high": folds.high, "p": folds.p} if folds else {})

@@ -167,7 +167,6 @@ WRITERS: dict[str, Callable[..., str]] = {
     "contest": _contest,
     "coverage": _coverage,
     "mev": _mev,
-    "phonons": lambda name: f"{float(_rows()[tuple(name.split('/'))]['oof']):.2f}",
     "fold": _fold,
     "board": _board,
     "record": _record,

@@ -3,7 +3,6 @@
 import platform
 import time
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from src.learners.device import device_of
 from src.learners.learner import DivergedError, Inputs, Learner, Watched, make_learner
 from src.results.folder import OOF_COLUMNS, RunDir
 from src.results.metrics import scores
+from src.storage.cache import installed_version
 from src.storage.files import named, write_json
 
 LIBRARIES = (
@@ -103,9 +103,4 @@ def _predict(rows: Rows, chosen: NDArray[np.integer], learner: Learner, normaliz
 def versions() -> dict[str, str]:
     """Return the versions of everything that predictions depend on."""
     found = {"python": platform.python_version(), "machine": platform.machine()}
-    for name in LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+    return found | {name: installed_version(name) or "not installed" for name in LIBRARIES}

@@ -40,7 +40,7 @@ def cache_key(data: str, settings: object, *builders: str) -> str:
     directly or through others, shape it too.
     """
     modules, libraries = import_closure(*builders)
-    digest = hashlib.sha256(json.dumps([data, settings, [(name, _version(name)) for name in libraries]]).encode())
+    digest = hashlib.sha256(json.dumps([data, settings, [(name, installed_version(name)) for name in libraries]]).encode())
     for module in modules:
         digest.update(hashlib.sha256(module_file(module).read_bytes()).digest())
     return digest.hexdigest()[:16]
@@ -87,7 +87,7 @@ def _imported_names(path: Path) -> frozenset[str]:
 
 
 @cache
-def _version(distribution: str) -> str | None:
+def installed_version(distribution: str) -> str | None:
     """Return the version of an installed package; None for an optional one that is not there."""
     try:
         return version(distribution)

@@ -238,6 +238,7 @@ DAMAGED = [*((name, {}) for name in CONFIGS), ("trees", NEGATIVE), ("trees", {"c
 def test_a_damaged_encoder_is_refused(name: str, damage: dict, fitted: Fitted, tmp_path: Path) -> None:
     folder = tmp_path / "fold_0"
     folder.mkdir()
+    (tmp_path / "config.json").touch()
     fitted(name)[0].save(folder)
     path = next(path for path in sorted(tmp_path.rglob("learner.json")) if '"numbers"' in path.read_text())
     settings = json.loads(path.read_text())

@@ -18,7 +18,7 @@ from faults import ENV, processes_of_group, wait_for
 
 from src.storage import cache
 from src.storage.cache import cache_key, cached, file_key, import_closure, in_chunks, module_file
-from src.storage.files import locked, read_id_table, write_atomic
+from src.storage.files import locked, read_id_table, remedy, write_atomic
 from src.storage.ragged import RaggedStore
 
 BUILDERS = (  # of all caches
@@ -185,6 +185,14 @@ def test_a_store_with_a_changed_byte_is_refused(tmp_path: Path) -> None:
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(ValueError, match=r"x.npy was changed or cut off"):
         RaggedStore.open(tmp_path / "store")
+
+
+def test_the_fold_to_train_again_is_that_of_the_run_and_no_official_one(tmp_path: Path) -> None:
+    run = tmp_path / "official" / "fold_3" / "exp001"
+    run.mkdir(parents=True)
+    (run / "config.json").touch()
+    assert remedy(run / "oof.csv") == "remove it, and train.py will write it again"
+    assert remedy(run / "fold_0" / "others" / "member_1" / "x").startswith(f"remove the folder {run / 'fold_0'}, and train.py")
 
 
 def test_a_table_of_results_has_every_id_once(tmp_path: Path) -> None:

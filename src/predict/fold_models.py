@@ -23,7 +23,6 @@ from src.results.predictions import MODELS, Predictions, find_parts, published_f
 from src.storage.files import read_json
 
 Values = NDArray[np.float64]
-NORMALIZER: dict[str, type | tuple[type, ...]] = {"shift": list, "scale": (int, float)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,9 +119,8 @@ def load_models(found: Predictions, task: Task, outputs: Path, device: str) -> F
     word2vec = _word2vec(name, stored["word2vec"])
     learners = [load_learner(run.fold(k), device, word2vec) for k in folds]
     learners[0].limit_threads()  # as in training; several wait for each other on a busy machine
-    stored_normalizers = [read_json(run.fold(k) / "normalizer.json", NORMALIZER) for k in folds]
-    normalizers = [TargetNormalizer.from_json(one) for one in stored_normalizers]
-    return FoldModels(config.target, learners, normalizers)
+    stored_normalizers = [read_json(run.fold(k) / "normalizer.json", {"shift": list, "scale": (int, float)}) for k in folds]
+    return FoldModels(config.target, learners, [TargetNormalizer.from_json(one) for one in stored_normalizers])
 
 
 def _word2vec(name: str, key: str) -> Path | None:

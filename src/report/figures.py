@@ -13,11 +13,12 @@ from src.data.load import TaskData
 from src.data.target import TargetNormalizer
 from src.data.task import Task
 from src.paths import EXPERIMENTS
+from src.report.page import png_of
 from src.results import marked
 from src.results.intervals import Intervals
 from src.results.predictions import Predictions, find_predictions, is_default
 from src.results.probabilities import reliability
-from src.storage.files import to_bytes, write_atomic
+from src.storage.files import write_atomic
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -42,7 +43,7 @@ def draw(data: TaskData, numbers: Sequence[str]) -> list[Path]:
         of_classes, oof = data.task.of_classes, found[0].oof
         drawn["oof"] = by_class(oof["e_form"], oof["e_form_pred"], data.task) if of_classes else parity(found, data.task.unit)
     for name, figure in drawn.items():
-        save(figure, folder / f"{name}.png")
+        write_atomic(folder / f"{name}.png", png_of(figure))
     return [folder / f"{name}.png" for name in drawn]
 
 
@@ -190,9 +191,3 @@ def learning_curves(histories: dict[str, list[pd.DataFrame]]) -> plt.Figure:
     axis.yaxis.set_minor_formatter("")
     axis.legend(frameon=False, fontsize=8)
     return figure
-
-
-def save(figure: plt.Figure, path: Path) -> None:
-    """Write a figure as an image file and close it."""
-    write_atomic(path, to_bytes(lambda file: figure.savefig(file, dpi=150, format=path.suffix.removeprefix("."))))
-    plt.close(figure)

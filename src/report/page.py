@@ -1,7 +1,6 @@
 """One self-contained HTML page: tables that sort and search, points that say what they are, pictures inside."""
 
 import base64
-import io
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from pymatgen.core import Element
 
 from src.data.crystal import N_ELEMENTS
+from src.storage.files import to_bytes
 
 STARTS_AS_NUMBER = re.compile(r"[≥<]? ?[+-]?\d")  # what a cell of a column of numbers begins with
 LONG = 44  # characters; a longer text is cut in a table with one line a row
@@ -49,14 +49,19 @@ def tiles(facts: Mapping[str, str]) -> str:
     )
 
 
+def png_of(figure: plt.Figure) -> bytes:
+    """Return a figure as a PNG image and close it."""
+    content = to_bytes(lambda file: figure.savefig(file, format="png", dpi=150))
+    plt.close(figure)
+    return content
+
+
 def pictures(figures: Mapping[str, plt.Figure]) -> str:
     """Return figures as images inside the page, side by side if there is room. figures: what they show -> figure."""
     images = []
     for alt, figure in figures.items():
-        buffer, width = io.BytesIO(), round(100 * figure.get_figwidth())
-        figure.savefig(buffer, format="png", dpi=150)
-        plt.close(figure)
-        data = base64.b64encode(buffer.getvalue()).decode()
+        data = base64.b64encode(png_of(figure)).decode()
+        width = round(100 * figure.get_figwidth())
         images.append(f'<img alt="{escape(alt)}" width="{width}" src="data:image/png;base64,{data}">')
     return f'<div class="panels">{"".join(images)}</div>'
 

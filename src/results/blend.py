@@ -1,7 +1,7 @@
 """Blends of experiments, scored out of fold: the weights for a fold are fitted to the other folds.
 
-Weights sum to one: if all parts agree, the blend agrees with them. Of probabilities of a class, the weights are those of the
-probabilities or of their logits, whichever suits the rows better that they are fitted to.
+Weights sum to one: if all parts agree, the blend agrees with them. For classes, the weights apply to probabilities or to their
+logits, whichever scores better on the rows that they are fitted to.
 """
 
 from collections.abc import Callable, Sequence
@@ -83,7 +83,7 @@ def normalized_weights(weights: Sequence[float], n_parts: int) -> Values:
 
 
 def fixed_blend(weights: Values, oof: Values) -> Blend:
-    """Return the blend with given weights, which are those of probabilities if it is of classes. oof: (n_crystals, n_parts)."""
+    """Return the blend with given weights; for classes they apply to probabilities. oof: (n_crystals, n_parts)."""
     pred = oof @ weights
     return Blend(weights, weights[None], pred, pred)
 
@@ -103,8 +103,8 @@ def fit_blend(method: BlendMethod, target: Values, oof: Values, fold: NDArray[np
 def fit_on_best_scale(method: BlendMethod, pred: Values, target: Values, metric: MetricName) -> tuple[Values, bool]:
     """Return the weights of `fit_weights`, and whether they are of logits.
 
-    That is so for classes if the blend of logits scores better on the rows that both are fitted to, which is a fair judge, since
-    both have as many weights. Ridge, least squares of the classes, is of probabilities.
+    For classes they are if the blend of logits scores better on the rows that both are fitted to. That is fair, since both have
+    as many weights. Ridge, least squares of the classes, is of probabilities.
     """
     weights = fit_weights(method, pred, target, metric)
     if metric not in CLASS_METRICS or method == "ridge":
@@ -239,7 +239,7 @@ def _simplex_log_loss(pred: Values, target: Values, on_logits: bool) -> Values:
     from scipy.optimize import minimize
     from scipy.special import expit
 
-    chance = np.maximum(np.where(target[:, None] == 1, pred, 1 - pred), CHANCE)  # of the class that is there
+    chance = np.maximum(np.where(target[:, None] == 1, pred, 1 - pred), CHANCE)  # of the true class
     (n, m), logits = pred.shape, _logits(chance)
 
     def loss(weights: Values) -> tuple[float, Values]:

@@ -51,7 +51,7 @@ def formula_predictions(data: TaskData, ids: Sequence[str]) -> pd.DataFrame:
 
 
 def _counts(row: Mapping[str, str], structure_column: str) -> "np.ndarray | None":
-    """Return the atoms of each element that a row tells of, (N_ELEMENTS,), None if it does not."""
+    """Return the number of atoms of each element that a row states, (N_ELEMENTS,); None if it states none."""
     listed = {symbol: number(row[symbol]) for symbol in SYMBOLS if symbol in row}
     if sum(n for n in listed.values() if n > 0) > 0:
         amounts = (f"{symbol}{np.format_float_positional(n, trim='-')}" for symbol, n in listed.items() if n > 0)

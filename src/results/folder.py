@@ -75,7 +75,7 @@ class RunDir:
 
     @property
     def difficulty_path(self) -> Path:
-        """Path of the trees that tell hard crystals, see src/results/trees.py; published models have it."""
+        """Path of the trees that predict how hard crystals are, see src/results/trees.py; published models have it."""
         return self.path / "difficulty.npz"
 
     def weights(self, k: int) -> Path:

@@ -48,7 +48,7 @@ def _roc_auc(target: Values, pred: Values) -> float:
 
 
 def _log_loss(target: Values, pred: Values) -> float:
-    chance = np.where(target == 1, pred, 1 - pred)  # of the class that is there
+    chance = np.where(target == 1, pred, 1 - pred)  # of the true class
     return float(-np.log(np.clip(chance, np.finfo(np.float64).eps, 1)).mean())
 
 
@@ -124,7 +124,7 @@ def figures_of(metric: MetricName) -> tuple[MetricName, ...]:
 
 
 def judge_of(metric: MetricName) -> MetricName:
-    """Return the metric of trials inside training rows: instead of one of decisions, whose threshold varies, the log loss."""
+    """Return the metric that judges trials inside training rows: the log loss for metrics of decisions, as thresholds vary."""
     return metric if METRICS[metric].curve is None else "logloss"
 
 

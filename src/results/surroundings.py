@@ -2,11 +2,11 @@
 
 The difficulty of a crystal is an upper quantile of its error, as boosted trees predict it: from the out-of-fold errors of its 25
 and 8 nearest training crystals in the coordinates of `Likeness.point`, from how far its prediction is from the targets of those
-8, from the prediction itself, from the spread over members and parts of a blend, and from its coordinates. All of that is known
-of an out-of-fold row as of a new one. The scatter of all fold models is not (an out-of-fold row has one of them), so
-`intervals.py` uses it as a bound alone. A tenth of the median error is added. Dividing errors by such an estimate is the
+8, from the prediction itself, from the spread over members and parts of a blend, and from its coordinates. All of this is known
+for an out-of-fold row as well as for a new one. The scatter of all fold models is not (an out-of-fold row has one of them), so
+`intervals.py` uses it only as a bound. A tenth of the median error is added. Dividing errors by such an estimate is the
 normalised score of conformal prediction (Papadopoulos, Vovk, Gammerman, J. Artif. Intell. Res. 40, 815 (2011),
-doi:10.1613/jair.3198; Bostrom, Proc. Mach. Learn. Res. 179, 24 (2022)); a quantile in the place of the mean is due to Romano,
+doi:10.1613/jair.3198; Bostrom, Proc. Mach. Learn. Res. 179, 24 (2022)); a quantile in place of the mean is due to Romano,
 Patterson, Candes, NeurIPS 2019. No crystal's difficulty is fitted to its own error.
 """
 
@@ -57,7 +57,7 @@ class Seen:
         return Seen(*(values[rows] for values in (self.error, self.target, self.pred, self.spread)))
 
     def signs(self, nearest: NDArray[np.int32], pred: Values, spread: Values, points: Values) -> Values:
-        """Return what difficulty is told by, (n, n_signs): what was seen of the nearest training crystals, and of one itself.
+        """Return what difficulty is predicted from, (n, n_signs): what was seen of the nearest training crystals and of each one.
 
         nearest: (n, n_neighbors), the nearest first. pred, spread: (n,). points: (n, n_coordinates).
         """
@@ -102,8 +102,8 @@ class Surroundings:
 
     known: (n_known, n_coordinates), of the training crystals. fold: (n_known,).
     own: (n_known, n_folds, n_neighbors), of a training crystal, positions in `fold`, also without its own fold.
-    points: (n_new, n_coordinates), of new crystals. new: (n_new, n_folds, n_neighbors), as `own`. With two folds nobody is left:
-    there are 0 neighbours.
+    points: (n_new, n_coordinates), of new crystals. new: (n_new, n_folds, n_neighbors), as `own`. With two folds no crystals are
+    left: there are 0 neighbours.
     """
 
     known: Values
@@ -140,7 +140,7 @@ class Surroundings:
 
 
 class ErrorTrees(NamedTuple):
-    """Trees that tell an upper quantile of errors. unit: of what they predict. floor: that is added to it."""
+    """Trees that predict an upper quantile of errors. unit: of their predictions. floor: added to these."""
 
     trees: Trees
     unit: float
@@ -148,7 +148,7 @@ class ErrorTrees(NamedTuple):
 
     @classmethod
     def of(cls, signs: Values, error: Values, trees: Trees | None = None) -> "ErrorTrees":
-        """Return what these errors, (n,), teach. signs: (n, n_signs). trees: those that were grown from them before."""
+        """Return the trees for these errors, (n,). signs: (n, n_signs). trees: those that were grown from them before."""
         unit, floor = max(error.mean(), np.finfo(float).tiny), max(FLOOR * np.median(error), np.finfo(float).tiny)
         return cls(trees or Trees.grow(signs, (error / unit).astype(np.float32), QUANTILE), unit, floor)
 
@@ -162,7 +162,7 @@ class Difficulty:
     """How hard crystals are; column k is learned without the errors in fold k, and has the unit of the errors.
 
     seen: of training crystals. own: (n_known, n_folds), theirs; NaN in columns of other folds if these are not judged.
-    trees: of each fold; none if nobody is left to learn from. key: of what they were grown from.
+    trees: of each fold; none if no crystals are left to learn from. key: of what they were grown from.
     """
 
     seen: Seen
@@ -206,7 +206,7 @@ class Difficulty:
 def considered(fold: IntArray) -> IntArray:
     """Return the positions of the training crystals whose errors are looked at, in order. fold: (n_training,).
 
-    Those of a small fold are among them, such as one of a rare element.
+    All of a small fold, such as that of a rare element, are among them.
     """
     order = np.random.default_rng(0).permutation(len(fold))
     rank = pd.Series(fold[order]).groupby(fold[order]).cumcount().clip(upper=FROM_EACH)

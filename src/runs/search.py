@@ -99,7 +99,7 @@ def search(number: str, task: Task, outputs: Path, plan: Search, device: str, sk
 def open_study(name: str, folder: Path, metric: MetricName) -> "Study":
     """Return the study of an experiment and a metric, which continues where it stopped. Raises ValueError without Optuna.
 
-    The sampler's seed is the number of trials: who goes on with a study, or joins it, does not draw what was drawn before.
+    The sampler's seed is the number of trials: whoever continues a study, or joins it, does not repeat earlier draws.
     """
     try:
         import optuna

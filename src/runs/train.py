@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 Tracker = Literal["tensorboard", "mlflow"]
 Steps = Iterator[tuple[str, int, dict[str, float]]]
-RUN_FILES = (names.METRICS_FILE, "oof.csv", "test.csv", "config.json")
 
 
 def main(folder: Path, argv: list[str] | None = None) -> None:
@@ -174,6 +173,6 @@ def _to_mlflow(run: "RunDir", settings: dict[str, str], rows: Steps, scores: dic
         for fold, step, figures in rows:
             mlflow.log_metrics({f"{fold}/{figure}": value for figure, value in figures.items()}, step=step)
         mlflow.log_metrics(scores)
-        for name in RUN_FILES:
+        for name in (names.METRICS_FILE, "oof.csv", "test.csv", "config.json"):
             if (run.path / name).is_file():
                 mlflow.log_artifact(str(run.path / name))

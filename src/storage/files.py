@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 RESULTS = "results"  # folder of what is published of an experiment
-N_MEMBER = 2  # levels of a fold's deepest file: fold_0/member_1/learner.json
-N_BELOW = 5  # levels of its deepest file: results/<task>/<target>/models/fold_0/learner.json
 STALE_SECONDS = 3600.0  # a temporary file this old was left by a killed process
 
 
@@ -175,7 +173,7 @@ def locked(path: Path, held: str) -> Iterator[None]:
 
 def published_in(path: Path) -> Path | None:
     """Return the folder exp/expNNN/results that a path is in, itself included; None if it is in none."""
-    folders = (path, *path.parents[:N_BELOW])
+    folders = (path, *path.parents)
     return next((f for f in folders if f.name == RESULTS and re.fullmatch(r"exp\d{3}", f.parent.name)), None)
 
 
@@ -190,7 +188,7 @@ def remedy(path: Path) -> str:
         return f"restore it: git checkout {shown(folder)}"
     if path.name == "config.json":
         return f"restore it, or remove {path.parent} to train it again"
-    fold = next((f for f in path.parents[:N_MEMBER] if f.name.startswith("fold_")), None)
-    if fold is not None:
+    of_runs = (f for f in path.parents if f.name.startswith("fold_") and (f.parent / "config.json").is_file())
+    if fold := next(of_runs, None):
         return f"remove the folder {fold}, and train.py will train that fold again"
     return "remove it, and train.py will write it again"

@@ -120,7 +120,9 @@ class RaggedStore:
             if files != set(described["seals"]):
                 raise ValueError(f"{LEVELS_FILE} was changed")
             for name, seal in described["seals"].items():
-                _check_seal(folder / name, seal)
+                path, status = folder / name, (folder / name).stat()  # it is read only if its size or time differ
+                if [status.st_size, status.st_mtime_ns] != seal[:2] and _seal(path)[2] != seal[2]:
+                    raise ValueError(f"{name} was changed or cut off")
             arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in levels}
             offsets = {level: np.load(folder / f"{level}.offsets.npy", allow_pickle=False) for level in set(levels.values())}
         except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -143,13 +145,6 @@ def _seal(path: Path) -> list[int]:
         while part := file.read(1 << 20):
             checksum = zlib.crc32(part, checksum)
     return [status.st_size, status.st_mtime_ns, checksum]
-
-
-def _check_seal(path: Path, seal: list[int]) -> None:
-    """Raise ValueError if a file is not the one that was sealed. It is read only if its size or time differ."""
-    status = path.stat()
-    if [status.st_size, status.st_mtime_ns] != seal[:2] and _seal(path)[2] != seal[2]:
-        raise ValueError(f"{path.name} was changed or cut off")
 
 
 class _GrowingArray:

@@ -21,7 +21,6 @@ Values = NDArray[np.float64]
 N_TELLING = 5
 MAX_GROUPS = 10
 SAME_SITES = 1e-2  # Angstrom; looser than the graphs' tolerance: the aim is to recognise a symmetry, not to impose it
-SYMMETRY_COLUMNS = ("space_group", "crystal_system")
 
 
 def audit(data: TaskData, fold: NDArray[np.int64]) -> str:
@@ -177,4 +176,5 @@ def describe(table: CrystalTable, chosen: Sequence[int] | NDArray[np.int64] | No
             number = space_group_number(crystal)
             row += [number, crystal_system(number)]
         rows.append(row)
-    return pd.DataFrame(rows, columns=["id", "formula", "n_elements", "n_atoms", *(SYMMETRY_COLUMNS if has_structure else ())])
+    symmetry = ["space_group", "crystal_system"] * has_structure
+    return pd.DataFrame(rows, columns=["id", "formula", "n_elements", "n_atoms", *symmetry])

@@ -44,9 +44,8 @@ def note(text: str) -> str:
 
 def tiles(facts: Mapping[str, str]) -> str:
     """Return the figures that are read first, large, each above what it is. facts: what -> figure."""
-    return (
-        f'<div class="tiles">{"".join(f"<div><b>{escape(value)}</b>{escape(what)}</div>" for what, value in facts.items())}</div>'
-    )
+    inside = "".join(f"<div><b>{escape(value)}</b>{escape(what)}</div>" for what, value in facts.items())
+    return f'<div class="tiles">{inside}</div>'
 
 
 def png_of(figure: plt.Figure) -> bytes:
@@ -146,9 +145,7 @@ def periodic_table(values: NDArray[np.float64], counts: NDArray[np.int64], unit:
             color = colors(float(norm(values[z])))
             ink = "#000" if np.dot(color[:3], (0.299, 0.587, 0.114)) > 0.5 else "#fff"
             style += f";background:{to_hex(color)};color:{ink}"
-            more, tip = (
-                f"<small>{counts[z]}</small>",
-                f' data-tip="{element.long_name}: {values[z]:.4g} {unit}\n{counts[z]} crystals"',
-            )
+            more = f"<small>{counts[z]}</small>"
+            tip = f' data-tip="{element.long_name}: {values[z]:.4g} {unit}\n{counts[z]} crystals"'
         cells.append(f'<div style="{style}"{tip}>{element.symbol}{more}</div>')
     return f'<div class="elements">{"".join(cells)}</div>'

@@ -131,10 +131,7 @@ def shared_folds(parts: Sequence[Predictions]) -> NDArray[np.int64]:
     first = parts[0].oof.set_index("id")["fold"]
     for part in parts[1:]:
         if not first.equals(part.oof.set_index("id")["fold"].reindex(first.index)):
-            raise ValueError(
-                f"{part.name} has other folds than {parts[0].name}, so weights and intervals cannot be fitted without the "
-                "rows they are judged on; blend experiments with the same folds"
-            )
+            raise ValueError(f"{part.name} has other folds than {parts[0].name}; blend experiments with the same folds")
     return first.to_numpy(dtype=np.int64)
 
 

@@ -103,8 +103,7 @@ def is_lower_bound(metrics: dict) -> bool:
 def error_correlation(experiments: Sequence[Predictions]) -> pd.DataFrame:
     """Return the Pearson correlation of signed OOF errors; a blend gains most from good experiments that correlate little."""
     target, oof = stack_oof(experiments)
-    names = [experiment.name for experiment in experiments]
-    return pd.DataFrame(np.corrcoef(oof - target[:, None], rowvar=False).reshape(len(names), -1), index=names, columns=names)
+    return pd.DataFrame(oof - target[:, None], columns=[experiment.name for experiment in experiments]).corr()
 
 
 def leaderboard(rows: list[dict], metric: MetricName = "mae") -> str:
@@ -165,21 +164,15 @@ def compared_text(compared: Sequence[Compared], markdown: bool) -> str:
     """Return the tables of each target and, if there are several, that of the mean score, which is the competition's."""
     if len(compared) == 1:
         return compared[0].text(markdown)
-    text, mark = METRICS[compared[0].task.metric].text, "## " if markdown else ""
-    means = mean_scores(compared).map("{:.4f}".format)
-    means.columns = [f"{'OOF' if column.startswith('oof') else 'test'} {text}" for column in means]
-    table = "no experiment has all" if means.empty else _shown(means.reset_index(), markdown)
-    parts = [f"{mark}{one.task.target_column}\n\n{one.text(markdown)}" for one in compared]
-    return "\n\n".join([*parts, f"{mark}mean over {len(compared)} targets\n\n{table}"])
-
-
-def mean_scores(compared: Sequence[Compared]) -> pd.DataFrame:
-    """Return the task's metric as its mean over targets, out of fold and on the test set, of experiments that have all."""
-    metric = compared[0].task.metric
+    metric, mark = compared[0].task.metric, "## " if markdown else ""
     tables = [pd.DataFrame(one.rows).set_index("experiment").filter([f"oof_{metric}", f"test_{metric}"]) for one in compared]
     shared = [name for name in tables[0].index if all(name in table.index for table in tables)]
     means = np.mean([table.loc[shared].to_numpy() for table in tables], axis=0)
-    return pd.DataFrame(means, index=pd.Index(shared, name="experiment"), columns=tables[0].columns)
+    heads = [f"{'OOF' if column.startswith('oof') else 'test'} {METRICS[metric].text}" for column in tables[0]]
+    cells = pd.DataFrame(means, pd.Index(shared, name="experiment"), heads).map("{:.4f}".format)
+    table = _shown(cells.reset_index(), markdown) if shared else "no experiment has all"
+    parts = [f"{mark}{one.task.target_column}\n\n{one.text(markdown)}" for one in compared]
+    return "\n\n".join([*parts, f"{mark}mean over {len(compared)} targets\n\n{table}"])
 
 
 def gain_cells(row: dict, reference: str, metric: MetricName) -> dict[str, str]:

@@ -145,12 +145,12 @@ def _about(name: str) -> Row:
 
 def _gain(member: Predictions) -> Row:
     """Return the columns of the difference to the parent on the task of this repository; none if it has no result there."""
-    parent = question_and_parent(member.name)[1]
+    _, parent = question_and_parent(member.name)
+    if parent is None:
+        return {}
     try:
-        reference = find_predictions(parent, read_task(DEFAULT_TASK), PUBLISHED_ONLY) if parent else None
+        reference = find_predictions(parent, read_task(DEFAULT_TASK), PUBLISHED_ONLY)
     except FileNotFoundError:
-        reference = None
-    if reference is None:
         return {}
     (gain,) = paired_differences(reference, [member])
     row = {"difference": gain.value, "crystals_low": gain.low, "crystals_high": gain.high, "outcome": OUTCOMES[gain.verdict]}

@@ -54,7 +54,7 @@ class Seen:
 
     def of(self, rows: IntArray) -> "Seen":
         """Return what is seen of these crystals."""
-        return Seen(*(values[rows] for values in (self.error, self.target, self.pred, self.spread)))
+        return Seen(*(values[rows] for values in vars(self).values()))
 
     def signs(self, nearest: NDArray[np.int32], pred: Values, spread: Values, points: Values) -> Values:
         """Return what difficulty is predicted from, (n, n_signs): what was seen of the nearest training crystals and of each one.

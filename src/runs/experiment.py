@@ -135,11 +135,10 @@ def _join_test(run: RunDir, data: TaskData, n_folds: int) -> pd.DataFrame:
     """Return the test predictions of every fold and their mean."""
     test = pd.DataFrame({"id": data.test.ids})
     for k in range(n_folds):
-        fold_pred = read_id_table(run.fold(k) / "test.csv", ["id", "e_form_pred"])
+        path = run.fold(k) / "test.csv"
+        fold_pred = read_id_table(path, ["id", "e_form_pred"])
         if list(fold_pred["id"]) != list(data.test.ids):
-            raise ValueError(
-                f"{run.fold(k) / 'test.csv'}: its ids are not those of the test table; remove the fold and train again"
-            )
+            raise ValueError(f"{path}: its ids are not those of the test table; remove the fold and train again")
         test[f"fold_{k}"] = fold_pred["e_form_pred"]
         if "spread" in fold_pred:  # of members
             test[f"spread_{k}"] = fold_pred["spread"]

@@ -161,9 +161,10 @@ class _GrowingArray:
         self.n_rows += len(rows)
 
     def mapped(self) -> NDArray:
-        if self.n_rows * self.like.dtype.itemsize * int(np.prod(self.like.shape[1:])) == 0:  # nothing can be mapped
-            return np.empty((self.n_rows, *self.like.shape[1:]), self.like.dtype)
+        shape = (self.n_rows, *self.like.shape[1:])
+        if 0 in shape:  # nothing can be mapped
+            return np.empty(shape, self.like.dtype)
         if isinstance(self.file, io.BytesIO):
-            return np.frombuffer(self.file.getbuffer(), self.like.dtype).reshape(-1, *self.like.shape[1:])
+            return np.frombuffer(self.file.getbuffer(), self.like.dtype).reshape(shape)
         self.file.flush()
-        return np.memmap(self.file, self.like.dtype, "r", shape=(self.n_rows, *self.like.shape[1:]))
+        return np.memmap(self.file, self.like.dtype, "r", shape=shape)

@@ -171,6 +171,7 @@ def _record(path: Path) -> Row:
     """Return the columns of a benchmark's record: the scores are means over its official folds."""
     from src.data.export import MATBENCH  # pymatgen is slow to import
 
-    row = matbench.own_row(content := matbench.read_record(path))
-    about = {"metric": "balanced_accuracy" if matbench.is_of_classes(content) else "mae", "unit": MATBENCH[path.parent.name].unit}
-    return about | {"oof": row["score"], "sd": row["sd"], "rmse": row.get("rmse"), "cpu_seconds": row["cpu_seconds"]}
+    content = matbench.read_record(path)
+    metric, row = "balanced_accuracy" if matbench.is_of_classes(content) else "mae", matbench.own_row(content)
+    about = {"metric": metric, "unit": MATBENCH[path.parent.name].unit, "oof": row["score"], "rmse": row.get("rmse")}
+    return about | {name: row[name] for name in ("sd", "cpu_seconds")}

@@ -44,16 +44,17 @@ def fold_record(
     137 of its repository); the true area under the curve and the probabilities are among the parameters.
     """
     parameters: Record = {"weights": weights, "cpu_seconds": cpu_seconds}
+    submitted: NDArray[Any] = pred
     if threshold is not None:
         parameters |= {"threshold": threshold, "roc_auc": METRICS["roc_auc"](target, pred), "probabilities": pred.tolist()}
-        pred = pred > threshold
-        scores = {name: METRICS[name](target, pred.astype(float)) for name in OF_DECISIONS}
+        submitted = pred > threshold
+        scores = {name: METRICS[name](target, submitted.astype(float)) for name in OF_DECISIONS}
         scores["rocauc"] = scores["balanced_accuracy"]
     else:
         kept, error = np.abs(target) > MAPE_THRESHOLD, target - pred
         scores = {name: METRICS[name](target, pred) for name in ("mae", "rmse")}
         scores |= {"mape": float(np.abs(error[kept] / target[kept]).mean()), "max_error": float(np.abs(error).max())}
-    data = dict(zip(ids, pred.tolist(), strict=True))
+    data = dict(zip(ids, submitted.tolist(), strict=True))
     return {"data": data, "parameters": parameters, "scores": scores, "uncertainty": None}
 
 

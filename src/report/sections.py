@@ -304,8 +304,10 @@ def curves_sections(experiments: list[Predictions]) -> list[Section]:
     histories: dict[str, list[pd.DataFrame]] = {}
     for one in experiments:
         tables = [pd.read_csv(path) for path in sorted(one.source.glob(f"fold_*/{HISTORY}"))]
-        if len(histories) < N_FEW and len({len(table) for table in tables}) == 1:
+        if len({len(table) for table in tables}) == 1:
             histories[one.name] = tables
+        if len(histories) == N_FEW:
+            break
     if not histories:
         return []
     text = "Mean over folds and their range; one is the mean at the end. The best runs in outputs/: published ones have none."

@@ -27,7 +27,13 @@ def audit(data: TaskData, fold: NDArray[np.int64]) -> str:
     """Return the findings on the tables of a task as text. fold: (n_train,)."""
     groups, has_structure = duplicate_groups(data.train, data.test), data.train.crystals.has_structure
     counts, test_counts = (table.crystals.element_counts for table in (data.train, data.test))
-    lines = [_adversarial_text(data)] if data.task.has_test else []
+    lines = []
+    if data.task.has_test:
+        auc, telling = adversarial_auc(data.train, data.test)
+        spread = f"AUC {auc.mean():.3f} ± {auc.std(ddof=1):.3f} over five folds"
+        lines.append(
+            f"adversarial validation: {spread} (0.5: cannot be told apart)\n  most telling features: {', '.join(telling)}\n"
+        )
     if n_disordered := sum(int(table.crystals.is_disordered.sum()) for table in (data.train, data.test)):
         lines.append(f"{n_disordered} structures are disordered\n")
     lines += [
@@ -41,14 +47,6 @@ def audit(data: TaskData, fold: NDArray[np.int64]) -> str:
         if absent:
             lines.append(f"elements that only crystals of fold {k} have: {', '.join(absent)}")
     return "\n".join(lines).rstrip("\n")
-
-
-def _adversarial_text(data: TaskData) -> str:
-    auc, telling = adversarial_auc(data.train, data.test)
-    return (
-        f"adversarial validation: AUC {auc.mean():.3f} ± {auc.std(ddof=1):.3f} over five folds (0.5: cannot be told apart)\n"
-        f"  most telling features: {', '.join(telling)}\n"
-    )
 
 
 def _duplicates_text(groups: list[pd.DataFrame], fold: pd.Series, has_structure: bool) -> str:

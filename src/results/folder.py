@@ -91,6 +91,11 @@ class RunDir:
         path = self.fold(k) / names.METRICS_FILE
         return read_json(path, FOLD_METRICS) if path.is_file() else None
 
+    @property
+    def finished(self) -> list[int]:
+        """Numbers of the finished folds."""
+        return sorted(int(path.parent.name.removeprefix("fold_")) for path in self.path.glob(f"fold_*/{names.METRICS_FILE}"))
+
     def is_finished(self, k: int) -> bool:
         """Return whether fold k has its metrics, which are written last."""
         return (self.fold(k) / names.METRICS_FILE).is_file()

@@ -31,10 +31,9 @@ class Partial(NamedTuple):
 
 def partial_of(run: RunDir) -> Partial | None:
     """Return what there is of a run; None if no fold is finished, or all are."""
-    if (run.path / names.METRICS_FILE).is_file():
+    if (run.path / names.METRICS_FILE).is_file() or not (done := run.finished):
         return None
-    done = sorted(int(path.parent.name.removeprefix("fold_")) for path in run.path.glob(f"fold_*/{names.METRICS_FILE}"))
-    return Partial(run.path.name, done, pd.concat([run.valid(k) for k in done])) if done else None
+    return Partial(run.path.name, done, pd.concat([run.valid(k) for k in done]))
 
 
 def partial_runs(numbers: Sequence[str], track: str, task: Task, outputs: Path) -> list[Partial]:

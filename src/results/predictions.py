@@ -98,7 +98,7 @@ def _missing(name: str, task: Task, run: Path) -> str:
         return f"{name} has no predictions on task {task.label}; {sealed_remedy(name, kept['commit'])}"
     if not (EXPERIMENTS / name).is_dir():
         return f"there is no experiment {name} in {EXPERIMENTS}"
-    done = len(list(run.glob(f"fold_*/{names.METRICS_FILE}")))
+    done = len(RunDir(run).finished)
     return f"{name} is not finished on task {task.label} ({done} folds are); run: {train_command(name, task)}"
 
 

@@ -27,7 +27,11 @@ Steps = Iterator[tuple[str, int, dict[str, float]]]
 
 def main(folder: Path, argv: list[str] | None = None) -> None:
     """Train the experiment of a folder exp/expNNN."""
-    args = _parse(folder, argv)
+    about = f"Train {folder.name}: its config is {folder / 'config.py'}."
+    parser = command(about, task_options(), rows_option(), launch_options())
+    parser.add_argument("--folds", type=int, nargs="+", metavar="K", help="train these folds only (default: all)")
+    parser.add_argument("--tracker", choices=get_args(Tracker), help="send finished folds to outputs/tracker/ as well")
+    args = parser.parse_args(argv)
     with one_message(folder.name):
         launcher, config = launcher_of(args), load_config(folder)
         check(config, args)
@@ -61,14 +65,6 @@ def train_target(config: ExperimentConfig, name: str, task: Task, launcher: Laun
             "%s%s: OOF %s %s; %d parameters; %.0f CPU seconds", name, f" on {task.label}" if len(task.targets) > 1 else "",
             found, task.unit, metrics["n_parameters"], metrics["cpu_seconds"],
         )  # fmt: skip
-
-
-def _parse(folder: Path, argv: list[str] | None) -> argparse.Namespace:
-    about = f"Train {folder.name}: its config is {folder / 'config.py'}."
-    parser = command(about, task_options(), rows_option(), launch_options())
-    parser.add_argument("--folds", type=int, nargs="+", metavar="K", help="train these folds only (default: all)")
-    parser.add_argument("--tracker", choices=get_args(Tracker), help="send finished folds to outputs/tracker/ as well")
-    return parser.parse_args(argv)
 
 
 def launch_options() -> argparse.ArgumentParser:
@@ -140,10 +136,10 @@ def _figures(run: "RunDir") -> Steps:
     """Yield each row of the history of each finished fold: `fold_0`, epoch or number of trees, figures."""
     import pandas as pd
 
-    for folder in sorted(path.parent for path in run.path.glob(f"fold_*/{names.METRICS_FILE}")):
-        if (path := folder / names.HISTORY).is_file():
+    for k in run.finished:
+        if (path := run.fold(k) / names.HISTORY).is_file():
             for step, figures in pd.read_csv(path, index_col=0).to_dict("index").items():
-                yield folder.name, int(step), figures
+                yield path.parent.name, int(step), figures
 
 
 def _to_tensorboard(run: "RunDir", settings: dict[str, str], rows: Steps, scores: dict[str, float], folder: Path) -> None:

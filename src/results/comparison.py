@@ -77,7 +77,7 @@ def score_rows(
     return [row | {"p_holm": p} for row, p in zip(rows, holm_of([row["difference"] for row in rows]), strict=True)]
 
 
-def score_cells(row: dict, metric: MetricName = "mae") -> dict[str, str]:
+def score_cells(row: dict, metric: MetricName) -> dict[str, str]:
     """Return the scores of one row of `score_rows` as people read them, column -> text; the task's metric is the first."""
     cells = {}
     for name in figures_of(metric):
@@ -106,7 +106,7 @@ def error_correlation(experiments: Sequence[Predictions]) -> pd.DataFrame:
     return pd.DataFrame(oof - target[:, None], columns=[experiment.name for experiment in experiments]).corr()
 
 
-def leaderboard(rows: list[dict], metric: MetricName = "mae") -> str:
+def leaderboard(rows: list[dict], metric: MetricName) -> str:
     """Return how well the order out of fold agrees with the order on the test set, by the task's metric."""
     table = pd.DataFrame(rows).set_index("experiment")[[f"oof_{metric}", f"test_{metric}"]]
     correlation = METRICS["spearman"](*table.to_numpy(dtype=np.float64).T)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from src.config.catalogue import sealed, sealed_remedy
 from src.data.task import Task
-from src.paths import DEFAULT_TASK, EXPERIMENTS, OUTPUTS, SEALED, experiment_name, shown
+from src.paths import DEFAULT_TASK, EXPERIMENTS, SEALED, experiment_name, shown
 from src.results.folder import METRICS_KINDS, NO_TEST, OOF_COLUMNS, RunDir, check_score
 from src.storage import names
 from src.storage.files import RESULTS, published_in, read_id_table, read_json
@@ -57,7 +57,7 @@ def published_folder(name: str, task: Task) -> Path:
     return results if is_default(task) else results / task.label
 
 
-def find_predictions(number: str, task: Task, outputs: Path = OUTPUTS) -> Predictions:
+def find_predictions(number: str, task: Task, outputs: Path) -> Predictions:
     """Return the predictions of a finished experiment: from outputs/ if it is finished there, else the published ones.
 
     Raises FileNotFoundError if it has none, ValueError if they were damaged.

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from src.data.task import Task
-from src.paths import OUTPUTS, experiment_name, shown
+from src.paths import experiment_name, shown
 from src.results.blend import stack_test
 from src.results.folder import METRICS_KINDS, NO_TEST, OOF_COLUMNS, RunDir, oof_arrays
 from src.results.metrics import scores
@@ -22,7 +22,7 @@ COMMON = "element_vectors"  # the same table in all folds, stored once
 TRIALS = "trials.csv"  # of a search
 
 
-def check_trained(numbers: Sequence[str], task: Task, outputs: Path = OUTPUTS) -> None:
+def check_trained(numbers: Sequence[str], task: Task, outputs: Path) -> None:
     """Raise ValueError, which names them, if experiments have nothing to publish: no finished run here, and no search."""
     found = [find_predictions(number, task, outputs) for number in numbers]
     runs = {one.name: one.source for one in found if not (task.runs(outputs) / "tune" / one.name / TRIALS).is_file()}
@@ -31,7 +31,7 @@ def check_trained(numbers: Sequence[str], task: Task, outputs: Path = OUTPUTS) -
         raise ValueError(f"{what}; what was published stays as it is. To train: {train_command(missing[0], task)}")
 
 
-def publish(number: str, task: Task, outputs: Path = OUTPUTS, models: bool = False, labels: pd.Series | None = None) -> Path:
+def publish(number: str, task: Task, outputs: Path, models: bool = False, labels: pd.Series | None = None) -> Path:
     """Copy a finished run to exp/expNNN/results or, if its task is not the default one, a folder in it; return it.
 
     Published results stay as they are, seconds included, if the run has the same out-of-fold predictions. Raises ValueError if

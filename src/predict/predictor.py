@@ -101,7 +101,7 @@ class Predictor:
         """Return a row for each structure: name (its number), formula, prediction, lower, upper, spread and remark.
 
         prediction: mean over the fold models, eV/atom or the task's unit. lower, upper: 90% interval. spread: standard deviation
-        over fold models and members. Of classes, the prediction is the probability of the second, and the bounds are those of
+        over fold models and members. For classes, the prediction is the probability of the second, and the bounds are those of
         the calibrated probability. remark: what is unusual about the crystal, or why it has no prediction.
         structures: one or several pymatgen Structures, ASE's Atoms or Crystals, in any cell. columns: (n_structures, n_columns),
         the further columns of the task if the models were trained with them; ValueError if these are missing.

@@ -59,7 +59,7 @@ def read_structures(
 
 
 def _sources(path: Path, task: Task, is_foreign: bool) -> Iterator[Source]:
-    """Yield the files or rows that a path stands for."""
+    """Yield the files in a folder, the rows of a table, or a single file."""
     if path.is_dir():
         files = [file for file in sorted(path.rglob("*")) if _is_known(file) and file.is_file()]
         if not files:

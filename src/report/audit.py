@@ -126,7 +126,7 @@ def missing_elements(element_counts: NDArray[np.int64], other_counts: NDArray[np
 def duplicate_groups(train: CrystalTable, test: CrystalTable) -> list[pd.DataFrame]:
     """Return groups of crystals that StructureMatcher finds equal at one volume, within one reduced formula and space group.
 
-    Each group has the columns table (`train` or `test`), id, formula, space_group. Of formulas alone, equal ones are groups.
+    Each group has the columns table (`train` or `test`), id, formula, space_group. Among formulas, equal ones form groups.
     """
     tables = {"train": train, "test": test}
     everything = pd.concat([describe(table).assign(table=name, row=np.arange(len(table.ids))) for name, table in tables.items()])

@@ -138,7 +138,7 @@ def summary_section(data: TaskData, experiments: list[Predictions], scored: list
 
 
 def brief(value: float) -> str:
-    """Return a number with three digits that count, and all of those before the point."""
+    """Return a number with three significant digits, or all of those before the point if they are more."""
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 

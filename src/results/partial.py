@@ -17,7 +17,7 @@ from src.storage import names
 
 
 class Partial(NamedTuple):
-    """The finished folds of a run. oof: columns id, fold, target, e_form_pred, of their rows alone."""
+    """The finished folds of a run. oof: their rows, with the columns of OOF_COLUMNS."""
 
     name: str
     folds: list[int]

@@ -22,7 +22,7 @@ MODELS = "models"  # folder of the published models
 class Predictions:
     """Predictions and metrics of a finished experiment, and the folder they were read from.
 
-    oof: columns id, fold, target, e_form_pred. test: id, fold_0 ..., e_form_pred; it has no rows if the task has no test table.
+    oof: OOF_COLUMNS. test: id, fold_0 ..., e_form_pred; it has no rows if the task has no test table.
     `spread` and `spread_0` ... are added by an ensemble and by a network with several members: the standard deviation over them.
     """
 

@@ -46,7 +46,7 @@ class Blended:
     def predict(self) -> Values:
         """Return the predictions for `ids`, not below zero if no training row is; raise ValueError if one is not finite.
 
-        Of classes: probabilities of the second.
+        For classes they are probabilities of the second.
         """
         pred = self.blend.mix(stack_test(self.parts, self.ids))
         if not np.isfinite(pred).all():
@@ -223,7 +223,7 @@ def blend_parts(parts: list[Predictions], how: How, metric: MetricName) -> Blend
 def write_intervals(out: Path, submission: pd.DataFrame, blended: Sequence[Blended], outputs: Path) -> str:
     """Write the submission with lower and upper bounds and the spread of each target next to it; return a summary.
 
-    Of classes these are calibrated probabilities and their bounds. outputs: where the crystals' coordinates are cached.
+    For classes these are calibrated probabilities and their bounds. outputs: where the crystals' coordinates are cached.
     """
     path, first = out.with_name(f"{out.stem}_with_uncertainty.csv"), blended[0].task
     every, several = list(submission[first.id_column]), len(blended) > 1

@@ -128,7 +128,7 @@ class Surroundings:
     def learn(self, seen: Seen, judged: bool = True, kept: Path | None = None) -> "Difficulty":
         """Return the difficulty of the training crystals, and what gives that of new ones; that of the last call is kept.
 
-        judged: whether folds are to be judged by the others; if not, a crystal has its difficulty without its own fold alone.
+        judged: whether folds are judged by the others; if not, a crystal has only the difficulty learned without its own fold.
         kept: file of the trees, if they were grown and written before.
         """
         known = b"".join(values.tobytes() for values in (*vars(seen).values(), self.known, self.fold))

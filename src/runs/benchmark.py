@@ -99,7 +99,7 @@ def official_fold(
     else:
         pred, costs = blend.nested_pred[rows], [RunDir(part.source).fold_metrics(k) or {} for part in parts]
     threshold = None
-    if data.task.of_classes:  # one model for each official fold has no out-of-fold rows of its training part alone
+    if data.task.of_classes:  # one model for each official fold has no out-of-fold rows in its training part
         target = stack_oof(parts)[0]
         threshold = best_threshold("balanced_accuracy", target, blend.nested_pred) if inner else HALF
     weights = {part.name: float(weight) for part, weight in zip(parts, blend.weights, strict=True)}

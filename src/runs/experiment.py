@@ -34,7 +34,7 @@ def run_experiment(
 ) -> dict | None:
     """Write the folds that are not finished. Once all are, write oof.csv, test.csv, metrics.json and return the metrics.
 
-    folds: numbers of those to train; None: all. The folds of a blend are written all at once.
+    folds: numbers of those to train; None: all. The folds of a blend are all written at once.
     """
     check_rows(config, data)
     run, word2vec = RunDir(data.folder / name), MAT2VEC if MAT2VEC.is_file() else None

@@ -71,7 +71,7 @@ def to_bytes(write: Callable[[io.BytesIO], object]) -> bytes:
 
 
 def packed(path: Path, content: bytes) -> bytes:
-    """Return a content as its file holds it: compressed, to bytes that depend on it alone, if the name ends in .gz."""
+    """Return a content as its file holds it: if the name ends in .gz, compressed to bytes that depend only on the content."""
     return gzip.compress(content, compresslevel=9, mtime=0) if path.suffix == ".gz" else content
 
 
@@ -81,7 +81,7 @@ def unpacked(path: Path) -> bytes:
 
 
 def write_csv(path: Path, table: "pd.DataFrame") -> None:
-    """Write a CSV (.csv or .csv.gz) whose bytes depend on the table alone."""
+    """Write a CSV (.csv or .csv.gz) whose bytes depend only on the table."""
     write_atomic(path, packed(path, table.to_csv(index=False, lineterminator="\n").encode()))
 
 

@@ -45,6 +45,7 @@ def fold_record(
     """
     parameters: Record = {"weights": weights, "cpu_seconds": cpu_seconds}
     submitted: NDArray[Any] = pred
+    scores: dict[str, float]
     if threshold is not None:
         parameters |= {"threshold": threshold, "roc_auc": METRICS["roc_auc"](target, pred), "probabilities": pred.tolist()}
         submitted = pred > threshold

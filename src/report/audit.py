@@ -174,5 +174,5 @@ def describe(table: CrystalTable, chosen: Sequence[int] | NDArray[np.int64] | No
             number = space_group_number(crystal)
             row += [number, crystal_system(number)]
         rows.append(row)
-    symmetry = ["space_group", "crystal_system"] * has_structure
+    symmetry = ["space_group", "crystal_system"] if has_structure else []
     return pd.DataFrame(rows, columns=["id", "formula", "n_elements", "n_atoms", *symmetry])

@@ -1,6 +1,5 @@
 """Extremely randomised trees on tables of features: strong where boosting overfits, on a few hundred rows for instance."""
 
-import io
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,9 @@ from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 
 from src.config import ForestConfig
 from src.data.target import class_of
-from src.learners.learner import Values, Watched, check_sha256, fitted, loading, read_encoder, write_learner
+from src.learners.learner import Values, Watched, check_sha256, fitted, read_encoder, write_learner
 from src.learners.tabular import PREDICTED_AT_ONCE, TableInputs, TableLearner, write_history
+from src.storage.files import npz_bytes, read_npz
 from src.storage.names import HISTORY
 
 FOREST_FILE = "forest.npz"
@@ -83,16 +83,14 @@ class ForestLearner(TableLearner[ForestConfig]):
         return np.asarray(self.number[at].mean(axis=0))
 
     def save(self, folder: Path) -> None:
-        content = io.BytesIO()
-        np.savez_compressed(content, **{name: getattr(self, name) for name in ARRAYS})
-        write_learner(folder, self.config, (FOREST_FILE, content.getvalue()), self.encoder, seed=self.seed)
+        content = npz_bytes({name: getattr(self, name) for name in ARRAYS})
+        write_learner(folder, self.config, (FOREST_FILE, content), self.encoder, seed=self.seed)
 
     def restore(self, folder: Path, settings: dict[str, Any]) -> None:
         self.encoder = read_encoder(folder, self.config.features, settings)
         check_sha256(folder / FOREST_FILE, settings.get("sha256"))
-        with loading(folder / FOREST_FILE), np.load(folder / FOREST_FILE, allow_pickle=False) as stored:
-            for name in ARRAYS:
-                setattr(self, name, stored[name])
+        for name, array in zip(ARRAYS, read_npz(folder / FOREST_FILE, ARRAYS), strict=True):
+            setattr(self, name, array)
 
     @property
     def n_parameters(self) -> int:

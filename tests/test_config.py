@@ -13,6 +13,7 @@ import pytest
 from src.config import (
     ElementConfig,
     ExperimentConfig,
+    ForestConfig,
     GaussianProcessConfig,
     GbdtConfig,
     GnnConfig,
@@ -32,12 +33,16 @@ from src.paths import EXPERIMENTS
 
 PUBLISHED = sorted(path.parent for path in EXPERIMENTS.glob("exp[0-9]*/config.py"))
 GBDT = ExperimentConfig(learner=GbdtConfig())
-PROCESS = ExperimentConfig(GaussianProcessConfig(), target=TargetConfig("raw"), hurdle=HurdleConfig())  # the autopilot's
+RAW = TargetConfig("raw")
+UNPUBLISHED = [  # the autopilot's
+    ExperimentConfig(GaussianProcessConfig(), target=RAW, hurdle=HurdleConfig()),
+    ExperimentConfig(ForestConfig(), target=RAW),
+]
 NETWORK = GnnConfig(training=TrainingConfig(n_epochs=1))
 OPEN = [
     replace(GBDT, target=TargetConfig(base="7net-l3i5")),
     ExperimentConfig(learner=GbdtConfig(features=("fractions", "7net-l3i5"))),
-    replace(PROCESS, hurdle=HurdleConfig(GbdtConfig(("7net-l3i5",), objective="binary"))),
+    replace(UNPUBLISHED[0], hurdle=HurdleConfig(GbdtConfig(("7net-l3i5",), objective="binary"))),
     ExperimentConfig(learner=replace(NETWORK, elements=ElementConfig(("mat2vec", "megnet16")))),
 ]
 
@@ -51,14 +56,14 @@ def test_a_config_of_the_tasks_data_and_published_tables_is_of_the_closed_track(
 
 
 def test_published_configs_come_back_from_json_and_from_a_pickle() -> None:
-    for config in [*map(load_config, PUBLISHED), PROCESS]:
+    for config in [*map(load_config, PUBLISHED), *UNPUBLISHED]:
         for again in (from_dict(json.loads(json.dumps(to_dict(config)))), pickle.loads(pickle.dumps(config))):
             assert again == config and hash(again) == hash(config) and to_dict(again) == to_dict(config), config
 
 
 def test_the_published_configs_use_every_class() -> None:
     """So the test above covers all of them."""
-    stored = json.dumps([to_dict(config) for config in [*map(load_config, PUBLISHED), PROCESS]])
+    stored = json.dumps([to_dict(config) for config in [*map(load_config, PUBLISHED), *UNPUBLISHED]])
     assert [name for name in TYPES if f'"type": "{name}"' not in stored] == []
 
 

@@ -306,14 +306,29 @@ class GnnConfig:
             raise ValueError(f"global_features={self.global_features!r}: must be (); only NequIP takes such features")
 
 
+class TableTraits:
+    """What the learners of one table of features have in common."""
+
+    graph_network: ClassVar[str | None] = None
+    features: tuple[str, ...]
+
+    @property
+    def feature_groups(self) -> tuple[str, ...]:
+        """Groups of features that are read."""
+        return self.features
+
+    @property
+    def of_classes(self) -> bool:
+        """True if the learner tells classes apart, False if it predicts a number."""
+        return getattr(self, "objective", "l2") == "binary"
+
+
 @config_class
-class GbdtConfig:
+class GbdtConfig(TableTraits):
     """LightGBM. features: groups known to src/features/groups.py, and `columns`, the task's further columns.
 
     The other names are LightGBM's; the objective of classes is `binary`.
     """
-
-    graph_network: ClassVar[str | None] = None
 
     features: tuple[str, ...] = ("fractions", "magpie", "mat2vec")
     objective: str = "l2"
@@ -324,16 +339,6 @@ class GbdtConfig:
     colsample_bytree: Share = 0.3
     reg_lambda: NonNegativeFloat = 1.0
     max_bin: Annotated[int, Field(ge=2, le=255)] = 255
-
-    @property
-    def feature_groups(self) -> tuple[str, ...]:
-        """Groups of features that are read."""
-        return self.features
-
-    @property
-    def of_classes(self) -> bool:
-        """True if the learner tells classes apart, False if it predicts a number."""
-        return self.objective == "binary"
 
 
 @config_class
@@ -368,48 +373,28 @@ class GbdtEnsembleConfig:
 
 
 @config_class
-class GaussianProcessConfig:
+class GaussianProcessConfig(TableTraits):
     """A Gaussian process with a length for each group of features.
 
     features: groups known to src/features/groups.py, and `columns`, the task's further columns.
     n_fit: training rows, chosen at random, to which lengths and noise are fitted; all rows determine the predictions.
     """
 
-    graph_network: ClassVar[str | None] = None
-    of_classes: ClassVar[bool] = False
-
     features: tuple[str, ...] = ("fractions", "magpie", "mat2vec")
     n_fit: Annotated[int, Field(ge=2, le=5000)] = 800
 
-    @property
-    def feature_groups(self) -> tuple[str, ...]:
-        """Groups of features that are read."""
-        return self.features
-
 
 @config_class
-class ForestConfig:
+class ForestConfig(TableTraits):
     """Extremely randomised trees. features: groups known to src/features/groups.py, and `columns`, the task's further columns.
 
     objective: `l2`, or `binary` for classes. max_features: share of the features that each split tries.
     """
 
-    graph_network: ClassVar[str | None] = None
-
     features: tuple[str, ...] = ("fractions",)
     objective: Literal["l2", "binary"] = "l2"
     n_trees: Steps = 300
     max_features: Share = 1.0
-
-    @property
-    def feature_groups(self) -> tuple[str, ...]:
-        """Groups of features that are read."""
-        return self.features
-
-    @property
-    def of_classes(self) -> bool:
-        """True if the learner tells classes apart, False if it predicts a number."""
-        return self.objective == "binary"
 
 
 LearnerConfig = GnnConfig | GbdtConfig | GbdtEnsembleConfig | ForestConfig | GaussianProcessConfig

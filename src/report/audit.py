@@ -1,6 +1,5 @@
 """Faults of a task's tables that no single row shows, and what its crystals are."""
 
-import logging
 import warnings
 from collections.abc import Sequence
 
@@ -165,7 +164,6 @@ def describe(table: CrystalTable, chosen: Sequence[int] | NDArray[np.int64] | No
     The last two columns are left out if there are formulas among them. chosen: the rows of the table (None: all).
     """
     chosen = range(len(table.ids)) if chosen is None else chosen
-    logging.getLogger("moyo").setLevel(logging.ERROR)  # it warns about cells that are not primitive
     rows, has_structure = [], table.crystals.has_structure
     for i in tqdm(chosen, desc="space groups", disable=len(chosen) < 500, mininterval=1):
         crystal = table.crystals[i]

@@ -19,13 +19,14 @@ from exp import matbench as command
 from input.prepare_matminer import prepare_matbench
 from src.config import ExperimentConfig, FoldConfig, GbdtConfig
 from src.config.catalogue import load_config
-from src.data.export import MATBENCH, TARGET, read_official_folds, row_ids, target_of, write_official_fold, write_task
+from src.data.export import MATBENCH, OF_CLASSES, TARGET, read_official_folds, row_ids, target_of, write_official_fold, write_task
 from src.data.rows import read_rows
 from src.data.task import Task, read_task
 from src.paths import EXPERIMENTS
 from src.results import ledger, matbench
 from src.results.matbench import (
     BOARDS,
+    OF_DECISIONS,
     Record,
     board,
     fold_record,
@@ -50,6 +51,7 @@ N_ROWS = {
     "matbench_jdft2d": 636,
     "matbench_steels": 312,
     "matbench_expt_gap": 4604,
+    "matbench_expt_is_metal": 4921,
 }  # of tasks with published records
 CONFIGS = {"exp001": GBDT, "exp003": replace(GBDT, learner=replace(GBDT.learner, n_trees=60, num_leaves=3, learning_rate=0.3))}
 
@@ -230,7 +232,7 @@ def test_the_scores_are_those_of_matbench() -> None:
 
 
 def check_as_matbench_does(content: dict, n_folds: int = 5) -> list[str]:
-    """Assert what `from_file` of matbench 0.6 demands of a regression; return all ids. See its bench.py, task.py and util.py."""
+    """Assert what `from_file` of matbench 0.6 demands of a record; return all ids. See its bench.py, task.py and util.py."""
     keys = {"@module", "@class", "version", "benchmark_name", "tasks", "user_metadata", "datestamp", "hash"}
     assert set(content) == keys
     assert (content["@module"], content["@class"]) == ("matbench.bench", "MatbenchBenchmark")
@@ -245,10 +247,12 @@ def check_as_matbench_does(content: dict, n_folds: int = 5) -> list[str]:
         assert list(task["results"]) == [f"fold_{k}" for k in range(n_folds)]
         for own in task["results"].values():
             assert set(own) == {"scores", "data", "parameters", "uncertainty"} and own["uncertainty"] is None
-            assert set(own["scores"]) == {"mae", "rmse", "mape", "max_error"}
-            assert all(
-                type(value) is float and math.isfinite(value) for value in [*own["scores"].values(), *own["data"].values()]
+            scores, kind = (
+                ({*OF_DECISIONS, "rocauc"}, bool) if name in OF_CLASSES else ({"mae", "rmse", "mape", "max_error"}, float)
             )
+            assert set(own["scores"]) == scores
+            assert all(type(value) is float and math.isfinite(value) for value in own["scores"].values())
+            assert all(type(value) is kind and math.isfinite(value) for value in own["data"].values())
             ids += own["data"]
     assert len(set(ids)) == len(ids)
     return ids
@@ -328,4 +332,9 @@ def test_a_published_record_is_whole_and_agrees_with_itself(path: Path) -> None:
             assert set(own["parameters"]["weights"]) == set(content["user_metadata"]["configs"])
             assert sum(own["parameters"]["weights"].values()) == pytest.approx(1)
             assert next(iter(content["user_metadata"]["configs"])) == path.parents[2].name
-        assert own["scores"]["mae"] < own["scores"]["rmse"] < own["scores"]["max_error"]
+        scores, about = own["scores"], own["parameters"]
+        if task["dataset_name"] in OF_CLASSES:
+            assert 0.5 < scores["rocauc"] == scores["balanced_accuracy"] < about["roc_auc"] < 1
+            assert [chance > about["threshold"] for chance in about["probabilities"]] == list(own["data"].values())
+        else:
+            assert scores["mae"] < scores["rmse"] < scores["max_error"]

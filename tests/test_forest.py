@@ -58,6 +58,7 @@ def test_a_missing_feature_counts_as_the_mean_of_the_training_rows(tmp_path: Pat
     learner = fitted(tmp_path)
     found, expected = (learner.predict(TableInputs({**INPUTS.tables, "a": table})) for table in (gap, filled))
     np.testing.assert_array_equal(found, expected)
+    assert learner.filling.dtype == np.float32  # as scikit-learn compares
 
 
 @pytest.mark.parametrize("config", [CONFIG, OF_CLASSES])

@@ -46,7 +46,7 @@ class ForestLearner(TableLearner[ForestConfig]):
         self.encoder = inputs.fit_encoder(c.features)
         x = inputs.matrix(c.features, self.encoder).astype(np.float32)
         known = ~np.isnan(x)
-        self.filling = np.where(known, x, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+        self.filling = (np.where(known, x, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)).astype(np.float32)
         label, start = class_of(target) if c.of_classes else (target, np.zeros(1))
         self.log_odds = float(start[0])
         kind = ExtraTreesClassifier if c.of_classes else ExtraTreesRegressor

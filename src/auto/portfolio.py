@@ -56,7 +56,7 @@ class Recipe(NamedTuple):
 
 def portfolio(look: Look) -> list[Recipe]:
     """Return the recipes for a table, at most 16: the cheap trees first, then networks, the most promising ones first."""
-    found = [*_trees(look), *_forests(look), *_processes(look), *_networks(look), *_formula_networks(look)]
+    found = [*_trees(look), *_forests_and_process(look), *_networks(look), *_formula_networks(look)]
     if look.shares_zero:
         hurdle = HurdleConfig(HURDLE)
         plain = [recipe for recipe in found if recipe.config.target.kind != "residual"]
@@ -83,27 +83,24 @@ def _for_classes(recipes: list[Recipe]) -> list[Recipe]:
     return list(found.values())
 
 
-def _forests(look: Look) -> list[Recipe]:
-    if look.n_train > LARGE_TABLE and not look.of_classes:  # trees of classes have few leaves
-        return []
-    columns = (COLUMNS,) if look.columns else ()
+def _forests_and_process(look: Look) -> list[Recipe]:
+    columns, is_small = (COLUMNS,) if look.columns else (), look.n_train <= LARGE_TABLE
     target = RAW_PER_AREA if look.per_area else replace(RAW, transform=look.transform)
-    groups = tuple(name for name in _groups(look) if name != "mat2vec")  # on expt_is_metal it is better without
-    usual = ForestConfig((*groups, *columns), max_features=0.3)
-    found = [Recipe("forest", "forest", ExperimentConfig(usual, target=target), "random splits: good beside boosted trees")]
-    if not look.has_structure:
-        plain = ExperimentConfig(ForestConfig(("fractions", *columns)), target=target)
-        found.append(Recipe("forest of fractions", "forest", plain, "a few hundred alloys of the same elements"))
+
+    def recipe(family: Family, learner: ForestConfig | GaussianProcessConfig, why: str, name: str = "") -> Recipe:
+        return Recipe(name or family, family, ExperimentConfig(learner, target=target), why)
+
+    found = []
+    if is_small or look.of_classes:  # trees of classes have few leaves
+        groups = tuple(name for name in _groups(look) if name != "mat2vec")  # on expt_is_metal it is better without
+        usual, plain = ForestConfig((*groups, *columns), max_features=0.3), ForestConfig(("fractions", *columns))
+        found.append(recipe("forest", usual, "random splits: good beside boosted trees"))
+        if not look.has_structure:
+            found.append(recipe("forest", plain, "a few hundred alloys of the same elements", "forest of fractions"))
+    if is_small:
+        process = GaussianProcessConfig((*_groups(look), *columns))
+        found.append(recipe("Gaussian process", process, "smooth where trees are steps: good beside them, of few rows"))
     return found
-
-
-def _processes(look: Look) -> list[Recipe]:
-    if look.n_train > LARGE_TABLE:
-        return []
-    groups = (*_groups(look), *((COLUMNS,) if look.columns else ()))
-    target = RAW_PER_AREA if look.per_area else replace(RAW, transform=look.transform)
-    found = ExperimentConfig(GaussianProcessConfig(groups), target=target)
-    return [Recipe("Gaussian process", "Gaussian process", found, "smooth where trees are steps: good beside them, of few rows")]
 
 
 def _networks(look: Look) -> list[Recipe]:

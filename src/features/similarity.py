@@ -63,7 +63,7 @@ def likeness(crystals: Crystals, n_jobs: int = 1) -> Likeness:
 
 def _shapes(crystals: Crystals, chunk: list[int]) -> NDArray[np.float64]:
     """Return `shape` and `bond` side by side, (len(chunk), N_SHAPE)."""
-    rows = []
+    rows, radius = [], np.where(atomic_radii() > 0, atomic_radii(), UNKNOWN_RADIUS)
     for i in chunk:
         if not crystals[i].has_structure:
             rows.append([np.nan] * N_SHAPE)
@@ -74,7 +74,7 @@ def _shapes(crystals: Crystals, chunk: list[int]) -> NDArray[np.float64]:
         distance = Lattice(cell.lattice).get_all_distances(cell.frac_coords, cell.frac_coords) / volume ** (1 / 3)
         others = distance.sum() / max(1, n * (n - 1))
         np.fill_diagonal(distance, lengths[0])  # the nearest image of an atom itself
-        radii = cell.at_sites(np.where(atomic_radii() > 0, atomic_radii(), UNKNOWN_RADIUS))
+        radii = cell.at_sites(radius)
         bond = (distance / (radii[:, None] + radii)).min() * volume ** (1 / 3)
         rows.append([np.log(n), np.log(volume / n), *lengths, distance.min(axis=1).mean(), others, bond])
     return np.array(rows)

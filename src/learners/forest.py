@@ -11,7 +11,7 @@ from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 from src.config import ForestConfig
 from src.data.target import class_of
 from src.learners.learner import Values, Watched, check_sha256, fitted, read_encoder, write_learner
-from src.learners.tabular import PREDICTED_AT_ONCE, TableInputs, TableLearner, write_history
+from src.learners.tabular import TableInputs, TableLearner, predicted_in_parts, write_history
 from src.storage.files import npz_bytes, read_npz
 from src.storage.names import HISTORY
 
@@ -53,20 +53,19 @@ class ForestLearner(TableLearner[ForestConfig]):
         forest = kind(c.n_trees, max_features=c.max_features, random_state=self.seed).fit(self._filled(x), label)
         trees = [one.tree_ for one in forest.estimators_]
         self.root = np.cumsum([0, *(one.node_count for one in trees[:-1])])
-        right = np.concatenate([one.children_right + root for one, root in zip(trees, self.root, strict=True)])
+        right = [one.children_right + root for one, root in zip(trees, self.root, strict=True)]
+        self.right = np.concatenate(right, dtype=np.int32)
         leaf = np.concatenate([one.children_left for one in trees]) < 0
         shares = np.concatenate([one.value[:, 0] for one in trees])  # of each class; the values of a number
         value = shares @ forest.classes_ if c.of_classes else shares[:, 0]
         self.feature = np.where(leaf, -1, np.concatenate([one.feature for one in trees])).astype(np.int16)
         self.number = np.where(leaf, value, np.concatenate([one.threshold for one in trees]))
-        self.right = right.astype(np.int32)
         write_history(self, folder, watched)
 
     def predict(self, inputs: TableInputs) -> Values:
         n_trees = len(fitted(self.root))
-        x = self._filled(inputs.matrix(self.config.features, self.encoder).astype(np.float32))
-        parts = [self._mean(x[i : i + PREDICTED_AT_ONCE]) for i in range(0, len(x), PREDICTED_AT_ONCE)]
-        mean = np.concatenate([np.empty(0), *parts])
+        x = inputs.matrix(self.config.features, self.encoder).astype(np.float32)
+        mean = predicted_in_parts(self._mean, self._filled(x))
         if not self.config.of_classes:
             return mean
         return np.asarray(logit((n_trees * mean + 1) / (n_trees + 2)) - self.log_odds)  # Laplace's share: never 0 or 1

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from src.config import GaussianProcessConfig
 from src.learners.learner import Values, Watched, check_sha256, fitted, read_encoder, write_learner
-from src.learners.tabular import PREDICTED_AT_ONCE, TableInputs, TableLearner, Tables, write_history
+from src.learners.tabular import TableInputs, TableLearner, Tables, predicted_in_parts, write_history
 from src.storage.files import npz_bytes, read_npz
 from src.storage.names import HISTORY
 
@@ -127,9 +127,7 @@ class GaussianProcessLearner(TableLearner[GaussianProcessConfig]):
 
     def predict(self, inputs: TableInputs) -> Values:
         x = self.scaler(inputs.tables_of(self.config.features, self.encoder))
-        kernel = fitted(self.kernel)
-        parts = [kernel(x[i : i + PREDICTED_AT_ONCE], self.x) @ self.weights for i in range(0, len(x), PREDICTED_AT_ONCE)]
-        return self.mean + np.concatenate([np.empty(0), *parts])
+        return self.mean + predicted_in_parts(lambda rows: fitted(self.kernel)(rows, self.x) @ self.weights, x)
 
     def save(self, folder: Path) -> None:
         arrays = {"x": self.x, "weights": self.weights, "mean": self.mean, "theta": fitted(self.kernel).theta}

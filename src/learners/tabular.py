@@ -1,7 +1,6 @@
 """Tables of features as inputs, for learners that read no graphs."""
 
-import csv
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -60,10 +59,14 @@ class TableLearner(Learner[C]):
         return TableInputs(computed | ({COLUMNS: further_columns(crystals)} if COLUMNS in groups else {}))
 
 
+def predicted_in_parts(predict: Callable[[Any], NDArray[np.float64]], x: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return what a function predicts for rows, (n_rows,), some at a time to save memory. x: (n_rows, n_features)."""
+    return np.concatenate([np.empty(0), *(predict(x[i : i + PREDICTED_AT_ONCE]) for i in range(0, len(x), PREDICTED_AT_ONCE))])
+
+
 def write_history(learner: TableLearner[Any], folder: Path, watched: Watched | None) -> None:
     """Write the history of a learner that is fitted in one step, and report its error on watched rows."""
     error = watched.error(learner.predict_members(watched.inputs), learner.config.of_classes) if watched else float("nan")
-    with (folder / HISTORY).open("w", newline="") as file:
-        csv.writer(file).writerows([["step", "valid_mae"], [1, error]])
+    (folder / HISTORY).write_text(f"step,valid_mae\n1,{error}\n")
     if watched:
         watched.report(error)

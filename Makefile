@@ -31,7 +31,7 @@ soak: .venv/installed  ## kill runs at random points and feed them the corpus of
 	$(PY) -m pytest -q tests/test_soak.py tests/test_faults.py tests/hostile
 	cat outputs/soak.md
 
-mutants: .venv/extra  ## put seeded faults into a copy of src, one by one: the tests must find each; ONLY=blend or 17, JOBS=2; N=400 SEED=1: drawn by a machine
+mutants: .venv/mutants  ## put seeded faults into a copy of src, one by one: the tests must find each; ONLY=blend or 17, JOBS=2; N=400 SEED=1: drawn by a machine
 	$(if $(N),cd tests && ../$(PY) -m mutants.machine --n $(N) --seed $(or $(SEED),1),$(PY) tests/mutants/run.py) $(if $(ONLY),--only $(ONLY)) $(if $(JOBS),--jobs $(JOBS))
 
 faithful: .venv/bench .venv/peers  ## load the weights of an official NequIP, ALIGNN, MEGNet and CGCNN into ours and compare outputs
@@ -82,8 +82,8 @@ endif
 audit: .venv/lock  ## ask PyPI for known vulnerabilities of what requirements/all.lock installs; fails if PyPI does not answer
 	.venv/lock/bin/pip-audit --strict --disable-pip --require-hashes --requirement requirements/all.lock
 
-# the extras that three targets need, each on top of requirements.txt
-.venv/bench .venv/extra .venv/peers .venv/slow: .venv/%: .venv/installed pyproject.toml
+# the extras that these targets need, each on top of requirements.txt
+.venv/bench .venv/mutants .venv/peers .venv/slow: .venv/%: .venv/installed pyproject.toml
 	$(PY) -m pip install --quiet -e ".[$*]"
 	touch $@
 

@@ -6,8 +6,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from mutants.machine import EQUIVALENT, mutants_of
 from mutants.run import Fault, read_faults
+from mutants.syntax import EQUIVALENT, mutants_of
 
 from src.paths import ROOT
 

@@ -152,7 +152,7 @@ class Look:
             f"shape       {self.decades:.1f} decades, skewness {self.skew:.1f}{log}",
             f"size        rank correlation with the atoms {self.growth:.2f}{'; a sum over atoms is tried' * self.grows}",
             f"metric      {METRICS[self.metric].text}",  # type: ignore[index]
-            f"epochs      {self.epochs} of a network, about {N_STEPS} steps",
+            f"epochs      {self.epochs} of a network, about {self.epochs * 0.9 * self.n_train / BATCH:.0f} steps",
         ]
 
 

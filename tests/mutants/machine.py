@@ -1,266 +1,110 @@
-"""Draw single mutants of the source by its syntax, and try each on the recorded tests that run its line: they should fail.
+"""Draw single mutants of the source by its syntax, and try each on the tests that were seen to run its lines: they should fail.
 
-A test file is recorded again when it or a source file that it ran has changed; a mutant is tried again when its file or, if it
-survived, a test has. What is known is kept in outputs/mutants. Not mutated are texts, messages, annotations and decorators.
-A line that no test was seen to run (compiled by numba, or run in another process) is tried on the test files that faults.toml
-names for its file. Equivalent mutants are listed in equivalent.toml. Prints the share killed, with Wilson's 95% interval.
+coverage.py records which lines each test runs, again for a test file if it or a source file that it ran has changed. A mutant is
+tried again when its file or, if it survived, a test has. What is known is kept in outputs/mutants. A line that no test was seen
+to run (compiled by numba, or run in another process) is tried on the test files that faults.toml names for its file. Equivalent
+mutants are listed in equivalent.toml. Prints the share killed, with Wilson's 95% interval.
 """
 
 import argparse
-import ast
-import difflib
 import hashlib
 import json
-import os
 import random
 import re
 import sys
 import tempfile
-import threading
-import time
 import tomllib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import pytest
+from coverage import Coverage, CoverageData
 from mutants import run
+from mutants.syntax import EQUIVALENT, Mutant, digest, mutants_of
 from scipy.stats import binomtest
 from tqdm import tqdm
 
 PACKAGES = ("data", "features", "graphs", "models", "learners", "results", "runs", "auto", "predict")
 KEPT = run.ROOT / "outputs" / "mutants"
 OUTCOMES = KEPT / "outcomes.jsonl"
-EQUIVALENT = Path(__file__).with_name("equivalent.toml")
 TOO_LONG = -9  # as pytest ends if it is killed
-MOST_RECORDED = 30.0  # CPU seconds of a test file; what follows in it is not recorded
-MOST_SECONDS = 40.0  # of recorded tests that a mutant is tried on, the quickest first
-SWAPS: dict[type, type] = {
-    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
-    ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.Add: ast.Sub, ast.Sub: ast.Add,
-    ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult, ast.Mod: ast.FloorDiv, ast.Pow: ast.Mult,
-    ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd, ast.And: ast.Or, ast.Or: ast.And,
-}  # fmt: skip
-NAMES = {"min": "max", "any": "all", "argmin": "argmax", "minimum": "maximum", "floor": "ceil", "mean": "sum", "amin": "amax"}
-NAMES |= {"sin": "cos"} | {new: old for old, new in NAMES.items()}
-SYMMETRIC = ("min", "max", "minimum", "maximum", "isinstance", "getattr", "hasattr", "gcd", "array_equal")
-AXES = ("axis", "dim")
-Node = ast.expr | ast.stmt
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """A file whose text between two offsets is another one. lines: those of its statement; none: any of its file's functions."""
-
-    file: str
-    start: int
-    end: int
-    new: str
-    lines: tuple[int, ...]
-    tests: tuple[str, ...] = ()
-
-    def put_into(self, text: str) -> str:
-        """Return the text of the file with the mutant."""
-        raw = text.encode()
-        return (raw[: self.start] + self.new.encode() + raw[self.end :]).decode()
-
-    @property
-    def diff(self) -> list[str]:
-        """The lines that go and those that come, with - and +."""
-        text = (run.ROOT / self.file).read_text()
-        found = difflib.unified_diff(text.splitlines(), self.put_into(text).splitlines(), n=0, lineterm="")
-        return [line for line in found if not line.startswith(("---", "+++"))]
-
-    def lines_of(self, sign: str) -> str:
-        """Return the lines that go (-) or come (+), without the spaces around them."""
-        return "\n".join(line[1:].strip() for line in self.diff if line[0] == sign)
-
-    @property
-    def key(self) -> str:
-        """A hash of the file's content and of what is changed in it."""
-        return digest(run.ROOT / self.file, repr((self.start, self.end, self.new)))
-
-
-def digest(path: Path, more: str = "") -> str:
-    """Return the hash of a file's content and of a text."""
-    return hashlib.sha256(path.read_bytes() + more.encode()).hexdigest()[:20]
-
-
-def is_text(node: ast.AST) -> bool:
-    """Return whether an expression is a text, or a sum of texts."""
-    return any(isinstance(x, ast.JoinedStr) or (isinstance(x, ast.Constant) and isinstance(x.value, str)) for x in ast.walk(node))
-
-
-def constants(value: object, is_axis: bool) -> list[str]:
-    """Return other values of a constant."""
-    if isinstance(value, bool):
-        return [repr(not value)]
-    if isinstance(value, int):
-        return [repr(1 - value) if value in (0, 1) else "0"] if is_axis else [repr(value + 1), *([repr(value - 1)] * (value > 1))]
-    return [repr(2 * value if value >= 0.01 else 100 * value if value else 1.0)] if isinstance(value, float) else []
-
-
-def changes(node: Node, is_axis: bool) -> Iterator[str]:
-    """Yield what may stand in place of a node."""
-    text = ast.unparse
-    match node:
-        case ast.Constant():
-            yield from constants(node.value, is_axis)
-        case ast.Compare(ops=[op]) if type(op) in SWAPS:
-            yield text(ast.Compare(node.left, [SWAPS[type(op)]()], node.comparators))
-        case ast.BoolOp():
-            yield text(ast.BoolOp(SWAPS[type(node.op)](), node.values))
-            yield from (f"({text(ast.BoolOp(node.op, [x for x in node.values if x is not out]))})" for out in node.values)
-        case ast.BinOp() if type(node.op) in SWAPS and not is_text(node):
-            yield f"({text(ast.BinOp(node.left, SWAPS[type(node.op)](), node.right))})"
-            yield from (f"({text(side)})" for side in (node.left, node.right))
-        case ast.UnaryOp(op=ast.USub() | ast.Not() | ast.Invert()):
-            yield f"({text(node.operand)})"
-        case ast.IfExp():
-            yield text(ast.IfExp(node.test, node.orelse, node.body))
-        case ast.Slice():
-            if node.lower or node.upper:
-                yield ":" + (f":{text(node.step)}" if node.step else "")
-            if node.step:
-                yield text(ast.Slice(node.lower, node.upper))
-        case ast.Attribute() if node.attr in NAMES:
-            yield text(ast.Attribute(node.value, NAMES[node.attr]))
-        case ast.Name() if node.id in NAMES and isinstance(node.ctx, ast.Load):
-            yield NAMES[node.id]
-        case ast.Call():
-            is_symmetric = text(node.func).rpartition(".")[2] in SYMMETRIC
-            if len(node.args) > 1 and not is_symmetric and not any(isinstance(one, ast.Starred) for one in node.args):
-                yield text(ast.Call(node.func, [node.args[1], node.args[0], *node.args[2:]], node.keywords))
-            for gone in node.keywords:
-                if gone.arg not in (None, "strict", "dtype", "encoding") and not is_text(gone.value):
-                    yield text(ast.Call(node.func, node.args, [one for one in node.keywords if one is not gone]))
-        case ast.AugAssign(op=op) if type(op) in SWAPS:
-            yield text(ast.AugAssign(node.target, SWAPS[type(op)](), node.value))
-            yield "pass"
-        case ast.Expr(value=ast.Call()) | ast.Raise() | ast.Continue() | ast.Break():
-            yield "pass"
-        case ast.Assign(targets=[ast.Subscript() | ast.Attribute()]):
-            yield "pass"
-
-
-def mutated(node: ast.AST, inside: Node | None = None, is_axis: bool = False) -> Iterator[tuple[Node, Node, str]]:
-    """Yield a node, its statement and what may stand in its place, for the nodes below this one."""
-    for name, value in ast.iter_fields(node):
-        if name in ("annotation", "returns", "decorator_list", "type_params", "format_spec"):
-            continue
-        for child in value if isinstance(value, list) else [value]:
-            if not isinstance(child, ast.AST) or isinstance(child, ast.JoinedStr | ast.Import | ast.ImportFrom):
-                continue
-            own = child if isinstance(child, ast.stmt) else inside
-            if isinstance(child, ast.Expr) and (isinstance(child.value, ast.Constant) or ast.unparse(child).startswith("log.")):
-                continue  # a docstring, or what is said
-            if own and isinstance(child, ast.expr | ast.stmt):
-                yield from ((child, own, new) for new in changes(child, is_axis))
-                if name == "test" and not isinstance(child, ast.Compare | ast.UnaryOp) and ast.unparse(child) != "TYPE_CHECKING":
-                    yield child, own, f"not ({ast.unparse(child)})"
-            if not isinstance(child, ast.Raise):  # a message
-                yield from mutated(child, own, is_axis or (isinstance(child, ast.keyword) and child.arg in AXES))
-
-
-def mutants_of(file: str, text: str) -> list[Mutant]:
-    """Return all mutants of a file."""
-    tree, starts = ast.parse(text), [0]
-    for line in text.encode().splitlines(keepends=True):
-        starts.append(starts[-1] + len(line))
-    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
-    inner = {id(x) for function in functions for statement in function.body for x in ast.walk(statement)}
-    found = []
-    for node, own, new in mutated(tree):
-        last = own.body[0].lineno - 1 if getattr(own, "body", None) else own.end_lineno
-        lines = set(range(own.lineno, max(own.lineno, last or 0) + 1))
-        if isinstance(own, ast.FunctionDef):  # a default
-            lines = set(range(own.body[0].lineno, (own.end_lineno or 0) + 1))
-        elif id(own) not in inner:  # run when the file is imported: where its names are read
-            names = {x.id for x in ast.walk(own) if isinstance(x, ast.Name) and isinstance(x.ctx, ast.Store)}
-            lines = {x.lineno for x in ast.walk(tree) if isinstance(x, ast.Name) and x.id in names and id(x) in inner}
-        start, end = (starts[at - 1] + column for at, column in place(node))
-        found.append(Mutant(file, start, end, new, tuple(sorted(lines))))
-    return list(dict.fromkeys(one for one in found if is_other(one, text)))
-
-
-def place(node: Node) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return line and column of both ends of a node."""
-    return (node.lineno, node.col_offset), (node.end_lineno or 0, node.end_col_offset or 0)
-
-
-def is_other(mutant: Mutant, text: str) -> bool:
-    """Return whether a mutant puts another text in place of what it replaces."""
-    old = text.encode()[mutant.start : mutant.end].decode()
-    return mutant.new not in (old, f"({old})")
+MOST_RECORDED = 1800.0  # seconds of a test file; the record of one that takes longer is not used
+MOST_SECONDS = 40.0  # of tests that a mutant is tried on, the quickest first
+FAST = ("-m", "not slow and not gpu")
 
 
 class Recorder:
-    """A plugin of pytest that writes which lines of src each test runs, as bits of a number by file, and its seconds."""
+    """A plugin of pytest that writes which lines of src each test runs, into `out`, and the seconds of those that pass."""
 
     def __init__(self, folder: Path, out: Path) -> None:
-        self.folder, self.out = f"{folder}/", out
-        self.files: dict[str, str | None] = {}
-        self.tests: dict[str, Any] = {}
+        self.coverage = Coverage(data_file=out, include=[f"{folder}/src/*"], config_file=False)
+        self.seconds: dict[str, float] = defaultdict(float)
         self.bad: set[str] = set()
-        self.lines: set[tuple[str, int]] = set()
+        self.out = out
 
-    def trace(self, frame: FrameType, event: str, arg: object) -> Any:
-        """Note a line; leave other files alone."""
-        path = frame.f_code.co_filename
-        if path not in self.files:
-            file = path.removeprefix(self.folder)
-            self.files[path] = path if file.startswith("src/") else None
-        if self.files[path] is None:
-            return None
-        self.lines.add((path, frame.f_lineno))
-        return self.trace
+    def pytest_sessionstart(self) -> None:
+        """Begin to record."""
+        self.coverage.start()
 
-    @pytest.hookimpl(hookwrapper=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
-        """Record a test."""
-        self.lines, start = set(), time.perf_counter()
-        threading.settrace(self.trace)
-        sys.settrace(self.trace)
-        yield
-        sys.settrace(None)
-        bits: dict[str, int] = defaultdict(int)
-        for path, line in self.lines:
-            bits[path.removeprefix(self.folder)] |= 1 << line
-        if time.process_time() > MOST_RECORDED:
-            item.session.shouldstop = "recorded enough of this file"
-        self.tests[item.nodeid] = [time.perf_counter() - start, {file: hex(number) for file, number in bits.items()}]
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Note the test whose lines follow."""
+        self.coverage.switch_context(nodeid)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Note a test that does not pass; it finds nothing."""
+        """Add the seconds of a part of a test; one that does not pass finds nothing."""
+        self.seconds[report.nodeid] += report.duration
         self.bad |= set() if report.passed else {report.nodeid}
 
     def pytest_sessionfinish(self) -> None:
         """Write what was recorded."""
-        self.out.write_text(json.dumps({test: found for test, found in self.tests.items() if test not in self.bad}))
+        self.coverage.stop()
+        self.coverage.save()
+        passed = {test: seconds for test, seconds in self.seconds.items() if test not in self.bad}
+        self.out.with_suffix(".json").write_text(json.dumps(passed))
 
 
-def made_from(test_file: str, tests: dict[str, Any]) -> dict[str, str]:
-    """Return the hashes of the files that a record depends on."""
-    files = {test_file, "tests/conftest.py", *(file for _, ran in tests.values() for file in ran)}
-    return {file: digest(run.ROOT / file) for file in sorted(files) if (run.ROOT / file).is_file()}
+def record(scratch: str, test_file: str) -> str:
+    """Record what the tests of a file run, if it is not known; return the file, or '' if its tests do not come to an end."""
+    if is_known(test_file):
+        return test_file
+    folder, out = run.copy_of_repository(scratch), recorded(test_file)
+    out.unlink(missing_ok=True)
+    ended = run.outcome((test_file, *FAST), folder, MOST_RECORDED, plugins=[Recorder(folder, out)])
+    if not out.is_file() or ended.status is None or ended.status < 0:
+        return ""
+    hashes = {file: digest(run.ROOT / file) for file in [test_file, "tests/conftest.py", *lines_by_file(test_file)]}
+    out.with_suffix(".from").write_text(json.dumps(hashes))
+    return test_file
 
 
-def record(scratch: str, test_file: str) -> tuple[str, dict[str, Any]]:
-    """Return what the tests of a file run; it is kept."""
-    kept = KEPT / f"{test_file.replace('/', '-')}.json"
-    if kept.is_file() and (old := json.loads(kept.read_text()))["from"] == made_from(test_file, old["tests"]):
-        return test_file, old["tests"]
-    folder, out = run.copy_of_repository(scratch), Path(scratch) / f"{os.getpid()}.json"
-    out.write_text("{}")
-    ended = run.outcome((test_file, "-m", "not slow and not gpu"), folder, 900.0, plugins=[Recorder(folder, out)])
-    tests = json.loads(out.read_text())
-    kept.write_text(json.dumps({"from": made_from(test_file, tests), "tests": tests, "status": ended.status}))
-    return test_file, tests
+def recorded(test_file: str) -> Path:
+    """Return the file of coverage.py for a test file."""
+    return KEPT / f"{test_file.replace('/', '-')}.coverage"
+
+
+def is_known(test_file: str) -> bool:
+    """Return whether neither a test file nor what it ran has changed since it was recorded."""
+    path = recorded(test_file).with_suffix(".from")
+    hashes = json.loads(path.read_text()) if path.is_file() else {test_file: ""}
+    return all((run.ROOT / file).is_file() and digest(run.ROOT / file) == known for file, known in hashes.items())
+
+
+@cache
+def lines_by_file(test_file: str) -> dict[str, dict[int, list[str]]]:
+    """Return the tests of a file by the source file and the line that they run."""
+    data = CoverageData(recorded(test_file))
+    data.read()
+    return {f"src/{file.rpartition('/src/')[2]}": data.contexts_by_lineno(file) for file in sorted(data.measured_files())}
+
+
+@cache
+def seconds_of(test_file: str) -> dict[str, float]:
+    """Return the seconds of each test of a file that passes."""
+    return json.loads(recorded(test_file).with_suffix(".json").read_text())  # type: ignore[no-any-return]
 
 
 @cache
@@ -272,20 +116,19 @@ def listed_tests() -> dict[str, set[str]]:
     return found
 
 
-def tests_of(mutant: Mutant, recorded: dict[str, dict[str, Any]]) -> tuple[str, ...]:
+def tests_of(mutant: Mutant, test_files: Sequence[str]) -> tuple[str, ...]:
     """Return the tests that run a mutant's lines, by file, up to a number of seconds; without any, those of its file's faults."""
-    wanted, found = sum(1 << line for line in mutant.lines), []
-    for tests in recorded.values():
-        for test, (seconds, ran) in tests.items():
-            bits = int(ran.get(mutant.file, "0"), 16)
-            if bits & wanted or (bits and not wanted):
-                found.append((seconds, test))
+    found = []
+    for test_file in test_files:
+        ran, seconds = lines_by_file(test_file).get(mutant.file, {}), seconds_of(test_file)
+        tests = {test for line in mutant.lines or ran for test in ran.get(line, ())}
+        found += [(seconds[test], test) for test in tests if test in seconds]
     total, chosen = 0.0, defaultdict(list)
-    for seconds, test in sorted(found):
-        if (total := total + seconds) > MOST_SECONDS and chosen:
+    for took, test in sorted(found):
+        if (total := total + took) > MOST_SECONDS and chosen:
             break
-        chosen[test.partition("::")[0]].append((seconds, test))
-    by_file = sorted(chosen.values(), key=lambda of_file: sum(seconds for seconds, _ in of_file))
+        chosen[test.partition("::")[0]].append((took, test))
+    by_file = sorted(chosen.values(), key=lambda of_file: sum(took for took, _ in of_file))
     return tuple(test for of_file in by_file for _, test in of_file) or tuple(sorted(listed_tests()[mutant.file]))
 
 
@@ -338,8 +181,8 @@ def main() -> None:
     known = known_outcomes(tests_now)
     run.prepare()
     with tempfile.TemporaryDirectory() as scratch, ProcessPoolExecutor(args.jobs, run.FORK) as pool:
-        recorded = dict(tqdm(pool.map(partial(record, scratch), test_files), "recording tests", len(test_files)))
-        tries = [replace(one, tests=tests_of(one, recorded)) for one in chosen if one.key not in known]
+        known_files = list(filter(None, tqdm(pool.map(partial(record, scratch), test_files), "recording tests", len(test_files))))
+        tries = [replace(one, tests=tests_of(one, known_files)) for one in chosen if one.key not in known]
         with tqdm(pool.map(partial(try_on_tests, scratch), tries), "mutants", len(tries), smoothing=0.05) as bar:
             for one, ended in zip(tries, bar, strict=True):
                 known[one.key] = TOO_LONG if ended.status is None else ended.status

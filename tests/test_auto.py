@@ -1,11 +1,14 @@
 """The autopilot: what it sees, what it chooses, and that no scored fold has a say in it."""
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,25 +18,45 @@ from pymatgen.core import Lattice, Structure
 
 from exp import auto
 from src.auto import pilot as piloting
-from src.auto.look import Look, duplicated, look_at
-from src.auto.pilot import Clock, Pilot
-from src.auto.plan import FINISH, Part, choose, folds_within, make_plan, needed, one_more, variants
+from src.auto import race as racing
+from src.auto.look import Look, _layers, duplicated, folds_for, look_at
+from src.auto.pilot import Clock, Pilot, plan_lines
+from src.auto.plan import Part, Plan, choose, folds_within, is_close, make_plan, needed, one_more, variants, within_budget
 from src.auto.portfolio import RAW, Recipe, portfolio
-from src.auto.race import Cost, Outcome, Race
-from src.config import ExperimentConfig, FoldConfig, GbdtConfig, GnnConfig, to_dict
+from src.auto.race import Cost, Outcome, Race, Trial, epochs_of, history, measure, shortened
+from src.config import (
+    ExperimentConfig,
+    FoldConfig,
+    ForestConfig,
+    GaussianProcessConfig,
+    GbdtConfig,
+    GnnConfig,
+    HurdleConfig,
+    TargetConfig,
+    to_dict,
+)
 from src.config.catalogue import config_source, load_config
 from src.data.crystal import Crystal
 from src.data.load import TaskData, load_folds
 from src.data.table import Crystals
-from src.data.task import MetricName
 from src.paths import EXPERIMENTS
+from src.results.metrics import METRICS
 from src.runs.inner import OUTER_FOLD, InnerSplits
 from src.runs.launch import Launcher
+from src.runs.ranges import with_knobs
+from src.storage.files import write_json
 
 HERE = Launcher("local", 1)
 FOLDS = FoldConfig("stratified", 5)
 SMALL = ExperimentConfig(GbdtConfig(("fractions",), n_trees=20, min_child_samples=2), FOLDS, RAW)
 LARGE = replace(SMALL, learner=replace(SMALL.learner, n_trees=60))
+LOOK = Look(
+    **{"task": "t", "target": "gap", "unit": "eV", "metric": "mae", "n_train": 900, "n_test": 100, "bad_train": 2, "bad_test": 1},
+    **{"has_structure": True, "n_disordered": 3, "atoms": (12.0, 40), "n_elements": 30, "n_pure": 4, "duplicates": 0.02},
+    **{"layers": 0.75, "n_folds": 10, "given_folds": 0, "columns": ("pressure",), "low": 0.5, "high": 80.0, "zeros": 0.0},
+    **{"decades": 1.3, "skew": 0.5, "growth": 0.9},
+)
+PLAIN = replace(LOOK, **{"n_train": 3000, "duplicates": 0.0, "layers": 0.0, "columns": (), "decades": 0.5, "growth": 0.0})
 
 
 def few(look: Look) -> list[Recipe]:
@@ -57,13 +80,83 @@ def seen(data: TaskData, target: np.ndarray, **task: object) -> Look:
     return look_at(replace(data, task=replace(data.task, **task), train=replace(data.train, target=target)))
 
 
-def test_a_logarithm_is_tried_for_decades_skewed_targets_and_scores_of_logarithms_alone(data: TaskData) -> None:
-    n = len(data.train.ids)
-    wide, narrow = np.logspace(0, 3, n), np.linspace(1, 2, n)
-    assert [seen(data, target).transform for target in (wide, narrow, -wide)] == ["log", "none", "none"]
-    assert seen(data, np.where(np.arange(n) == n - 1, 8, narrow)).transform == "log"
-    assert seen(data, narrow, metric="rmsle").transform == "log1p"
-    assert seen(data, np.where(np.arange(n) % 3 == 0, 0, wide)).transform == "log1p"
+@pytest.mark.parametrize(
+    ("facts", "transform"),
+    [
+        ({"decades": 1.0, "skew": 1.5}, "none"),
+        ({"decades": 1.01}, "log"),
+        ({"skew": 1.51}, "log"),
+        ({"low": 0.0, "zeros": 0.1, "skew": 1.51, "high": 1.0}, "none"),
+        ({"low": 0.0, "zeros": 0.1, "skew": 1.5}, "none"),
+        ({"low": 0.0, "zeros": 0.1, "skew": 1.51}, "log1p"),
+        ({"low": -0.1, "zeros": 0.1, "skew": 1.51}, "none"),
+        ({"low": -0.1, "metric": "rmsle"}, "log1p"),
+    ],
+)
+def test_the_logarithm_follows_from_the_facts(facts: dict[str, Any], transform: str) -> None:
+    assert replace(PLAIN, **facts).transform == transform
+
+
+def test_what_follows_from_a_table_has_these_limits() -> None:
+    assert [replace(PLAIN, zeros=zeros).shares_zero for zeros in (0.19, 0.2)] == [False, True]
+    assert [replace(PLAIN, zeros=0.5, metric=metric).shares_zero for metric in ("mape", "rmse")] == [True, False]
+    assert [replace(PLAIN, growth=growth).grows for growth in (0.8, 0.81)] == [False, True]
+    assert not replace(PLAIN, growth=0.9, metric="roc_auc").grows
+    assert [replace(LOOK, layers=layers).per_area for layers in (0.5, 0.51)] == [False, True]
+    assert not replace(LOOK, decades=0.5).per_area
+    assert [replace(PLAIN, n_train=n).n_splits for n in (999, 1000)] == [3, 1]
+    assert [folds_for(n, 0.0).n_folds for n in (49, 50)] == [5, 10]
+    assert [folds_for(50, share).scheme for share in (0.0099, 0.01)] == ["stratified", "grouped"]
+    assert replace(LOOK, given_folds=4).folds == FoldConfig("grouped", 4) and LOOK.inner == FoldConfig("grouped", 5, seed=1000)
+
+
+def test_the_facts_are_those_of_the_rows_of_the_other_folds(tmp_path: Path) -> None:
+    data = load(small_task(tmp_path, n_pure=4))
+    target = np.geomspace(1e-3, 10.0, len(data.train.ids))[np.random.default_rng(0).permutation(len(data.train.ids))]
+    target[:6] = 0
+    look = seen(data, target)
+    known = target[load_folds(replace(data, train=replace(data.train, target=target)), look.folds) != OUTER_FOLD]
+    counts = data.train.crystals.element_counts
+    assert (look.n_train, look.n_test, look.atoms, look.n_pure) == (44, 10, (2.0, 2), 4)
+    assert look.n_elements == len(np.unique(np.nonzero(counts)[1])) and (look.bad_train, look.bad_test) == (0, 0)
+    assert (look.low, look.high, look.zeros, look.decades) == (0, known.max(), (known == 0).mean(), np.inf)
+    positive = seen(data, target + 0.01)
+    low, high = np.quantile(known + 0.01, [0.05, 0.95])
+    assert positive.decades == pytest.approx(np.log10(high / low)) and positive.skew == pytest.approx(look.skew)
+    assert look.skew == pytest.approx(((known - known.mean()) ** 3).mean() / known.std() ** 3)
+    assert seen(data, np.where(counts.sum(axis=1) == 1, -2.0, 3.0)).growth == pytest.approx(1)
+    assert seen(data, -np.ones(len(target))).decades == 0
+
+
+def test_layers_are_counted_from_a_gap_of_six_angstrom_on() -> None:
+    stacks = [Structure(Lattice.tetragonal(3, gap), ["C"], [[0, 0, 0]]) for gap in (5.9, 6.1, 8.0)]
+    assert _layers(Crystals.from_list([Crystal.from_structure(one) for one in stacks])) == pytest.approx(2 / 3)
+
+
+def test_the_facts_are_told_with_what_follows_from_them() -> None:
+    assert LOOK.lines() == [
+        "rows        900 training, 100 test; 2 and 1 cannot be read",
+        "crystals    structures of 12 atoms in the median, 40 at most; 30 elements; 4 pure elements; 3 rows are disordered"
+        "; 75% are layers in a vacuum, tried per area",
+        "duplicates  2.0% of the training rows",
+        "folds       10, grouped; choices are made without fold 0, on 3 of 5 inner splits",
+        "columns     pressure",
+        "target      gap: 0.5 to 80 eV, 0% zeros",
+        "shape       1.3 decades, skewness 0.5; log is tried",
+        "size        rank correlation with the atoms 0.90; a sum over atoms is tried",
+        f"metric      {METRICS['mae'].text}",
+        "epochs      134 of a network, about 3392 steps",
+    ]
+    others = replace(PLAIN, has_structure=False, n_disordered=0, low=0.0, zeros=0.25, given_folds=4).lines()
+    assert others[1] == "crystals    formulas; 30 elements; 4 pure elements"
+    assert others[3].startswith("folds       4 given ones; ") and others[4] == "columns     none besides"
+    assert others[5:7] == [
+        "target      gap: 0 to 80 eV, 25% zeros; zeros are judged first",
+        "shape       0.5 decades, skewness 0.5",
+    ]
+    assert others[7].endswith(" 0.00")
+    classes = replace(PLAIN, metric="roc_auc", zeros=0.75).lines()
+    assert classes[5] == "target      gap: two classes, 25.0% of the rows are of the second"
 
 
 def test_duplicates_share_a_fold(tmp_path: Path) -> None:
@@ -89,18 +182,61 @@ def test_crystals_are_the_same_in_any_cell_and_other_arrangements_of_the_same_at
     assert duplicated(Crystals.from_list(crystals)).tolist() == [True, False, True]
 
 
-def test_a_target_that_grows_with_the_atoms_is_tried_as_a_sum(data: TaskData) -> None:
-    n_atoms = data.train.crystals.element_counts.sum(axis=1)
-    assert not seen(data, data.train.targets).grows
-    crystals = type(data.train.crystals).from_list([data.train.crystals[i] for i in range(5)] * 8)
-    look = replace(seen(data, data.train.targets), growth=0.95)
-    assert "standardised, sum" in [recipe.name for recipe in portfolio(look)] and len(n_atoms) == len(crystals)
+def test_the_number_of_steps_is_the_same_whatever_the_number_of_rows_is() -> None:
+    epochs = {n: replace(PLAIN, n_train=n).epochs for n in (20_000, 3000, 1012, 150)}
+    assert epochs == {20_000: 20, 3000: 40, 1012: 119, 150: 400}
 
 
-def test_the_number_of_steps_is_the_same_whatever_the_number_of_rows_is(data: TaskData) -> None:
-    look = look_at(data)
-    epochs = {n: replace(look, n_train=n).epochs for n in (3000, 1012, 150)}
-    assert epochs == {3000: 40, 1012: 119, 150: 400}
+def named(look: Look, **facts: Any) -> dict[str, ExperimentConfig]:
+    """Return the configs of a portfolio by the names of the recipes."""
+    return {recipe.name: recipe.config for recipe in portfolio(replace(look, **facts))}
+
+
+def test_recipes_have_the_settings_of_the_experiments_that_their_reasons_name() -> None:
+    """What differs stands in the name of a recipe, but for unseen elements, which are predicted, and the bins of trees."""
+    found = named(PLAIN)
+    network, trees, roost = (load_config(EXPERIMENTS / f"exp{number}") for number in ("094", "022", "081"))
+    residual, standard = replace(network.target, unseen_elements="predicted"), TargetConfig("standardise")
+    assert found["residual, mean"] == replace(network, target=residual)
+    for name in ("mean", "attention", "max"):
+        other = with_knobs(network, {"learner.network.readout": name})
+        assert found[f"standardised, {name}"] == replace(other, target=standard)
+    assert found["residual, attention"] == replace(with_knobs(network, {"learner.network.readout": "attention"}), target=residual)
+    assert found["trees"] == with_knobs(trees, {"learner.max_bin": 63})
+    assert found["trees, absolute errors"] == with_knobs(trees, {"learner.max_bin": 63, "learner.objective": "l1"})
+    assert found["Roost, standardised"] == replace(with_knobs(roost, {"learner.training.n_epochs": 40}), target=standard)
+    assert found["forest"].learner == ForestConfig(trees.learner.features, max_features=0.3)
+    assert found["Gaussian process"].learner == GaussianProcessConfig(trees.learner.features)
+    assert len(found) == 11 and all(config.folds == FoldConfig() for config in found.values())
+    few = with_knobs(found["trees"], {"learner.num_leaves": 7, "learner.min_child_samples": 5, "learner.n_trees": 1000})
+    assert [named(PLAIN, n_train=n)["trees"] for n in (999, 1000)] == [few, found["trees"]]
+
+
+def test_recipes_of_formulas_read_formulas() -> None:
+    found, groups = named(PLAIN, has_structure=False), ("fractions", "magpie", "mat2vec", "electrons")
+    trees = GbdtConfig(groups, n_trees=2000, num_leaves=15, max_bin=63)
+    assert found["trees"].learner == trees == named(PLAIN)["trees of formulas"].learner
+    assert found["forest"].learner == ForestConfig(("fractions", "magpie", "electrons"), max_features=0.3)
+    assert found["forest of fractions"].learner == ForestConfig(("fractions",))
+    assert found["Gaussian process"].learner == GaussianProcessConfig(groups)
+    assert list(found)[-2:] == ["Roost, residual", "Roost, standardised"] and len(found) == 7
+    judge = GbdtConfig(groups, objective="binary", n_trees=600, num_leaves=15, max_bin=63)
+    assert all(config.hurdle == HurdleConfig(judge) for config in named(PLAIN, zeros=0.3).values())
+
+
+def test_recipes_for_what_a_table_has_are_there_from_these_limits_on() -> None:
+    for name in ("forest", "Gaussian process"):
+        assert name in named(PLAIN, n_train=5000) and name not in named(PLAIN, n_train=5001)
+    assert "standardised, sum" in named(PLAIN, growth=0.9) and "standardised, sum" not in named(PLAIN)
+    assert "with columns" in named(PLAIN, columns=("x",)) and "with columns" not in named(PLAIN)
+    cheap = [named(PLAIN, atoms=(n, 99)).get("degree 1, residual, mean") for n in (30.0, 31.0)]
+    assert cheap == [None, with_knobs(named(PLAIN)["residual, mean"], {"learner.graph.l_max": 1})]
+    assert named(PLAIN, columns=("x",))["with columns"].learner.global_features == ("columns",)
+    trees = [config for name, config in named(PLAIN, columns=("x",)).items() if "trees" in name]
+    assert len(trees) == 3 and all(config.learner.features[-1] == "columns" for config in trees)
+    log, usual = named(PLAIN, decades=2.0), ("residual, mean", "standardised, attention", "standardised, max")
+    assert {name for name in log if name.startswith("log, ")} == {f"log, {name}" for name in usual}
+    assert {log[name].target.transform for name in ("trees, log", "forest", "Gaussian process", "Roost, standardised")} == {"log"}
 
 
 @pytest.mark.parametrize(("has_structure", "layers"), [(True, 0.0), (False, 0.0), (True, 1.0)])
@@ -122,14 +258,6 @@ def test_a_portfolio_has_at_most_16_recipes_each_with_a_reason_and_those_that_ne
     assert all(recipe.config.folds == look.folds for recipe in recipes)
 
 
-@pytest.mark.parametrize(("metric", "zeros", "expected"), [("mae", 0.1, {False}), ("mae", 0.3, {True}), ("rmse", 0.3, {False})])
-def test_if_many_targets_are_zero_every_recipe_judges_that_first(
-    data: TaskData, metric: MetricName, zeros: float, expected: set[bool]
-) -> None:
-    look = replace(look_at(data), low=0.0, metric=metric, zeros=zeros)
-    assert {recipe.config.hurdle is not None for recipe in portfolio(look)} == expected
-
-
 def test_a_recipe_is_left_out_if_the_budget_does_not_reach_for_it_and_never_the_last(data: TaskData) -> None:
     look, recipes = look_at(data), portfolio(look_at(data))
     costs = {recipe.name: Cost(0.01, 0.05 if "network" in recipe.family else 1e-4) for recipe in recipes}
@@ -146,8 +274,89 @@ def test_there_are_five_folds_if_a_network_cannot_have_a_third_of_its_epochs_in_
     look = replace(look_at(data), n_train=1000)
     recipes = portfolio(look)
     costs = {recipe.name: Cost(0.01, 1e-3) for recipe in recipes}
-    needed = 9 * look.n_train * look.epochs * 1e-3 / FINISH  # core seconds for a network with all its epochs in ten folds
-    assert [folds_within(look, recipes, costs, share * needed) for share in (1.0, 0.36, 0.34, 0.2, 0.1)] == [10, 10, 5, 5, 10]
+    needed = 9 * look.n_train * look.epochs * 1e-3 / 0.45  # core seconds for a network with all its epochs in ten folds
+    assert [folds_within(look, recipes, costs, share * needed) for share in (1.0, 0.36, 0.34, 0.14, 0.13)] == [10, 10, 5, 5, 10]
+
+
+NETWORK = next(recipe for recipe in portfolio(PLAIN) if recipe.family == "network")
+
+
+def networks(n: int) -> list[Recipe]:
+    """Return the recipes of n networks with 121 epochs, n0 first."""
+    config = with_knobs(NETWORK.config, {"learner.training.n_epochs": 121})
+    return [NETWORK._replace(name=f"n{i}", config=config) for i in range(n)]
+
+
+def test_a_budget_buys_epochs_inputs_and_a_first_rung() -> None:
+    look, recipes = replace(PLAIN, n_train=1000, n_test=6), networks(14)
+    assert look.epochs == 121
+    usual = {recipe.name: Cost(0.01, 1e-3) for recipe in recipes}
+    costs = usual | {"n0": Cost(0.111, 1e-3), "n1": Cost(0.11, 1e-3)}  # 111.7 and 110.7 of 111 seconds
+    assert make_plan(look, recipes, costs, 740.0).left_out["n0"] == "its features or graphs take too long"
+    found = make_plan(look, recipes[1:], costs, 740.0)
+    assert {recipe.config.learner.training.n_epochs for recipe in found.recipes} == {37}  # 0.45 of 740 s, 9 s each in ten folds
+    assert found.left_out == {f"n{i}": "no time to try it" for i in (13, 12)} and found.first_epochs == 14
+    assert make_plan(look, recipes[:3], usual, 740.0).first_epochs == 30  # a quarter of all
+    late = make_plan(look, [*recipes[:3], Recipe("small", "trees", SMALL, "fast")], usual | {"small": Cost(0.01, 1e-5)}, 720.0)
+    assert late.left_out == {f"n{i}": "its training takes too long" for i in range(3)} and late.first_epochs == 30
+
+
+def test_a_plan_is_told_with_its_seconds() -> None:
+    look = replace(PLAIN, n_train=1000, n_test=6)
+    plan = make_plan(look, networks(1), {"n0": Cost(0.01, 1e-3)}, 1e6)
+    lines = plan_lines(look, replace(plan, left_out={"n9": "why"}), 5, 2)
+    assert [" ".join(line.split()) for line in lines] == [
+        "recipe epochs inputs s trial s folds s",
+        "n0 121 10 87 1089",
+        "left out: n9: why",
+        "first rung of 30 epochs, 1 splits; seconds are of one core, there are 2; the budget is 5 minutes",
+    ]
+
+
+def test_a_first_trial_says_how_many_epochs_there_is_time_for() -> None:
+    (recipe,) = networks(1)
+    trial = outcome("n0", shortened(recipe.config, 5), 0.1, 10.0)  # two seconds an epoch
+    epochs = [within_budget(recipe.config, trial, PLAIN, seconds).learner.training.n_epochs for seconds in (1e3, 1e5, 1.0)]
+    assert epochs == [18, 121, 1]  # 0.45 of 1000 s, 25 s for an epoch in ten folds
+
+
+class Timed:
+    """A learner of a clock: a crystal takes half a second, a row 10 ms for each tree or epoch; the first fit 100 s more."""
+
+    clock, n_fits = 0.0, 0
+
+    def __init__(self, config: Any, word2vec: Path | None = None) -> None:
+        knobs = [getattr(config, name, None) for name in ("n_trees", "n_fit")]
+        self.size = next((n for n in knobs if n), None) or config.training.n_epochs
+
+    def limit_threads(self) -> None:
+        pass
+
+    def prepare_inputs(self, crystals: Crystals, *_: object) -> np.ndarray:
+        Timed.clock += 0.5 * len(crystals)
+        return np.arange(len(crystals))
+
+    def fit(self, inputs: np.ndarray, target: np.ndarray, folder: Path) -> None:
+        Timed.clock += 3.0 + 0.01 * self.size * len(inputs) + 100.0 * (Timed.n_fits == 0)
+        Timed.n_fits += 1
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (NETWORK.config, 0.01),
+        (SMALL, 0.01 * 20),
+        (ExperimentConfig(GaussianProcessConfig(("fractions",), n_fit=50), target=RAW), 0.01 * 48),
+    ],
+)
+def test_the_cost_of_a_row_is_the_difference_of_two_trainings(
+    config: ExperimentConfig, expected: float, data: TaskData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(racing, "make_learner", Timed)
+    monkeypatch.setattr(racing, "time", SimpleNamespace(perf_counter=lambda: Timed.clock))
+    Timed.n_fits = 0
+    found = measure(config, data, {})
+    assert found == (pytest.approx(0.5), pytest.approx(expected)) and Timed.n_fits == 3  # a second one of the short, a long one
 
 
 def outcome(name: str, config: ExperimentConfig, loss: float, wall: float) -> Outcome:
@@ -163,10 +372,10 @@ def test_the_first_parts_are_the_best_of_each_family_that_is_cheap_or_leads(data
         outcome("more trees", LARGE, 0.3, 1.0),
     ]
     families = {"net": "network", "net; epochs x 2": "network", "trees": "trees", "more trees": "trees"}
-    for seconds, names in ((400.0, ["trees", "net"]), (20.0, ["trees"])):  # something is always submitted
-        parts = choose(found, families, 10, seconds)
-        assert [part.name for part in parts] == names
-    dear = [found[0], replace(found[2], wall=50.0), found[3]]
+    for seconds, expected in ((400.0, [("trees", 12.5), ("net", 125.0)]), (20.0, [("trees", 12.5)])):  # never nothing
+        assert [(part.name, part.seconds) for part in choose(found, families, 10, seconds)] == expected
+    dear = [found[0], replace(found[2], wall=4.2), found[3]]  # 52.5 of 51 seconds, 0.15 of 0.85 of 400
+    assert choose([found[0], replace(found[2], wall=4.0)], families, 10, 400.0)[0].name == "trees"
     assert [part.name for part in choose(dear, families, 10, 400.0)] == ["more trees", "net"]  # the best that is cheap
     assert [part.name for part in choose(found[::-1], families, 10, 200.0)] == ["more trees", "net; epochs x 2"]
 
@@ -190,14 +399,16 @@ def test_time_that_is_left_over_goes_to_a_further_recipe_then_to_other_seeds_of_
     families = {"net": "network", "other": "network", "poor": "trees"}
     parts = [Part("net", "network", network, 100.0)]
     further = one_more(found, families, parts, 10, 1e3)
-    assert further and further.name == "other"
+    assert further and further.name == "other" and one_more(found, families, parts * 8, 10, 1e3) is None
+    most = one_more(found, families, [*parts, further], 10, 1e5)
+    assert most and most.config.learner.members == 5 and most.seconds == 5 * 125
     again = one_more(found, families, [*parts, further], 10, 310.0)
     assert again and again.config.seed == 100 and again.config.learner.members == 2 and again.seconds <= 310
     third = one_more(found, families, [*parts, further, again], 10, 150.0)
     assert third and third.config.seed == 200
     shorter = one_more(found, families, parts, 10, 100.0)
-    assert shorter and shorter.config.learner.training.n_epochs < 400 and shorter.seconds <= 100
-    assert one_more(found, families, parts, 10, 50.0) is None
+    assert shorter and shorter.config.learner.training.n_epochs == 272 and shorter.seconds == 85  # of 400 and 125
+    assert one_more(found, families, parts, 10, 73.0) is None  # 62 of 125 seconds
     trees, kinds = [outcome("trees", SMALL, 0.1, 1.0)], {"trees": "trees"}
     seeds = one_more(trees, kinds, [Part("trees", "trees", SMALL, 10.0)], 10, 60.0)  # type: ignore[arg-type]
     assert seeds and len(seeds.config.learner.parts) == 4 and seeds.config.seed == 100
@@ -206,14 +417,115 @@ def test_time_that_is_left_over_goes_to_a_further_recipe_then_to_other_seeds_of_
 def test_a_network_without_time_for_all_epochs_gets_fewer(data: TaskData) -> None:
     network = next(recipe for recipe in portfolio(look_at(data)) if recipe.family == "network").config
     (part,) = choose([outcome("net", network, 0.1, 10.0)], {"net": "network"}, 10, 100.0)
-    assert part.config.learner.training.n_epochs < network.learner.training.n_epochs and part.seconds <= 100
+    assert part.config == shortened(network, 272) and part.seconds == 85
 
 
-def test_variants_change_one_thing_each(data: TaskData) -> None:
-    look = replace(look_at(data), columns=("x",))
-    for recipe in portfolio(look):
-        changed = variants(recipe.config, look)
-        assert changed and recipe.config not in changed.values()
+@pytest.mark.parametrize(("loss", "other"), [(0.1, 0.11), (-0.9, -0.82)])
+def test_a_loss_is_close_within_a_tenth_of_the_best(loss: float, other: float) -> None:
+    best, near, far = (outcome("", SMALL, x, 1.0) for x in (loss, other, other + 0.02))
+    assert is_close(near, best) and not is_close(far, best)
+
+
+def test_variants_change_one_thing_each() -> None:
+    look = replace(PLAIN, columns=("x",), decades=2.0)
+    recipes = named(look)
+    for config in recipes.values():
+        assert variants(config, look) and config not in variants(config, look).values()
+    network, trees, forest, process = (recipes[name] for name in ("residual, mean", "trees", "forest", "Gaussian process"))
+    assert variants(network, look) == {
+        name: with_knobs(network, {f"learner.{path}" if path != "target.transform" else path: value})
+        for name, path, value in (
+            ("epochs x 2", "training.n_epochs", 80),
+            ("batches of 16", "training.batch_size", 16),
+            ("lengths in Angstrom", "graph.radius_exponent", 0.0),
+            ("degree 1", "graph.l_max", 1),
+            ("readout attention", "network.readout", "attention"),
+            ("readout max", "network.readout", "max"),
+            ("with columns", "global_features", ("columns",)),
+            ("transform log", "target.transform", "log"),
+        )
+    }
+    slow = with_knobs(trees, {"learner.n_trees": 6000, "learner.learning_rate": 0.015})
+    leaves = {f"{n} leaves": with_knobs(trees, {"learner.num_leaves": n}) for n in (7, 31)}
+    assert variants(trees, look) == {"trees x 2, slower": slow} | leaves
+    assert "trees x 2, slower" not in variants(slow, look)
+    shares = [config.learner.max_features for config in variants(forest, look).values()]
+    groups = [set(process.learner.features) - set(config.learner.features) for config in variants(process, look).values()]
+    assert shares == [0.1, 1.0] and groups == [{name} for name in process.learner.features]
+
+
+FAMILIES = {"n": "network", "t": "trees", "f": "forest", "g": "Gaussian process", "r": "formula network"}
+LOSSES = {"n0": 0.1, "t0": 0.11, "t1": 0.12, "t2": 0.125, "f0": 0.13, "f1": 0.135, "g0": 0.14, "g1": 0.145, "r0": 0.15}
+LOSSES |= {"r1": 0.151, "r2": 0.152, "r3": 0.153, "n1": 0.16, "n2": 0.17, "n3": 0.18, "n4": np.inf}
+
+
+class Staged:
+    """A race of trials that have these losses; networks take 10 seconds, others one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.asked = folder, list[tuple[str, dict[str, int], int, float]]()
+
+    def run(self, rung: str, configs: dict[str, ExperimentConfig], n_splits: int, seconds: float) -> list[Outcome]:
+        self.asked.append((rung, {name: epochs_of(config) for name, config in configs.items()}, n_splits, seconds))
+        found = [outcome(name, config, LOSSES[name], 10.0 if name[0] == "n" else 1.0) for name, config in configs.items()]
+        return sorted(found, key=lambda one: one.loss)
+
+    def shorter(self, short: list[Outcome], whole: list[Outcome]) -> list[Outcome]:
+        return whole
+
+
+@pytest.mark.parametrize(
+    ("has_structure", "until", "kept"),
+    [
+        (True, 1000.0, {"n0": 18, "n1": 18, "n2": 18, "t0": 1, "t1": 1, "f0": 1, "g0": 1, "r0": 40}),
+        (True, 700.0, {"n0": 18, "n1": 18, "t0": 1, "t1": 1, "f0": 1, "g0": 1, "r0": 40}),  # 120 seconds are more than 100
+        (False, 1000.0, {"t0": 1, "t1": 1, "f0": 1, "g0": 1, "r0": 40, "r1": 40, "r2": 40}),
+    ],
+)
+def test_the_best_of_each_family_go_on_with_the_epochs_that_there_is_time_for(
+    has_structure: bool, until: float, kept: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look, race, improved = replace(PLAIN, has_structure=has_structure), Staged(tmp_path), list[str]()
+    recipes = [NETWORK._replace(name=name, family=FAMILIES[name[0]]) for name in LOSSES]  # type: ignore[arg-type]
+    recipes = [one if one.name[0] in "nr" else one._replace(config=SMALL) for one in recipes]
+    for name, stub in (
+        ("prepare", lambda *_: None),
+        ("InnerSplits", SimpleNamespace(of=lambda *_: None)),
+        ("Race", lambda *_: race),
+    ):
+        monkeypatch.setattr(piloting, name, stub)
+    monkeypatch.setattr(piloting, "portfolio", lambda look: recipes)
+    monkeypatch.setattr(piloting, "needed", lambda outcomes, families, metric: outcomes)
+    monkeypatch.setattr(Pilot, "_improve", lambda self, race, best, look, end: improved.append((best.name, end)) or best)
+    data: Any = SimpleNamespace(task=SimpleNamespace(metric="mae"))
+    clock: Any = SimpleNamespace(used=0.0, seconds=1000.0)
+    pilot = Pilot(data, tmp_path, HERE, "cpu", clock, until)
+    found, families = pilot.race(look, Plan(recipes, {}, {}, first_epochs=5, core_seconds=1000.0))
+    first, second = race.asked
+    assert first == ("first rung", {name: 5 if name[0] in "nr" else 1 for name in LOSSES}, 1, until - 600)
+    assert second == ("second rung", kept, 1, until - 600)
+    assert improved == [(name, 600.0) for name in ("n0", "t0") if name in kept]  # those close to the best
+    others = set(LOSSES) - set(kept) - {"n4"}
+    assert [one.name for one in found] == [name for part in (kept, others) for name in sorted(part, key=LOSSES.__getitem__)]
+    last = next(one for one in found if one.name == "n3")
+    assert (epochs_of(last.config), last.wall) == (18, 36.0) and families == {name: FAMILIES[name[0]] for name in LOSSES}
+
+
+def test_variants_are_tried_one_after_the_other_while_there_is_time_beside_three_members(tmp_path: Path) -> None:
+    asked: list[tuple[list[str], int, float]] = []
+
+    def run(rung: str, configs: dict[str, ExperimentConfig], n_splits: int, seconds: float) -> list[Outcome]:
+        asked.append((list(configs), n_splits, seconds))
+        return [outcome(name, config, 0.2, 1.0) for name, config in configs.items()]
+
+    race: Any = SimpleNamespace(run=run, better=lambda best, other: len(asked) < 2)
+    clock: Any = SimpleNamespace(used=10.0, seconds=600.0)
+    pilot, best = Pilot(None, tmp_path, HERE, "cpu", clock, 60.0), outcome("net", NETWORK.config, 0.3, 1.0)  # type: ignore[arg-type]
+    found = pilot._improve(race, best, PLAIN, end=10.0)
+    tried = ["epochs x 2", "batches of 16", "lengths in Angstrom", "degree 1"]  # 1.4 s each; 44.1 of 50 s are for the members
+    assert asked[0] == ([f"net; {name}" for name in tried], 1, 40.0)
+    assert found.name == "net; epochs x 2" and asked[1][0] == [f"{found.name}; {name}" for name in tried]
+    assert pilot._improve(race, best, PLAIN, end=46.0) is best and asked[2][0] == asked[0][0][:2]
 
 
 def test_the_clock_counts_earlier_starts(tmp_path: Path) -> None:
@@ -221,6 +533,22 @@ def test_the_clock_counts_earlier_starts(tmp_path: Path) -> None:
         time.sleep(0.2)
     clock = Clock(tmp_path / "clock.json", 100.0)
     assert 0.2 <= clock.used < 5 and clock.left + clock.used == pytest.approx(100, abs=0.1)
+
+
+def test_an_outcome_is_of_all_splits_and_trials_are_told_in_the_order_in_which_they_ended(tmp_path: Path) -> None:
+    target = {0: np.array([1.0, 2.0]), 1: np.array([4.0])}
+    splits: Any = SimpleNamespace(data=SimpleNamespace(task=SimpleNamespace(metric="mae")), target=target.__getitem__)
+    race = Race(splits, tmp_path, HERE, "cpu")
+    for end, split, pred, wall in ((1, 1, [5.0], 3.0), (2, 0, [1.5, 2.5], 1.0)):
+        path = race._result(Trial("rung", "small", SMALL, split))
+        write_json(path, {"rung": "rung", "name": "small", "split": split, "pred": pred, "wall": wall, "cpu": 2 * wall})
+        os.utime(path, (end, end))
+    (found,) = race.run("rung", {"small": SMALL}, 2, 60.0)
+    assert (found.target.tolist(), found.pred.tolist()) == ([1.0, 2.0, 4.0], [1.5, 2.5, 5.0])
+    assert (found.loss, found.wall, found.cpu) == (pytest.approx(2 / 3), 2.0, 4.0)
+    assert [(row["split"], row["loss"]) for row in history(tmp_path, splits)] == [(1, 1.0), (0, 0.5)]
+    write_json(path, {"rung": "rung", "name": "small", "split": 0, "pred": None, "wall": 1.0, "cpu": 1.0})  # it diverged
+    assert race.run("rung", {"small": SMALL}, 2, 60.0)[0].loss == np.inf == max(row["loss"] for row in history(tmp_path, splits))
 
 
 def test_a_trial_that_is_late_is_stopped_and_trained_again_when_there_is_time(data: TaskData, tmp_path: Path) -> None:

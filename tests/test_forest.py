@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
+from sklearn.metrics import log_loss
 
 from src.config import ForestConfig
 from src.learners.forest import ForestLearner
@@ -34,7 +35,9 @@ def fitted(folder: Path, inputs: TableInputs = INPUTS, config: ForestConfig = CO
 
 def test_predictions_are_those_of_scikit_learn(tmp_path: Path) -> None:
     forest = ExtraTreesRegressor(30, max_features=0.6, random_state=3).fit(X[TRAIN], TARGET[TRAIN])
-    np.testing.assert_allclose(fitted(tmp_path).predict(INPUTS), forest.predict(X), rtol=1e-12)
+    learner = fitted(tmp_path)
+    np.testing.assert_allclose(learner.predict(INPUTS), forest.predict(X), rtol=1e-12)
+    assert learner.n_parameters == sum(one.tree_.n_leaves for one in forest.estimators_)
 
 
 def test_probabilities_are_those_of_scikit_learn_but_never_certain(tmp_path: Path) -> None:
@@ -42,6 +45,14 @@ def test_probabilities_are_those_of_scikit_learn_but_never_certain(tmp_path: Pat
     start = np.log(SHARE / (1 - SHARE))
     chance = expit(start + fitted(tmp_path, config=OF_CLASSES).predict(INPUTS))
     np.testing.assert_allclose(chance, (30 * forest.predict_proba(X)[:, 1] + 1) / 32, rtol=1e-9)
+
+
+def test_the_error_of_classes_is_their_log_loss_by_the_mean_chance_of_the_members() -> None:
+    watched = Watched(None, np.array([0.75, -0.25, -0.25, -0.25]))  # one of four is of the second class
+    pred = np.array([[1.0, 0.5, -0.5, 2.0], [0.0, -1.0, 0.25, 1.0]])
+    chance = expit(np.log(1 / 3) + pred).mean(axis=0)
+    assert watched.error(pred, of_classes=True) == pytest.approx(log_loss([1, 0, 0, 0], chance))
+    assert watched.error(pred, of_classes=False) == pytest.approx(np.abs([-0.25, 0, 0.125, 1.75]).mean())
 
 
 @pytest.mark.parametrize("only", [0.0, 1.0])

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from lightgbm import LGBMRegressor
 
 from src.config import GbdtConfig, GbdtEnsembleConfig
-from src.learners.gbdt import MEMBER_SEEDS, GbdtEnsembleLearner, GbdtLearner, TableInputs
+from src.learners.gbdt import GbdtEnsembleLearner, GbdtLearner, TableInputs
 from src.learners.learner import Watched
 
 MEMBERS = (GbdtConfig(features=("a",), n_trees=30), GbdtConfig(features=("a", "b"), n_trees=20, num_leaves=4))
@@ -48,10 +49,27 @@ def rows_fitted(
 def test_an_ensemble_is_the_mean_of_its_members_each_with_its_own_seed_and_features(tmp_path: Path) -> None:
     predicted = []
     for i, config in enumerate(MEMBERS):
-        member = GbdtLearner(config, 1 + MEMBER_SEEDS * i)
+        member = GbdtLearner(config, 1 + 1000 * i)
         member.fit(INPUTS[TRAIN], TARGET[TRAIN], tmp_path)
         predicted.append(member.predict(INPUTS[VALID]))
     np.testing.assert_allclose(fitted(tmp_path / "all", 0.0).predict(INPUTS[VALID]), np.mean(predicted, axis=0))
+
+
+def test_a_model_is_lightgbms_with_the_settings_of_its_config_and_a_line_of_history_for_every_hundred_trees(
+    tmp_path: Path,
+) -> None:
+    said: list[float] = []
+    model = GbdtLearner(replace(MEMBERS[1], n_trees=230, reg_lambda=2.0, max_bin=63), 5)
+    model.fit(INPUTS[TRAIN], TARGET[TRAIN], tmp_path, Watched(INPUTS[VALID], TARGET[VALID], said.append))
+    settings = {"learning_rate": 0.03, "num_leaves": 4, "min_child_samples": 10, "reg_lambda": 2.0, "max_bin": 63, "verbose": -1}
+    settings |= {"subsample": 0.8, "subsample_freq": 1, "colsample_bytree": 0.3, "n_jobs": 1, "force_row_wise": True}
+    named = LGBMRegressor(n_estimators=230, random_state=5, deterministic=True, **settings).fit(X[TRAIN], TARGET[TRAIN])
+    found = model.predict(INPUTS[VALID])
+    np.testing.assert_allclose(found, named.booster_.predict(X[VALID]), rtol=1e-9)
+    lines = (tmp_path / "history.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in lines] == ["tree", "100", "200", "230"]
+    assert len(said) == model.histories()["history.csv"] == 3
+    assert said[-1] == pytest.approx(np.abs(found - TARGET[VALID]).mean())
 
 
 def test_without_removal_every_member_is_fitted_on_every_training_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import Matern
+from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
 from src.config import GaussianProcessConfig
 from src.learners.learner import Watched, load_learner
-from src.learners.process import JITTER, GaussianProcessLearner, GroupedMatern
+from src.learners.process import GaussianProcessLearner, GroupedMatern, Scaler
 from src.learners.tabular import TableInputs
 
 rng = np.random.default_rng(0)
@@ -41,11 +41,32 @@ def test_the_kernel_is_a_matern_kernel_with_tied_lengths() -> None:
 def test_predictions_are_those_of_scikit_learn(tmp_path: Path) -> None:
     learner = fitted(tmp_path)
     tables = INPUTS.tables_of(CONFIG.features)
-    process = GaussianProcessRegressor(learner.kernel, alpha=JITTER * TARGET[TRAIN].var(), optimizer=None)
+    process = GaussianProcessRegressor(learner.kernel, alpha=1e-8 * TARGET[TRAIN].var(), optimizer=None)
     x = learner.scaler(tables)
     expected = TARGET[TRAIN].mean() + process.fit(x[TRAIN], TARGET[TRAIN] - TARGET[TRAIN].mean()).predict(x)
     np.testing.assert_allclose(learner.predict(INPUTS), expected, atol=1e-9)
     assert np.abs(learner.predict(INPUTS[VALID]) - TARGET[VALID]).mean() < 0.4 * TARGET.std()
+
+
+def test_one_feature_is_fitted_as_scikit_learn_fits_it(tmp_path: Path) -> None:
+    inputs, x = TableInputs({"a": pd.DataFrame(X[:, :1])}), (X[:, :1] - X[TRAIN, :1].mean()) / X[TRAIN, :1].std()
+    learner, mean, var = fitted(tmp_path, inputs, GaussianProcessConfig(("a",))), TARGET[TRAIN].mean(), TARGET[TRAIN].var()
+    kernel = ConstantKernel(var, (1e-3 * var, 1e3 * var)) * Matern(1.0, (0.1, 100), nu=1.5)
+    kernel += WhiteKernel(0.1 * var, (1e-5 * var, 10 * var))
+    process = GaussianProcessRegressor(kernel, alpha=1e-8 * var).fit(x[TRAIN], TARGET[TRAIN] - mean)
+    np.testing.assert_allclose(learner.kernel.bounds, process.kernel_.bounds)
+    np.testing.assert_allclose(learner.predict(inputs), mean + process.predict(x), atol=1e-3)
+
+
+def test_features_are_scaled_by_group_and_clipped_at_six_deviations() -> None:
+    sign = (-1.0) ** np.arange(101)
+    a = np.column_stack([np.arange(101) == 100, np.arange(101)]).astype(float)  # the last row is ten deviations from the mean
+    b = np.column_stack([np.cos(np.arange(101)), 1000 + 5e-6 * sign, 1000 + 5e-7 * sign])  # the last column hardly varies
+    z = [(x - x.mean(axis=0)) / x.std(axis=0) / np.sqrt(2) for x in (a, b[:, :2])]
+    scaler = Scaler.fit({"a": a, "b": b})
+    assert scaler.sizes == (2, 2) and scaler.kept.tolist() == [True, True, True, True, False]
+    limit = 6 / np.sqrt(2)
+    np.testing.assert_allclose(scaler({"a": a, "b": b}), np.clip(np.concatenate(z, axis=1), -limit, limit), rtol=1e-5, atol=1e-7)
 
 
 def test_units_and_constant_columns_of_features_do_not_matter(tmp_path: Path) -> None:
@@ -73,6 +94,7 @@ def test_watched_rows_are_reported_and_decide_nothing(tmp_path: Path) -> None:
 def test_all_rows_predict_even_if_lengths_are_fitted_to_some(tmp_path: Path) -> None:
     learner = fitted(tmp_path, config=replace(CONFIG, n_fit=20))
     assert learner.n_parameters == len(TRAIN) + 4 and len(learner.weights) == len(TRAIN)
+    assert np.abs(learner.kernel.theta - fitted(tmp_path).kernel.theta).max() > 1e-3
 
 
 def test_a_saved_process_predicts_the_same(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from src.config import GraphConfig, SchnetConfig
 from src.config.knobs import NequipConfig
 from src.data.crystal import Crystal
 from src.graphs.graph import build_graph
-from src.graphs.neighbors import TYPICAL_RADIUS, find_edges, largest_unit, merge_equivalent
+from src.graphs.neighbors import find_edges, largest_unit, merge_equivalent
 from src.graphs.symmetry import find_symmetry
 from src.models.members import make_network
 
@@ -79,7 +79,7 @@ def test_edges_are_those_within_r_max_of_the_quotient_and_none_is_missing(crysta
     edges = find_edges(crystal, np.arange(crystal.n_atoms), 12.0)
     assert 3.5 * largest_unit(crystal, exponent) < 12.0
     radii = covalent_radii[crystal.atomic_numbers]
-    quotient = np.linalg.norm(edges.vec, axis=1) / ((radii[edges.src] + radii[edges.dst]) / (2 * TYPICAL_RADIUS)) ** exponent
+    quotient = np.linalg.norm(edges.vec, axis=1) / ((radii[edges.src] + radii[edges.dst]) / (2 * 1.4)) ** exponent
     inside = quotient <= 3.5
     np.testing.assert_array_equal(graph.edge_src_index, edges.src[inside])
     np.testing.assert_array_equal(graph.edge_dst_index, edges.dst[inside])

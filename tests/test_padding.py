@@ -103,6 +103,13 @@ def test_a_padded_batch_has_the_sizes_that_were_asked_for(batch: GraphBatch) -> 
     assert sizes_of(pad(batch, room)) == room
 
 
+def test_there_is_room_for_a_tenth_more_and_for_one_row_in_any_case(batch: GraphBatch) -> None:
+    own = sizes_of(batch)
+    for room in (padded_sizes(batch, {}), padded_sizes(batch, own)):
+        for level in ("orbit", "edge", "length", "triplet"):
+            assert 1.1 * own[level] + 1 <= room[level] < 1.1 * own[level] + 2
+
+
 def test_a_smaller_batch_takes_the_room_of_a_larger_one(batch: GraphBatch) -> None:
     room = padded_sizes(batch, {})
     fewer = make_batch(CRYSTALS_OF_BATCH[::-1], **GRAPH | {"r_max": 3.5})

@@ -5,7 +5,7 @@
     python submit.py --exps 010 012 --blend weights --baseline 001
 
 The submission is a weighted mean of the experiments, each the mean of its fold models. `--blend` fits the weights to out-of-fold
-rows, of each target its own. `..._with_uncertainty.csv` beside the submission has 90% intervals, calibrated out of fold.
+rows, separately for each target. `..._with_uncertainty.csv` beside it has 90% intervals, calibrated out of fold.
 """
 
 import sys
@@ -23,8 +23,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--exps", nargs="+", required=True, metavar="NUMBER", help="finished experiments")
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--weights", nargs="+", type=float, help="one per experiment (default: equal)")
-    how.add_argument("--blend", choices=get_args(BlendMethod), default="mean", help="how to fit the weights, out of fold")
-    parser.add_argument("--baseline", metavar="NUMBER", help="one more experiment, and what it brings; not with --weights")
+    how.add_argument("--blend", choices=get_args(BlendMethod), default="mean", help="how to fit the weights out of fold")
+    parser.add_argument("--baseline", metavar="NUMBER", help="add this experiment and report its gain; not with --weights")
     args = parser.parse_args(argv)
     if args.baseline and args.weights:
         parser.error("--baseline finds its weight by --blend; with --weights, name it among --exps")

@@ -1,11 +1,11 @@
-"""From a task's tables and a budget of minutes to the best honest submission.
+"""Make the best submission for a task within a budget of minutes.
 
     python exp/auto.py --data input/mine --minutes 60
     python exp/auto.py --data input/mine --minutes 60 --dry-run     # the facts and the plan, nothing is trained
 
-It looks at the tables, races up to 16 recipes on inner splits that leave fold 0 out, tries variants of the best, trains the
-winners in all folds as experiments with numbers of their own, and blends them. outputs/<task>/ then has submission.csv and
-auto.html, which says what was decided and why. Killed and started again, it goes on; with more minutes too.
+It examines the tables, races up to 16 recipes on inner splits that leave fold 0 out, tries variants of the best, trains the
+winners in all folds as numbered experiments, and blends them. outputs/<task>/ then has submission.csv and auto.html, which
+explains what was decided. If it is killed, start it again and it continues, also with more minutes.
 """
 
 import sys
@@ -19,7 +19,7 @@ from src.runs.train import launch_options, launcher_of, start_log
 
 def main(argv: list[str] | None = None) -> None:
     parser = command(__doc__, task_options(), rows_option(), launch_options())
-    parser.add_argument("--minutes", type=float, required=True, help="of wall time on this machine")
+    parser.add_argument("--minutes", type=float, required=True, help="budget of wall time on this machine")
     parser.add_argument("--dry-run", action="store_true", help="print the facts and the plan, and stop")
     args = parser.parse_args(argv)
     if args.minutes <= 0:

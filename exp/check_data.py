@@ -2,7 +2,7 @@
 
     python exp/check_data.py [--data input/mine]
 
-Prints whether test and training crystals can be told apart, the target in each fold, duplicates, and elements of one side only.
+Prints whether test and training crystals can be told apart, the target in each fold, duplicates, and elements in only one table.
 """
 
 import sys

@@ -1,7 +1,7 @@
 """Compare finished experiments, paired by crystal and by fold, and show how their errors correlate.
 
 python exp/compare.py                    # all finished ones of the closed track; --track open for the open one
-python exp/compare.py 003 004 005        # differences are to the first
+python exp/compare.py 003 004 005        # differences from the first
 python exp/compare.py --score            # with the test scores, which stand in for a leaderboard: choose nothing by them
 python exp/compare.py --submission outputs/flla/submission.csv   # the test score of a file
 python exp/compare.py --markdown         # Markdown tables

@@ -3,7 +3,7 @@
 python exp/ledger.py            # write
 python exp/ledger.py --check    # only say whether the committed files are up to date
 
-A published result that has no row in exp/ledger.csv gets one; write its question in a few words (`short`) and its verdict there
+A published result without a row in exp/ledger.csv gets one. Write its question (in a few words, `short`) and its verdict there
 by hand, then run this again. `<!-- oof 094 -->0.0648<!-- / -->` in a page is one figure: see src/results/marked.py.
 """
 

@@ -1,4 +1,4 @@
-"""Make the folder of a new experiment from its parent's.
+"""Make the folder of a new experiment from that of its parent.
 
     python exp/new.py 099 --from 012 --why "Do 128 channels help?"
 
@@ -16,7 +16,7 @@ from src.paths import shown
 
 def main(argv: list[str] | None = None) -> None:
     parser = command(__doc__)
-    parser.add_argument("number", help="number of the new experiment, 099 for instance")
+    parser.add_argument("number", help="number of the new experiment, for example 099")
     parser.add_argument("--from", dest="parent", required=True, metavar="NUMBER", help="its parent")
     parser.add_argument("--why", required=True, help="its question, in one line")
     args = parser.parse_args(argv)

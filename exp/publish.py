@@ -1,8 +1,8 @@
-"""Publish finished runs: copy metrics, predictions and the trials of a search (exp/tune.py) to exp/expNNN/results. Those of
-other tasks than input/flla go to a folder of the task, with their scores on its test labels.
+"""Publish finished runs: copy metrics, predictions and the trials of a search (exp/tune.py) to exp/expNNN/results. Results on
+tasks other than input/flla go to a folder named after the task, with their scores on its test labels.
 
 python exp/publish.py 003 004 005
-python exp/publish.py 024 --data input/mine            # all targets, or those after --target
+python exp/publish.py 024 --data input/mine            # all targets, or those named by --target
 """
 
 import sys

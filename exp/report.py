@@ -1,4 +1,4 @@
-"""Write one HTML page about the finished experiments; it needs no network and no other file.
+"""Write one HTML page about the finished experiments; it works offline and needs no other file.
 
 python exp/report.py                 # all finished ones of the closed track -> outputs/flla/report.html
 python exp/report.py 001 010 012     # or --track open; --score adds the test scores

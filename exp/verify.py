@@ -3,9 +3,9 @@
     python exp/verify.py 005 --fold 3
     python exp/verify.py 024 --fold 3 --data input/mine --target gap
 
-On the published run's type of machine and library versions the rows agree to 1e-5 eV/atom; elsewhere the retrained model must
-be of the same recipe (src/runs/verify.py).
-For a sealed experiment, the command that verifies it with the commit of its code is printed; exit status 3.
+On the published run's type of machine and library versions, the rows agree to 1e-5 eV/atom. Elsewhere the retrained model must
+pass as one of the same recipe (src/runs/verify.py).
+For a sealed experiment, prints the command that verifies it with its own commit, and exits with status 3.
 """
 
 import sys

@@ -3,8 +3,8 @@
     python input/new_task.py mine --train train.csv --test test.csv --sample sample_submission.csv --metric rmsle
     python input/new_task.py mine --train train.csv --folds folds.csv --structures cifs/ --target gap --unit eV --metric mae
 
-Structures may be CIF, POSCAR or JSON text of pymatgen, names of files (in --structures, or beside the training table), or
-formulas. Tables and structure files are copied; an existing task is left alone. docs/own-data.md explains task.toml.
+Structures may be CIF, POSCAR or pymatgen JSON as text, names of files (in --structures, or beside the training table), or
+formulas. Tables and structure files are copied; only --force replaces an existing task. docs/own-data.md explains task.toml.
 """
 
 import argparse
@@ -19,24 +19,24 @@ from src.paths import INPUT
 TABLES = {
     "train": "training table",
     "test": "test table",
-    "sample": "sample submission: its columns are predicted",
+    "sample": "sample submission, whose columns are predicted",
     "labels": "targets of the test table, if you have them",
-    "folds": "folds of the training rows, if they are given",
+    "folds": "folds of the training rows, if the task has its own",
 }
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = command(__doc__)
-    parser.add_argument("name", help="of the task: the folder input/NAME")
+    parser.add_argument("name", help="name of the task, whose folder is input/NAME")
     for option, text in TABLES.items():
         parser.add_argument(f"--{option}", type=Path, required=option == "train", metavar="CSV", help=text)
-    parser.add_argument("--structures", type=Path, metavar="FOLDER", help="of the structure files that a column names")
+    parser.add_argument("--structures", type=Path, metavar="FOLDER", help="folder of the structure files that a column names")
     metrics = ", ".join(METRIC_NAMES)
     parser.add_argument("--metric", choices=METRIC_NAMES, metavar="NAME", help=f"score (of two classes: roc_auc): {metrics}")
-    parser.add_argument("--target", nargs="+", metavar="COLUMN", help="to predict (default: as in the sample submission)")
-    parser.add_argument("--id", metavar="COLUMN", help="ids (default: found out)")
-    parser.add_argument("--structure", metavar="COLUMN", help="structures, names of files or formulas (default: found out)")
-    parser.add_argument("--unit", nargs="+", metavar="UNIT", default=["units"], help="of the target, or one for each")
+    parser.add_argument("--target", nargs="+", metavar="COLUMN", help="columns to predict (default: as in the sample submission)")
+    parser.add_argument("--id", metavar="COLUMN", help="column of ids (default: detected)")
+    parser.add_argument("--structure", metavar="COLUMN", help="column of structures, file names or formulas (default: detected)")
+    parser.add_argument("--unit", nargs="+", metavar="UNIT", default=["units"], help="unit of the target, or one for each")
     parser.add_argument("--force", action="store_true", help="replace an existing task")
     parser.add_argument("--out", type=Path, help="folder (default: input/NAME)")
     args = parser.parse_args(argv)

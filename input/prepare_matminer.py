@@ -1,4 +1,4 @@
-"""Write input/NAME/ from any matminer data set that has a structure column, and from all tasks of matbench.
+"""Write input/NAME/ from any matminer data set with a structure column, or from any matbench task.
 
     python input/prepare_matminer.py matbench_phonons              # matbench v0.1: its target, its ids, its official folds
     python input/prepare_matminer.py matbench_phonons --file data.json.gz --folds matbench-0.6-py3-none-any.whl
@@ -6,8 +6,8 @@
     python input/prepare_matminer.py mine --target e_form --file mine.json.gz     # a local file in the same format
 
 The data sets are listed at https://hackingmaterials.lbl.gov/matminer/dataset_summary.html; each is downloaded on first use.
-Without --target, the name is that of one of matbench's tasks. Its official folds are in the package
-matbench 0.6, which is downloaded but not installed. With --target, there is a random split into training and test rows.
+Without --target, the name is that of a matbench task. Its official folds are in the package
+matbench 0.6, which is downloaded but not installed. With --target, rows are split at random into training and test rows.
 """
 
 import subprocess

@@ -35,10 +35,10 @@ def task_options(targets: Literal["any", "one", "none"] = "any") -> argparse.Arg
     parser.add_argument("--outputs", type=Path, default=OUTPUTS, help="folder of runs and caches (default: outputs/)")
     if targets == "any":
         parser.add_argument(
-            "--target", metavar="NAME", nargs="+", help="of a task with several: these targets only (default: all)"
+            "--target", metavar="NAME", nargs="+", help="if the task has several, only these targets (default: all)"
         )
     elif targets == "one":
-        parser.add_argument("--target", metavar="NAME", help="of a task with several: the one to predict")
+        parser.add_argument("--target", metavar="NAME", help="the target to predict, if the task has several")
     return parser
 
 

@@ -30,7 +30,7 @@ def main(folder: Path, argv: list[str] | None = None) -> None:
     about = f"Train {folder.name}: its config is {folder / 'config.py'}."
     parser = command(about, task_options(), rows_option(), launch_options())
     parser.add_argument("--folds", type=int, nargs="+", metavar="K", help="train these folds only (default: all)")
-    parser.add_argument("--tracker", choices=get_args(Tracker), help="send finished folds to outputs/tracker/ as well")
+    parser.add_argument("--tracker", choices=get_args(Tracker), help="also send finished folds to outputs/tracker/")
     args = parser.parse_args(argv)
     with one_message(folder.name):
         launcher, config = launcher_of(args), load_config(folder)
@@ -72,8 +72,8 @@ def launch_options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--jobs", type=_positive, help="folds at once (default: as many as there are GPUs or, on CPUs, cores)")
     parser.add_argument("--launcher", choices=get_args(Where), default="local", help="where folds run (default: local)")
-    parser.add_argument("--address", metavar="HOST:PORT", help="of the Ray cluster")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda (folds take the GPUs in turn), cuda:1, ... (default: cpu)")
+    parser.add_argument("--address", metavar="HOST:PORT", help="address of the Ray cluster")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda (folds spread over the GPUs), cuda:1, ... (default: cpu)")
     return parser
 
 

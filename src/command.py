@@ -29,7 +29,7 @@ def command(description: str | None, *options: argparse.ArgumentParser) -> argpa
 
 
 def task_options(targets: Literal["any", "one", "none"] = "any") -> argparse.ArgumentParser:
-    """Return the options `--data`, `--outputs` and `--target`. targets: how many it takes; none: there is no such option."""
+    """Return the options `--data`, `--outputs` and `--target`. targets: how many `--target` takes; none: it is left out."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--data", type=Path, default=DEFAULT_TASK, help="folder of the task (default: input/flla)")
     parser.add_argument("--outputs", type=Path, default=OUTPUTS, help="folder of runs and caches (default: outputs/)")
@@ -43,7 +43,7 @@ def task_options(targets: Literal["any", "one", "none"] = "any") -> argparse.Arg
 
 
 def rows_option() -> argparse.ArgumentParser:
-    """Return the option `--skip-bad-rows` of whatever reads the training table."""
+    """Return the option `--skip-bad-rows`, for all commands that read the training table."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--skip-bad-rows", action="store_true", help="leave bad training rows out instead of stopping")
     return parser
@@ -59,7 +59,7 @@ def choice_options() -> argparse.ArgumentParser:
 
 
 def out_option(text: str, default: Path | None = None) -> argparse.ArgumentParser:
-    """Return the option `--out`. text: what its help calls the default."""
+    """Return the option `--out`. text: the default as its help describes it."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--out", type=Path, default=default, help=f"file to write (default: {text})")
     return parser

@@ -19,7 +19,7 @@ def experiment_name(number: str) -> str:
 
 
 def shown(path: Path) -> Path:
-    """Return the path as people read it: relative to the repository if it is inside."""
+    """Return the path for display: relative to the repository if it is inside."""
     return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
 
 

@@ -1,4 +1,4 @@
-"""What a table is: the facts that decide which recipes are tried. No target of the outer fold is among them."""
+"""The facts about a table that decide which recipes are tried. They use no target of the outer fold."""
 
 import math
 from dataclasses import asdict, dataclass, replace
@@ -37,11 +37,11 @@ Values = NDArray[np.float64]
 class Look:
     """Facts about a table and one of its targets.
 
-    bad_train, bad_test: rows that cannot be read. n_disordered: structures of both tables with mixed sites. atoms: median and
-    largest number. duplicates: share of the training rows that another one repeats. layers: share of
-    crystals that are layers in a vacuum. n_folds: see `folds_for`. given_folds: how many the task has; 0: none. low, high: of the
-    target. zeros: share of rows with a target of zero. decades: of its size, between the 5% and the 95% quantile; infinite if it
-    has both signs or many zeros. growth: rank correlation of its size with the number of atoms.
+    bad_train, bad_test: rows that cannot be read. n_disordered: structures in both tables with mixed sites. atoms: median and
+    largest number. duplicates: share of the training rows that repeat another one. layers: share of crystals that are layers
+    in a vacuum. n_folds: see `folds_for`. given_folds: number of the task's own folds; 0: none. low, high: of the target.
+    zeros: share of rows with a target of zero. decades: of its magnitude, between the 5% and the 95% quantile; infinite if it
+    has both signs or many zeros. growth: rank correlation of its magnitude with the number of atoms.
     """
 
     task: str
@@ -77,12 +77,12 @@ class Look:
 
     @property
     def inner(self) -> FoldConfig:
-        """Five splits of the training rows of the outer fold, drawn by another seed than the folds."""
+        """Five splits of the training rows of the outer fold, drawn with another seed than the folds."""
         return FoldConfig(self.folds.scheme, 5, seed=1000)
 
     @property
     def transform(self) -> Literal["none", "log", "log1p"]:
-        """The logarithm that is worth a trial: of a positive target that is skewed or spans decades, or one scored by ratios."""
+        """The logarithm to try: for a positive target that is skewed or spans decades, or one scored by ratios."""
         if self.metric == "rmsle" or (self.low >= 0 and self.zeros > 0 and self.high > 1 and self.skew > SKEWED):
             return "log1p"
         return "log" if self.low > 0 and (self.decades > MANY_DECADES or self.skew > SKEWED) else "none"
@@ -94,7 +94,7 @@ class Look:
 
     @property
     def shares_zero(self) -> bool:
-        """True if the target is zero in many rows, as the band gap of metals is, and absolute errors count."""
+        """True if the target is zero in many rows, like the band gap of metals, and absolute errors count."""
         return self.zeros >= MANY_ZEROS and self.metric in ("mae", "mape")
 
     @property
@@ -109,12 +109,12 @@ class Look:
 
     @property
     def per_area(self) -> bool:
-        """True if the target is tried as one of the faces of layers, as an exfoliation energy is."""
+        """True if the target is also tried per area of the layers, like an exfoliation energy."""
         return self.layered and self.transform == "log"
 
     @property
     def epochs(self) -> int:
-        """Epochs of a network: a number of steps, whatever the number of rows is."""
+        """Epochs of a network: they give the same number of steps for any number of rows, within limits."""
         return int(np.clip(round(N_STEPS * BATCH / (0.9 * self.n_train)), MIN_EPOCHS, MAX_EPOCHS))
 
     @property
@@ -128,7 +128,7 @@ class Look:
         return {**asdict(self), "decided": {**decided, "folds": asdict(self.folds)}}
 
     def lines(self) -> list[str]:
-        """Return the facts and what follows from them as people read it."""
+        """Return the facts and what follows from them as text."""
         kind = (
             f"structures of {self.atoms[0]:.0f} atoms in the median, {self.atoms[1]} at most"
             if self.has_structure
@@ -157,7 +157,7 @@ class Look:
 
 
 def folds_for(n_train: int, duplicates: float, n_folds: int = FOLDS) -> FoldConfig:
-    """Return the folds, five at most of fewer than 50 rows; duplicates, a share of the rows, stay together."""
+    """Return the folds, at most five for fewer than 50 rows; if many rows are duplicates, these stay together."""
     scheme: Literal["grouped", "stratified"] = "grouped" if duplicates >= MANY_DUPLICATES else "stratified"
     return FoldConfig(scheme, n_folds if n_train >= 50 else FEW_FOLDS)
 
@@ -165,7 +165,7 @@ def folds_for(n_train: int, duplicates: float, n_folds: int = FOLDS) -> FoldConf
 def look_at(data: TaskData, n_folds: int = FOLDS, repeated: float | None = None) -> Look:
     """Return the facts about the tables of a task and the target that is being predicted in so many folds.
 
-    repeated: share of duplicates; None: they are looked for.
+    repeated: share of duplicates; None: it is computed.
     """
     task, crystals, counts = data.task, data.train.crystals, data.train.crystals.element_counts
     n_atoms = counts.sum(axis=1)
@@ -207,7 +207,7 @@ def _layers(crystals: Crystals) -> float:
 
 
 def duplicated(crystals: Crystals) -> NDArray[np.bool_]:
-    """Return which rows another one repeats: the same reduced formula and, of structures, volume per atom and surroundings."""
+    """Return which rows repeat another one: the same reduced formula and, for structures, volume per atom and surroundings."""
     counts = crystals.element_counts
     _, formula = np.unique(reduced(counts), axis=0, return_inverse=True)
     found = _repeated(formula, np.ones(len(counts)), SAME_VOLUME)

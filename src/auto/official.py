@@ -1,4 +1,4 @@
-"""The autopilot on the official folds of a matbench task: in each it sees the training part alone."""
+"""The autopilot on the official folds of a matbench task: in each, it sees only the training part."""
 
 import logging
 from pathlib import Path
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 def fly_official(
     data: Path, outputs: Path, minutes: float, only: list[int] | None, launcher: Launcher, device: str, publish: bool
 ) -> str:
-    """Fly the official folds that have not been flown, write matbench's record once all have, and return the leaderboard as text.
+    """Run the unfinished official folds, write matbench's record once all are finished, and return the leaderboard as text.
 
     minutes: of wall time for each fold. only: numbers of folds; None: all.
     """

@@ -56,7 +56,7 @@ DEAR = 1.4  # cost of a variant, compared with the recipe that it changes, on av
 
 
 class Clock:
-    """The seconds that are left of a budget; those of earlier starts that were killed are counted."""
+    """The seconds that are left of a budget; earlier starts that were killed count too."""
 
     def __init__(self, path: Path, seconds: float) -> None:
         self.path, self.seconds = path, seconds
@@ -94,7 +94,7 @@ class Clock:
 
 @dataclass(frozen=True, eq=False)
 class Pilot:
-    """The autopilot for one target. folder: of what it found. clock: of the command. until: seconds of it that it may use."""
+    """The autopilot for one target. folder: of its results. clock: of the command. until: seconds on it that it may use."""
 
     data: TaskData
     folder: Path
@@ -109,7 +109,7 @@ class Pilot:
         return max(0.0, self.until - self.clock.used) * self.launcher.at_once
 
     def look(self) -> tuple[Look, Plan]:
-        """Return the facts about the table and what the budget buys; what was measured is measured once."""
+        """Return the facts about the table and the plan for the budget; costs are measured only once."""
         look, path = look_at(self.data), self.folder / "look.json"
         kept = read_json(path, {"costs": dict, "core_seconds": float, "budget": float, "n_folds": int}) if path.is_file() else {}
         costs = {name: Cost(*cost) for name, cost in kept["costs"].items()} if kept else self._measure(portfolio(look))
@@ -122,7 +122,7 @@ class Pilot:
         return look, make_plan(look, portfolio(look), costs, kept["core_seconds"])
 
     def _measure(self, recipes: Sequence[Recipe]) -> dict[str, Cost]:
-        """Return what each recipe costs; those that differ in nothing that costs are measured once."""
+        """Return the cost of each recipe; recipes that must cost the same are measured once."""
         measured: dict[str, Cost] = {}
         made: dict[str, Made] = {}
         logging.getLogger("src").setLevel(logging.WARNING)  # of a few crystals
@@ -174,9 +174,9 @@ class Pilot:
         return max(0.0, self.left - end) / self.launcher.at_once
 
     def _improve(self, race: Race, best: Outcome, look: Look, end: float) -> Outcome:
-        """Return the outcome of a recipe after changes of one setting after the other, as long as they help and there is time.
+        """Return the outcome of a recipe after changing one setting at a time, as long as this helps and there is time.
 
-        Members help more surely than changes do: the time for a few of them in all folds is kept.
+        Members help more reliably than changes, so the time for a few of them in all folds is reserved.
         """
         kept = RESERVED * FOLD * look.folds.n_folds * best.wall / SAFETY  # core seconds
         while True:
@@ -194,7 +194,7 @@ class Pilot:
     def finish(self, outcomes: Sequence[Outcome], families: Mapping[str, Family], look: Look) -> list[str]:
         """Train the chosen recipes in all folds and blend them; return their numbers, that of the blend last.
 
-        A part that there is no time for any more, or that diverges, is left out; if time is left over, further parts follow.
+        Parts without enough time left, or that diverge, are left out; if time is left over, further parts follow.
         """
         parts = self.chosen() or choose(outcomes, families, look.folds.n_folds, self.left)
         numbers: list[str] = []
@@ -216,7 +216,7 @@ class Pilot:
         return numbers
 
     def chosen(self) -> list[Part]:
-        """Return what an earlier start with the same budget has chosen; nothing if there was none."""
+        """Return the parts that an earlier start with the same budget chose; nothing if there was none."""
         path = self.folder / "parts.json"
         kept = read_json(path, {"budget": float, "parts": list}) if path.is_file() else {}
         if kept.get("budget") != self.clock.seconds:
@@ -227,9 +227,9 @@ class Pilot:
         log.info("%.1f of %g minutes: %s", self.clock.used / 60, self.clock.seconds / 60, what)
 
     def _train(self, number: str, part: Part, is_needed: bool) -> bool:
-        """Train a part as many folds at once as there are cores; return False if it diverges, or time is short for all of them.
+        """Train a part, as many folds at once as there are cores; return False if it diverges or time is too short for all.
 
-        is_needed: the part is trained to its end in any case.
+        is_needed: the part is always trained to its end.
         """
         name, n_folds, at_once = f"exp{number}", self.data.n_folds(part.config.folds), self.launcher.at_once
         run, seconds = RunDir(self.data.folder / name), part.seconds / n_folds  # of a fold
@@ -249,14 +249,14 @@ class Pilot:
         return True
 
     def _experiment(self, name: str, config: ExperimentConfig) -> str:
-        """Return the number of the experiment with a config, which gets a folder in exp/ if it has none."""
+        """Return the number of the experiment with this config, which gets a folder in exp/ if it has none."""
         why = f"What does exp/auto.py choose for {self.data.task.name}?"
         changed = f"Parent: none. Recipe: {name}; chosen on inner splits, without fold 0."
         return find_experiment(why, config) or write_experiment(why, changed, config)
 
 
 class Flown(NamedTuple):
-    """A summary for people, and the numbers of the experiments that were submitted for each target."""
+    """A summary as text, and the numbers of the submitted experiments of each target."""
 
     text: str
     submitted: dict[str, list[str]]
@@ -267,7 +267,7 @@ def fly(
 ) -> Flown:
     """Make a submission for all targets of a task within a budget of wall minutes.
 
-    dry: stop after the plan. What an earlier start has finished is kept, and its time counts.
+    dry: stop after the plan. Finished work of earlier starts is kept, and their time counts.
     """
     top = tasks[0].runs(outputs) if len(tasks[0].targets) == 1 else outputs / tasks[0].name
     clock = Clock(top / "auto" / "clock.json", 60 * minutes)
@@ -297,7 +297,7 @@ def fly(
 
 
 def plan_lines(look: Look, plan: Plan, minutes: float, n_cores: int) -> list[str]:
-    """Return the table of recipes with their expected seconds, as people read it."""
+    """Return the table of recipes with their expected seconds as lines of text."""
     n_folds = look.folds.n_folds
     rows = [f"{'recipe':<42} {'epochs':>6} {'inputs s':>9} {'trial s':>8} {'folds s':>8}"]
     for recipe in plan.recipes:

@@ -1,4 +1,4 @@
-"""What a budget buys: which recipes are raced and how long, and which are trained in all folds."""
+"""Plans for a budget: which recipes are raced, for how long, and which are trained in all folds."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -42,7 +42,7 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """The recipes of a race, with the epochs that they can afford, what each costs, and why others are left out.
+    """The recipes of a race with their affordable epochs and costs, and the reasons why others are left out.
 
     core_seconds: the budget, wall seconds times cores.
     """
@@ -59,7 +59,7 @@ class Plan:
 
 
 def folds_within(look: Look, recipes: Sequence[Recipe], costs: Mapping[str, Cost], core_seconds: float) -> int:
-    """Return ten folds, or five if that lets a network have its epochs, or enough of them to be trained at all."""
+    """Return ten folds, or five if a network then has enough of its epochs to be trained at all."""
     networks = [costs[recipe.name] for recipe in recipes if isinstance(recipe.config.learner, GnnConfig)]
     share = max((_affordable(look, cost, core_seconds, FOLDS) for cost in networks), default=math.inf) / look.epochs
     fewer = share * (FOLDS - 1) / (FEW_FOLDS - 1)
@@ -67,12 +67,12 @@ def folds_within(look: Look, recipes: Sequence[Recipe], costs: Mapping[str, Cost
 
 
 def _affordable(look: Look, cost: Cost, core_seconds: float, n_folds: int) -> float:
-    """Return the epochs of a network, or the times that all trees are grown, that one recipe can have in all folds."""
+    """Return the epochs of a network (for trees: the number of trainings) that one recipe can have in all folds."""
     return FINISH * core_seconds / (look.n_train * (n_folds - 1) * cost.train)
 
 
 def within_budget(config: ExperimentConfig, trial: Outcome, look: Look, core_seconds: float) -> ExperimentConfig:
-    """Return the config of a recipe with as many epochs as it can have in all folds, by what a first trial of it took."""
+    """Return the config of a recipe with as many epochs as it can have in all folds, judging by its first trial."""
     an_epoch = trial.wall / epochs_of(trial.config)
     return shortened(config, max(1, int(FINISH * core_seconds / (look.folds.n_folds * FOLD * an_epoch))))
 
@@ -80,8 +80,8 @@ def within_budget(config: ExperimentConfig, trial: Outcome, look: Look, core_sec
 def make_plan(look: Look, recipes: Sequence[Recipe], costs: Mapping[str, Cost], core_seconds: float) -> Plan:
     """Return the plan for a budget. core_seconds: wall seconds times cores.
 
-    A network gets as many epochs as it can have in all folds; one that could have only a few is left out, and so is a recipe
-    whose inputs take too long. If none is left, the cheapest is.
+    A network gets as many epochs as it can have in all folds. Networks that can have only a few are left out, and so are recipes
+    whose inputs take too long. If none is left, the cheapest is kept.
     """
     kept, left_out = [], {}
     for recipe in recipes:
@@ -107,7 +107,7 @@ def make_plan(look: Look, recipes: Sequence[Recipe], costs: Mapping[str, Cost], 
 
 
 def _with_first_rung(plan: Plan, look: Look, core_seconds: float) -> Plan:
-    """Return the plan with the epochs of the first rung; the least likely networks leave if it would be too short for all."""
+    """Return the plan with the epochs of the first rung; if it is too short for all, the least promising networks leave."""
     recipes, left_out = list(plan.recipes), dict(plan.left_out)
     n_rows = INNER * look.n_train * look.n_splits
     while True:
@@ -122,10 +122,10 @@ def _with_first_rung(plan: Plan, look: Look, core_seconds: float) -> Plan:
 
 
 def choose(outcomes: Sequence[Outcome], families: Mapping[str, Family], n_folds: int, core_seconds: float) -> list[Part]:
-    """Return the recipes to train first in all folds, the cheapest first; `one_more` adds what there is time for afterwards.
+    """Return the recipes to train first in all folds, the cheapest first; `one_more` adds others if time is left.
 
-    outcomes: the best first. They are the best of the trees and of the formula networks, if they are cheap or lead, and the best
-    network, with fewer epochs if there is no time for all.
+    outcomes: the best first. The recipes are the best network, with fewer epochs if there is no time for all, and the best of
+    each other family, if it is cheap or leads.
     """
     chosen: list[Part] = []
     left = SAFETY * core_seconds
@@ -145,9 +145,9 @@ def choose(outcomes: Sequence[Outcome], families: Mapping[str, Family], n_folds:
 
 
 def _part(one: Outcome, family: Family, n_folds: int, most: float, share: float) -> Part | None:
-    """Return a recipe for all folds within so many seconds, a network with fewer epochs if need be; None if it needs more.
+    """Return a recipe for all folds that takes at most so many seconds, if need be with fewer epochs; None if it cannot.
 
-    share: of its epochs, that it should have at least.
+    share: the least share of its epochs that is acceptable.
     """
     cost, config = n_folds * FOLD * one.wall, one.config
     if cost * (share if isinstance(config.learner, GnnConfig) else 1) > most:
@@ -158,7 +158,7 @@ def _part(one: Outcome, family: Family, n_folds: int, most: float, share: float)
 
 
 def needed(outcomes: Sequence[Outcome], families: Mapping[str, Family], metric: MetricName) -> list[Outcome]:
-    """Return the outcomes without the families that a blend of the best of each has no use for. outcomes: the best first."""
+    """Return the outcomes of families with some weight in a blend of the best of each. outcomes: the best first."""
     best = {families[one.name]: one for one in reversed(outcomes)}
     weights = fit_weights("weights", np.stack([one.pred for one in best.values()], axis=1), outcomes[0].target, metric)
     kept = {family for family, weight in zip(best, weights, strict=True) if weight >= LEAST_WEIGHT}
@@ -166,17 +166,17 @@ def needed(outcomes: Sequence[Outcome], families: Mapping[str, Family], metric: 
 
 
 def is_close(one: Outcome, best: Outcome) -> bool:
-    """Return whether the loss of an outcome, which may be negative, is little above that of the best."""
+    """Return whether the loss of an outcome, which may be negative, is only slightly above that of the best."""
     return one.loss - best.loss <= CLOSE * abs(best.loss)
 
 
 def one_more(
     outcomes: Sequence[Outcome], families: Mapping[str, Family], parts: Sequence[Part], n_folds: int, core_seconds: float
 ) -> Part | None:
-    """Return a recipe for time that is left over, or None: one that is no part yet and nearly the best, or a network once more.
+    """Return a recipe for the remaining time, or None: a nearly best one that is no part yet, or a network once more.
 
-    parts: what is trained already. A network that is among them gets another seed, and as many members as there is time for;
-    trees likewise, once. Networks may have fewer epochs than in the race.
+    parts: those trained already. A network among them gets another seed, and as many members as there is time for;
+    trees likewise, but once. Networks may have fewer epochs than in the race.
     """
     taken = [part.name.split(";")[0] for part in parts]
     found = [
@@ -199,7 +199,7 @@ def one_more(
 
 
 def _with_members(config: ExperimentConfig, n: int) -> ExperimentConfig | None:
-    """Return the mean of n of a recipe's learners, which differ by their seeds; None if seeds say nothing to the learner."""
+    """Return the mean of n of a recipe's learners with different seeds; None if the learner does not depend on seeds."""
     if isinstance(config.learner, GnnConfig):
         return replace(config, learner=replace(config.learner, members=n))
     if isinstance(config.learner, GbdtConfig):

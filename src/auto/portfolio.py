@@ -1,7 +1,7 @@
 """The recipes that a race begins with, and why each is among them.
 
-The settings of networks and trees are those that searches on FLLA found (exp094, exp022, exp081); what differs from task to task
-(target, readout, loss, epochs) differs here.
+The settings of networks and trees come from searches on FLLA (exp094, exp022, exp081). The recipes differ in what depends on the
+task (target, readout, loss, epochs).
 """
 
 from dataclasses import replace
@@ -46,7 +46,7 @@ ROOST = RoostConfig(n_channels=64, n_layers=3, n_hidden=128)
 
 
 class Recipe(NamedTuple):
-    """A config to try. why: the reason, as people read it."""
+    """A config to try. why: the reason, for display."""
 
     name: str
     family: Family
@@ -67,7 +67,7 @@ def portfolio(look: Look) -> list[Recipe]:
 
 
 def _for_classes(recipes: list[Recipe]) -> list[Recipe]:
-    """Return the recipes of learners that tell classes apart, each once whatever their targets are, named by what they read."""
+    """Return the recipes of learners for classes, each once whatever its target, named by its inputs."""
     found: dict[Any, Recipe] = {}
     for recipe in recipes:
         learner = recipe.config.learner

@@ -1,4 +1,4 @@
-"""Trials of recipes on inner splits, several at once, each written when it ends: a race that was killed goes on."""
+"""Trials of recipes on inner splits, several at once; each is written when it ends, so a killed race can continue."""
 
 import hashlib
 import json
@@ -34,14 +34,14 @@ Values = NDArray[np.float64]
 
 
 class Cost(NamedTuple):
-    """Seconds on one core: of the inputs of a crystal, and of a row in an epoch of a network or in all trees."""
+    """Seconds on one core: for the inputs of a crystal, and for a row in an epoch of a network or in all trees."""
 
     prepare: float
     train: float
 
 
 class Made(NamedTuple):
-    """Inputs of a few crystals, and the seconds that they took."""
+    """Inputs of a few crystals, and the seconds to make them."""
 
     inputs: Inputs
     seconds: float
@@ -63,7 +63,7 @@ class Trial(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What a recipe predicts for the rows of several splits. loss: by the metric. wall, cpu: mean seconds of a training."""
+    """Predictions of a recipe for the rows of several splits. loss: by the metric. wall, cpu: mean seconds of a training."""
 
     name: str
     config: ExperimentConfig
@@ -76,7 +76,7 @@ class Outcome:
 
 @dataclass(frozen=True, eq=False)
 class Race:
-    """Trains the trials of a target and keeps what they predict. folder: of their results."""
+    """Trains the trials of a target and keeps their predictions. folder: of their results."""
 
     splits: InnerSplits
     folder: Path
@@ -91,7 +91,7 @@ class Race:
     def run(self, rung: str, configs: Mapping[str, ExperimentConfig], n_splits: int, seconds: float) -> list[Outcome]:
         """Return the outcome of each config, the best first; trials that have ended before are not trained again.
 
-        seconds: after which trials are stopped; what is stopped has an infinite loss.
+        seconds: after which trials are stopped; a stopped trial has an infinite loss.
         """
         trials = [Trial(rung, name, config, split) for name, config in configs.items() for split in range(n_splits)]
         to_do = [k for k, trial in enumerate(trials) if not self._result(trial).is_file()]
@@ -109,7 +109,7 @@ class Race:
         return sorted(found, key=lambda outcome: outcome.loss)
 
     def train(self, trials: list[Trial], place: Path, end: float, k: int) -> None:
-        """Train a trial and write what it predicts; one that diverges, or is stopped at the time `end`, predicts nothing."""
+        """Train a trial and write its predictions; if it diverges or is stopped at the time `end`, there are none."""
         trial = trials[k]
         learner = make_learner(trial.config.trained)
         learner.limit_threads()
@@ -139,9 +139,9 @@ class Race:
         return first.loss - other.loss > (high - low) / 4  # a quarter of the 95% interval
 
     def shorter(self, short: Sequence[Outcome], whole: Sequence[Outcome]) -> list[Outcome]:
-        """Return the outcomes of whole trainings, the best first; where one ended no better than a short one, that of the short.
+        """Return the outcomes of full trainings, the best first; if one is no better than its short one, that of the short.
 
-        The time is better spent on members then. A whole training that was stopped says nothing.
+        The time is then better spent on members. A full training that was stopped is ignored.
         """
         of = {one.name: one for one in short}
         pairs = [(of.get(one.name, one), one) for one in whole]
@@ -152,7 +152,7 @@ class Race:
         return self.folder / f"{trial.key}.json"
 
     def _late(self, trial: Trial) -> Path:
-        """Return the file that says that a trial was stopped; with more time it is trained again."""
+        """Return the file that marks a trial as stopped; with more time, it is trained again."""
         return self.folder / f"{trial.key}.late"
 
     def _has_ended(self, trial: Trial) -> bool:
@@ -183,10 +183,10 @@ def history(folder: Path, splits: InnerSplits) -> list[dict[str, Any]]:
 
 
 def measure(config: ExperimentConfig, data: TaskData, made: dict[str, Made]) -> Cost:
-    """Return what a recipe costs, measured on a few crystals. made: inputs of earlier recipes, which are not made again.
+    """Return the cost of a recipe, measured on a few crystals. made: inputs of earlier recipes, which are not made again.
 
-    Trainings of two lengths are compared, since what every training takes at its start, compilation and imports for the first of
-    them, is no part of the cost of a row. Of each length the fastest counts, as it was disturbed least.
+    Trainings of two lengths are compared, because the start of a training, with compilation and imports the first time, is not
+    part of the cost per row. For each length, the fastest training counts, as it was disturbed least.
     """
     if (key := _inputs_key(config)) not in made:
         made[key] = _make(config, data)
@@ -216,7 +216,7 @@ def measure(config: ExperimentConfig, data: TaskData, made: dict[str, Made]) -> 
 
 
 def _make(config: ExperimentConfig, data: TaskData) -> Made:
-    """Return the inputs of a few crystals; they are made for two of them before, since the first time may import libraries."""
+    """Return the inputs of a few crystals; two crystals go first, untimed, because the first call may import libraries."""
     learner = make_learner(config.trained, word2vec=MAT2VEC if MAT2VEC.is_file() else None)
     n_rows, columns = len(data.train.ids), data.train.crystals.columns
     for n in (2, N_SAMPLE):
@@ -230,14 +230,14 @@ def _make(config: ExperimentConfig, data: TaskData) -> Made:
 
 
 def _inputs_key(config: ExperimentConfig) -> str:
-    """Return what the inputs of a recipe depend on."""
+    """Return the settings that the inputs of a recipe depend on."""
     if isinstance(config.learner, GnnConfig):
         return cost_key(config)
     return json.dumps([config.hurdle is None, *config.feature_groups])
 
 
 def shortened(config: ExperimentConfig, n_epochs: int) -> ExperimentConfig:
-    """Return the config with at most so many epochs; that of trees as it is."""
+    """Return the config with at most so many epochs; a config without epochs is unchanged."""
     if not isinstance(config.learner, GnnConfig):
         return config
     return with_knobs(config, {EPOCHS: min(n_epochs, config.learner.training.n_epochs)})
@@ -251,7 +251,7 @@ def prepare(configs: Mapping[str, ExperimentConfig], data: TaskData, n_jobs: int
 
 
 def cost_key(config: ExperimentConfig) -> str:
-    """Return what the cost of a recipe depends on, but for its number of epochs; not its target or its readout."""
+    """Return the settings that the cost of an epoch depends on; target and readout are not among them."""
     config = shortened(config, 1)
     if isinstance(config.learner, GnnConfig) and isinstance(config.learner.network, NequipConfig):
         config = with_knobs(config, {"learner.network.readout": "mean"})

@@ -1,4 +1,4 @@
-"""The autopilot's page: the report of its experiments, with what was seen, what was decided and why, and the race."""
+"""The autopilot's page: the report on its experiments, with facts, decisions and their reasons, and the race."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -69,7 +69,7 @@ def _race(trials: list[dict[str, Any]], data: TaskData) -> str:
 
 
 def _expected(submitted: Predictions, data: TaskData) -> str:
-    """Return what the submission is expected to score, and what more time would buy."""
+    """Return the expected score of the submission, and what more time would add."""
     metric = METRICS[data.task.metric]
     target, pred, fold = (submitted.oof[name].to_numpy() for name in ("e_form", "e_form_pred", "fold"))
     _, low, high = score_interval(data.task.metric, target, decided(data.task.metric, target, pred, fold))

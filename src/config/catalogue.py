@@ -1,4 +1,4 @@
-"""The experiments: configs of the folders in exp/, what is kept of those that are sealed, and the folder of a new one."""
+"""The experiments: configs of those with a folder in exp/, records of sealed ones, and the folder of a new one."""
 
 import ast
 import functools
@@ -23,7 +23,7 @@ OLD_SHIFTS = 'TargetConfig(kind="residual"'  # in a config: unseen elements get 
 
 
 class Sealed(TypedDict):
-    """What is kept of an experiment whose code has left. commit: whose code trains it. config: as JSON, never read again."""
+    """The record of an experiment whose code was removed. commit: whose code trains it. config: as JSON, never parsed."""
 
     question: str
     parent: str | None
@@ -36,12 +36,12 @@ class Sealed(TypedDict):
 
 @functools.cache
 def sealed_experiments() -> dict[str, Sealed]:
-    """Return what is kept of the sealed experiments, by name."""
+    """Return the records of the sealed experiments, by name."""
     return json.loads((SEALED / "configs.json").read_text(encoding="utf-8"))
 
 
 def sealed(name: str) -> Sealed | None:
-    """Return what is kept of an experiment if it is sealed; one that has a folder lives."""
+    """Return the record of an experiment if it is sealed; one that has a folder lives."""
     return None if (EXPERIMENTS / name).is_dir() else sealed_experiments().get(name)
 
 
@@ -51,7 +51,7 @@ def experiment_names() -> list[str]:
 
 
 def sealed_remedy(name: str, commit: str) -> str:
-    """Return what to do about an experiment that is asked for more than its predictions."""
+    """Return the remedy if more than the predictions of a sealed experiment is needed."""
     return (
         f"{name} is sealed: it can be compared, blended and submitted, but its code has left; commit {commit} trains it, and "
         f"this prints how: python exp/verify.py {name.removeprefix('exp')}"
@@ -78,15 +78,15 @@ def load_config(folder: Path) -> ExperimentConfig:
 def track(config: ExperimentConfig) -> Track:
     """Return `open` if the base, a group of features or an element table is among LEARNED_ON_ENERGIES, else `closed`.
 
-    The closed track is the task's data and published tables that contain no energy of a crystal. What the open track adds was
-    trained on the data set that FLLA was taken from, its test crystals included.
+    The closed track uses the task's data and published tables without energies of crystals. What the open track adds was
+    trained on the data set that FLLA was taken from, including its test crystals.
     """
     tables = config.learner.elements.tables if isinstance(config.learner, GnnConfig) else ()
     return "open" if LEARNED_ON_ENERGIES & {config.target.base, *config.feature_groups, *tables} else "closed"
 
 
 def is_of_track(name: str, track: str) -> bool:
-    """Return whether an experiment is of a track; a draft whose config cannot be read is of none, and is named."""
+    """Return whether an experiment belongs to a track; a draft whose config cannot be read belongs to none, and is logged."""
     try:
         return track_of(name) == track
     except (ValueError, FileNotFoundError) as error:
@@ -136,7 +136,7 @@ def question_and_parent(name: str) -> tuple[str, str | None]:
 
 
 def recipe_of(name: str) -> str:
-    """Return the recipe that the autopilot's config of an experiment names; nothing for one that a person made."""
+    """Return the recipe that an autopilot experiment names in its config; nothing for one that a person made."""
     path = EXPERIMENTS / name / "config.py"
     docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) if path.is_file() else None
     return (docstring or "").partition("Recipe: ")[2].partition("; chosen")[0]
@@ -181,7 +181,7 @@ def find_experiment(question: str, config: ExperimentConfig) -> str | None:
 
 
 def config_source(docstring: str, config: ExperimentConfig) -> str:
-    """Return the text of a config.py, formatted as all code here."""
+    """Return the text of a config.py, formatted like all code here."""
     code = _literal(config, "")
     imports = "".join(f"    {name},\n" for name in sorted(set(re.findall(r"[A-Za-z]+(?=[(])", code))))
     return f'"""{docstring}\n"""\n\nfrom src.config import (\n{imports})\n\nCONFIG = {code}\n'

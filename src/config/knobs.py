@@ -1,6 +1,6 @@
 """Every knob of an experiment: folds, targets, graphs, networks, learners and blends.
 
-Sizes that every experiment has are constants beside the formula that they belong to.
+Sizes that are the same in every experiment are constants beside the formula that they belong to.
 """
 
 from dataclasses import replace
@@ -34,15 +34,14 @@ class TargetConfig:
 
     kind: `residual`: the structure's energy minus a linear regression on its atom counts (2nd place), divided by the standard
         deviation; `standardise`: minus the mean, divided by the standard deviation; `raw`: as in the table; `classes`: one of two
-        classes, of which learners predict the log-odds of the second; for tasks whose metric is one of classes, with a learner
-        of classes.
+        classes. Learners then predict the log-odds of the second; the task's metric and the learner must be for classes.
     base: `7net-l3i5`: first subtract the energy that this pretrained potential, a SevenNet, predicts, and the shift of each
         element that brings it closest to the table (open track). With kind `residual` only. `layer_area`: learn an energy of
         layers' faces per area, see src/features/layers.py. With transform `log` and without kind `residual` only.
     transform: `log` or `log1p`, log(1 + target): what `kind` then applies to; predictions are transformed back. Not with
         the base `7net-l3i5`.
-    pure_elements: `median`: crystals of one element are learned as compounds are, and all get the median of the training
-        crystals of one element, whatever the learner predicts; if there are none, they are predicted as compounds are.
+    pure_elements: `median`: crystals of one element are learned like compounds, but all get the median of the training
+        crystals of one element, whatever the learner predicts; if there are none, they are predicted like compounds.
     reference: `elements_and_u`: vanadium, chromium, manganese, iron, cobalt, nickel, molybdenum and tungsten have a second shift
         where oxygen or fluorine is present: there the energies of the Materials Project, and so SevenNet's, contain a Hubbard U.
         Requires the base `7net-l3i5`.
@@ -86,7 +85,7 @@ class GraphConfig:
     r_angle: Angstrom, up to r_max; longest bond in the pairs whose angles the graph holds, for networks that use angles;
         0: no angles.
     radius_exponent: 0: lengths are as they are; up to 1: they are divided by this power of the mean of the covalent radii of both
-        ends over 1.4 Angstrom, see `relative_to_radii`. All that is said of lengths, such as r_max, then holds for the quotient.
+        ends over 1.4 Angstrom, see `relative_to_radii`. All other lengths, such as r_max, then refer to the quotient.
     """
 
     r_max: Annotated[float, Field(ge=0.5, le=20)] = 5.0
@@ -100,7 +99,7 @@ class GraphConfig:
 
 
 class NetworkTraits:
-    """What a network is, for whoever prepares its inputs or trains it.
+    """Properties of a network, for code that prepares its inputs or trains it.
 
     reads_formula: it needs no structure. has_forces: its energy has forces that can be trained on. takes_features: features of
     crystals can enter its head. trains_members: several of it can be trained in one pass.
@@ -125,13 +124,13 @@ class NequipConfig(NetworkTraits):
     n_layers: interaction layers.
     n_bessel: radial basis functions.
     radial_hidden: widths of the radial network's hidden layers.
-    radial_knots: the radial network is evaluated at so many distances, evenly spaced from 0 to r_max, and interpolated between
-        them (256 reach single precision, see docs/speed.md); 0: it is evaluated at every distance.
+    radial_knots: number of distances, evenly spaced from 0 to r_max, at which the radial network is evaluated, to be
+        interpolated between them (256 reach single precision, see docs/speed.md); 0: it is evaluated at every distance.
     n_element_attributes: width of the learned linear map of the element vector that conditions the self-connection; 0: the
         self-connection is the same for all elements.
     head_hidden: widths of the hidden layers of the per-atom head.
     gather_layers: the head sees the scalars of the embedding and of every layer, not only of the last (2nd place).
-    readout: how the outputs of the atoms become that of the crystal, see `Readout` in src/models/blocks.py.
+    readout: how the outputs of the atoms are combined for the crystal, see `Readout` in src/models/blocks.py.
     """
 
     has_forces: ClassVar[bool] = True
@@ -191,7 +190,7 @@ class MegnetConfig(NetworkTraits):
 class AlignnConfig(NetworkTraits):
     """ALIGNN (Choudhary, DeCost 2021), sized as in the package alignn 2026.8.11; the paper has 256 channels, 4 + 4 layers.
 
-    n_alignn_layers: layers on bonds and angles. n_gcn_layers: layers on bonds alone, after the former.
+    n_alignn_layers: layers on bonds and angles. n_gcn_layers: later layers on bonds only.
     zero_head: the last layer begins at zero, and so does every prediction; otherwise they begin around a value that depends on
         the seed and may be far from all targets.
     """
@@ -244,7 +243,7 @@ class TrainingConfig:
 class PretrainingConfig:
     """A first stage on energies and on forces, which vanish in relaxed crystals (2nd place); training starts from its weights.
 
-    Optimiser, schedule and batches are as in TrainingConfig. The loss is that of the energies plus
+    Optimiser, schedule and batches are as in TrainingConfig. The loss is the loss of the energies plus
 
     force_weight: times the mean over crystals of the mean over atoms of |F|^2, (target units per Angstrom)^2.
     """
@@ -260,9 +259,9 @@ class GnnConfig:
     pretraining: a stage before the training; None: there is none.
     global_features: groups known to src/features/groups.py that enter NequIP's head, standardised on the training fold
         (2nd place); `columns`: the task's further columns, imputed and encoded on the training fold as well.
-    members: networks that are trained in one pass, on the same batches, from initial weights of their own: member i has those of
-        seed 1000 i + that of the fold; pre-trained one after another. The fold's prediction is the mean of theirs; the standard
-        deviation is kept as `spread`.
+    members: networks that are trained in one pass on the same batches, but pre-trained one after another. Member i has the
+        initial weights of seed 1000 i + the fold's. The fold's prediction is the mean over members; the standard deviation is
+        kept as `spread`.
     """
 
     training: TrainingConfig
@@ -347,7 +346,7 @@ class GbdtEnsembleConfig:
 
     parts: part i trains with seed 1000 i + that of the fold.
     outlier_fraction: share of the training rows that no part is fitted to: those with the largest errors in models fitted to
-        other training rows. Rows that are scored are never looked at.
+        other training rows. Scored rows are never used.
     """
 
     graph_network: ClassVar[str | None] = None
@@ -402,12 +401,12 @@ LearnerConfig = GnnConfig | GbdtConfig | GbdtEnsembleConfig | ForestConfig | Gau
 
 @config_class
 class HurdleConfig:
-    """A judgement before the learner, for targets of which many are the same, as the zero band gaps of metals.
+    """A classifier before the learner, for targets that often have the same value, like the zero band gaps of metals.
 
     It lowers the absolute error, not the squared one.
 
-    trees: with objective `binary`, tell whether a target is the most frequent one; the learner is fitted to the others.
-    others: the learner, which ExperimentConfig.trained puts there.
+    trees: with objective `binary`; they predict whether a target is the most frequent one. The learner is fitted to the others.
+    others: the learner, which ExperimentConfig.trained sets.
     """
 
     trees: GbdtConfig = GbdtConfig(objective="binary", n_trees=600, num_leaves=15, max_bin=63)
@@ -440,7 +439,7 @@ BlendMethod = Literal["mean", "weights", "ridge", "hill"]  # of submit.py; the m
 
 @config_class
 class ExperimentConfig:
-    """One experiment. seed: fold k trains with seed + k. hurdle: before the learner; None: there is none."""
+    """One experiment. seed: fold k trains with seed + k. hurdle: a classifier before the learner; None: there is none."""
 
     learner: LearnerConfig | BlendConfig
     folds: FoldConfig = FoldConfig()

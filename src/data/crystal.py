@@ -42,8 +42,8 @@ class Crystal:
     frac_coords: (n_atoms, 3), fractional; NaN if there is no structure.
     atomic_numbers: (n_atoms,). N_ELEMENTS + k stands for a site with mixture k: sites of one mixture are one class.
     mixtures: (n_mixtures, N_ELEMENTS), amount of each element on such a site, by atomic number; none if the crystal is ordered.
-        A formula whose amounts are no whole numbers is one site with all of them. What is missing to 1 on a site of a structure
-        is vacant: compositions count what is there, an average over the species of a site does not see the vacancy.
+        A formula with fractional amounts is one site with all of them. If the amounts on a site of a structure sum to less
+        than 1, the rest is vacant: compositions count what is present, and averages over a site's species ignore the vacancy.
     """
 
     lattice: NDArray[np.float64]
@@ -67,12 +67,12 @@ class Crystal:
 
     @property
     def has_structure(self) -> bool:
-        """False for a formula: its atoms have no places."""
+        """False for a formula: its atoms have no positions."""
         return len(self.lattice) > 0
 
     @property
     def is_disordered(self) -> bool:
-        """True for a structure with a site that several elements share or that is vacant in part of the cells."""
+        """True for a structure with a site that several elements share or that is vacant in some of the cells."""
         return self.has_structure and len(self.mixtures) > 0
 
     @property
@@ -93,7 +93,7 @@ class Crystal:
 
     @property
     def occupancy(self) -> NDArray[np.float64]:
-        """Number of atoms on each site, (n_atoms,): 1, or less if it is vacant in part of the cells."""
+        """Number of atoms on each site, (n_atoms,): 1, or less if it is vacant in some of the cells."""
         return np.concatenate([np.ones(N_ELEMENTS), self.mixtures.sum(axis=1)])[self.atomic_numbers]
 
     def at_sites(self, table: NDArray[Any]) -> NDArray[Any]:
@@ -107,7 +107,7 @@ class Crystal:
     def from_structure(cls, structure: Structure) -> "Crystal":
         """Return the Crystal of a pymatgen Structure; occupancies from WHOLE on count as whole atoms.
 
-        Deuterium and tritium become hydrogen, and ions atoms, because nothing here depends on mass or charge.
+        Deuterium and tritium become hydrogen, and ions become atoms, because nothing here depends on mass or charge.
         Raises ValueError for no atoms, impossible occupancies, unknown elements, or a cell or distances beyond the limits above.
         """
         if len(structure) == 0:
@@ -244,9 +244,9 @@ def parse_formula(text: str) -> dict[int, int] | dict[int, float]:
 
 
 def whole_numbers(amounts: NDArray[np.float64]) -> NDArray[np.int64] | None:
-    """Return the smallest whole numbers in the proportion of the amounts; None if it takes more than MAX_FORMULA_ATOMS of them.
+    """Return the smallest whole numbers in the proportion of the amounts; None if they sum to more than MAX_FORMULA_ATOMS.
 
-    It also is None for amounts with three or more decimals, unless they are simple fractions, rounded.
+    It is also None for amounts with three or more decimals, unless they are rounded simple fractions.
     """
     for largest, tolerance in ((EXACT_DENOMINATOR, 1e-9), (ROUNDED_DENOMINATOR, AMOUNT_TOLERANCE)):
         factors = np.arange(1, largest + 1)[:, None]
@@ -259,7 +259,7 @@ def whole_numbers(amounts: NDArray[np.float64]) -> NDArray[np.int64] | None:
 
 
 def reduced(element_counts: NDArray[Any]) -> NDArray[Any]:
-    """Return what rows of the same proportions have in common: the smallest whole numbers, or shares if there are mixtures.
+    """Return a form that rows with equal proportions share: the smallest whole numbers, or fractions if there are mixtures.
 
     element_counts: (n_crystals, N_ELEMENTS).
     """

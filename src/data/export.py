@@ -55,7 +55,7 @@ GET_FOLDS = "download it: pip download --no-deps matbench==0.6"
 def competition_row(row_id: str, structure: Structure, target: float, column: str = TARGET) -> dict:
     """Return one crystal in the competition's columns.
 
-    structure: written as a CIF without symmetry, with 8 decimals; a disordered one has amounts of elements that are not whole.
+    structure: written as a CIF without symmetry, with 8 decimals; a disordered one has fractional amounts of elements.
     target: in the task's unit. column: its name.
     """
     counts = structure.composition.get_el_amt_dict()
@@ -115,7 +115,7 @@ def write_description(folder: Path, targets: Sequence[Target], files: Iterable[s
 
 
 def target_of(name: str) -> Target:
-    """Return the target of a task; raise ValueError if it is none of matbench's."""
+    """Return the target of a task; raise ValueError if it is not one of matbench's tasks."""
     if name not in MATBENCH:
         known = f"{name} is not among matbench's tasks, {', '.join(MATBENCH)}"
         raise ValueError(f"{known}; for another data set of matminer, name its column with --target")

@@ -1,4 +1,4 @@
-"""Structures in the formats that are read, as text or as files -> Crystal, or the reason why there is none."""
+"""Structures in all supported formats, as text or as files -> Crystal, or the reason why there is none."""
 
 import gzip
 import io
@@ -23,7 +23,7 @@ MISSING_ELEMENTS = "the POSCAR names no elements; write their symbols into line 
 
 
 class Entry(NamedTuple):
-    """A structure in a file or field, not parsed yet. name: its own there, such as that of a data block; '' if it has none."""
+    """A structure in a file or field, not parsed yet. name: within the file, such as that of a data block; '' if it has none."""
 
     name: str
     parse: Callable[[], Any]
@@ -93,13 +93,13 @@ def structures_in(path: Path) -> list[Entry]:
 
 
 def format_of(path: Path) -> str | None:
-    """Return the format of a structure file, told by its name, compressed (.gz) or not; None if it is not read."""
+    """Return the format of a structure file by its name, compressed (.gz) or not; None if it is not supported."""
     name = path.name.lower().removesuffix(".gz")
     return next((form for kind, form in KINDS.items() if name.endswith(kind) or name.startswith(kind)), None)
 
 
 def reason(error: Exception) -> str:
-    """Return what an error says in one line."""
+    """Return the message of an error in one line."""
     text = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
     return " ".join(text.split())[:MAX_REASON]
 

@@ -35,7 +35,7 @@ N_FIRST = 5
 class TaskData:
     """The tables of a task; without a test table, `test` has no rows.
 
-    key: hash of the data themselves. train_key, test_key: hashes of all that shaped the tables in memory, parser included.
+    key: hash of the data themselves. train_key, test_key: hashes of all that shaped the tables in memory, including the parser.
     outputs: folder of the runs and caches of all tasks. left_out: ids of the bad training rows. unread: ids of the test rows
     whose structure cannot be read. given_folds: (n_train,), the task's own folds, used instead of those of a config.
     """
@@ -128,7 +128,7 @@ def _load(
 def _structures_key(task: Task, table: Path) -> list[str]:
     """Return what shapes the crystals of a table besides its own content: the format and, of files, a hash of all of them.
 
-    It is empty for CIF, so that the keys of tasks that know no other format stay as they are.
+    It is empty for CIF, so that the keys of older tasks stay as they are.
     """
     if task.structure_format == "cif":
         return []

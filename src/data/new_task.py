@@ -1,4 +1,4 @@
-"""A new task's folder: its tables and structure files, and a description that is inferred from them."""
+"""A new task's folder: its tables and structure files, and a description inferred from them."""
 
 import contextlib
 import filecmp
@@ -104,7 +104,7 @@ def _filled(texts: pd.Series) -> pd.Series:
 
 
 def _numbers(texts: pd.Series) -> pd.Series:
-    """Return the fields that are not empty as numbers; NaN for those that are none."""
+    """Return the fields that are not empty as numbers; NaN for those that are not numbers."""
     values = _filled(texts).map(number).astype(float)
     return values.where(values.abs() <= MAX_NUMBER)
 
@@ -134,7 +134,7 @@ def _id_column(tables: Tables, wish: str | None) -> str:
 
 
 def _structure_column(tables: Tables, ids: str, folder: Path, wish: str | None) -> tuple[str, StructureFormat]:
-    """Return the column of structures, which training and test tables share, and its format; a formula if there is none."""
+    """Return the structure column that training and test tables share, and its format; else a column of formulas."""
     train = tables["train"]
     columns = [name for name in train if name in tables.get("test", train) and name != ids and wish in (None, name)]
     found = {name: form for name in columns if (form := _format(train[name], folder))}
@@ -191,7 +191,7 @@ def _metric_and_classes(targets: pd.DataFrame, metric: MetricName | None) -> tup
     """Return the metric, and the two classes of the targets as the table has them, the one that is not predicted first.
 
     False comes before True, the smaller number before the larger, and of other texts the first in the alphabet.
-    Raises ValueError if the metric is one of classes and the targets have no two, or if there is no metric for what they have.
+    Raises ValueError if the metric is for classes but the targets are not of two, or if there is no metric for their values.
     """
     found = {name: _classes_in(targets[name]) for name in targets}
     each = set(found.values())
@@ -237,7 +237,7 @@ def _targets(tables: Tables, taken: Sequence[str], metric: MetricName | None) ->
 
 
 def _kind(texts: pd.Series, in_test: pd.Series | None) -> str:
-    """Return what a column of the training and the test table is taken for.
+    """Return the role that a column of the training and the test table is given.
 
     Whole numbers under the symbol of an element, or `nsites`, count atoms; they are compared with the structures.
     """

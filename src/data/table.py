@@ -38,7 +38,7 @@ SYMBOLS = {Element.from_Z(z).symbol: z for z in range(1, N_ELEMENTS)}
 
 
 def parse_fields(row: Mapping[str, str], names: ColumnNames) -> tuple[tuple[Field, ...], str]:
-    """Return the fields of a row and what is wrong with them ('' if nothing is).
+    """Return the fields of a row and what is wrong with them ('' if nothing).
 
     A number is NaN if its field is empty. A category is text without spaces around it, and '' if it is missing.
     """
@@ -104,14 +104,14 @@ class Crystals:
         return self.store.offsets["lattice"][-1] == 3 * len(self)
 
     def check_structures(self, what: str) -> None:
-        """Raise ValueError, which names the first crystal that is a formula alone. what: needs structures."""
+        """Raise ValueError, which names the first crystal that is only a formula. what: needs structures."""
         if not self.has_structure:
             first = int(np.flatnonzero(np.diff(self.store.offsets["lattice"]) == 0)[0])
             raise ValueError(f"{what}: a structure is needed, and {self.name(first)} is a formula alone")
 
     @property
     def is_disordered(self) -> NDArray[np.bool_]:
-        """Which crystals have sites that several elements share or that are vacant in part, (n_crystals,); formulas have none."""
+        """Whether each crystal has shared or partly vacant sites, (n_crystals,); False for formulas."""
         return (np.diff(self.store.offsets["mixture"]) > 0) & (np.diff(self.store.offsets["lattice"]) > 0)
 
     @property
@@ -190,9 +190,9 @@ class CrystalTable:
 
 
 class Parsed(NamedTuple):
-    """What a row holds.
+    """The content of a row.
 
-    targets: none in a test table. reason: what is wrong with the row, '' if nothing is. further: fields of its further columns.
+    targets: none in a test table. reason: what is wrong with the row, '' if nothing. further: fields of its further columns.
     """
 
     crystal: Crystal | None
@@ -202,7 +202,7 @@ class Parsed(NamedTuple):
 
     @property
     def is_unread(self) -> bool:
-        """True if nothing but the structure is wrong with the row."""
+        """True if only the structure of the row is wrong."""
         return self.crystal is None and self.reason.startswith(UNREADABLE) and DUPLICATE not in self.reason
 
 
@@ -211,7 +211,7 @@ def read_table(path: Path, task: Task, has_target: bool, skip_bad_rows: bool = F
 
     has_target: True for a training table, all targets of which must be finite numbers, or classes, in every row.
     skip_bad_rows: leave out the bad rows of a training table and log them. Rows of a test table whose structure cannot be
-    read are left out in any case: nobody can correct a contest's table.
+    read are always left out, because a contest's table cannot be corrected.
     Raises ValueError listing the bad rows with ids and reasons.
     """
     ids, parsed = parse_table(path, task, has_target, n_jobs)
@@ -242,9 +242,9 @@ def bad_rows(ids: Sequence[str], parsed: Sequence[Parsed]) -> list[str]:
 
 
 def parse_table(path: Path, task: Task, has_target: bool, n_jobs: int = 1) -> tuple[list[str], list[Parsed]]:
-    """Return the ids of a table and what its rows hold, or what is wrong with them.
+    """Return the ids of a table and the contents of its rows, or what is wrong with them.
 
-    Raises ValueError if it is no table, or if it lacks a column that task.toml names.
+    Raises ValueError if it is not a table, or if it lacks a column that task.toml names.
     """
     check_header(path, task, has_target)
     ids = [row[task.id_column] for row in read_rows(path)]  # one pass over the whole file before any structure is parsed
@@ -280,7 +280,7 @@ def structures_folder(task: Task, table: Path) -> Path | None:
 def parse_rows(
     rows: Sequence[Row], task: Task, has_target: bool, folder: Path | None = None, columns: ColumnNames = NO_COLUMNS
 ) -> list[Parsed]:
-    """Return what each row holds. folder: that of the structure files, if the rows name files. columns: further ones to read."""
+    """Return the content of each row. folder: of the structure files, if the rows name files. columns: further ones to read."""
     targets = [target.column for target in task.targets if has_target]
     wanted = task.wanted_of_targets
     parsed = []
@@ -313,7 +313,7 @@ def _flaws_of_id(text: str, column: str) -> list[str]:
 def contradictions(crystal: Crystal, row: Row, other: Collection[str] = ()) -> list[str]:
     """Return the contradictions between a crystal and the count columns (element symbols and nsites).
 
-    A formula is only compared with the proportions of the elements. other: columns that count nothing, whatever their names.
+    For a formula, only the proportions of the elements are compared. other: columns that are not counts, whatever their names.
     """
     counts = crystal.element_counts
     listed = {symbol: z for symbol, z in SYMBOLS.items() if symbol in row and symbol not in other}

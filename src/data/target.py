@@ -65,9 +65,9 @@ TRANSFORMS = {
 
 
 def _shifts(element_counts: Counts, left: Values, config: TargetConfig) -> Values:
-    """Return what the atoms of each element add to the energy, whatever surrounds them, see TargetNormalizer.shifts.
+    """Return what an atom of each element contributes to the energy in any surroundings, see TargetNormalizer.shifts.
 
-    left: (n_crystals,), eV/atom, the energies that the shifts of residuals come closest to.
+    left: (n_crystals,), eV/atom, the energies to which the shifts are fitted.
     """
     if config.kind == "raw":
         return np.zeros(N_ELEMENTS)
@@ -87,7 +87,7 @@ def _shifts(element_counts: Counts, left: Values, config: TargetConfig) -> Value
 
 
 def _shifts_with_u(element_counts: Counts, left: Values, robust: bool) -> Values:
-    """Return the shifts of the elements, followed by those that the metals of WITH_U have on top beside oxygen or fluorine.
+    """Return the shifts of the elements, then the additional ones of the metals in WITH_U in oxides and fluorides.
 
     There the energies of the Materials Project contain a Hubbard U. A metal's U can be fitted only if some of its crystals
     contain O or F and others do not. All other metals get the mean U, which is subtracted from the shifts of those that only
@@ -169,9 +169,9 @@ class TargetNormalizer:
     shifts: (N_ELEMENTS,), eV/atom, by atomic number; further ones are those of `_shifts_with_u`. scale: eV/atom.
     base: name of the model whose energies are the `base` argument of every method, (n_crystals,), eV/atom; `none`: zeros.
     transform: a key of TRANSFORMS, or `none`.
-    pure_energy: eV/atom, what all crystals of one element get, whatever the residual; None: they are predicted as compounds are.
-    of_classes: the target is 0 or 1, and residual = target - share of ones in training, from which `class_of` tells both again.
-        All shifts are the log-odds of this share; with what learners predict added to them, they give the probability of 1.
+    pure_energy: eV/atom, of all crystals of one element, whatever the residual; None: they are predicted like compounds.
+    of_classes: the target is 0 or 1, and residual = target - share of ones in training, from which `class_of` recovers both.
+        All shifts are the log-odds of this share; the learner's prediction plus these log-odds gives the probability of 1.
     """
 
     shifts: Values
@@ -215,7 +215,7 @@ class TargetNormalizer:
     def denormalize(self, element_counts: Counts, residual: Values, base: Values | float = 0.0) -> Values:
         """Return the formation energies, eV/atom, of unitless residuals; with a transform, always in its domain.
 
-        Of classes: the probabilities of 1, of what learners predict.
+        For classes: the probabilities of 1, given the predictions of learners.
         """
         if self.of_classes:
             from scipy.special import expit
@@ -234,7 +234,7 @@ class TargetNormalizer:
         return target.mean(axis=0), target.std(axis=0)
 
     def to_json(self) -> dict:
-        """Return the normaliser as JSON-serialisable values; what does nothing is left out."""
+        """Return the normaliser as JSON-serialisable values; settings without effect are left out."""
         data: dict = {"shift": self.shifts.tolist(), "scale": self.scale, "base": self.base}
         transform = {} if self.transform == "none" else {"transform": self.transform}
         pure = {} if self.pure_energy is None else {"pure_elements": "median", "pure_energy": self.pure_energy}

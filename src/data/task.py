@@ -74,7 +74,7 @@ class Task:
 
     @property
     def of_classes(self) -> bool:
-        """True if one of two classes is predicted, or rather the probability of the second; False if a number is."""
+        """True if the probability of the second of two classes is predicted; False if a number is."""
         return self.metric in CLASS_METRICS
 
     def class_number(self, text: str) -> float:
@@ -89,7 +89,7 @@ class Task:
 
     @property
     def wanted_of_targets(self) -> str:
-        """What every target in a table must be, in words."""
+        """The requirement for every target in a table, in words."""
         if not self.of_classes:
             return "a finite number"
         return f"one of the classes {', '.join(map(repr, self.classes))}" if self.classes else "0, 1, True or False"
@@ -111,7 +111,7 @@ class Task:
 
     @property
     def has_labels(self) -> bool:
-        """True if the labels of the test table are there."""
+        """True if the task has labels for the test table."""
         return "test_labels" in self.files
 
     @property
@@ -146,7 +146,7 @@ def read_task(folder: Path, target: str | None = None) -> Task:
 
 
 def read_tasks(folder: Path, targets: Sequence[str] | None = None) -> list[Task]:
-    """Return the task of a folder once for each of its targets, or for those named; raises as `read_task`."""
+    """Return the task of a folder once for each of its targets, or for those named; raises like `read_task`."""
     path = folder / "task.toml"
     fields = _read(path)
     units = fields.unit * (len(fields.target_columns) // len(fields.unit))
@@ -231,7 +231,7 @@ class Description(BaseModel):
 
 
 def _read(path: Path) -> Description:
-    """Return the fields of a description; raise ValueError, which names the file and the key, if they are not as they should."""
+    """Return the fields of a description; raise ValueError, which names the file and the key, if one is invalid."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: input/new_task.py writes it from your tables")
     if path.stat().st_size > MAX_DESCRIPTION:
@@ -258,7 +258,7 @@ def _fault(error: ValidationError) -> str:
 
 
 def is_inside(name: object) -> bool:
-    """Return whether a name is a relative one that does not climb out of the folder; links are the user's own affair."""
+    """Return whether a name is relative and stays inside the folder; links are the user's responsibility."""
     if not isinstance(name, str) or not 0 < len(name) <= MAX_TEXT or not name.isprintable():
         return False
     return not Path(name).is_absolute() and ".." not in Path(name).parts

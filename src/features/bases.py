@@ -1,4 +1,4 @@
-"""What is subtracted from a target before a learner sees it, see TargetConfig.base."""
+"""The base that is subtracted from a target before a learner sees it, see TargetConfig.base."""
 
 from pathlib import Path
 

@@ -6,8 +6,8 @@ bond valences are undefined, and a mixed site has the mean electronegativity of 
 
 The oxidation states are those that pymatgen's `Composition.oxi_state_guesses` ranks first. pymatgen tries every combination of
 the states of all atoms. Here atoms, then elements, are added one by one, and only the best way to reach each total charge is
-kept. Likelihoods are whole numbers, how often a state occurs in the ICSD, so that sums and ties are exact; among guesses that
-are equally likely pymatgen's first one wins.
+kept. Likelihoods are whole numbers (how often a state occurs in the ICSD), so sums and ties are exact. Among equally likely
+guesses, pymatgen's first one wins.
 """
 
 import math
@@ -104,7 +104,7 @@ def _bond_table() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 def ewald_energy(structure: IStructure, charge: NDArray[np.float64]) -> float:
     """Return the electrostatic energy of a neutral crystal of point charges, eV per cell.
 
-    It is that of pymatgen's EwaldSummation, with its screening and cutoffs, but without its matrices of pairs.
+    It equals that of pymatgen's EwaldSummation, with its screening and cutoffs, but needs no matrices of pairs.
     Source: Toukmaji, Board, Comput. Phys. Commun. 95, 73 (1996), doi:10.1016/0010-4655(96)00016-1.
     charge: (n_atoms,), in e.
     """

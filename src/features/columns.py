@@ -1,7 +1,7 @@
-"""The group of features `columns`: a task's further columns, encoded by what is fitted to training rows alone.
+"""The group of features `columns`: a task's further columns, encoded as fitted to the training rows only.
 
-Categories are encoded as one column of zeros and ones each, for trees as well: with 300 to 3,000 rows and 6 to 150 categories,
-that was better than LightGBM's own treatment with its default settings in each of 12 synthetic tables.
+Each category becomes a column of zeros and ones, for trees as well: with 300 to 3,000 rows and 6 to 150 categories, this was
+better than LightGBM's own treatment with its default settings in each of 12 synthetic tables.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ def check_columns(groups: Collection[str], task: Task) -> None:
 def data_key(key: str, groups: Collection[str], task: Task) -> str:
     """Return the key of the data that a learner with these groups of features sees.
 
-    key: that of the task's tables. Which of their columns are further ones matters only to those who read them.
+    key: that of the task's tables. Which of their columns are further ones matters only to learners that read them.
     """
     if COLUMNS not in groups:
         return key
@@ -47,7 +47,7 @@ def further_columns(crystals: Crystals) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class ColumnEncoder:
-    """What further columns of training rows say about encoding those of any rows.
+    """An encoding of further columns, fitted to training rows.
 
     numbers: numeric column -> median, then mean and standard deviation after its missing numbers were replaced by the median;
     the deviation is 0 if all are the same. categories: categorical column -> its most frequent categories, '' (missing) among

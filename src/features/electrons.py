@@ -1,8 +1,8 @@
-"""Electrons that a formula has, and that closed shells need: what tells metals from insulators without a structure.
+"""Electrons that a formula has and that closed shells need: they tell metals from insulators without a structure.
 
 In an insulator the electrons of the cations fill the octets of the anions (the 8 - N rule of Zintl phases: Schaefer, Eisenmann,
 Mueller, Angew. Chem. Int. Ed. 12, 694 (1973)), and their number in a cell is even. Statistics over fractions, such as Magpie's,
-know neither the number nor its balance.
+see neither the number nor the balance.
 """
 
 import itertools
@@ -39,7 +39,7 @@ def electrons(element_counts: NDArray[np.number], n_jobs: int, word2vec: Path | 
     whole_amounts: 1 if the proportions are those of small whole numbers; otherwise there are no charges, nor even or odd numbers.
     guess_*: the likeliest charge-balanced oxidation states, in e; ionicity is their mean product with the electronegativity.
     valence: s, p and d electrons; sp: without d. Anions are the most electronegative element and those of groups 14 to 18 from
-    1.9 on. octet_excess: valence electrons of the cations less the holes of the anions, per atom; octet_share: their quotient.
+    1.9 on. octet_excess: valence electrons of the cations minus the holes of the anions, per atom; octet_share: their ratio.
     """
     whole = (np.abs(element_counts - np.round(element_counts)) < OF_AMOUNTS).all(axis=1)
     unit = np.where(whole, np.gcd.reduce(np.round(element_counts).astype(np.int64), axis=1), element_counts.sum(axis=1))
@@ -68,7 +68,7 @@ def electrons(element_counts: NDArray[np.number], n_jobs: int, word2vec: Path | 
 
 
 def _guessed(amounts: Values, whole: NDArray[np.bool_], electronegativity: Values, n_jobs: int) -> Values:
-    """Return what the likeliest oxidation states say, (n_crystals, 6): the columns guess_* of ELECTRONS."""
+    """Return the columns guess_* of ELECTRONS, from the likeliest oxidation states, (n_crystals, 6)."""
     found = np.zeros((len(amounts), 6))
     some = np.flatnonzero(whole)
     different, row = np.unique(np.round(amounts[some]).astype(np.int64), axis=0, return_inverse=True)
@@ -88,8 +88,8 @@ def _guess_rows(amounts: list[NDArray[np.int64]]) -> list[tuple[dict[int, float]
 
 @lru_cache
 def _table() -> Values:
-    """Return for each element, (6, N_ELEMENTS), what it brings along: its number, valence electrons, those in s and p,
-    electronegativity, holes in its octet, and whether it is an anion beside any other element.
+    """Return the properties of each element, (6, N_ELEMENTS): its number, valence electrons, those in s and p,
+    electronegativity, holes in its octet, and whether it is an anion with any other element.
     """
     found = np.zeros((6, N_ELEMENTS))
     found[3] = np.nan_to_num(pauling())

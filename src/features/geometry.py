@@ -29,7 +29,7 @@ COSETS = (STEPS % 2) @ [4, 2, 1]  # of lattice vectors that agree modulo 2
 
 @dataclass(frozen=True, eq=False)
 class PrimitiveCrystal:
-    """A crystal in a primitive cell, averaged over its space group: the only input of the features, whatever cell was given.
+    """A crystal in a primitive cell, averaged over its space group: the only input of the features, for any given cell.
 
     n_orbits: classes of symmetry-equivalent atoms.
     symmetry_found: False if the search failed; the space group is then P1, and nothing is averaged.

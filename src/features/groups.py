@@ -78,7 +78,7 @@ FORMULA_GROUPS: dict[str, Callable[[Counts, int, Path | None], pd.DataFrame]] = 
 
 
 class Group(NamedTuple):
-    """A named group of columns. is_finite: defined for every crystal, hence fit for networks; otherwise NaN if undefined."""
+    """A named group of columns. is_finite: defined for every crystal, so networks can use it; otherwise NaN if undefined."""
 
     columns: tuple[str, ...]
     compute: Callable[[PrimitiveCrystal], list[float]]
@@ -99,7 +99,7 @@ GROUPS = (*FORMULA_GROUPS, *NEED_STRUCTURES)
 def cached_features(
     crystals: Crystals, key: str, groups: tuple[str, ...], cache: Path | None, n_jobs: int = 1, word2vec: Path | None = None
 ) -> pd.DataFrame:
-    """Return the columns of the groups for all crystals in single precision, from `cache` if they are there already.
+    """Return the columns of the groups for all crystals in single precision, from `cache` if it has them.
 
     key: identifies the crystals, for instance by their hash. cache: None: nothing is written. groups: names in GROUPS.
     word2vec: a gensim file with the vectors of mat2vec; None: the packaged table.
@@ -113,7 +113,7 @@ def cached_features(
 def finite_features(
     crystals: Crystals, key: str, groups: tuple[str, ...], cache: Path | None, n_jobs: int = 1, word2vec: Path | None = None
 ) -> NDArray[np.float32]:
-    """Return `cached_features` as (n_crystals, n_features) for models that need every value.
+    """Return `cached_features` as (n_crystals, n_features), for models that cannot handle undefined values.
 
     Raises ValueError if a value is undefined.
     """
@@ -147,7 +147,7 @@ def _cached_group(
 
 
 def structure_features(crystals: Crystals, groups: tuple[str, ...], n_jobs: int = 1) -> pd.DataFrame:
-    """Return one row for each crystal, the columns of the named STRUCTURE_GROUPS side by side; no choice of cell changes them.
+    """Return one row for each crystal, the columns of the named STRUCTURE_GROUPS side by side, for any choice of cell.
 
     If a group that is not finite cannot be computed, its columns are NaN; the log says how often and why.
     """

@@ -1,8 +1,8 @@
-"""Layers of a crystal: the widest gap between lattice planes of atoms, and what lies at its faces.
+"""Layers of a crystal: the widest gap between lattice planes of atoms, and the atoms at its faces.
 
-The energy that holds layers together is one of their faces: 15 to 30 meV/A^2 for most van der Waals solids (Bjorkman et al.,
-Phys. Rev. Lett. 108, 235502 (2012), doi:10.1103/PhysRevLett.108.235502). Per atom it is proportional to the area of the layer per
-atom, which no volume shows if the cell contains a vacuum.
+The energy that holds layers together is a surface energy: 15 to 30 meV/A^2 for most van der Waals solids (Bjorkman et al.,
+Phys. Rev. Lett. 108, 235502 (2012), doi:10.1103/PhysRevLett.108.235502). Per atom, it is proportional to the area per atom, which
+no volume reveals if the cell contains a vacuum.
 """
 
 import itertools
@@ -36,7 +36,7 @@ class Layer(NamedTuple):
 
 
 def layer_of(lattice: Values, frac_coords: Values) -> Layer:
-    """Return the layer of a cell, the same for every cell of a crystal but for its area and the number of its atoms.
+    """Return the layer of a cell; except for its area and number of atoms, it is the same for every cell of a crystal.
 
     Gaps are looked for between planes whose Miller indices in a reduced cell are 0, 1 or -1.
     """
@@ -54,7 +54,7 @@ def layer_of(lattice: Values, frac_coords: Values) -> Layer:
 
 
 def layers(crystal: PrimitiveCrystal) -> list[float]:
-    """Return LAYERS: lengths in Angstrom, areas in Angstrom^2 per atom, and of the atoms at the faces of the layer means.
+    """Return LAYERS: lengths in Angstrom, areas in Angstrom^2 per atom, and means over the atoms at the faces of the layer.
 
     An atom counts for a face by exp(-depth / DEPTH). surface_asymmetry: difference of both faces' electronegativities.
     """

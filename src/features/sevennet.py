@@ -1,8 +1,8 @@
-"""Energies of crystals by a pretrained potential, SevenNet, the vectors that it computes them from, and their cached store.
+"""Energies of crystals from SevenNet, a pretrained potential, the vectors behind them, and their cached store.
 
 Source: Park et al., J. Chem. Theory Comput. 20, 4857 (2024), doi:10.1021/acs.jctc.4c00190; `7net-l3i5` is its later release with
-features up to degree 3. It was trained on MPtrj's uncorrected energies: on FLLA its errors are those of a fit, not of a
-generalisation. Only the open track uses it. An optional extra: `pip install -e ".[open]"`, imported inside functions only.
+features up to degree 3. It was trained on MPtrj's uncorrected energies, so its errors on FLLA are training errors, not
+generalisation. Only the open track uses it. It is an optional extra (`pip install -e ".[open]"`), imported inside functions.
 """
 
 import contextlib
@@ -85,7 +85,7 @@ def _compute_chunk(crystals: Crystals, chunk: list[int]) -> RaggedStore:
 
 @lru_cache
 def _model() -> tuple[Any, list[NDArray[np.float32]]]:
-    """Return SevenNet without its forces, and a list into which it puts the atoms' scalars whenever it is called."""
+    """Return SevenNet without forces, and a list to which it writes the atoms' scalars whenever it is called."""
     import torch
     from sevenn.checkpoint import SevenNetCheckpoint
 

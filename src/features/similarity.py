@@ -1,4 +1,4 @@
-"""How new crystals relate to those that a model was trained on: unseen elements, distance, duplicates, short bonds."""
+"""How new crystals differ from those that a model was trained on: unseen elements, distance, duplicates, short bonds."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -28,12 +28,12 @@ FIELDS = ("ids", "fractions", "shape", "bond", "far")
 
 @dataclass(frozen=True, eq=False)
 class Likeness:
-    """What crystals are compared by, the same for every cell that describes them; formulas are compared by `fractions` alone.
+    """The quantities by which crystals are compared, the same for every cell; formulas are compared by `fractions` alone.
 
     fractions: (n, N_ELEMENTS), atomic fractions by atomic number.
     shape: (n, 11), the quantities that SAME_SHAPE lists; lengths are divided by the cube root of the primitive cell's volume.
     bond: (n,), the shortest distance between two atoms, divided by the sum of their atomic radii.
-    Of a formula, shape and bond are NaN.
+    For a formula, shape and bond are NaN.
     """
 
     fractions: NDArray[np.float32]
@@ -122,7 +122,7 @@ class TrainingSet:
     def coordinates(self, found: Likeness) -> NDArray[np.float32]:
         """Return the coordinates in which crystals are compared with these, (n, n_coordinates).
 
-        If these are formulas, they are the composition alone; a formula among crystals has their mean shape.
+        If these are formulas, the coordinates are the composition alone; a formula among crystals has their mean shape.
         """
         if not self.known.has_structure:
             return found.fractions
@@ -131,7 +131,7 @@ class TrainingSet:
     def remarks(self, found: Likeness, elements_are_alike: bool = False) -> list[str]:
         """Return what is unusual about each crystal compared with these; an empty text if nothing is.
 
-        elements_are_alike: the model predicts one value for all crystals of one element, which is remarked.
+        elements_are_alike: the model predicts one value for all crystals of a single element, which gets a remark.
         """
         unseen = (found.fractions > 0) & ~(self.known.fractions > 0).any(axis=0)
         has_structure = self.known.has_structure

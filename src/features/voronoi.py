@@ -1,7 +1,7 @@
 """Voronoi cells of a crystal and their statistics, weighted by face area: coordination, bond lengths, ordering, differences.
 
 A face is the part of the plane halfway to a neighbour that lies on the near side of the planes of all other neighbours. Cutting
-a convex polygon by one plane after another needs no topology, so that it does not matter how many faces meet in a vertex.
+a convex polygon by one plane after another needs no topology, so it does not matter how many faces meet at a vertex.
 Formulas: Ward et al., Phys. Rev. B 96, 024104 (2017), doi:10.1103/PhysRevB.96.024104, as matminer implements them.
 """
 
@@ -110,7 +110,7 @@ def tessellate(structure: IStructure) -> Faces:
 def _faces(structure: IStructure, cutoff: float) -> tuple[tuple[NDArray, NDArray, NDArray, NDArray], float]:
     """Return atom, neighbour, area and distance of all faces, and the distance of the furthest vertex from its atom, Angstrom.
 
-    Where the cells are not bounded by neighbours within the cutoff, that is more than the cutoff.
+    If neighbours within the cutoff do not bound the cells, this distance exceeds the cutoff.
     """
     from src.features.polygons import cut_faces  # numba takes a while to import
 

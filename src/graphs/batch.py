@@ -1,4 +1,4 @@
-"""Batches of graphs: the tensors that networks take, padded to a fixed size if a GPU is to repeat what it did for another."""
+"""Batches of graphs: the tensors that networks take, padded to a fixed size if a GPU replays a CUDA graph on them."""
 
 import math
 from collections.abc import Mapping
@@ -68,7 +68,7 @@ class GraphBatch(GraphFields[Tensor]):
 
     @property
     def n_atoms(self) -> Tensor:
-        """Number of atoms of each crystal, (n_crystals,), to which a site that is half vacant adds a half."""
+        """Number of atoms of each crystal, (n_crystals,); a site that is half vacant counts as half an atom."""
         return sum_at(self.orbit_batch[self.atom_orbit_index], self.atom_occupancy, self.n_crystals)
 
 
@@ -94,7 +94,7 @@ def batch_from_graphs(graphs: list[CrystalGraph], dtype: torch.dtype = torch.flo
 
 
 def padded_sizes(batch: GraphBatch, known: Mapping[str, int]) -> dict[str, int]:
-    """Return sizes of the levels to which the batch can be padded: the known ones, larger where the batch does not fit."""
+    """Return sizes of the levels to which the batch can be padded: the known ones, enlarged where the batch does not fit."""
     own = sizes_of(batch)
     sizes = {level: known[level] if known.get(level, 0) > n else math.ceil(HEADROOM * n) + 1 for level, n in own.items()}
     sizes["crystal"] = own["crystal"] + 1
@@ -108,7 +108,7 @@ def padded_sizes(batch: GraphBatch, known: Mapping[str, int]) -> dict[str, int]:
 def pad(batch: GraphBatch, sizes: Mapping[str, int]) -> GraphBatch:
     """Return the batch with one more crystal, of atoms without neighbours, such that each level has its size in `sizes`.
 
-    sizes: from `padded_sizes`. Networks treat crystals independently, so that their predictions of the others stay the same.
+    sizes: from `padded_sizes`. Networks treat crystals independently, so the predictions for the others do not change.
     """
     own = sizes_of(batch)
     missing = {level: sizes[level] - n for level, n in own.items()}

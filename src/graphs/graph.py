@@ -4,10 +4,10 @@ Five levels: orbits (one representative atom each), atoms, edges, lengths, tripl
 for, see triplets.py). Node features live on the representatives; atoms appear only as sources of edges, where the features of
 their representative are rotated to them.
 
-Why that is exact (energy E of a crystal with space group G; D the representation of an operation on features): features obey
-h[g j] = D(g) h[j], and the edges into a centre i that its stabiliser maps onto each other bring messages that differ by D alone.
-So sum one edge of each such set, times the set's size, and average the result over the stabiliser. That average is linear,
-commutes with every linear layer and gate, and is the identity for scalars. It is taken where features are next rotated, by
+Why this is exact (energy E of a crystal with space group G; D the representation of an operation on features): features obey
+h[g j] = D(g) h[j]. If the stabiliser of a centre i maps edges into i onto each other, their messages differ only by D. So we sum
+one edge of each such set, times the size of the set, and average the result over the stabiliser. This average is linear,
+commutes with every linear layer and gate, and is the identity for scalars. It is taken when features are next rotated, by
 the matrix
 
     rotation[j] = mean over all operations g that map the representative onto j of D(g)
@@ -42,7 +42,7 @@ class GraphFields(Generic[Array]):
     orbit_weight: (n_orbits,), share of the cell's atoms that the orbit holds; sums to one in each crystal. A site that is half
         vacant counts as half an atom, as does each edge from it, so that a site whose occupancy falls to zero leaves no trace.
     atom_orbit_index: (n_atoms,), orbit of each atom.
-    atom_occupancy: (n_atoms,), number of atoms on its site: 1, or less if that is vacant in part of the cells.
+    atom_occupancy: (n_atoms,), number of atoms on its site: 1, or less if the site is vacant in some of the cells.
     atom_rotation: (n_atoms, sum of (2l+1)^2 for l = 1 ... l_max), the matrices of the module's docstring, row by row, l
         ascending.
     edge_src_index: (n_edges,), atom.
@@ -88,7 +88,7 @@ class CrystalGraph(GraphFields[NDArray]):
 def build_graph(crystal: Crystal, config: GraphConfig, reduce: bool = True) -> CrystalGraph:
     """Return the graph of a crystal in double precision, reduced by its space group.
 
-    reduce: False for the full graph, which the reduced one is compared with.
+    reduce: False for the full graph, with which tests compare the reduced one.
     """
     symmetry = find_symmetry(crystal) if reduce else identity(crystal.n_atoms)
     if reduce:
@@ -132,8 +132,8 @@ def build_graph(crystal: Crystal, config: GraphConfig, reduce: bool = True) -> C
 def formula_graph(crystal: Crystal) -> CrystalGraph:
     """Return the graph of the elements of a crystal or formula, ascending by atomic number.
 
-    Each element is an orbit with one atom, whatever the formula's numbers are, and its weight is its share of all atoms. An edge
-    comes from every other element, or from the only one to itself; all edges have the length zero.
+    Each element is an orbit with one atom, whatever its amount in the formula, and its weight is its share of all atoms. Edges
+    come from every other element; a single element has an edge to itself. All edges have length zero.
     """
     z = np.flatnonzero(crystal.element_counts)
     n, counts = len(z), crystal.element_counts[z]

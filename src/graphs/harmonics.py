@@ -1,7 +1,7 @@
 """Real spherical harmonics, and the coefficients that couple them, in the basis and with the signs of e3nn.
 
 Geiger, Smidt, arXiv:2207.09453: the components of degree 1 are x, y, z, and y is the polar axis. The tests compare with e3nn
-itself, which is not imported here, because that takes longer than the prediction of a crystal does.
+itself, which is not imported here because its import takes longer than predicting a crystal.
 """
 
 import itertools
@@ -43,7 +43,7 @@ def harmonics_of_degree(l: int, vectors: NDArray[np.float64]) -> NDArray[np.floa
 def coupling(l_1: int, l_2: int, l_3: int) -> NDArray[np.float64]:
     """Return the Wigner 3j symbols in the basis of the harmonics, (2 l_1 + 1, 2 l_2 + 1, 2 l_3 + 1), with the norm 1.
 
-    For an even sum of the degrees: they are then proportional to the mean over the sphere of Y_1 Y_2 Y_3 (Gaunt's integral).
+    The sum of the degrees must be even: the symbols are then proportional to the mean of Y_1 Y_2 Y_3 over the sphere (Gaunt).
     """
     points, weights = _sphere()
     y_1, y_2, y_3 = (harmonics_of_degree(l, points) for l in (l_1, l_2, l_3))

@@ -61,13 +61,13 @@ def largest_unit(crystal: Crystal, exponent: float) -> float:
 def relative_to_radii(edges: Edges, crystal: Crystal, exponent: float, r_max: float) -> Edges:
     """Return the edges whose lengths, relative to the covalent radii of their ends, are up to r_max; vectors have these lengths.
 
-    A Cs-O bond of 2.9 Angstrom is short and an Al-O bond of 2.9 Angstrom is none: a network need not learn how long a bond of
-    each pair is. With an exponent a from 0 to 1
+    At 2.9 Angstrom, Cs-O is a short bond and Al-O is not bonded. With relative lengths, a network need not learn this for each
+    pair of elements. With an exponent a from 0 to 1
 
         length -> length / ((radius of one end + radius of the other) / 2 / TYPICAL_RADIUS)^a
 
-    which leaves lengths as they are for a = 0, and for a = 1 counts them in bond lengths. The factor is that of the pair of
-    elements, so it is the same for all edges that a symmetry maps onto each other.
+    which leaves lengths unchanged for a = 0, and measures them in bond lengths for a = 1. The factor depends only on the pair
+    of elements, so it is the same for all edges that a symmetry maps onto each other.
 
     The radius of a mixed site is the mean over its atoms. edges: all of length up to r_max times `largest_unit`, or more.
     """

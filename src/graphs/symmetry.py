@@ -4,8 +4,8 @@ moyopy finds the operations within a tolerance. They are then verified: each mus
 rotation, and together they must act on the atoms as a group does. If any check fails, the crystal is treated as having no
 symmetry, which costs time but no accuracy.
 
-Graphs of one atom per orbit are known from invariant networks (Ruff et al., Digital Discovery 3, 594 (2024),
-doi:10.1039/D4DD00018H: asymmetric units); for equivariant features the operations are needed too, which turn them.
+Graphs with one atom per orbit are known from invariant networks (Ruff et al., Digital Discovery 3, 594 (2024),
+doi:10.1039/D4DD00018H: asymmetric units). Equivariant features also need the operations, which rotate them.
 """
 
 from dataclasses import dataclass, replace

@@ -1,6 +1,6 @@
-"""Gradients as CUDA graphs: a GPU repeats what it did for one batch with the numbers of the next, without waiting for Python.
+"""Gradients as CUDA graphs: a GPU repeats the work of one batch with the numbers of the next, without waiting for Python.
 
-A graph takes the same tensors each time, so that batches are padded to one size (`pad` in src/graphs/batch.py).
+A graph reads the same tensors each time, so batches are padded to one size (`pad` in src/graphs/batch.py).
 """
 
 import gc
@@ -50,9 +50,9 @@ class GradientGraph:
 
 
 class CapturedGradient:
-    """Adds the gradient of one batch after another; there is a graph for each number of crystals.
+    """Adds the gradients of batches; there is a graph for each number of crystals.
 
-    A batch that is too large for it is captured again, and all later ones are padded to its size.
+    A batch that is too large is captured again, and all later ones are padded to its size.
     """
 
     def __init__(self, add_gradient: AddGradient, gradient: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""The device that a name means on this machine, and settings of the process that trains or predicts on it.
+"""The device that a name stands for on this machine, and settings of the process that uses it.
 
 torch is imported inside functions: trees train without it.
 """
@@ -23,7 +23,7 @@ def check_device(device: str) -> None:
 
 
 def device_of(device: str, k: int) -> str:
-    """Return the device for the training of fold k: `cuda` means all GPUs in turn, other names mean themselves."""
+    """Return the device for training fold k: `cuda` means all GPUs in turn, other names are taken literally."""
     if device != "cuda":
         return device
     import torch
@@ -33,7 +33,7 @@ def device_of(device: str, k: int) -> str:
 
 
 def count_gpus(device: str) -> int | None:
-    """Return the number of GPUs of this machine that a device means: all for `cuda`, one for `cuda:1`; None for the CPU."""
+    """Return the number of GPUs on this machine that a device stands for: all for `cuda`, one for `cuda:1`; None for the CPU."""
     if device == "cpu":
         return None
     import torch

@@ -1,4 +1,4 @@
-"""What trained networks say about a table: predictions, and the vectors that their heads read."""
+"""Evaluation of trained networks on a table: predictions, and the vectors that their heads read."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -31,8 +31,8 @@ def eval_batches(n_rows: int) -> Iterator[NDArray[np.integer]]:
 def predict_each(models: Sequence[nn.Module], make_batch: MakeBatch, n_rows: int) -> Values:
     """Return the predictions of each model's members, (n_models, n_members, n_rows).
 
-    All models take the same batches, several models at a time. Several models predict a few crystals in double precision: that
-    needs no compiled kernels, which take a second to load.
+    All models share the batches, several models at a time. If there are several models and few crystals, they run in double
+    precision, which needs no compiled kernels; these take a second to load.
     """
     keep_products_whole()
     several = len(models) > 1

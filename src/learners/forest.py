@@ -1,4 +1,4 @@
-"""Extremely randomised trees on tables of features: strong where boosting overfits, on a few hundred rows for instance."""
+"""Extremely randomised trees on tables of features: strong if boosting overfits, for example on a few hundred rows."""
 
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,14 @@ ARRAYS = ("root", "feature", "number", "right", "filling", "log_odds")
 
 
 class ForestLearner(TableLearner[ForestConfig]):
-    """The mean of trees, each split of which is the best of random ones, one for each feature that is tried.
+    """The mean of trees; each split is the best of random ones, one for each feature that is tried.
 
     Geurts, Ernst, Wehenkel, Mach. Learn. 63, 3 (2006), doi:10.1007/s10994-006-6226-1; grown by scikit-learn. The trees are kept
     as arrays over nodes, one tree after the other. Rows whose feature is at most `number` go to the left child, the next node.
 
-    root: (n_trees,), nodes. feature: (n_nodes,), -1 for a leaf. number: (n_nodes,), threshold, or value of a leaf; of classes the
-    share of the second. right: (n_nodes,), the other child. filling: (n_features,), what a missing feature counts as. log_odds:
-    of the second class in training; 0 for a number.
+    root: (n_trees,), nodes. feature: (n_nodes,), -1 for a leaf. number: (n_nodes,), threshold or, for a leaf, its value; for
+    classes, the share of the second. right: (n_nodes,), the other child. filling: (n_features,), values for missing features.
+    log_odds: of the second class in training; 0 for a number.
     """
 
     root: NDArray[np.int64] | None = None

@@ -1,4 +1,4 @@
-"""Networks on graphs of crystals. What trains them is imported by `fit` alone: a prediction does without."""
+"""Networks on graphs of crystals. Only `fit` imports the training code, so that predictions start faster."""
 
 import copy
 from collections.abc import Sequence
@@ -194,7 +194,7 @@ class GnnLearner(Learner[GnnConfig]):
     def predict_each(cls, learners: Sequence[Self], inputs: GraphInputs) -> Values:
         """Return the predictions of each learner's networks; each batch is made once for all of them.
 
-        Further columns are the exception: each network was trained with an encoding of its own.
+        With further columns, batches are made for each: every network was trained with its own encoding.
         """
         if learners[0].encoder is not None:
             return super().predict_each(learners, inputs)

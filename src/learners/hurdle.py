@@ -1,6 +1,6 @@
-"""A hurdle model (Cragg, Econometrica 39, 829 (1971)), for targets of which many are the same, as the band gap of all metals.
+"""A hurdle model (Cragg, Econometrica 39, 829 (1971)), for targets that often have the same value, like metals' band gaps.
 
-Trees judge whether a crystal has the shared value; a learner of any kind is fitted to the crystals that have another one.
+Trees judge whether a crystal has the shared value; any other learner is fitted to the crystals with other values.
 """
 
 from collections.abc import Callable
@@ -37,9 +37,9 @@ class BothInputs(NamedTuple):
 
 
 class HurdleLearner(Learner[HurdleConfig]):
-    """Fits trees to whether a target is the most frequent one, and the learner to the others.
+    """Fits trees to whether a target has the most frequent value, and the learner to the others.
 
-    shared: that target. odds: logarithm of the odds of another one among the training rows.
+    shared: the most frequent value. odds: logarithm of the odds of other values in the training rows.
     """
 
     shared: float
@@ -59,7 +59,7 @@ class HurdleLearner(Learner[HurdleConfig]):
 
     @property
     def columns(self) -> ColumnNames:
-        """Names of the further columns that either needs."""
+        """Names of the further columns that the trees or the learner need."""
         return self.trees.columns if self.trees.columns.all else self.others.columns
 
     @property
@@ -98,9 +98,9 @@ class HurdleLearner(Learner[HurdleConfig]):
         return self.others.features(inputs.others)
 
     def _behind(self, inputs: BothInputs, predict: Callable[[Any], Values]) -> Values:
-        """Return what `predict` says where another value than the shared one is likely, (..., n_rows).
+        """Return the predictions of the learner, moved to the shared value if that is likely, (..., n_rows).
 
-        It is an estimate of the median, which has the least absolute error: of zeros and others half and half, it is near zero.
+        They estimate the median, which has the least absolute error: if half are zero, the median is near zero.
         """
         probability = expit(self.odds + self.trees.predict(inputs.trees))
         weight = np.clip((probability - BELOW) / (ABOVE - BELOW), 0, 1)

@@ -1,4 +1,4 @@
-"""What every learner is: inputs and a unitless target in, unitless predictions out; one line for each in LEARNERS."""
+"""The interface of all learners: inputs and a unitless target in, unitless predictions out; LEARNERS lists them."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -36,7 +36,7 @@ S = TypeVar("S")
 
 
 class Inputs(Protocol):
-    """What a learner makes of the crystals of a table, once for all folds; an array of row numbers selects rows."""
+    """What a learner computes from the crystals of a table, once for all folds; an array of row numbers selects rows."""
 
     def __len__(self) -> int: ...
 
@@ -44,7 +44,7 @@ class Inputs(Protocol):
 
 
 class Watched(NamedTuple):
-    """Rows whose error is written to the history and decides nothing.
+    """Rows whose error is written to the history but decides nothing.
 
     report: called with the error after each unit of progress; a search stops a training by raising from it.
     """
@@ -99,7 +99,7 @@ def write_learner(
 
 
 def read_encoder(folder: Path, groups: tuple[str, ...], settings: dict[str, Any]) -> ColumnEncoder | None:
-    """Return the encoder of further columns in the settings of a saved learner; None if its groups are without them.
+    """Return the encoder of further columns in the settings of a saved learner; None if it does not use any.
 
     Raises ValueError if it is missing or damaged.
     """
@@ -119,7 +119,7 @@ def check_sha256(path: Path, stored: str | None) -> None:
 
 @contextmanager
 def loading(path: Path, way_out: str | None = None) -> Iterator[None]:
-    """Turn whatever the reader of a file raises into a ValueError that names the file and the way out, if not its `remedy`."""
+    """Turn any error of a file's reader into a ValueError that names the file and the way out (by default its `remedy`)."""
     try:
         yield
     except Exception as error:  # each library has errors of its own, none of which names the file
@@ -163,7 +163,7 @@ class Learner(ABC, Generic[C]):
 
     @property
     def gpu(self) -> str | None:
-        """What kind of GPU trains this learner, "NVIDIA H100 80GB HBM3" for instance; None if it trains on a CPU."""
+        """The GPU model that trains this learner, for example "NVIDIA H100 80GB HBM3"; None if it trains on a CPU."""
         return None
 
     def limit_threads(self) -> None:
@@ -190,7 +190,7 @@ class Learner(ABC, Generic[C]):
         return np.stack([learner.predict_members(inputs) for learner in learners])
 
     def features(self, inputs: Any) -> NDArray[np.float32]:
-        """Return the vectors that a network predicts from, (n_rows, n_features). Raises ValueError if it is no network."""
+        """Return the vectors that a network predicts from, (n_rows, n_features). Raises ValueError for other learners."""
         raise ValueError(f"{type(self).__name__}: only networks have vectors of their own for a crystal")
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""A Gaussian process on tables of features: a few seconds of training, and strong on tables of a few hundred rows."""
+"""A Gaussian process on tables of features: it trains in seconds, and is strong on tables of a few hundred rows."""
 
 import warnings
 from pathlib import Path
@@ -58,9 +58,9 @@ class GroupedMatern(kernels.StationaryKernelMixin, kernels.NormalizedKernelMixin
 
 
 class Scaler(NamedTuple):
-    """What training rows say about scaling features. center, factor: (n_kept,); a missing feature becomes its center.
+    """Scaling of features, fitted to training rows. center, factor: (n_kept,); a missing feature becomes its center.
 
-    kept: (n_features,), those that vary. sizes: of the groups, in columns that vary.
+    kept: (n_features,), whether a feature varies. sizes: of the groups, in columns that vary.
     """
 
     center: Values
@@ -72,7 +72,7 @@ class Scaler(NamedTuple):
     def fit(cls, tables: Tables) -> "Scaler":
         """Return the scaler of training rows. tables: group -> (n_rows, n_features).
 
-        Every group has a mean square of 1 for each row, so that few columns weigh as much as many.
+        Every group has a mean square of 1 per row, so small groups weigh as much as large ones.
         """
         x = np.concatenate(list(tables.values()), axis=1, dtype=np.float64)
         with np.errstate(invalid="ignore"):

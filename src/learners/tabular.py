@@ -23,7 +23,7 @@ C = TypeVar("C", GbdtConfig, GbdtEnsembleConfig, ForestConfig, GaussianProcessCo
 class TableInputs:
     """Feature tables of the same crystals by group; row numbers select crystals.
 
-    tables: group -> (n_crystals, n_features of the group); `columns` -> the further columns as they are in the task's table.
+    tables: group -> (n_crystals, n_features of the group); `columns` -> the further columns as in the task's table.
     """
 
     def __init__(self, tables: Mapping[str, pd.DataFrame]) -> None:
@@ -36,7 +36,7 @@ class TableInputs:
         return TableInputs({group: table.iloc[rows] for group, table in self.tables.items()})
 
     def fit_encoder(self, groups: tuple[str, ...]) -> ColumnEncoder | None:
-        """Return the encoder that these crystals' further columns give; None if the groups are without them."""
+        """Return the encoder fitted to these crystals' further columns; None if the groups do not include them."""
         return ColumnEncoder.fit(self.tables[COLUMNS]) if COLUMNS in groups else None
 
     def matrix(self, groups: tuple[str, ...], encoder: ColumnEncoder | None = None) -> NDArray[np.floating]:

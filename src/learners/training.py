@@ -52,7 +52,7 @@ def make_schedule(optimizer: torch.optim.Optimizer, n_steps: int) -> LRScheduler
 
 
 def energy_loss(config: TrainingConfig) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return the loss of energies that the config names; of those of several members, (n_members, n_crystals), (n_members,)."""
+    """Return the loss of energies that the config names; (n_members,) for several members, (n_members, n_crystals)."""
     losses: dict[str, Callable[[Tensor, Tensor], Tensor]]
     losses = {"l1": nn.L1Loss(), "huber": nn.HuberLoss(delta=HUBER_KNEE), "bce": cross_entropy}
     loss = losses[config.loss]
@@ -67,10 +67,10 @@ def cross_entropy(log_odds: Tensor, target: Tensor) -> Tensor:
 
 
 class FlatParameters(nn.Module):
-    """One parameter that holds those of a network, which become views of it; so do their gradients.
+    """One parameter that holds all parameters of a network, which become views of it, as do their gradients.
 
-    Those of several members are (n_members, n_parameters). Optimisers that treat each number on its own (Lion, AdamW) do the
-    same to it as to the parameters one by one. Gradients must be set to zero in place, not to None.
+    For several members its shape is (n_members, n_parameters). Optimisers that treat each number on its own (Lion, AdamW) act
+    on it as on the single parameters. Gradients must be set to zero in place, not to None.
     """
 
     def __init__(self, network: nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""What networks share: element vectors, dense layers, the edges that invariant ones see, standardised features, the readout.
+"""Parts that networks share: element vectors, dense layers, edges of invariant networks, standardised features, readout.
 
 In an invariant network all atoms of an orbit have equal features, and all edges that one merged edge represents carry equal
 messages. The reduction by symmetry is therefore exact if sums over edges are weighted by multiplicity, and sums over atoms by
@@ -43,7 +43,7 @@ class CrystalNetwork(nn.Module):
 
 
 def dense(*widths: int, activation: Callable[[], nn.Module] = nn.SiLU, last: bool = False) -> nn.Sequential:
-    """Return linear layers of these widths with an activation between them; `last`: and one after the last layer."""
+    """Return linear layers of these widths with an activation between them; `last`: also after the last layer."""
     layers = [layer for a, b in pairwise(widths) for layer in (nn.Linear(a, b), activation())]
     return nn.Sequential(*(layers if last else layers[:-1]))
 

@@ -1,4 +1,4 @@
-"""What operations that numba compiles for torch on CPUs have in common."""
+"""Common parts of the operations that numba compiles for torch on CPUs."""
 
 import logging
 from collections.abc import Callable
@@ -15,9 +15,9 @@ log = logging.getLogger(__name__)
 
 
 def jit(function: Any) -> Any:
-    """Return the function, compiled when it is first called; products and sums may be contracted, and no more than that.
+    """Return the function, compiled when it is first called; only products and sums may be contracted.
 
-    Several threads may be in it at once.
+    Several threads may run it at once.
     """
     return numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz"})(function)
 
@@ -30,13 +30,13 @@ def as_numpy(tensor: Tensor) -> NDArray:
 class CompiledFunction(torch.autograd.Function):
     """A differentiable operation on tensors, of which one evaluation is an object with `outs()` and `gradients(grad_outs)`.
 
-    That object keeps what the derivatives need, and no output: torch keeps it with the output's history, and the two would keep
-    each other alive.
+    This object keeps what the derivatives need, but no output: torch stores it with the output's history, and the two would
+    keep each other alive.
     """
 
     @staticmethod
     def forward(evaluate: Callable[..., Any], *tensors: Tensor) -> tuple:
-        """Return the outputs, and then the evaluation. evaluate: makes it of the tensors."""
+        """Return the outputs, and then the evaluation. evaluate: makes it from the tensors."""
         done = evaluate(*tensors)
         return *done.outs(), done
 
@@ -65,7 +65,7 @@ def compute(evaluate: Callable[..., Any], *tensors: Tensor) -> list[Tensor]:
 
 
 class _Announcement(event.Listener):
-    """Says once that something is compiled which numba's cache does not hold."""
+    """Announces once that something is compiled that is not in numba's cache."""
 
     told = False
 

@@ -1,4 +1,4 @@
-"""The convolution of tensor_product.py: compiled for CPUs in single precision (fused.py), plain torch for all else.
+"""The convolution of tensor_product.py: compiled for CPUs in single precision (fused.py), plain torch otherwise.
 
 Plain torch makes a few large products over all paths, on any device, with derivatives of any order: on a GPU the number of
 operations decides how long a step takes, until batches hold thousands of crystals. The compiled implementations are imported

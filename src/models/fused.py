@@ -85,8 +85,8 @@ def _swapped(rows: Rows, n: int) -> Rows:
 class _Table:
     """A radial network's rows as the kernels read them.
 
-    Between knots, lengths that many edges have are interpolated here, once, and the kernel finds one row for each; lengths that
-    few edges have are interpolated by the kernel, at each edge.
+    Between knots, a length that many edges share is interpolated here, once, and the kernel reads one row for it; lengths of
+    few edges are interpolated by the kernel, at each edge.
     """
 
     def __init__(self, radial: RadialValues, n_paths: int, n_edges: int) -> None:
@@ -109,7 +109,7 @@ class _Table:
 
 
 class Edges(NamedTuple):
-    """What the kernels need to know of a batch, as arrays. first_edge: (n_orbits + 1,), first edge into each orbit."""
+    """What the kernels need from a batch, as arrays. first_edge: (n_orbits + 1,), first edge into each orbit."""
 
     atom_orbit_index: NDArray[np.int64]
     atom_rotation: NDArray[np.float32]

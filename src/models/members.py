@@ -27,8 +27,8 @@ def make_network(
 class MemberNetworks(nn.Module):
     """Several networks as one. The parameters of `network` are those of all members, (n_members, ...); buffers are shared.
 
-    They are evaluated at once (torch.vmap) or, on a CPU, one after another if the network says `members_in_turn`: operations on
-    all edges of a batch outgrow the cache if they are made for several members at once.
+    They are evaluated at once (torch.vmap) or, on a CPU, one after another if the network sets `members_in_turn`: operations on
+    all edges of a batch outgrow the cache if they run for several members at once.
     """
 
     def __init__(self, networks: Sequence[nn.Module]) -> None:
@@ -63,7 +63,7 @@ def together(networks: Sequence[nn.Module]) -> nn.Module:
 
 
 def holder(model: nn.Module) -> nn.Module:
-    """Return the network whose names of weights are those of a single network."""
+    """Return the network whose weights are named as in a single network."""
     return model.network if isinstance(model, MemberNetworks) else model
 
 

@@ -26,7 +26,7 @@ leaky = partial(dense, activation=nn.LeakyReLU)
 class WeightedAttention(nn.Module):
     """Attention over the elements of sets, which have weights (eqs. 3 to 5); the mean over several heads.
 
-    A head has a network for scores and one for messages, of two layers each. The first layers of all of them are one matrix.
+    A head has one network for scores and one for messages, with two layers each. All first layers together are one matrix.
     """
 
     def __init__(self, n_in: int, n_out: int, n_hidden: int) -> None:
@@ -49,8 +49,8 @@ class WeightedAttention(nn.Module):
         parts: columns of the elements' inputs, (n_rows, n_columns), and the row of each element, (n_elements,); None: in order.
         weight, index: (n_elements,), index: of the set.
 
-        The first layer is linear, so that it reads rows, which are fewer than elements; so is the last one of the messages, which
-        reads their means.
+        The first layer is linear, so it is applied to rows, which are fewer than elements. So is the last layer of the messages,
+        which is applied to their means.
         """
         columns = self.hidden_weight.split([rows.shape[1] for rows, _ in parts], dim=1)
         read = [rows @ own.T for (rows, _), own in zip(parts, columns, strict=True)]  # (n_rows, 2 n_heads n_hidden)

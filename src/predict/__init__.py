@@ -14,7 +14,7 @@ __all__ = ["Predictor", "predict_files"]
 
 
 def __getattr__(name: str) -> object:
-    """Return Predictor or predict_files; the processes that read structures do without what these import."""
+    """Return Predictor or predict_files, imported late: processes that only read structures do not need their imports."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from src.predict import predictor

@@ -1,4 +1,4 @@
-"""Models of the folds of finished experiments, as they were saved: crystals in, predictions of each fold's model out."""
+"""Saved fold models of finished experiments: crystals in, predictions of each fold's model out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class FoldModels:
 
     @property
     def elements_are_alike(self) -> bool:
-        """True if all crystals of one element get the same value, the median of those in training."""
+        """True if all crystals of a single element get the same value, the median of those in training."""
         return all(part.elements_are_alike for part in self.parts) and all(n.pure_energy is not None for n in self.normalizers)
 
     @property
@@ -90,7 +90,7 @@ class FoldModels:
 
 
 def find_models(numbers: Sequence[str], task: Task, outputs: Path) -> list[Predictions]:
-    """Return experiments with what their models predicted out of fold. Raises FileNotFoundError if one has no models."""
+    """Return experiments with their models' out-of-fold predictions. Raises FileNotFoundError if one has no models."""
     every = find_parts(numbers, task, outputs)
     for one in every:
         if not one.models.config_path.is_file():
@@ -124,7 +124,7 @@ def load_models(found: Predictions, task: Task, outputs: Path, device: str) -> F
 
 
 def _word2vec(name: str, key: str) -> Path | None:
-    """Return the user's word2vec file if the run was made with it. Raises ValueError if that file is not there now."""
+    """Return the user's word2vec file if the run used it. Raises ValueError if that file is missing now."""
     if key == word2vec_key(None):
         return None
     if not MAT2VEC.is_file() or word2vec_key(MAT2VEC) != key:

@@ -42,8 +42,8 @@ class Predictor:
 
     scale: of errors. seen, fold: of training crystals out of fold, on that scale, and the fold that each is from, in the order of
         `training`.
-    kept: file with what was learned from their errors, if it was published. n_jobs: processes that prepare many structures.
-    chances: of classes, what calibrates their probabilities; None if a number is predicted.
+    kept: file with the difficulty learned from their errors, if published. n_jobs: processes that prepare many structures.
+    chances: for classes, the calibration of probabilities; None if a number is predicted.
     """
 
     models: FoldModels
@@ -134,7 +134,7 @@ class Predictor:
         return np.concatenate([self.models.features(crystals_of(some, needed), self.n_jobs) for some in _blocks(found)])
 
     def write_difficulty(self, path: Path) -> None:
-        """Write what was learned from the errors, which takes seconds; of classes there is nothing to write."""
+        """Write the difficulty learned from the errors, which takes seconds; for classes there is nothing to write."""
         if self.chances is None:
             self._around[1].write(path)
 
@@ -174,7 +174,7 @@ class Predictor:
 
     @cached_property
     def _around(self) -> tuple[Surroundings, Difficulty]:
-        """The neighbours of the training crystals that are considered, and what was learned from their errors."""
+        """The neighbours of the training crystals that are considered, and the difficulty learned from their errors."""
         points, rows = self.training.coordinates(self.training.known), considered(self.fold)
         around = Surroundings.of(points[rows], self.fold[rows])
         return around, around.learn(self.seen.of(rows), False, self.kept)
@@ -203,7 +203,7 @@ def predict_files(
 ) -> tuple[str, int]:
     """Write the predictions for files, folders and tables; return a short table for people and how many have none.
 
-    named: the columns of ids and structures in tables that do not call them as the task does. The other arguments are those of
+    named: the columns of ids and structures in tables, if not the task's. The other arguments are those of
     `Predictor.load`. Raises ValueError if `out` is another file than a table of predictions.
     """
     check_device(options.get("device", "cpu"))
@@ -230,7 +230,7 @@ def predict_files(
 
 
 def _lines(table: pd.DataFrame) -> list[str]:
-    """Return the rows without a prediction, each with its reason, and the first of the others, as people read them."""
+    """Return the rows without a prediction, each with its reason, and the first of the others, as text."""
     failed = table[table["prediction"].isna()]
     lines = [f"no prediction for {one.name}: {one.remark}" for one in failed.head(N_FAILURES).itertuples()]
     lines += [f"no prediction for {len(failed) - N_FAILURES} more"] if len(failed) > N_FAILURES else []

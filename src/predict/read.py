@@ -45,10 +45,10 @@ class Source(NamedTuple):
 def read_structures(
     paths: Iterable[Path], task: Task, n_jobs: int = 1, is_foreign: bool = False, without: Path | None = None
 ) -> list[Found]:
-    """Return every structure in the files, in order; of a folder all files of known kinds, by name, subfolders included.
+    """Return every structure in the files, in order; for a folder, all files of known kinds, by name, including subfolders.
 
     task: names the columns of ids and structures in tables; a target is not needed. is_foreign: the format of structures in
-    tables is found out, and no other columns are compared with them. without: a file that is left out, wherever it is.
+    tables is detected, and no other columns are compared with them. without: a file that is left out, wherever it is.
     """
     every = (source for path in paths for source in _sources(path, task, is_foreign))
     sources = [source for source in every if without is None or source.path.resolve() != without.resolve()]
@@ -119,7 +119,7 @@ def _read_chunk(task: Task, chunk: Sequence[Source]) -> list[Found]:
 
 
 def _read_file(source: Source) -> list[Found]:
-    """Return the structures of a file; if it holds several, their names there, or else their numbers, are added to its name."""
+    """Return the structures of a file; if it holds several, their names or numbers in it are added to its name."""
     try:
         entries = structures_in(source.path)
     except ValueError as error:
@@ -131,7 +131,7 @@ def _read_file(source: Source) -> list[Found]:
 
 
 def checked(name: str, structure: Any) -> Found:
-    """Return the crystal of a structure, or the reason why it is none."""
+    """Return the crystal of a structure, or the reason why there is none."""
     return _found(name, partial(to_crystal, structure))
 
 
@@ -145,7 +145,7 @@ def _found(name: str, crystal: Callable[[], Crystal]) -> Found:
 def with_fields(found: Sequence[Found], columns: "pd.DataFrame", names: ColumnNames) -> list[Found]:
     """Return the structures with the fields of further columns, a row of `columns` for each.
 
-    Raises ValueError if there are more or fewer rows, and as `texts_of`.
+    Raises ValueError if the numbers of rows differ, and like `texts_of`.
     """
     if len(columns) != len(found):
         raise ValueError(f"columns: {len(columns)} rows for {len(found)} structures; give a row for each structure")

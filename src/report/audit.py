@@ -1,4 +1,4 @@
-"""Faults of a task's tables that no single row shows, and what its crystals are."""
+"""Faults of a task's tables that no single row reveals, and a description of its crystals."""
 
 import warnings
 from collections.abc import Sequence
@@ -117,7 +117,7 @@ def target_by_fold(target: Values, fold: NDArray[np.int64]) -> pd.DataFrame:
 
 
 def missing_elements(element_counts: NDArray[np.int64], other_counts: NDArray[np.int64]) -> list[str]:
-    """Return symbols of the elements that the other crystals have and these lack. Both: (n_crystals, N_ELEMENTS)."""
+    """Return the symbols of elements that the other crystals have and these lack. Both: (n_crystals, N_ELEMENTS)."""
     present = [counts.sum(axis=0) > 0 for counts in (element_counts, other_counts)]
     return [Element.from_Z(int(z)).symbol for z in np.flatnonzero(present[1] & ~present[0])]
 

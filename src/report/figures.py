@@ -1,4 +1,4 @@
-"""Pictures of a task and of results. Every colour scale is monotone in lightness, so that it survives grey print."""
+"""Pictures of a task and of results. Every colour scale is monotone in lightness, so that it works in greyscale."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

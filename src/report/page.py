@@ -1,4 +1,4 @@
-"""One self-contained HTML page: tables that sort and search, points that say what they are, pictures inside."""
+"""One self-contained HTML page: tables to sort and search, points with labels, embedded pictures."""
 
 import base64
 import json
@@ -43,7 +43,7 @@ def note(text: str) -> str:
 
 
 def tiles(facts: Mapping[str, str]) -> str:
-    """Return the figures that are read first, large, each above what it is. facts: what -> figure."""
+    """Return the key figures in large type, each above its description. facts: description -> figure."""
     inside = "".join(f"<div><b>{escape(value)}</b>{escape(what)}</div>" for what, value in facts.items())
     return f'<div class="tiles">{inside}</div>'
 
@@ -56,7 +56,7 @@ def png_of(figure: plt.Figure) -> bytes:
 
 
 def pictures(figures: Mapping[str, plt.Figure]) -> str:
-    """Return figures as images inside the page, side by side if there is room. figures: what they show -> figure."""
+    """Return figures as embedded images, side by side if there is room. figures: caption -> figure."""
     images = []
     for alt, figure in figures.items():
         data = base64.b64encode(png_of(figure)).decode()
@@ -66,9 +66,9 @@ def pictures(figures: Mapping[str, plt.Figure]) -> str:
 
 
 def html_table(rows: Sequence[Mapping[str, Cell]], searchable: bool = False) -> str:
-    """Return a table of texts by column; they are sorted as numbers if they begin with one.
+    """Return a table of texts by column; texts that begin with a number are sorted as numbers.
 
-    searchable: with a box that filters the rows, one line a row; hovering over a text that is cut shows all of it.
+    searchable: with a box that filters the rows, one line per row; hovering over a truncated text shows all of it.
     """
     whole = [{name: (cell, "") if isinstance(cell, str) else cell for name, cell in row.items()} for row in rows]
     texts = {name: [row[name][0] for row in whole if row[name][0]] for name in whole[0]}
@@ -97,9 +97,9 @@ def scatter(
     square: bool = False,
     front: Sequence[int] = (),
 ) -> str:
-    """Return points that say what they are: the one nearest to the pointer or the finger shows its name and numbers.
+    """Return a scatter plot in which the point nearest to the pointer or the finger shows its name and numbers.
 
-    x: (n,). y: choice -> (n,); of several, the reader chooses one. names, groups: of each point. labels: of the axes.
+    x: (n,). y: choice -> (n,); if there are several, the reader chooses one. names, groups: of each point. labels: of the axes.
     square: both axes are alike, with a diagonal. front: points that are joined and named.
     """
 
@@ -129,7 +129,7 @@ def scatter(
 
 
 def periodic_table(values: NDArray[np.float64], counts: NDArray[np.int64], unit: str) -> str:
-    """Return a periodic table with a colour per element that has a value, and the number of its crystals.
+    """Return a periodic table with a colour for each element that has a value, and the number of its crystals.
 
     values, counts: (N_ELEMENTS,); NaN for no value.
     """

@@ -39,7 +39,7 @@ SIZES = {"≤2": 2, "3-4": 4, "5-8": 8, "9-12": 12, "13-16": 16, "17-20": 20, ">
 
 
 def title_of(task: Task) -> str:
-    """Return the title of a page: the task, what is predicted, and its unit."""
+    """Return the title of a page: the task, the target, and its unit."""
     return f"{task.name}: {task.target_column} ({task.unit})"
 
 
@@ -58,7 +58,7 @@ def write_report(data: TaskData, numbers: Sequence[str], track: str, labels: pd.
 def report_sections(
     data: TaskData, experiments: list[Predictions], labels: pd.Series | None = None, partial: Sequence[Partial] = ()
 ) -> list[Section]:
-    """Return the sections of the page, what is read first in front. Figures show the few best experiments of the same rows."""
+    """Return the sections of the page, the most important first. Figures show the few best experiments on the same rows."""
     task = data.task
     metric = METRICS[task.metric]
     check_targets(task.metric, task.path("train"), data.train.ids.tolist(), data.train.targets)
@@ -95,7 +95,7 @@ def report_sections(
 
 
 def _scored(one: Predictions, metric: MetricName) -> tuple[Values, Values]:
-    """Return the truth of an experiment's rows and what the metric scores, out of fold."""
+    """Return the truth of an experiment's rows and the out-of-fold values that the metric scores."""
     target, pred, fold = oof_arrays(one.oof)
     return target, decided(metric, target, pred, fold)
 
@@ -108,14 +108,14 @@ def _alike(experiments: list[Predictions]) -> list[Predictions]:
 
 
 def chosen_crystals(error: Values) -> NDArray[np.int64]:
-    """Return the crystals that are shown: all or, of many, the worst and a random choice. error: (n_crystals,), absolute."""
+    """Return the crystals to show: all or, if there are many, the worst and a random choice. error: (n_crystals,), absolute."""
     rank = np.random.default_rng(0).permutation(len(error))
     rank[np.argsort(-error)[:N_WORST]] = -1
     return np.sort(np.argsort(rank, kind="stable")[:N_POINTS])
 
 
 def summary_section(data: TaskData, experiments: list[Predictions], scored: list[dict]) -> Section:
-    """Return the figures that are read first."""
+    """Return the key figures."""
     best, task = experiments[0], data.task
     metric = METRICS[task.metric]
     truth, pred = best.oof[["e_form", "e_form_pred"]].to_numpy().T
@@ -138,12 +138,12 @@ def summary_section(data: TaskData, experiments: list[Predictions], scored: list
 
 
 def brief(value: float) -> str:
-    """Return a number with three significant digits, or all of those before the point if they are more."""
+    """Return a number with three significant digits, or with all digits before the point if there are more."""
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def leaderboard_section(experiments: list[Predictions], scored: list[dict], partial: Sequence[Partial], task: Task) -> Section:
-    """Return the scores of all experiments, one line each: what they are, and their difference to the best; then partial runs."""
+    """Return the scores of all experiments, one line each, with their difference from the best; then partial runs."""
     tracks = {row["experiment"]: track_of(row["experiment"]) for row in scored}
     best, several = experiments[0].name, len(set(tracks.values())) > 1
     difference = f"Δ{METRICS[task.metric].text}"
@@ -211,7 +211,7 @@ def class_section(best: Predictions, task: Task) -> Section:
 
 
 def reliability_section(blend: Blend, singles: list[Predictions]) -> Section:
-    """Return how far the probabilities of the blend can be taken at their word, as they are and calibrated."""
+    """Return how reliable the probabilities of the blend are, raw and calibrated."""
     target, _, fold = oof_arrays(singles[0].oof)
     pred = blend.nested_pred
     curves = {"as predicted": pred, "calibrated on the other folds": calibrated_oof(target, pred, fold)}
@@ -261,7 +261,7 @@ def kind_section(described: pd.DataFrame, error: Values, name: str, unit: str) -
 
 
 def blend_section(singles: list[Predictions], metric: MetricName, unit: str) -> tuple[Section, Blend]:
-    """Return the weights and error correlations of the best experiments that are no ensembles, and their blend."""
+    """Return the weights and error correlations of the best experiments that are not ensembles, and their blend."""
     target, oof = stack_oof(singles)
     if len(singles) == 1:
         return ("Blend", note("One experiment: nothing to blend.")), fixed_blend(np.ones(1), oof)

@@ -48,7 +48,7 @@ class Blend:
 
     @property
     def logits_text(self) -> str:
-        """In how many folds the weights are of logits, as people read it; an empty text if in none."""
+        """The number of folds whose weights are for logits, as text; an empty text if there are none."""
         n = int(self.fold_on_logits.sum())
         return f", of logits in {n} of {len(self.fold_on_logits)} folds" if n else ""
 
@@ -73,7 +73,7 @@ def _logits(pred: Values) -> Values:
 
 
 def normalized_weights(weights: Sequence[float], n_parts: int) -> Values:
-    """Return the weights divided by their sum, (n_parts,); raise ValueError if they are no weights."""
+    """Return the weights divided by their sum, (n_parts,); raise ValueError if they are not valid weights."""
     given = np.array(weights, dtype=np.float64)
     if len(given) != n_parts:
         raise ValueError(f"{len(given)} weights for {n_parts} experiments")
@@ -103,8 +103,8 @@ def fit_blend(method: BlendMethod, target: Values, oof: Values, fold: NDArray[np
 def fit_on_best_scale(method: BlendMethod, pred: Values, target: Values, metric: MetricName) -> tuple[Values, bool]:
     """Return the weights of `fit_weights`, and whether they are of logits.
 
-    For classes they are if the blend of logits scores better on the rows that both are fitted to. That is fair, since both have
-    as many weights. Ridge, least squares of the classes, is of probabilities.
+    For classes they are if the blend of logits scores better on the rows that both are fitted to. This is fair, since both have
+    the same number of weights. Ridge (least squares on the classes) always blends probabilities.
     """
     weights = fit_weights(method, pred, target, metric)
     if metric not in CLASS_METRICS or method == "ridge":
@@ -136,9 +136,9 @@ def shared_folds(parts: Sequence[Predictions]) -> NDArray[np.int64]:
 
 
 def stack_oof_spread(parts: Sequence[Predictions]) -> Values:
-    """Return the standard deviation within each part, of out-of-fold rows: (n_crystals, n_parts), eV/atom, in the first's order.
+    """Return the standard deviation within each part for out-of-fold rows, (n_crystals, n_parts), eV/atom, in the first's order.
 
-    That is over the members of a network and over the parts of a blend; zero for an experiment with one model a fold.
+    It is over the members of a network or the parts of a blend, and zero for an experiment with one model per fold.
     """
     ids = parts[0].oof["id"]
     zero = np.zeros(len(ids))
@@ -179,9 +179,9 @@ def _test_rows(part: Predictions, ids: Sequence[str], columns: list[str]) -> Val
 def fit_weights(method: BlendMethod, pred: Values, target: Values, metric: MetricName, on_logits: bool = False) -> Values:
     """Return the weights, (n_parts,), which sum to one.
 
-    `weights`: non-negative, the best by the metric: exact for MAE and MAPE (linear programme), RMSE and R2 (least squares). Those
-    of probabilities of a class are the best by the log loss, whatever the metric is. RMSLE and Spearman have no such solution
-    and take the weights of `hill`. `ridge`: least squares shrunk towards the plain mean, by leave-one-out; may be negative.
+    `weights`: non-negative, the best by the metric: exact for MAE and MAPE (linear programme), RMSE and R2 (least squares). For
+    classes, they are the best by the log loss, whatever the metric is. RMSLE and Spearman have no exact solution and use the
+    weights of `hill`. `ridge`: least squares shrunk towards the plain mean, by leave-one-out; may be negative.
     `hill`: greedy selection with replacement by the metric (Caruana et al., ICML 2004).
     pred: (n_crystals, n_parts), out of fold. target: (n_crystals,). on_logits: of classes, see `mixed`; not for `ridge`.
     """

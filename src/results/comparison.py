@@ -45,7 +45,7 @@ def chosen(numbers: Sequence[str], track: str, task: Task, outputs: Path) -> tup
 def score_rows(
     experiments: Sequence[Predictions], labels: pd.Series | None, points: Points | None = None, metric: MetricName = "mae"
 ) -> list[dict]:
-    """Return one row of scores per experiment; differences, in the task's metric, are to the first.
+    """Return one row of scores per experiment; differences, in the task's metric, are from the first.
 
     p_holm: the p-value of the difference, corrected for the number of rows that have one.
     labels: id -> target of the test rows; with them, test scores and, with `points`, the share of crystals inside the 90%
@@ -78,7 +78,7 @@ def score_rows(
 
 
 def score_cells(row: dict, metric: MetricName) -> dict[str, str]:
-    """Return the scores of one row of `score_rows` as people read them, column -> text; the task's metric is the first."""
+    """Return the scores of one row of `score_rows` for display, column -> text; the task's metric comes first."""
     cells = {}
     for name in figures_of(metric):
         sd = f" ± {row[f'fold_{name}_sd']:.4f}" if f"fold_{name}_sd" in row else ""
@@ -91,23 +91,23 @@ def score_cells(row: dict, metric: MetricName) -> dict[str, str]:
 
 
 def seconds_text(metrics: dict) -> str:
-    """Return the CPU seconds of a run as people read them; ≥ if they are a lower bound."""
+    """Return the CPU seconds of a run for display; ≥ if they are a lower bound."""
     return f"{'≥ ' if is_lower_bound(metrics) else ''}{metrics['cpu_seconds']:.0f}"
 
 
 def is_lower_bound(metrics: dict) -> bool:
-    """Return whether a run cost more CPU seconds than it says: a fold was resumed, or a GPU did the work."""
+    """Return whether a run cost more CPU seconds than recorded: a fold was resumed, or a GPU did the work."""
     return bool(metrics.get("resumed_folds") or metrics.get("gpus"))
 
 
 def error_correlation(experiments: Sequence[Predictions]) -> pd.DataFrame:
-    """Return the Pearson correlation of signed OOF errors; a blend gains most from good experiments that correlate little."""
+    """Return the Pearson correlation of signed OOF errors; a blend gains most from good, weakly correlated experiments."""
     target, oof = stack_oof(experiments)
     return pd.DataFrame(oof - target[:, None], columns=[experiment.name for experiment in experiments]).corr()
 
 
 def leaderboard(rows: list[dict], metric: MetricName) -> str:
-    """Return how well the order out of fold agrees with the order on the test set, by the task's metric."""
+    """Return how well the ranking out of fold agrees with that on the test set, by the task's metric."""
     table = pd.DataFrame(rows).set_index("experiment")[[f"oof_{metric}", f"test_{metric}"]]
     correlation = METRICS["spearman"](*table.to_numpy(dtype=np.float64).T)
     best_oof, best_test = table.idxmax() if METRICS[metric].larger_is_better else table.idxmin()
@@ -161,7 +161,7 @@ class Compared:
 
 
 def compared_text(compared: Sequence[Compared], markdown: bool) -> str:
-    """Return the tables of each target and, if there are several, that of the mean score, which is the competition's."""
+    """Return the tables of each target and, if there are several, that of the mean score, by which the competition ranks."""
     if len(compared) == 1:
         return compared[0].text(markdown)
     metric, mark = compared[0].task.metric, "## " if markdown else ""
@@ -176,7 +176,7 @@ def compared_text(compared: Sequence[Compared], markdown: bool) -> str:
 
 
 def gain_cells(row: dict, reference: str, metric: MetricName) -> dict[str, str]:
-    """Return the difference of one row of `score_rows` as people read it, column -> text."""
+    """Return the difference of one row of `score_rows` for display, column -> text."""
     difference: Difference | None = row["difference"]
     return {
         f"Δ{METRICS[metric].text} to {reference} (95%: crystals; folds)": str(difference or ""),

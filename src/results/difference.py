@@ -1,7 +1,7 @@
-"""The difference between two predictions' scores: two intervals, and the one rule by which it is called a win.
+"""The difference between the scores of two predictions: two intervals, and the rule by which it is called a win.
 
-A bootstrap over crystals asks whether other crystals would have changed the sign; it takes the trained models as given. The
-corrected t-interval over folds asks whether other training sets and trainings would have. A win has to survive both.
+A bootstrap over crystals asks whether other crystals would change the sign; it takes the trained models as given. The
+corrected t-interval over folds asks whether other training sets and trainings would. A win has to survive both.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,11 +32,11 @@ class FoldInterval:
 
 @dataclass(frozen=True)
 class Difference:
-    """Difference of an OOF score to a reference, in the task's unit if the metric has one.
+    """Difference of an OOF score from a reference, in the task's unit if the metric has one.
 
-    low, high: 95% bootstrap interval over crystals. folds_won, n_folds: in how many folds the score is better.
-    folds: the interval over folds, centred on the plain mean of the folds' differences, which for a metric that is no mean over
-    crystals, or for folds of unequal size, is not quite `value`; None if a fold's score is undefined or there is one fold only.
+    low, high: 95% bootstrap interval over crystals. folds_won, n_folds: number of folds with a better score, and of all folds.
+    folds: the interval over folds, centred on the plain mean of their differences. This is not exactly `value` if the metric
+    is not a mean over crystals or folds differ in size. None if a fold's score is undefined or there is only one fold.
     """
 
     metric: MetricName
@@ -49,7 +49,7 @@ class Difference:
 
     @property
     def verdict(self) -> Verdict:
-        """What the difference says of the experiment that is compared with the reference."""
+        """The verdict on the experiment that is compared with the reference."""
         return decide((self.low, self.high), self.folds, METRICS[self.metric].larger_is_better)
 
     def __str__(self) -> str:
@@ -120,7 +120,7 @@ def scored_per_trained(fold: IntArray) -> float:
 def corrected_t(differences: Values, ratio: float, level: float = 0.95) -> FoldInterval | None:
     """Return the corrected resampled t-interval of the mean of fold differences; None for a single fold.
 
-    Training sets of folds overlap, so their differences are correlated and a plain t-test is too sure. The variance of the mean
+    Training sets of folds overlap, so differences are correlated and a plain t-test is overconfident. The variance of the mean
     is taken as (1 / K + n_test / n_train) s^2, with K - 1 degrees of freedom (Nadeau, Bengio, Machine Learning 52, 239 (2003),
     doi:10.1023/A:1024068626366). If all differences are equal, the interval is that point, and p is one if it is zero, else zero.
     differences: (n_folds,). ratio: n_test / n_train.
@@ -158,7 +158,7 @@ def holm_of(differences: Sequence[Difference | None]) -> list[float | None]:
 
 
 def p_text(p: float | None) -> str:
-    """Return a p-value as people read it; nothing for None."""
+    """Return a p-value for display; nothing for None."""
     if p is None:
         return ""
     return "<0.0001" if p < 1e-4 else f"{p:.2g}"

@@ -1,4 +1,4 @@
-"""What is submitted for test rows whose structure cannot be read: nobody can correct a contest's table."""
+"""Predictions for test rows whose structure cannot be read, because a contest's table cannot be corrected."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -21,9 +21,9 @@ FORMULA_COLUMN = re.compile("formula|composition", re.IGNORECASE)
 def formula_predictions(data: TaskData, ids: Sequence[str]) -> pd.DataFrame:
     """Return prediction, lower, upper and remark of unread test rows, indexed by id.
 
-    A random forest on the fractions of the elements predicts those whose formula is known from count columns, from a column of
-    formulas or from the CIF's head; its out-of-bag errors give the 90% interval. Others get the median of the
-    training rows, and their quantiles.
+    If the formula is known from count columns, a column of formulas or the head of the CIF, a random forest on the fractions of
+    the elements predicts the row, and its out-of-bag errors give the 90% interval. Other rows get the median and the quantiles
+    of the training rows.
     """
     target = data.train.targets
     low, high = np.quantile(target, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])

@@ -1,4 +1,4 @@
-"""Names, formats and guards of the files of a run in outputs/ and of published results."""
+"""Names, formats and checks of the files of a run in outputs/ and of published results."""
 
 import contextlib
 import logging
@@ -75,7 +75,7 @@ class RunDir:
 
     @property
     def difficulty_path(self) -> Path:
-        """Path of the trees that predict how hard crystals are, see src/results/trees.py; published models have it."""
+        """Path of the trees that predict the difficulty of crystals, see src/results/trees.py; only published models have it."""
         return self.path / "difficulty.npz"
 
     def weights(self, k: int) -> Path:
@@ -113,7 +113,7 @@ class RunDir:
 
     @contextlib.contextmanager
     def training(self, folds: list[int]) -> Iterator[None]:
-        """Keep other processes from these folds while the block runs, after removing what killed ones left in them."""
+        """Keep other processes out of these folds while the block runs; first remove what killed ones left in them."""
         with contextlib.ExitStack() as stack:
             for k in folds:
                 held = f"fold {k} is being trained already: wait for it, or name other folds with --folds"

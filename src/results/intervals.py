@@ -4,17 +4,17 @@ Each fold is a calibration set for its own model, which was fitted without it. S
 split conformal prediction (Papadopoulos et al. 2011; Lei et al., J. Am. Stat. Assoc. 113, 1094 (2018)): its prediction plus and
 minus q_k times the crystal's difficulty (`surroundings.py`), q_k the conformal quantile of error over difficulty in fold k among
 crystals of the same kind: pure elements, two elements, the rest (Mondrian conformal prediction: Vovk, Gammerman, Shafer,
-Algorithmic Learning in a Random World (2005)). What more than half of these intervals contain is inside the median of their lower
-and that of their upper bounds, which are the bounds here. If each holds with probability `level`, so does the merged one with at
-least 2 level - 1, whatever the models have in common (Solari, Djordjilovic, Stat. Probab. Lett. 184, 109395 (2022),
-doi:10.1016/j.spl.2022.109395), and about `level` in practice. Two rules come after: a bound is at least 2.5 standard deviations
-of the fold models' predictions away from the middle, and not below zero if no training target of the kind is.
+Algorithmic Learning in a Random World (2005)). The bounds here are the medians of the lower and of the upper bounds; they enclose
+whatever more than half of these intervals contain. If each interval covers with probability `level`, the merged one covers with
+at least 2 level - 1, however the models depend on each other (Solari, Djordjilovic, Stat. Probab. Lett. 184, 109395 (2022),
+doi:10.1016/j.spl.2022.109395), and with about `level` in practice. Two rules follow: a bound is at least 2.5 standard deviations
+of the fold models' predictions from the middle, and not below zero if no training target of the kind is.
 
 The difficulty of fold k's crystals and the weights of a blend are learned from the errors in other folds only. The models behind
 these errors have seen fold k, so the guarantee holds up to that influence; the coverage on held-out crystals is in
-docs/results.md. If all parts learned one transform of the target, all of this happens on its scale. The library crepes has the
-quantiles too, but one calibration set a model, an infinite width where a kind has too few rows, and no merging of fold models;
-tests compare with it.
+docs/results.md. If all parts learned the same transform of the target, all of this happens on its scale. The library crepes has
+the quantiles too, but one calibration set per model, infinite widths for kinds with too few rows, and no merging of fold models.
+Tests compare with it.
 """
 
 from collections.abc import Collection, Sequence

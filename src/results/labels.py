@@ -1,4 +1,4 @@
-"""The one reader of test labels; compare, the ledger, the report and publish score finished runs with it."""
+"""The only reader of test labels; compare, the ledger, the report and publish score finished runs with it."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""The ledger: exp/ledger.csv has a row for every result that was ever published, exp/README.md is what people read of it.
+"""The ledger: exp/ledger.csv has a row for every result ever published, and exp/README.md is the page for readers.
 
 A row is computed once, from published results, and stays. Three columns are written by hand: the question in a few words, the
-verdict, and the outcome of rows that have no difference to a parent.
+verdict, and the outcome of rows that have no difference from a parent.
 """
 
 from collections.abc import Iterator, Mapping
@@ -37,7 +37,7 @@ Row = dict[str, object]
 
 
 def read_ledger() -> pd.DataFrame:
-    """Return the ledger as text, cell by cell; a cell is empty if there is nothing to say."""
+    """Return the ledger as text, cell by cell; a cell is empty if it has no value."""
     return pd.read_csv(LEDGER, dtype=str, keep_default_na=False)
 
 
@@ -92,7 +92,7 @@ def between_markers(text: str, tables: str) -> str:
 
 
 def seconds(row: Mapping[str, str] | pd.Series) -> str:
-    """Return the CPU seconds of a row as people read them; ≥ if they are a lower bound."""
+    """Return the CPU seconds of a row for display; ≥ if they are a lower bound."""
     return f"{'≥ ' if row['lower_bound'] else ''}{float(row['cpu_seconds']):,.0f}"
 
 
@@ -144,7 +144,7 @@ def _about(name: str) -> Row:
 
 
 def _gain(member: Predictions) -> Row:
-    """Return the columns of the difference to the parent on the task of this repository; none if it has no result there."""
+    """Return the columns of the difference from the parent on the task of this repository; none if it has no result there."""
     _, parent = question_and_parent(member.name)
     if parent is None:
         return {}

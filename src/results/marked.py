@@ -5,7 +5,7 @@
     ...
     <!-- / -->
 
-What is measured rather than published (seconds, memory) is in docs/figures.toml too, with the command that measured it.
+Figures that are measured rather than published (seconds, memory) are in docs/figures.toml too, with their commands.
 """
 
 import re
@@ -30,7 +30,7 @@ IN_BRACES = re.compile(r"\{([a-z]+ [^}\n]+)\}")
 
 
 def marked_pages() -> list[Path]:
-    """Return the pages whose figures stand between markers: README and docs, docs/log/ aside."""
+    """Return the pages whose figures stand between markers: README and docs, but not docs/log/."""
     return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -95,7 +95,7 @@ def _score(column: str) -> Callable[..., str]:
 
 
 def _outcome(number: str) -> str:
-    """Return the difference of an experiment to its parent, and its outcome: a win only if both intervals exclude zero."""
+    """Return the difference of an experiment from its parent, and its outcome: a win only if both intervals exclude zero."""
     row = _rows()[number,]
     return f"{float(row['difference']):+.4f}, {row['outcome']}"
 

@@ -96,9 +96,9 @@ def own_row(content: Record) -> dict[str, Any]:
 
 
 def board(task_name: str, unit: str, own: Record | None = None) -> pd.DataFrame:
-    """Return the published rows of others and of our records, ours in bold, the best first, as people read them.
+    """Return the published rows of others and of our records for display, the best first, ours in bold.
 
-    own: a record that takes the place of the published one of its algorithm.
+    own: a record that replaces the published one of its algorithm.
     """
     published = [read_record(path) for path in sorted(EXPERIMENTS.glob(f"*/results/{task_name}/*.json.gz"))]
     if own is not None:
@@ -129,7 +129,7 @@ def rivals(task_name: str) -> pd.DataFrame:
 
 
 def place(content: Record) -> str:
-    """Return the place of a record among the rows of others without pretraining, as people read it."""
+    """Return the place of a record among the rows of others without pretraining, as text."""
     (task_name,) = content["tasks"]
     own, found = own_row(content)["score"], rivals(task_name)
     others = found["score"][~found["pretrained"]]
@@ -158,6 +158,6 @@ def publish_record(path: Path, name: str) -> Path:
 
 
 def _results(content: Record, key: str) -> list[dict[str, Any]]:
-    """Return what a record has under a key, fold by fold."""
+    """Return the values of a key in a record, fold by fold."""
     (task,) = content["tasks"].values()
     return [result[key] for result in task["results"].values()]

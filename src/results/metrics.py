@@ -70,12 +70,12 @@ def _f1(target: Values, pred: Values) -> float:
 
 @dataclass(frozen=True)
 class Metric:
-    """A score of predictions; of classes, 0 or 1, predictions are probabilities of 1.
+    """A score of predictions; for classes, 0 or 1, predictions are probabilities of 1.
 
-    text: how it is written. function: (target, prediction) -> score, or where to import it from.
+    text: its name for display. function: (target, prediction) -> score, or where to import it from.
     has_unit: it has the target's unit. domain: the targets it is defined for (None: all).
-    curve: what the score is at each point of a ROC curve, a function of true and of false positives and of the number of ones and
-        of zeros; it makes the metric one of decisions: a class is predicted where a probability is above a threshold.
+    curve: the score at each point of a ROC curve, from the numbers of true and false positives and of ones and zeros. A metric
+        with a curve scores decisions: a class is predicted if its probability is above a threshold.
     """
 
     text: str
@@ -129,7 +129,7 @@ def judge_of(metric: MetricName) -> MetricName:
 
 
 def oof_score(metric: MetricName, target: Values, pred: Values, fold: Folds) -> float:
-    """Return the score of out-of-fold predictions; decisions are those of `decided`."""
+    """Return the score of out-of-fold predictions; `decided` makes the decisions."""
     return METRICS[metric](target, decided(metric, target, pred, fold))
 
 

@@ -1,4 +1,4 @@
-"""Runs with folds that are still to do: what there is of them."""
+"""Partial runs, with folds that are still to do."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,13 +24,13 @@ class Partial(NamedTuple):
     oof: pd.DataFrame
 
     def text(self, metric: MetricName) -> str:
-        """Return the score as people read it."""
+        """Return the score for display."""
         score, folds = oof_score(metric, *oof_arrays(self.oof)), ", ".join(map(str, self.folds))
         return f"{METRICS[metric].text} {score:.4f} on the {len(self.oof)} rows of folds {folds} (partial)"
 
 
 def partial_of(run: RunDir) -> Partial | None:
-    """Return what there is of a run; None if no fold is finished, or all are."""
+    """Return the finished folds of a run; None if there are none, or if all are finished."""
     if (run.path / names.METRICS_FILE).is_file() or not (done := run.finished):
         return None
     return Partial(run.path.name, done, pd.concat([run.valid(k) for k in done]))

@@ -23,7 +23,7 @@ class Predictions:
     """Predictions and metrics of a finished experiment, and the folder they were read from.
 
     oof: OOF_COLUMNS. test: id, fold_0 ..., e_form_pred; it has no rows if the task has no test table.
-    `spread` and `spread_0` ... are added by an ensemble and by a network with several members: the standard deviation over them.
+    `spread` and `spread_0` ... are added by ensembles and by networks with several members: the standard deviation over these.
     """
 
     name: str
@@ -116,7 +116,7 @@ def sealed_metrics() -> dict[str, dict]:
 
 
 def _sealed(file: str, name: str, n_shared: int) -> pd.DataFrame:
-    """Return the columns that all sealed experiments share and those of one, without its name, as they were published."""
+    """Return the columns that all sealed experiments share and those of this one, without its name, as published."""
     table = _sealed_table(file)
     own = table.filter(regex=f"^{name}_")
     return table[OOF_COLUMNS[:n_shared]].join(own.rename(columns=lambda column: column.removeprefix(f"{name}_")))
@@ -128,5 +128,5 @@ def _sealed_table(file: str) -> pd.DataFrame:
 
 
 def same_data(key: str, other: str) -> bool:
-    """Return whether two runs may be of the same data; keys of the first experiments, which have a hyphen, tell nothing."""
+    """Return whether two runs may have used the same data; the first experiments' keys, with a hyphen, do not tell."""
     return key == other or "-" in key + other

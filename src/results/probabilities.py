@@ -1,9 +1,9 @@
 """Probabilities of a class, calibrated out of fold; no test label is used.
 
 Venn-Abers predictors (Vovk, Petej, UAI 2014, 829): an isotonic regression of the truth on out-of-fold probabilities is fitted
-twice, with the new row as a zero and as a one. What the two say of the row are its bounds, `lower` and `upper`; they are close
-together if many rows are like it. If rows are drawn alike, one of the two is calibrated, whatever the learner is. The calibrated
-probability between them is upper / (1 - lower + upper), which minimises the worse of both log losses.
+twice, with the new row as a zero and as a one. The two values for the row are its bounds, `lower` and `upper`; they are close
+together if many rows are similar. If rows are exchangeable, one of the two is calibrated, for any learner. The calibrated
+probability between them is upper / (1 - lower + upper), which minimises the larger of the two log losses.
 """
 
 from dataclasses import dataclass
@@ -83,7 +83,7 @@ def calibration_error(target: Values, pred: Values) -> float:
 
 
 def calibration_text(target: Values, pred: Values, fold: NDArray[np.int64]) -> str:
-    """Return log loss and calibration error of out-of-fold probabilities, as they are and calibrated, as people read it."""
+    """Return log loss and calibration error of out-of-fold probabilities, raw and calibrated, as text."""
     loss, after = METRICS["logloss"], calibrated_oof(target, pred, fold)
     before, calibrated = (
         f"log loss {loss(target, p):.4f}, calibration error {calibration_error(target, p):.3f}" for p in (pred, after)

@@ -1,4 +1,4 @@
-"""Publishing: a finished run -> exp/expNNN/results. Predictions, metrics, what a search left, and fold models of networks."""
+"""Publishing: a finished run -> exp/expNNN/results. Predictions, metrics, trials of a search, and fold models of networks."""
 
 import hashlib
 import json
@@ -54,7 +54,7 @@ def publish(number: str, task: Task, outputs: Path, models: bool = False, labels
 
 
 def _about(predictions: Predictions, task: Task, labels: pd.Series | None) -> dict:
-    """Return what is added to published metrics of a task that is not in the repository: metric, unit, scores on its labels."""
+    """Return additions to the published metrics of a task outside the repository: metric, unit, scores on its labels."""
     about: dict = {"metric": task.metric, "unit": task.unit}
     if labels is None:
         return about
@@ -63,7 +63,7 @@ def _about(predictions: Predictions, task: Task, labels: pd.Series | None) -> di
 
 
 def _publish(predictions: Predictions, folder: Path, about: dict, keep_rows: bool) -> None:
-    """Write the results of a run; of the same out-of-fold predictions, only what is not published yet of `about`."""
+    """Write the results of a run; if its out-of-fold predictions are published already, only add what is new in `about`."""
     metrics, path = predictions.metrics, folder / names.METRICS_FILE
     if path.is_file():
         published = read_json(path, METRICS_KINDS | {"data": str})
@@ -84,7 +84,7 @@ def _publish(predictions: Predictions, folder: Path, about: dict, keep_rows: boo
 
 
 def publish_models(run: RunDir, target: RunDir, n_folds: int) -> None:
-    """Copy what predictions need: config, training crystals, the models' own predictions, and of each fold weights, settings and
+    """Copy what predictions need: config, training crystals, the models' own predictions, and each fold's weights, settings and
     normaliser.
 
     Raises ValueError if the run has no networks, or if they are too large; nothing is written then.

@@ -31,8 +31,8 @@ How = BlendMethod | Sequence[float]
 class Blended:
     """The blend of experiments for one target.
 
-    column: of the target in the sample. ids: of the test rows that the parts predict. unread: what is submitted for the others,
-    see `formula_predictions`; None: there are none. gain: what the baseline brings, as text.
+    column: of the target in the sample. ids: of the test rows that the parts predict. unread: predictions for the others, see
+    `formula_predictions`; None: there are none. gain: of the baseline, as text.
     """
 
     task: Task
@@ -69,7 +69,7 @@ class Blended:
         return oof_score(self.task.metric, target, self.blend.nested_pred, fold)
 
     def intervals(self, outputs: Path) -> tuple[dict[str, Values], str]:
-        """Return columns for `ids`, lower and upper bounds and the spread, and what there is to say of them.
+        """Return columns for `ids` (lower and upper bounds and the spread) and a summary of them.
 
         outputs: where the crystals' coordinates are cached. Raises ValueError if there cannot be intervals.
         """
@@ -82,7 +82,7 @@ class Blended:
         return {"lower": found.lower, "upper": found.upper, "spread": found.spread}, text
 
     def probabilities(self) -> tuple[dict[str, Values], str]:
-        """Return columns for `ids`, probability, calibrated probability and its bounds, and what there is to say of them."""
+        """Return columns for `ids` (probability, calibrated probability and its bounds) and a summary of them."""
         target, _, fold = oof_arrays(self.parts[0].oof)
         pred, found = self.predict(), VennAbers.fit(target, self.blend.nested_pred)
         lower, upper = found.bounds(pred)
@@ -90,9 +90,9 @@ class Blended:
         return columns, calibration_text(target, self.blend.nested_pred, fold)
 
     def submitted(self, ids: list[str]) -> tuple[Values | list[str], list[str]]:
-        """Return what is submitted for all rows of the sample, and what there is to say of it.
+        """Return the submitted values for all rows of the sample, and remarks on them.
 
-        A metric of decisions is for classes, in the task's own texts: the threshold is the best one on all out-of-fold rows.
+        If the metric scores decisions, the values are classes in the task's own texts, by the best threshold out of fold.
         """
         pred = self.complete(self.predict(), "prediction", ids)
         if METRICS[self.task.metric].curve is None:
@@ -115,8 +115,8 @@ def submit(
     """Write submission.csv and its intervals; return a summary for people.
 
     tasks: one per target. numbers: of experiments, by target if they differ. how: one weight per experiment, or the method that
-    fits the weights to out-of-fold rows, of each target its own. baseline: the number of one more experiment, whose gain is added
-    to the text. out: the file (None: in the task's outputs).
+    fits the weights to out-of-fold rows, separately for each target. baseline: one more experiment, whose gain is added to
+    the text. out: the file (None: in the task's outputs).
     """
     first = tasks[0]
     sample, columns = read_sample(tasks)
@@ -199,7 +199,7 @@ def read_sample(tasks: Sequence[Task]) -> tuple[pd.DataFrame, list[str]]:
 
 
 def check_ids(path: Path, ids: list[str], part: Predictions) -> None:
-    """Raise ValueError if the sample asks for other rows than the predicted ones, in whatever order."""
+    """Raise ValueError if the sample asks for other rows than the predicted ones, in any order."""
     predicted = set(part.test["id"])
     unknown, forgotten = [row_id for row_id in ids if row_id not in predicted], sorted(predicted - set(ids))
     if unknown or forgotten:

@@ -1,4 +1,4 @@
-"""How hard is a crystal for a model? Learned from out-of-fold errors, and from what was seen of training crystals like it.
+"""The difficulty of a crystal for a model, learned from out-of-fold errors and from similar training crystals.
 
 The difficulty of a crystal is an upper quantile of its error, as boosted trees predict it: from the out-of-fold errors of its 25
 and 8 nearest training crystals in the coordinates of `Likeness.point`, from how far its prediction is from the targets of those
@@ -42,7 +42,7 @@ CRYSTALS_AT_ONCE = 64  # crystals
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """What is seen of training crystals out of fold: (n_known,) each, on the scale of the errors.
+    """Out-of-fold results of training crystals: (n_known,) each, on the scale of the errors.
 
     error: absolute. spread: standard deviation over members and parts.
     """
@@ -53,11 +53,11 @@ class Seen:
     spread: Values
 
     def of(self, rows: IntArray) -> "Seen":
-        """Return what is seen of these crystals."""
+        """Return the results of these crystals."""
         return Seen(*(values[rows] for values in vars(self).values()))
 
     def signs(self, nearest: NDArray[np.int32], pred: Values, spread: Values, points: Values) -> Values:
-        """Return what difficulty is predicted from, (n, n_signs): what was seen of the nearest training crystals and of each one.
+        """Return the features of difficulty, (n, n_signs): results of the nearest training crystals and of each crystal itself.
 
         nearest: (n, n_neighbors), the nearest first. pred, spread: (n,). points: (n, n_coordinates).
         """
@@ -126,7 +126,7 @@ class Surroundings:
         return replace(self, points=points, new=_nearest(self.known, self.fold, points, no_fold, self.own.shape[2]))
 
     def learn(self, seen: Seen, judged: bool = True, kept: Path | None = None) -> "Difficulty":
-        """Return the difficulty of the training crystals, and what gives that of new ones; that of the last call is kept.
+        """Return the difficulty of the training crystals, with the trees for new ones; the result of the last call is kept.
 
         judged: whether folds are judged by the others; if not, a crystal has only the difficulty learned without its own fold.
         kept: file of the trees, if they were grown and written before.
@@ -159,7 +159,7 @@ class ErrorTrees(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Difficulty:
-    """How hard crystals are; column k is learned without the errors in fold k, and has the unit of the errors.
+    """The difficulty of crystals; column k is learned without the errors in fold k, and has the unit of the errors.
 
     seen: of training crystals. own: (n_known, n_folds), theirs; NaN in columns of other folds if these are not judged.
     trees: of each fold; none if no crystals are left to learn from. key: of what they were grown from.
@@ -204,7 +204,7 @@ class Difficulty:
 
 
 def considered(fold: IntArray) -> IntArray:
-    """Return the positions of the training crystals whose errors are looked at, in order. fold: (n_training,).
+    """Return the positions of the training crystals whose errors are used, in order. fold: (n_training,).
 
     All of a small fold, such as that of a rare element, are among them.
     """
@@ -243,7 +243,7 @@ def _nearest(known: Values, fold: IntArray, points: Values, own_fold: IntArray, 
 
 @dataclass(frozen=True, eq=False)
 class Points:
-    """Coordinates of crystals, in which those that are alike are near.
+    """Coordinates of crystals, in which similar crystals are close.
 
     train, test: (n, n_coordinates), index: ids, which mean other crystals in the other table.
     """

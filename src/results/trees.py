@@ -1,4 +1,4 @@
-"""Boosted trees as arrays: LightGBM takes over a second to import, and is needed only if they have not been grown before."""
+"""Boosted trees as arrays: LightGBM takes over a second to import, and is only needed to grow them."""
 
 from collections.abc import Sequence
 from pathlib import Path

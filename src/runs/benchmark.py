@@ -1,4 +1,4 @@
-"""Train experiments on the official folds of a task, and record what they predict for the official test parts.
+"""Train experiments on the official folds of a task, and record their predictions for the official test parts.
 
 Plain: the official folds are the task's given folds. Inner: the training part of each official fold is a task of its own; the
 mean over an experiment's own folds predicts the test part, and weights of a blend are fitted to inner out-of-fold rows.
@@ -38,7 +38,7 @@ def run_benchmark(
     """Train what is not finished, write the record to outputs/<task>/matbench, and return the leaderboard as text.
 
     configs: by name. how: the weights of a blend, or the method that finds them. data: folder of the task. publish: copy the
-    record to exp/expNNN/results/<task> of the first experiment. Raises ValueError now for whatever would fail after the training.
+    record to exp/expNNN/results/<task> of the first experiment. Raises ValueError early for anything that would fail later.
     """
     if not isinstance(how, str):
         normalized_weights(how, len(configs))
@@ -73,7 +73,7 @@ def finished(data: TaskData, folds: Sequence[Record], metadata: Record, stem: st
 
 
 def check_official(task: Task) -> None:
-    """Raise ValueError if a task is none of matbench's, or has no official folds."""
+    """Raise ValueError if a task is not one of matbench's, or has no official folds."""
     target_of(task.name)
     if "folds" not in task.files:
         raise ValueError(f"{task.folder / 'task.toml'}: [files] names no folds; write it with input/prepare_matminer.py")
@@ -82,7 +82,7 @@ def check_official(task: Task) -> None:
 def official_fold(
     configs: Mapping[str, ExperimentConfig], inner: bool, how: How, data: TaskData, k: int, launcher: Launcher, device: str
 ) -> Record:
-    """Return what the experiments, trained on the other official folds of a task, predict for official fold k."""
+    """Return the predictions for official fold k by experiments trained on the other official folds."""
     fold, trained = load_folds(data, FoldConfig()), data
     rows = fold == k
     ids = data.train.ids[rows].tolist()

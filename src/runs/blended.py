@@ -58,7 +58,7 @@ def _check(parts: list[Predictions], data: TaskData, fold_of_crystal: NDArray[np
 
 
 def _costs(parts: list[Predictions], k: int) -> dict:
-    """Return what a fold of all parts costs; a blend itself takes few seconds."""
+    """Return the cost of a fold of all parts; the blend itself takes a few seconds."""
     metrics = [part.metrics for part in parts]
     return {
         "n_parameters": sum(m["n_parameters"] for m in metrics),

@@ -68,7 +68,7 @@ def train_folds(
     device: str,
     word2vec: Path | None,
 ) -> None:
-    """Train the folds that are not finished, where the launcher says."""
+    """Train the unfinished folds with the launcher."""
     n_folds, name = data.n_folds(config.folds), run.path.name
     wanted = sorted(set(range(n_folds) if folds is None else folds))
     if foreign := [k for k in wanted if not 0 <= k < n_folds]:
@@ -80,7 +80,7 @@ def train_folds(
     learner = make_learner(config.trained, word2vec=word2vec)
 
     def rows(table: CrystalTable, key: str) -> Rows:
-        """Return a table with what is computed from it once for all folds."""
+        """Return a table with everything that is computed from it once for all folds."""
         inputs = learner.prepare_inputs(table.crystals, key, data.cache, launcher.n_local)
         return Rows(table, base_of(config.target, table.crystals, key, data.cache, launcher.n_local), inputs)
 
@@ -158,7 +158,7 @@ def check_rows(config: ExperimentConfig, data: TaskData) -> None:
 def check_task(config: ExperimentConfig, task: Task) -> None:
     """Raise ValueError if a task of classes is given to an experiment on numbers, or the other way round.
 
-    Also if the task has only formulas and the experiment needs structures; it says which ones do not.
+    Also if the task has only formulas and the experiment needs structures; the message names experiments that do not.
     """
     if not config.parts and (config.target.kind == "classes") != task.of_classes:
         own, other = ("classes", "numbers") if task.of_classes else ("numbers", "classes")

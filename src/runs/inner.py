@@ -33,7 +33,7 @@ class InnerSplits:
 
     @classmethod
     def of(cls, data: TaskData, folds: FoldConfig, inner: FoldConfig) -> "InnerSplits":
-        """Return the splits that `inner` makes of the training rows of the outer fold, one of `folds`."""
+        """Return the splits of the training rows of the outer fold, one of `folds`, as `inner` describes them."""
         rows = np.flatnonzero(load_folds(data, folds) != OUTER_FOLD)
         return cls(data, rows, assign_folds(data.train.targets[rows], data.train.crystals.element_counts[rows], inner))
 

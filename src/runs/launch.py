@@ -1,4 +1,4 @@
-"""Run folds in this process, in local workers, or as tasks of a running Ray cluster. A bar follows what they write."""
+"""Run folds in this process, in local workers, or as tasks on a running Ray cluster. A bar shows their progress."""
 
 import logging
 import os
@@ -121,8 +121,8 @@ def check_cluster(address: str | None) -> None:
 def _on_cluster(run: Run, folds: list[int], is_finished: Callable[[int], bool], launcher: Launcher) -> list[str | None]:
     """Return what `run` returns for each fold, in workers of the cluster.
 
-    Ray's driver has a process of its own: now and then it crashes or never returns when a worker was lost (ray-project/ray,
-    issues 29431 and 44836). Folds that have written all their files are finished, whatever it says.
+    Ray's driver runs in its own process: if a worker is lost, it sometimes crashes or never returns (ray-project/ray, issues
+    29431 and 44836). Folds that have written all their files are finished, whatever it reports.
     """
     work: bytes | None = dumps((os.getpid(), partial(_drive, run, folds, launcher)))
     finished = False
@@ -150,7 +150,7 @@ def _on_cluster(run: Run, folds: list[int], is_finished: Callable[[int], bool], 
 
 
 def answer() -> None:
-    """Do the work that the standard input describes, and write what it returns or raises, pickled, to the standard output."""
+    """Do the work described on standard input, and write the pickled result or error to standard output."""
     out = os.dup(1)
     os.dup2(2, 1)  # whatever Ray prints is no answer
     parent, work = pickle.load(sys.stdin.buffer)
@@ -208,7 +208,7 @@ def _connect(address: str) -> None:
 
 @contextmanager
 def _bar(name: str, histories: Mapping[Path, int]) -> Iterator[Callable[[], int]]:
-    """Show the progress over the lines of several files, read every second; give the function that counts them."""
+    """Show the progress by the lines of several files, read every second; return the function that counts them."""
 
     def count() -> int:
         return sum(max(0, path.read_bytes().count(b"\n") - 1) for path in histories if path.is_file())

@@ -27,7 +27,7 @@ LIBRARIES = (
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """A table and what is computed from it once for all folds.
+    """A table and everything that is computed from it once for all folds.
 
     base: (n_rows,), eV/atom, energies of the target's base. inputs: of the learner.
     """

@@ -1,4 +1,4 @@
-"""What a search varies: the range of every knob, by the class of its config."""
+"""The knobs that a search varies, and their ranges, by the class of the config."""
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
@@ -81,7 +81,7 @@ BY_NETWORK: dict[type, dict[str, Range]] = {
 
 
 def ranges(config: ExperimentConfig) -> dict[str, Range]:
-    """Return the range of every knob by its path, `learner.training.lr` for instance. Raises ValueError if there are none.
+    """Return the range of every knob by its path, for example `learner.training.lr`. Raises ValueError if there are none.
 
     The config's own value joins choices that lack it.
     """
@@ -123,7 +123,7 @@ def is_bounds(limits: Range) -> bool:
 
 
 def label(value: Any) -> Any:
-    """Return a value as a study stores it: a tuple as text, `mat2vec skipatom` for instance, others as they are."""
+    """Return a value as a study stores it: a tuple as text such as `mat2vec skipatom`, others unchanged."""
     return " ".join(map(str, value)) if isinstance(value, tuple) else value
 
 

@@ -32,9 +32,9 @@ MAX_WIDTH = 120  # characters of a line of a proposal
 
 @dataclass(frozen=True)
 class Search:
-    """How long a search goes on, whichever limit is reached first, and what its trials are; each kind has a study of its own.
+    """The limits of a search, whichever is reached first, and the form of its trials; each form has its own study.
 
-    n_trials: in addition to those of the study. seconds: after which no trial begins. None: no limit.
+    n_trials: in addition to those of the study. seconds: after which no trial starts. None: no limit.
     n_epochs: of each training; None: the experiment's. n_splits: trainings of a trial, each judged on other crystals; their mean
     judges the trial.
     """
@@ -52,7 +52,7 @@ class Search:
 
     @property
     def suffix(self) -> str:
-        """Text that the name of its study ends with."""
+        """Suffix of the name of its study."""
         epochs = "" if self.n_epochs is None else f"-{self.n_epochs}-epochs"
         return epochs + (f"-{self.n_splits}-splits" if self.n_splits > 1 else "")
 
@@ -99,7 +99,7 @@ def search(number: str, task: Task, outputs: Path, plan: Search, device: str, sk
 def open_study(name: str, folder: Path, metric: MetricName) -> "Study":
     """Return the study of an experiment and a metric, which continues where it stopped. Raises ValueError without Optuna.
 
-    The sampler's seed is the number of trials: whoever continues a study, or joins it, does not repeat earlier draws.
+    The sampler's seed is the number of trials, so that a process that continues or joins a study does not repeat draws.
     """
     try:
         import optuna
@@ -154,7 +154,7 @@ def tune(config: ExperimentConfig, data: TaskData, study: "Study", folder: Path,
 
 
 def score_text(loss: float, task: Task) -> str:
-    """Return the score of a trial as people read it. loss: what Optuna minimises."""
+    """Return the score of a trial for display. loss: what Optuna minimises."""
     metric = METRICS[judge_of(task.metric)]
     return f"{metric.text} {-loss if metric.larger_is_better else loss:.4f} {task.unit if metric.has_unit else ''}".rstrip()
 

@@ -68,7 +68,7 @@ def train_target(config: ExperimentConfig, name: str, task: Task, launcher: Laun
 
 
 def launch_options() -> argparse.ArgumentParser:
-    """Return the options that say where trainings run."""
+    """Return the options for where trainings run."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--jobs", type=_positive, help="folds at once (default: as many as there are GPUs or, on CPUs, cores)")
     parser.add_argument("--launcher", choices=get_args(Where), default="local", help="where folds run (default: local)")
@@ -84,7 +84,7 @@ def _positive(text: str) -> int:
 
 
 def launcher_of(args: argparse.Namespace) -> Launcher:
-    """Return the place that these options name. Raises ValueError if nothing can run there."""
+    """Return the launcher for these options. Raises ValueError if nothing can run there."""
     if args.launcher == "ray":
         check_cluster(args.address)
     else:
@@ -94,7 +94,7 @@ def launcher_of(args: argparse.Namespace) -> Launcher:
 
 
 def check(config: ExperimentConfig, args: argparse.Namespace) -> None:
-    """Raise ValueError now, before anything is written, for whatever would fail later."""
+    """Raise ValueError before anything is written, for anything that would fail later."""
     from src.runs.experiment import check_task  # see `train_target`
 
     check_task(config, read_tasks(args.data, args.target)[0])
@@ -126,7 +126,7 @@ def track_run(tracker: str, config: ExperimentConfig, run: "RunDir", metrics: di
 
 
 def flat_settings(config: ExperimentConfig) -> dict[str, str]:
-    """Return every knob and its value by its path, `learner.training.lr` for instance."""
+    """Return the value of every knob by its path, for example `learner.training.lr`."""
     import pandas as pd
 
     return pd.json_normalize(to_dict(config), sep=".").iloc[0].map(str).to_dict()

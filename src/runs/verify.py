@@ -1,11 +1,11 @@
 """Published results, checked by training one fold again.
 
-On another type of machine rounding differs, training amplifies it, and the retrained model is another one of the same recipe,
-whose MAE moves by up to 11%. What tells recipes apart is the distance row by row: on the test rows, the retrained model must be
-nearer to the published one than those of the other folds are, at most `NEARER` times as far. Without a test table the rows of the
-fold have to do, in units of their MAE: `OF_MAE`. Measured on FLLA on a CPU without AVX-512: exp010 lies at 0.67 to 0.82 of the
-first unit, LightGBM at 0.38 to 0.54; all of 23 folds are accepted by either. Of other experiments' folds the first refuses 97.6%,
-most others being of recipes that differ in a few epochs; of other networks' folds the second refuses 72%.
+On another type of machine, rounding differs and training amplifies it. The retrained model is then a different one of the same
+recipe, whose MAE differs by up to 11%. Recipes are told apart by distances row by row: on the test rows, the retrained model must
+be closer to the published one than those of the other folds, at most `NEARER` times as far. Without a test table, the rows of the
+fold are used, in units of their MAE (`OF_MAE`). Measured on FLLA on a CPU without AVX-512, exp010 lies at 0.67 to 0.82 of the
+first unit and LightGBM at 0.38 to 0.54; both criteria accept all 23 folds. The first refuses 97.6% of other experiments' folds,
+and most that it accepts differ in a few epochs. The second refuses 72% of other networks' folds.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The caches in outputs/: what names them, how they are opened, refused and rebuilt, and the parallel loop that fills them."""
+"""The caches in outputs/: their keys, how they are opened, refused and rebuilt, and the parallel loop that fills them."""
 
 import ast
 import hashlib
@@ -49,7 +49,7 @@ def cache_key(data: str, settings: object, *builders: str) -> str:
 def import_closure(*modules: str) -> tuple[list[str], list[str]]:
     """Return the given modules with those of `src` that they import, directly or through others, and the libraries of all.
 
-    Imports inside functions count. Nothing is imported for it: the source is read.
+    Imports inside functions count. Nothing is imported: only the source is read.
     """
     found: set[str] = set()
     libraries: set[str] = set()
@@ -88,7 +88,7 @@ def _imported_names(path: Path) -> frozenset[str]:
 
 @cache
 def installed_version(distribution: str) -> str | None:
-    """Return the version of an installed package; None for an optional one that is not there."""
+    """Return the version of an installed package; None for an optional one that is not installed."""
     try:
         return version(distribution)
     except PackageNotFoundError:
@@ -104,7 +104,7 @@ def file_key(path: Path) -> str:
 
 
 def cached(path: Path, read: Callable[[Path], T], build: Callable[[], object]) -> T:
-    """Return what `read` makes of a file or folder; if it is missing or damaged, one process lets `build` write it first.
+    """Return what `read` returns for a file or folder; if it is missing or damaged, one process has `build` write it first.
 
     path: its name contains the `cache_key`, so what is rebuilt equals what was lost.
     read: raises ValueError, which says to remove it, if it is damaged.
@@ -160,7 +160,7 @@ def in_chunks(
 
 
 def end_with(parent: int) -> None:
-    """End this worker soon after its parent, so that no orphan computes or waits beside the next run."""
+    """End this worker soon after its parent, so that no orphan goes on computing or waiting during the next run."""
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -1,4 +1,4 @@
-"""Files that are whole if they exist, what to do about a damaged one, and locks that one process holds at a time."""
+"""Files that are whole if they exist, remedies for damaged ones, and locks that one process holds at a time."""
 
 import contextlib
 import errno
@@ -29,7 +29,7 @@ STALE_SECONDS = 3600.0  # a temporary file this old was left by a killed process
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Write to a temporary name and rename it: a reader of `path` finds either the old content or the new, whole."""
+    """Write to a temporary name and rename it: a reader of `path` finds either the whole old content or the whole new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in path.parent.glob(f".{path.name}-*"):
         with contextlib.suppress(FileNotFoundError):
@@ -52,7 +52,7 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 @contextlib.contextmanager
 def named(path: Path) -> Iterator[None]:
-    """Name the path in errors of writing that name none. NumPy's error of a full disk says only how many items were written."""
+    """Name the path in write errors that lack it. NumPy's error for a full disk says only how many items were written."""
     try:
         yield
     except OSError as error:
@@ -71,7 +71,7 @@ def to_bytes(write: Callable[[io.BytesIO], object]) -> bytes:
 
 
 def packed(path: Path, content: bytes) -> bytes:
-    """Return a content as its file holds it: if the name ends in .gz, compressed to bytes that depend only on the content."""
+    """Return a content as stored in its file: if the name ends in .gz, compressed to bytes that depend only on the content."""
     return gzip.compress(content, compresslevel=9, mtime=0) if path.suffix == ".gz" else content
 
 
@@ -152,7 +152,7 @@ def read_id_table(path: Path, columns: list[str]) -> "pd.DataFrame":
 
 @contextlib.contextmanager
 def locked(path: Path, held: str) -> Iterator[None]:
-    """Hold the lock file `path` while the block runs; the system frees it when the process ends, however it ends.
+    """Hold the lock file `path` while the block runs; the system releases it however the process ends.
 
     Raises ValueError with `held`, the holder's process and its machine if another process holds it.
     """
@@ -178,7 +178,7 @@ def published_in(path: Path) -> Path | None:
 
 
 def damaged(path: Path, what: object, way_out: str | None = None) -> ValueError:
-    """Return the error about a file that cannot be read. what: is wrong with it. way_out: if it is not its `remedy`."""
+    """Return the error for a file that cannot be read. what: is wrong with it. way_out: used instead of its `remedy`."""
     return ValueError(f"{path} is damaged ({what}); {way_out or remedy(path)}")
 
 

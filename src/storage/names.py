@@ -1,4 +1,4 @@
-"""Names of files that learners and runs write, and that others follow and read."""
+"""Names of files that learners and runs write and other modules read."""
 
 HISTORY = "history.csv"  # one line for each unit of progress of a training
 CHECKPOINT = "checkpoint.pt"  # the state that an interrupted training resumes from

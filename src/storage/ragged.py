@@ -148,7 +148,7 @@ def _seal(path: Path) -> list[int]:
 
 
 class _GrowingArray:
-    """An array that grows by rows, in memory or in an unnamed file, which vanishes with it. like: rows of the same kind."""
+    """An array that grows by rows, in memory or in an unnamed file that vanishes with it. like: rows of the same kind."""
 
     def __init__(self, like: NDArray, folder: Path | None) -> None:
         self.file = tempfile.TemporaryFile(dir=folder) if folder else io.BytesIO()  # noqa: SIM115, as long as the array

@@ -1,6 +1,7 @@
 """Laws of predictions with trained networks."""
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from torch.nn.utils import parameters_to_vector
 from src.config import GraphConfig, NequipConfig
 from src.graphs.batch import GraphBatch
 from src.learners import evaluation
-from src.learners.evaluation import predict_each
+from src.learners.evaluation import predict_each, read_by_head
 from src.models import fused
 from src.models.nequip import Nequip
 
@@ -56,6 +57,17 @@ def test_a_few_crystals_are_predicted_alike_without_the_compiled_kernels(monkeyp
     np.testing.assert_allclose(plain, compiled, rtol=0, atol=1e-5)
     for before, network in zip(weights, networks, strict=True):
         torch.testing.assert_close(parameters_to_vector(network.parameters()), before, rtol=0, atol=0)  # in precision, too
+
+
+def test_a_linear_head_maps_what_it_reads_to_what_is_predicted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mean over atoms of its values is its value of their mean."""
+    monkeypatch.setattr(evaluation, "BATCH_SIZE", 5)
+    torch.manual_seed(0)
+    network = Nequip(replace(CONFIG, head_hidden=()), GraphConfig(**GRAPH), torch.randn(119, 6), 20.0)
+    read = read_by_head(network, batch_of, len(EVERY))
+    weight, bias = (p.detach().numpy() for p in network.head.parameters())
+    expected = predict_each([network], batch_of, len(EVERY))[0, 0]
+    np.testing.assert_allclose(read @ weight[0] + bias, expected, atol=1e-5)
 
 
 def test_a_prediction_keeps_no_history_of_its_operations() -> None:

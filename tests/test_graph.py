@@ -36,6 +36,12 @@ def test_lengths_are_those_of_the_edges(crystal: Crystal) -> None:
     np.testing.assert_allclose(graph.length[graph.edge_length_index], np.linalg.norm(graph.edge_vec, axis=1), atol=1e-5)
 
 
+def test_lengths_that_agree_to_five_decimals_are_one() -> None:
+    crystal = Crystal(np.diag([3.0, 3.00004, 3.000004]), np.zeros((1, 3)), np.array([11]))
+    graph = build_graph(crystal, GraphConfig(r_max=3.5), reduce=False)
+    np.testing.assert_allclose(graph.length, [3.0, 3.00004], rtol=0, atol=5e-6)
+
+
 def test_a_batch_keeps_every_crystal_apart() -> None:
     crystals = list(CRYSTALS.values())
     graph = {"r_max": 4.0, "r_angle": 2.5}

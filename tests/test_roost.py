@@ -14,7 +14,7 @@ from src.graphs.batch import batch_from_graphs, pad, padded_sizes
 from src.graphs.graph import formula_graph
 from src.learners.gnn import GnnLearner
 from src.learners.learner import load_learner
-from src.models.roost import N_HEADS, Roost
+from src.models.roost import Roost
 
 CONFIG = RoostConfig(n_channels=6, n_layers=2, n_hidden=5)
 FORMULAS = ("Fe2O3", "SrTiO3", "He", "LiFePO4", "FeO")
@@ -71,7 +71,7 @@ def attention(layer: torch.nn.Module, members: list[Tensor], weights: list[float
             return torch.nn.functional.leaky_relu(first[k][0] @ x + first[k][1])
 
         scores = [layer.score_weight[i] @ hidden(x, i) + layer.score_bias[i] for x in members]
-        messages = [last[i] @ hidden(x, N_HEADS + i) + layer.message_bias[i] for x in members]
+        messages = [last[i] @ hidden(x, 3 + i) + layer.message_bias[i] for x in members]
         exponential = [w**power * score.exp() for score, w in zip(scores, weights, strict=True)]
         heads.append(sum(e / sum(exponential) * message for e, message in zip(exponential, messages, strict=True)))
     return torch.stack(heads).mean(dim=0)

@@ -19,8 +19,9 @@ from pymatgen.core import Lattice, Structure
 from exp import auto
 from src.auto import pilot as piloting
 from src.auto import race as racing
+from src.auto.clock import Clock
 from src.auto.look import Look, _layers, duplicated, folds_for, look_at
-from src.auto.pilot import Clock, Pilot, plan_lines
+from src.auto.pilot import Pilot, plan_lines
 from src.auto.plan import Part, Plan, choose, folds_within, is_close, make_plan, needed, one_more, variants, within_budget
 from src.auto.portfolio import RAW, Recipe, portfolio
 from src.auto.race import Cost, Outcome, Race, Trial, epochs_of, history, measure, shortened
@@ -533,6 +534,17 @@ def test_the_clock_counts_earlier_starts(tmp_path: Path) -> None:
         time.sleep(0.2)
     clock = Clock(tmp_path / "clock.json", 100.0)
     assert 0.2 <= clock.used < 5 and clock.left + clock.used == pytest.approx(100, abs=0.1)
+
+
+def test_a_target_keeps_its_share_of_a_budget_when_the_command_starts_again(tmp_path: Path) -> None:
+    def shares(used: float, budget: float) -> list[float]:
+        (tmp_path / "clock.json").write_text(json.dumps({"used": used}))
+        clock = Clock(tmp_path / "clock.json", budget)
+        return [clock.share(tmp_path / f"{n}.json", n) for n in (2, 1)]
+
+    assert shares(0.0, 100.0) == pytest.approx([50, 100], abs=0.1)
+    assert shares(40.0, 100.0) == pytest.approx([50, 100], abs=0.1)
+    assert shares(40.0, 200.0) == pytest.approx([120, 200], abs=0.1)
 
 
 def test_an_outcome_is_of_all_splits_and_trials_are_told_in_the_order_in_which_they_ended(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from src.auto.pilot import Clock, fly
+from src.auto.clock import Clock
+from src.auto.pilot import fly
 from src.config import FoldConfig
 from src.data.export import write_official_fold
 from src.data.load import load_folds, load_task_data

@@ -1,10 +1,7 @@
 """The autopilot: look at a table, race recipes on inner splits, train the winners in all folds, blend and submit."""
 
 import logging
-import threading
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from src.auto.clock import Clock
 from src.auto.look import Look, look_at
 from src.auto.plan import (
     FOLD,
@@ -46,50 +44,12 @@ from src.runs.launch import Launcher
 from src.storage.files import read_json, write_json
 
 log = logging.getLogger(__name__)
-BEAT = 5.0  # seconds between two notes of the time used
 # of a family after the first rung
 KEEP: dict[Family, int] = {"network": 3, "trees": 2, "forest": 1, "Gaussian process": 1, "formula network": 1}
 KEEP_OF_FORMULAS: dict[Family, int] = {"trees": 2, "forest": 1, "Gaussian process": 1, "formula network": 3}
 OVERTIME = 0.1  # of the time that is left, by which an expected end may be late
 RESERVED = 3  # members whose time in all folds no change may take
 DEAR = 1.4  # cost of a variant, compared with the recipe that it changes, on average
-
-
-class Clock:
-    """The seconds that are left of a budget; earlier starts that were killed count too."""
-
-    def __init__(self, path: Path, seconds: float) -> None:
-        self.path, self.seconds = path, seconds
-        self.before = float(read_json(path, {"used": float})["used"]) if path.is_file() else 0.0
-        self.start = time.monotonic()
-
-    @property
-    def used(self) -> float:
-        """Seconds that all starts together have taken."""
-        return self.before + time.monotonic() - self.start
-
-    @property
-    def left(self) -> float:
-        """Seconds that are left."""
-        return max(0.0, self.seconds - self.used)
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """Note the time used every few seconds while the block runs, for the next start."""
-        ended = threading.Event()
-
-        def beat() -> None:
-            while not ended.wait(BEAT):
-                write_json(self.path, {"used": self.used})
-
-        thread = threading.Thread(target=beat, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            thread.join()
-            write_json(self.path, {"used": self.used})
 
 
 @dataclass(frozen=True, eq=False)
@@ -275,9 +235,9 @@ def fly(
     with clock.running():
         for i, task in enumerate(tasks):
             data = load_task_data(task.folder, outputs, skip_bad_rows, launcher.n_local, task.target_column)
-            until = clock.used + clock.left / (len(tasks) - i)
-            pilot = Pilot(data, data.folder / "auto", launcher, device, clock, until)
-            pilot.folder.mkdir(parents=True, exist_ok=True)
+            folder = data.folder / "auto"
+            folder.mkdir(parents=True, exist_ok=True)
+            pilot = Pilot(data, folder, launcher, device, clock, clock.share(folder / "share.json", len(tasks) - i))
             look, plan = pilot.look()
             log.info("%s", "\n".join([*look.lines(), *plan_lines(look, plan, minutes, launcher.at_once)]))
             if dry:

@@ -29,6 +29,7 @@ from src.data.table import CrystalTable, read_table
 from src.data.target import TargetNormalizer, is_pure
 from src.data.task import read_task
 from src.paths import DEFAULT_TASK
+from src.results.predictions import find_predictions
 from src.storage import cache
 from src.storage.files import write_csv
 from src.storage.ragged import RaggedStore
@@ -85,6 +86,45 @@ def test_atoms_that_coincide_across_a_face_of_the_cell_are_refused() -> None:
     structure = Structure(Lattice.cubic(4), ["Na", "Cl"], [[0, 0, 0.01], [0, 0, 0.99]])
     with pytest.raises(ValueError, match=r"coincident atoms: 1 and 2 are 0.08 Angstrom apart"):
         Crystal.from_structure(structure)
+
+
+@pytest.mark.parametrize(
+    ("lattice", "x", "reason"),
+    [
+        ([[5, 0, 0], [5, 0.51, 0], [0, 0, 5]], None, ""),  # as thick as 0.507 Angstrom, whatever its angles
+        ([[5, 0, 0], [5, 0.5, 0], [0, 0, 5]], None, "the cell is only 0.5 Angstrom thick; the minimum is 0.5"),
+        ([[5, 0, 0], [0, 5, 0], [0, 0, 5]], 0.0402, ""),
+        ([[5, 0, 0], [0, 5, 0], [0, 0, 5]], 0.0398, "coincident atoms: 1 and 2 are 0.2 Angstrom apart"),
+        ([[800, 599, 0], [0, 36, 0], [0, 0, 0.6]], None, ""),
+        ([[800, 601, 0], [0, 4, 0], [0, 0, 4]], None, "vectors of up to 1001 Angstrom .*the limits are 1000 and 20000"),
+        ([[5, 5, 0], [5, 5, 0], [0, 0, 5]], None, "the cell has no volume"),
+        (np.eye(3) * 27.1, None, ""),
+        (np.eye(3) * 27.2, None, "and 2.012e.04 Angstrom.3 per atom"),
+    ],
+)
+def test_a_cell_within_the_limits_is_read_and_no_other(lattice: list[list[float]], x: float | None, reason: str) -> None:
+    structure = Structure(
+        lattice, ["Na"] + ["Cl"] * (x is not None), [[0.3, 0.3, 0.3], [0.3 + (x or 0), 0.3, 0.3]][: 1 + (x is not None)]
+    )
+    if not reason:
+        assert Crystal.from_structure(structure).n_atoms == len(structure)
+        return
+    with pytest.raises(ValueError, match=reason):
+        Crystal.from_structure(structure)
+
+
+def test_of_many_atoms_the_two_that_coincide_are_named() -> None:
+    places = np.stack(np.meshgrid(*[np.arange(7)] * 3, indexing="ij"), axis=-1).reshape(-1, 3) / 7
+    assert Crystal.from_structure(Structure(Lattice.cubic(21), ["Na"] * 343, places)).n_atoms == 343
+    places[342] = places[299] + [0, 0.006, 0]
+    with pytest.raises(ValueError, match=r"coincident atoms: 300 and 343 are 0\.13 Angstrom apart"):
+        Crystal.from_structure(Structure(Lattice.cubic(21), ["Na"] * 343, places))
+
+
+def test_the_folds_of_published_experiments_are_those_that_are_assigned_today() -> None:
+    oof = find_predictions("001", read_task(DEFAULT_TASK), Path("/nonexistent")).oof
+    fold = assign_folds(oof["e_form"].to_numpy(), np.ones((len(oof), N_ELEMENTS), dtype=np.int64), FoldConfig())
+    np.testing.assert_array_equal(fold, oof["fold"])
 
 
 def test_a_test_row_is_left_out_if_its_structure_cannot_be_read_and_for_nothing_else(task_folder: Path) -> None:

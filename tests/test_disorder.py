@@ -16,7 +16,7 @@ from src.config import AlignnConfig, CgcnnConfig, ExperimentConfig, FoldConfig, 
 from src.data.crystal import Crystal
 from src.data.export import write_task
 from src.data.formats import crystal_in
-from src.data.table import Crystals
+from src.data.table import Crystals, contradictions
 from src.features.groups import FORMULA_GROUPS, STRUCTURE_GROUPS, cached_features
 from src.features.similarity import likeness
 from src.graphs.batch import batch_from_graphs
@@ -78,6 +78,24 @@ def test_disorder_is_read_from_every_format_that_has_it(form: str) -> None:
     crystal = crystal_in(text, "json" if form == "json" else "cif")
     np.testing.assert_allclose(crystal.element_counts[[11, 17, 19]], [2.8, 3.6, 1.2], rtol=0, atol=1e-12)
     assert Crystal.from_structure(crystal.to_structure()).reduced_formula == crystal.reduced_formula
+
+
+@pytest.mark.parametrize(
+    ("crystal", "counts", "wrong"),
+    [
+        (salt({"Na": 0.75, "K": 0.25}), {"Na": "3.01", "K": "0.99", "Cl": "4"}, []),  # rounded, by up to 0.016 of 8 atoms
+        (salt({"Na": 0.75, "K": 0.25}), {"Na": "3.02", "K": "1", "Cl": "4"}, ["Na='3.02' but 3.0 in the structure"]),
+        (salt(), {"Na": "4.01", "Cl": "4"}, ["Na='4.01' but 4 in the structure"]),
+        (salt(), {"Na": "4", "Xe": "0"}, ["no count column for Cl"]),
+        ("Fe2O3", {"Fe": "0.4025", "O": "0.6", "nsites": "7"}, []),  # within 0.002 of all atoms
+        ("Fe2O3", {"Fe": "0.404", "O": "0.6"}, ["O='0.6' but 3 in the formula", "Fe='0.404' but 2 in the formula"]),
+    ],
+)
+def test_counts_of_atoms_may_be_rounded_where_they_are_no_whole_numbers(
+    crystal: Structure | str, counts: dict[str, str], wrong: list[str]
+) -> None:
+    known = Crystal.from_formula(crystal) if isinstance(crystal, str) else Crystal.from_structure(crystal)
+    assert contradictions(known, counts) == [f"composition contradicts the counts: {', '.join(wrong)}"] * bool(wrong)
 
 
 @pytest.mark.parametrize(("other", "good"), [("0.495", True), ("0.505", True), ("0.6", False), ("0", False), ("nan", False)])

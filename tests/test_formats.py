@@ -185,11 +185,16 @@ NUMBERS = {
         ("Li0.5CoO2", {"Li": 1, "Co": 2, "O": 4}),
         ("La0.85Sr0.15MnO3", {"La": 17, "Sr": 3, "Mn": 20, "O": 60}),
         ("Li.333CoO2", {"Li": 1, "Co": 3, "O": 6}),
+        ("Fe.0833Co", {"Fe": 1, "Co": 12}),  # the largest denominator of a rounded fraction
+        ("Fe0.99Cr0.01", {"Fe": 99, "Cr": 1}),
+        ("C9999H", {"C": 9999, "H": 1}),
+        ("H" * 300, {"H": 300}),
         ("(Fe0.5Co0.5)2O₃", {"Fe": 1, "Co": 1, "O": 3}),
     ],
 )
 def test_a_formula_is_whole_numbers_of_atoms_in_its_proportion(text: str, atoms: dict[str, int]) -> None:
-    assert parse_formula(text) == {NUMBERS[symbol]: n for symbol, n in atoms.items()}
+    found = parse_formula(text)
+    assert found == {NUMBERS[symbol]: n for symbol, n in atoms.items()} and {type(n) for n in found.values()} == {int}
 
 
 @pytest.mark.parametrize(
@@ -198,6 +203,8 @@ def test_a_formula_is_whole_numbers_of_atoms_in_its_proportion(text: str, atoms:
         ("Fe0.620C0.000953Mn0.000091", {"Fe": 0.62, "C": 0.000953, "Mn": 0.000091}),
         ("Fe0.9735Cr0.0265", {"Fe": 0.9735, "Cr": 0.0265}),
         ("Li0.334Co", {"Li": 0.334, "Co": 1}),
+        ("Fe.0769Co", {"Fe": 0.0769, "Co": 1}),  # a thirteenth
+        ("CoMn.0004", {"Co": 1, "Mn": 0.0004}),
         ("C99.99H99.99", {"C": 99.99, "H": 99.99}),
     ],
 )
@@ -218,6 +225,9 @@ def test_amounts_that_are_no_whole_numbers_count_as_they_are_written(text: str, 
         ("Ax2O3", "Ax is not an element"),
         ("CuSO4.5H2O", "can be read in two ways"),
         ("Fe0", "no atoms"),
+        ("D2O", "'D2O': D is deuterium; write H"),
+        ("Ca(OH", "is not a formula"),
+        ("H" * 301, "301 characters; the limit is 300"),
         ("C9999H9999", "19998 atoms; the limit is 10000"),
     ],
 )

@@ -11,6 +11,7 @@ from test_formats import as_json, poscar
 import submit
 from input import new_task as command
 from src.config import ExperimentConfig, FoldConfig, GbdtConfig, TargetConfig
+from src.data import new_task
 from src.data.crystal import Crystal
 from src.data.load import load_task_data
 from src.data.rows import read_rows
@@ -203,6 +204,83 @@ def test_files_are_found_in_a_folder_beside_the_table_and_a_formula_is_not_taken
     assert "'structure_file' names files" in refused(mine, *arguments)
     describe(mine, *arguments, "--structure", "formula")
     assert read_task(mine, TARGETS[0]).structure_format == "formula"
+
+
+CYCLE = ["1", "2", "3", "1"]
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "kind"),
+    [
+        ("x" * 200, CYCLE, "numeric"),
+        ("x" * 201, CYCLE, "left out: its name is empty or too long"),
+        ("Fe", CYCLE, "checked against the structures"),
+        ("Fe", ["0.5", "2", "3", "1"], "numeric"),
+        ("N_Atoms", CYCLE, "left out: follows from the structure"),
+        ("a", ["7", "7", "7", "7"], "left out: constant"),
+        ("a", ["1", "2", "3", "4"], "left out: numbers the rows"),
+        ("a", ["1", "2", "3", "4.5"], "numeric"),
+        ("a", CYCLE, "numeric"),
+        ("Space_Group", CYCLE, "categorical"),
+        ("Space_Group", ["1.5", "2", "3", "1"], "numeric"),
+        ("a", ["x", "y"] * 4, "categorical"),
+        ("a", ["x", "y"] * 3 + ["x"], "left out: text with 2 different values"),  # fewer than four rows for each
+        ("a", [f"w{i % 50}" for i in range(204)], "categorical"),
+        ("a", [f"w{i % 51}" for i in range(204)], "left out: text with 51 different values"),
+        ("a", ["x" * 200, "y"] * 4, "categorical"),
+        ("a", ["x" * 201, "y"] * 4, "left out: text with 2 different values"),
+    ],
+)
+def test_the_kind_of_a_column_follows_from_its_name_and_its_fields(name: str, values: list[str], kind: str) -> None:
+    texts = pd.Series(values, name=name, dtype=object)
+    assert new_task._kind(texts, texts) == kind
+    assert new_task._kind(texts, None) == "left out: not in the test table"
+    if kind == "numeric":
+        assert new_task._kind(texts, texts.replace("1", "one").replace("2", "two")).startswith("left out: text")
+
+
+def test_the_likeliest_column_of_ids_is_taken() -> None:
+    columns = {"part": ["0.5", "1.5", "2"], "long": ["x" * 201, "b", "c"], "number": ["1", "2", "3"], "word": ["a", "b", "c"]}
+    table = pd.DataFrame(columns | {"material_no": ["7", "8", "9"], "ID": ["4", "5", "6"]}, dtype=object)
+    for likeliest in ("ID", "material_no", "word", "number"):
+        assert new_task._id_column({"train": table}, None) == likeliest
+        table = table.drop(columns=likeliest)
+    with pytest.raises(ValueError, match="as ids need; the tables share the columns part, long"):
+        new_task._id_column({"train": table}, None)
+
+
+@pytest.mark.parametrize(
+    ("values", "classes"),
+    [
+        (["1", "0", "1"], ("0", "1")),
+        (["10", " 9", "10"], ("9", "10")),
+        (["b", "A", "b"], ("A", "b")),
+        (["True", "False"], ("False", "True")),
+        (["1", "0.5"], ()),
+        (["1", "x"], ()),
+        (["x", ""], ()),
+        (["x", "y", "z"], ()),
+        (["x", "x"], ()),
+    ],
+)
+def test_two_whole_numbers_or_two_texts_are_classes(values: list[str], classes: tuple[str, ...]) -> None:
+    assert new_task._classes_in(pd.Series(values, dtype=object)) == classes
+
+
+def test_all_but_one_of_ten_formulas_must_be_one_and_further_fields_are_not_read(tmp_path: Path) -> None:
+    good, bad = ["Fe2O3"] * 10, "no formula"
+    for fields, form in (
+        (good + [bad] * 9, "formula"),
+        ([*good[1:], bad], "formula"),
+        (good[2:] + [bad] * 2, None),
+        ([bad], None),
+    ):
+        assert new_task._format(pd.Series(fields, dtype=object), tmp_path) == form
+
+
+def test_a_long_list_of_names_is_cut_off() -> None:
+    assert new_task._listed(["x" * 249, "y" * 249]) == "x" * 249 + ", " + "y" * 249
+    assert new_task._listed(["x" * 250, "y" * 249]) == "x" * 250 + ", " + "y" * 248 + " ..."
 
 
 def test_the_metric_has_to_fit_the_targets(contest: Contest, mine: Path) -> None:

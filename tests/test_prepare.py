@@ -16,7 +16,7 @@ from pymatgen.core import Structure
 
 from input import prepare_matminer
 from input.prepare_nomad import NUMERIC, TARGET_COLUMNS, prepare, read_geometry
-from src.data.export import COUNT_COLUMNS, competition_row
+from src.data.export import competition_row
 from src.data.rows import read_rows
 from src.data.table import read_table
 from src.data.task import read_task, read_tasks
@@ -59,7 +59,9 @@ def test_bytes_of_a_table_depend_on_its_rows_alone(tmp_path: Path) -> None:
 def test_the_embedded_task_is_3000_and_938_crystals_in_the_competitions_columns() -> None:
     train, test = (pd.read_csv(DEFAULT_TASK / f"{name}.csv.gz") for name in ("train", "test"))
     assert (len(train), len(test)) == (3000, 938)
-    assert list(train.columns[1:90]) == COUNT_COLUMNS and list(train.columns[:-1]) == list(test.columns)
+    row = competition_row("x", CRYSTALS["rutile"].to_structure(), 1.0)
+    assert list(train) == list(row) and list(train.columns[:-1]) == list(test.columns)
+    assert [row[name] for name in ("O", "Ti", "Zr", "nelements", "nsites", "formula_pretty")] == [4, 2, 0, 2, 6, "TiO2"]
     assert not set(train["id"]) & set(test["id"])
     assert list(test["id"]) == list(pd.read_csv(DEFAULT_TASK / "sample_submission.csv")["id"])
     assert train["formation_energy_per_atom"].std() == pytest.approx(1.07, abs=0.02)

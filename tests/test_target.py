@@ -48,11 +48,12 @@ def test_the_shifts_of_elements_that_were_seen_stay() -> None:
     assert (plain[~present][1:] != found[~present][1:]).all()
 
 
-def test_few_elements_teach_nothing() -> None:
+@pytest.mark.parametrize(("n_metals", "teach"), [(5, False), (6, True)])  # with four halogens nine elements, or ten
+def test_few_elements_teach_nothing(n_metals: int, teach: bool) -> None:
     counts, target = salts()
-    rows = counts[:, [3, 11, 19]].any(axis=1)
+    rows = counts[:, METALS[:n_metals]].any(axis=1)
     plain, found = (TargetNormalizer.fit(counts[rows], target[rows], config).shifts for config in (TargetConfig(), PREDICTED))
-    np.testing.assert_array_equal(plain, found)
+    assert (plain != found).any() == teach
 
 
 @pytest.mark.parametrize(("n", "teaches"), [(9, False), (10, True)])
@@ -99,6 +100,7 @@ def test_the_shifts_of_a_u_are_found_and_explain_what_elements_alone_do_not() ->
     counts, target = _crystals()
     found = _fit(counts, target).shifts[N_ELEMENTS:]
     np.testing.assert_allclose(found[[list(WITH_U).index(z) for z in U]], list(U.values()), atol=1e-6)
+    assert [Element.from_Z(int(z)).symbol for z in WITH_U] == ["V", "Cr", "Mn", "Fe", "Co", "Ni", "Mo", "W"]
     left = [np.abs(target - _fit(counts, target, config).baseline(counts, 0 * target)).mean() for config in (CONFIG, PLAIN)]
     assert left[0] < 1e-6 < 0.05 < left[1]
 
@@ -141,7 +143,7 @@ def test_an_absent_element_gets_the_mean_shift_of_elements() -> None:
 
 def test_an_absent_noble_gas_has_no_shift_and_one_that_is_there_has_its_own() -> None:
     counts, target = _crystals()
-    assert (_fit(counts, target).shifts[NOBLE_GASES] == 0).all()
+    assert np.flatnonzero(_fit(counts, target).shifts[:N_ELEMENTS] == 0).tolist() == [2, 10, 18, 36, 54, 86]
     counts[:, [36, COPPER]] = counts[:, [COPPER, 36]]
     assert _fit(counts, target).shifts[36] == pytest.approx(COPPER / 30, abs=1e-6)
 
@@ -217,6 +219,21 @@ def test_no_transform_is_the_default_and_is_stored_as_before_the_knob_was_there(
 def test_a_base_allows_no_transform() -> None:
     with pytest.raises(ValueError, match="base='7net-l3i5': requires kind='residual' and transform='none'"):
         TargetConfig(base="7net-l3i5", transform="log")
+
+
+def test_the_mean_over_members_is_of_targets_not_of_their_logarithms() -> None:
+    normalizer, counts = TargetNormalizer(np.zeros(N_ELEMENTS), 2.0, transform="log"), counts_and_targets("log", 2)[0]
+    residuals = np.log([[1.0, 1.0], [2.0, 1.0], [1.0, 3.0]])  # targets 1, 4, 1 and 1, 1, 9
+    found = normalizer.mean_and_spread(counts, residuals)
+    np.testing.assert_allclose(found, [[2, 11 / 3], [np.std([1, 4, 1]), np.std([1, 1, 9])]])
+
+
+@pytest.mark.parametrize(("n", "end"), [(10, "'x-10': -10; correct"), (12, "'x-10': -10 and 2 more; correct")])
+def test_ten_rows_outside_the_domain_are_named_and_the_others_counted(n: int, end: str) -> None:
+    targets = np.array([1.0, *-np.arange(1.0, n + 1), 2.0])
+    with pytest.raises(ValueError, match=r"a\.csv: log requires targets above 0, not those of 'x-1': -1, ") as refused:
+        TRANSFORMS["log"].domain.check(Path("a.csv"), [f"x-{i}" for i in range(len(targets))], targets, "log")
+    assert end in str(refused.value)
 
 
 @pytest.fixture

@@ -66,6 +66,12 @@ def test_ridge_goes_to_the_plain_mean_where_members_say_the_same() -> None:
     np.testing.assert_allclose(fit_weights("ridge", np.repeat(pred, 3, axis=1), target, "mae"), 1 / 3)
 
 
+@pytest.mark.parametrize("method", ["ridge", "weights"])
+def test_least_squares_weigh_independent_errors_by_their_inverse_variance(method: str) -> None:
+    target, pred = noisy()
+    np.testing.assert_allclose(fit_weights(method, pred, target, "rmse"), np.array([36, 9, 4]) / 49, atol=0.03)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_targets_of_a_fold_do_not_reach_the_weights_it_is_scored_with(method: str) -> None:
     target, pred = noisy()

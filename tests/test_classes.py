@@ -9,6 +9,7 @@ import pytest
 from conftest import FOLDS, NETWORK, TREES, load, run, small_table
 from scipy.special import expit
 from sklearn import metrics as reference
+from sklearn.isotonic import IsotonicRegression
 
 import predict
 import submit
@@ -35,8 +36,8 @@ from src.data.task import read_task
 from src.results import blend, ledger
 from src.results.blend import fit_blend, mixed
 from src.results.matbench import board, fold_record, record, write_record
-from src.results.metrics import METRICS, best_threshold, decided
-from src.results.probabilities import VennAbers, calibrated_oof
+from src.results.metrics import METRICS, best_threshold, decided, scores
+from src.results.probabilities import VennAbers, calibrated_oof, calibration_error, reliability
 from src.storage.files import write_csv
 
 BINARY = ExperimentConfig(replace(TREES, objective="binary"), FOLDS, TargetConfig("classes"))
@@ -242,6 +243,32 @@ def test_the_best_threshold_is_that_of_a_scan_by_scikit_learn(name: str) -> None
     assert METRICS[name](target, pred) == pytest.approx(score(target, pred > 0.5))
 
 
+@pytest.mark.parametrize(
+    ("target", "pred", "threshold"),
+    [
+        ([0, 0, 1, 1], [0.1, 0.2, 0.6, 0.9], 0.4),  # in the middle of the gap
+        ([0, 1, 0, 1], [0.1, 0.3, 0.5, 0.7], 0.6),  # as good as 0.2, and nearer to 0.5
+        ([1, 1, 1, 0], [0.2, 0.4, 0.6, 0.8], -0.4),  # all are ones
+        ([0, 0, 0, 1], [0.8, 0.6, 0.4, 0.2], 0.9),  # none is
+        ([1, 1, 1, 1], [0.2, 0.4, 0.6, 0.8], 0.5),  # nothing can be chosen
+    ],
+)
+def test_the_best_threshold_is_the_one_found_by_hand(target: list[float], pred: list[float], threshold: float) -> None:
+    assert best_threshold("accuracy", np.array(target, dtype=float), np.array(pred)) == pytest.approx(threshold)
+
+
+@pytest.mark.parametrize("name", ["accuracy", "f1"])
+def test_decisions_are_scored_with_the_threshold_of_the_other_folds_or_of_the_training_rows(name: str) -> None:
+    rng = np.random.default_rng(4)
+    target, fold = (rng.random(200) < 0.3).astype(float), np.arange(200) % 4
+    pred = 0.3 * target + 0.5 * rng.random(200)
+    score, known = getattr(reference, f"{name}_score"), (1 - target, 1 - pred)
+    assert scores(target, pred, name, known=known)[name] == pytest.approx(score(target, pred > best_threshold(name, *known)))
+    chosen = np.array([pred[k] > best_threshold(name, target[fold != fold[k]], pred[fold != fold[k]]) for k in range(200)])
+    assert scores(target, pred, name, fold)[name] == pytest.approx(score(target, chosen))
+    assert scores(target, pred, name, known=known)["logloss"] == scores(target, pred, name)["logloss"]
+
+
 def test_a_fold_is_decided_without_its_own_labels() -> None:
     rng = np.random.default_rng(1)
     target, pred, fold = (rng.random(60) < 0.5).astype(float), rng.random(60), np.arange(60) % 4
@@ -290,6 +317,49 @@ def test_calibration_brings_probabilities_closer_to_the_truth_and_keeps_their_or
     new = np.linspace(0, 1, 50)
     assert (np.diff(found.calibrated(new)) >= 0).all() and (found.upper >= found.lower).all()
     assert METRICS["logloss"](target, calibrated_oof(target, sure, np.arange(2000) % 5)) < METRICS["logloss"](target, sure) - 0.05
+
+
+def test_bounds_are_isotonic_regressions_with_the_new_row_as_a_zero_and_as_a_one() -> None:
+    rng = np.random.default_rng(4)
+    pred = rng.choice(rng.random(9), 60)  # many are equal, and the grid has values between them
+    target = (rng.random(60) < pred).astype(float)
+    found = VennAbers.fit(target, pred)
+    for value, *bounds in zip(found.grid, found.lower, found.upper, strict=True):
+        both = [IsotonicRegression().fit([*pred, value], [*target, label]).predict([value])[0] for label in (0, 1)]
+        assert bounds == pytest.approx(both)
+    assert len(VennAbers.fit(np.arange(200) % 2 * 1.0, np.arange(200) / 200).grid) == 50
+
+
+def test_a_calibrated_probability_lies_between_interpolated_bounds() -> None:
+    found = VennAbers(np.array([0.0, 1.0]), np.array([0.0, 0.4]), np.array([0.2, 1.0]))
+    np.testing.assert_allclose(found.bounds(np.array([0.25])), [[0.1], [0.4]])
+    np.testing.assert_allclose(found.calibrated(np.array([0.25])), 0.4 / 1.3)
+
+
+def test_the_calibration_error_is_the_mean_over_rows_of_what_bins_of_equal_size_are_off_by() -> None:
+    order = np.random.default_rng(0).permutation(15)  # five bins of two rows, and five of one
+    pred, target = np.linspace(0.1, 0.8, 15)[order], np.array([0, 0, 0, 1, 0, 1, 1, 0, 1, 1, 0, 1, 1, 1, 1.0])[order]
+    of_bins = pd.DataFrame({"pred": pred, "target": target}).groupby(np.where(order < 10, order // 2, order - 5))
+    np.testing.assert_allclose(reliability(target, pred), np.column_stack([of_bins.mean(), of_bins.size()]))
+    off = (of_bins["pred"].mean() - of_bins["target"].mean()).abs().to_numpy()
+    assert calibration_error(target, pred) == pytest.approx((off[:5].sum() * 2 + off[5:].sum()) / 15)
+
+
+def test_a_certain_part_counts_for_a_trillion_to_one() -> None:
+    blended = mixed(np.array([[0.0, 0.5], [0.5, 1.0]]), np.array([0.5, 0.5]), True)
+    np.testing.assert_allclose([blended[0], 1 - blended[1]], 1e-6, rtol=1e-3)
+
+
+def test_a_ridge_blend_of_classes_stays_between_zero_and_one() -> None:
+    rng = np.random.default_rng(0)
+    part = rng.random(400)
+    target = (rng.random(400) < 2 * part - 0.5).astype(float)  # more extreme than both parts
+    pred = np.stack([part, (part + 0.5) / 2], axis=1)
+    found = fit_blend("ridge", target, pred, np.arange(400) % 5, "accuracy")
+    plain = pred @ found.weights
+    assert plain.min() < -0.1 and plain.max() > 1.1
+    np.testing.assert_array_equal(found.naive_pred, np.where(plain < 0, 0, np.where(plain > 1, 1, plain)))
+    assert (found.nested_pred.min(), found.nested_pred.max()) == (0, 1)
 
 
 def test_the_residual_of_a_class_tells_the_class_and_the_share_in_training() -> None:

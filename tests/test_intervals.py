@@ -11,9 +11,9 @@ from crepes import ConformalRegressor
 from src.config.catalogue import transforms_of
 from src.data.target import TRANSFORMS
 from src.results.blend import fixed_blend, stack_oof
-from src.results.intervals import Intervals, Scale, calibrate, merged_bounds, oof_half_width, part_spread
+from src.results.intervals import Intervals, Scale, calibrate, least_of, merged_bounds, oof_half_width, part_spread, total_spread
 from src.results.predictions import Predictions
-from src.results.surroundings import N_KNOWN, N_NEIGHBORS, Kinds, Points, Seen, Surroundings, considered
+from src.results.surroundings import N_NEIGHBORS, ErrorTrees, Kinds, Points, Seen, Surroundings, considered
 from src.results.trees import GROWN, N_GROWN, Trees, read_trees, write_trees
 
 N, N_NEW, N_FOLDS = 1000, 2000, 5
@@ -69,6 +69,28 @@ def test_intervals_hold_ninety_percent_of_hard_crystals_as_of_easy_ones() -> Non
     assert inside[~hard].mean() == pytest.approx(0.91, abs=0.03)
     assert found.half_width[hard].mean() > 5 * found.half_width[~hard].mean()
     assert found.oof_covered.mean() == pytest.approx(0.9, abs=0.02)
+    np.testing.assert_allclose(found.oof_error, np.abs(one.oof["e_form"] - one.oof["e_form_pred"]))
+    np.testing.assert_allclose(found.coverage, pd.Series(found.oof_error <= found.oof_half_width).groupby(FOLD).mean())
+
+
+def test_bounds_are_the_same_whether_folds_are_judged_or_not_and_judging_grows_trees_for_each_third_of_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one, _, _, points = hard_and_easy()
+    grown, grow = [], Trees.grow
+    monkeypatch.setattr(Trees, "grow", lambda signs, *known: grown.append(len(signs)) or grow(signs, *known))
+    whole = intervals_of(one, points, Scale())
+    assert sorted(grown) == sorted([800, 400, 600, 600] * N_FOLDS)  # four other folds in thirds of two, one and one
+    grown.clear()
+    found = calibrate([one], fixed_blend(np.ones(1), stack_oof([one])[1]), IDS[N:], points, on=Scale(), judged=False)
+    assert grown == [800] * N_FOLDS
+    np.testing.assert_array_equal((found.lower, found.upper), (whole.lower, whole.upper))
+    assert np.isnan(found.oof_half_width).all() and np.isnan(found.coverage).all() and not found.oof_covered.any()
+
+
+def test_a_tenth_of_the_median_error_is_added_to_a_difficulty() -> None:
+    signs = np.random.default_rng(0).normal(size=(59, 3))
+    np.testing.assert_allclose(ErrorTrees.of(signs, np.full(59, 0.5)).predict(signs), 0.55, rtol=1e-6)
 
 
 def test_where_the_fold_models_disagree_intervals_are_no_narrower_though_nothing_says_that_the_crystals_are_hard() -> None:
@@ -128,12 +150,12 @@ def test_experiments_with_other_folds_have_neighbours_of_their_own() -> None:
 
 
 def test_of_many_training_crystals_a_choice_is_considered_that_has_those_of_every_fold() -> None:
-    fold = np.zeros(8 * N_KNOWN, dtype=np.int64)
-    fold[-5_010:-10], fold[-10:] = 1, 2
+    fold = np.zeros(80_000, dtype=np.int64)
+    fold[-5_211:-211], fold[-211:-201], fold[-201:-101], fold[-101:] = 1, 2, 3, 4
     rows = considered(fold)
-    assert len(set(rows)) == N_KNOWN and (np.diff(rows) > 0).all()
-    assert (fold[rows] == 2).sum() == 10 and (fold[rows] == 1).sum() == pytest.approx(625, abs=80)
-    np.testing.assert_array_equal(considered(fold[:N_KNOWN]), np.arange(N_KNOWN))
+    assert len(set(rows)) == 10_000 and (np.diff(rows) > 0).all()
+    assert np.bincount(fold[rows])[1:].tolist() == [576, 10, 100, 100]  # a hundred of each, and a choice of the others
+    np.testing.assert_array_equal(considered(fold[:10_000]), np.arange(10_000))
 
 
 def test_the_errors_of_a_fold_have_no_influence_on_the_widths_that_it_is_judged_with() -> None:
@@ -172,10 +194,11 @@ def test_the_interval_of_one_fold_model_is_that_of_crepes() -> None:
 
 
 def test_bounds_are_the_medians_over_fold_models() -> None:
-    error, fold = np.tile(np.arange(1.0, 20.0), 3), np.repeat([0, 1, 2], 19)
+    error, fold = np.tile(np.arange(1.0, 20.0), 3) * np.repeat([1, 2, 3], 19), np.repeat([0, 1, 2], 19)
     pred = np.array([[0.0, 1.0, 5.0]])
     lower, upper = merged_bounds(error, np.ones((57, 3)), fold, pred, np.array([[1.0, 2.0, 1.0]]))
-    assert (lower[0], upper[0]) == (-18.0, 23.0)  # the ceil(0.9 * 20)-th of 19 errors is 18; bounds -18, -35, -13 and 18, 37, 23
+    # the ceil(0.9 * 20)-th of 19 errors is 18, 36 or 54: bounds are -18, -71, -49 and 18, 73, 59
+    assert (lower[0], upper[0]) == (-49.0, 59.0)
 
 
 def test_folds_too_small_for_the_level_share_their_errors_and_too_few_rows_are_refused() -> None:
@@ -302,12 +325,34 @@ def test_a_kind_has_bounds_in_its_domain_if_no_training_target_of_it_is_negative
     found = intervals_of(Predictions(one.name, one.source, negative, one.test, {}), points, Scale())
     assert (found.lower[pure] >= 0).all() and (found.upper[pure] >= found.lower[pure]).all()
     assert (found.lower[~pure] < 0).any()
+    assert [least_of(np.array(target)) for target in ([0.0, 2.0], [-1e-9, 2.0], [])] == [0, -np.inf, -np.inf]
+
+
+@pytest.mark.parametrize(("n", "half_width"), [(9, 108.0), (8, 263.0)])  # of nine the largest is enough; eight are too few
+def test_a_kind_that_is_too_small_for_the_level_shares_the_errors_of_all(n: int, half_width: float) -> None:
+    error = np.concatenate([np.arange(100.0, 100 + n), 1 + np.arange(300 - n)])
+    kind, fold = (np.arange(300) < n).astype(int), np.arange(300) % 3
+    found = merged_bounds(error, np.ones((300, 3)), fold, np.zeros((1, 3)), np.ones((1, 3)), kinds=(kind, np.array([1])))
+    np.testing.assert_array_equal(found, [[-half_width], [half_width]])
 
 
 def test_oof_widths_are_calibrated_on_the_other_folds() -> None:
     error, fold = np.tile(np.arange(1.0, 20.0), 3) * np.repeat([1, 10, 100], 19), np.repeat([0, 1, 2], 19)
-    width = oof_half_width(error, np.ones((57, 3)), fold, 0.9)
-    assert width[::19].tolist() == [(180 + 1800) / 2, (18 + 1800) / 2, (18 + 180) / 2]
+    expected = [(180 + 1800) / 2, (18 + 1800) / 2, (18 + 180) / 2]
+    assert oof_half_width(error, np.ones((57, 3)), fold, 0.9)[::19].tolist() == expected
+    twice = 1.0 + np.arange(57) % 2  # hard crystals; the difficulty has another unit in each column
+    width = oof_half_width(twice * error, np.outer(twice, [1.0, 4.0, 0.5]), fold, 0.9)
+    np.testing.assert_allclose(width / twice, np.repeat(expected, 19))
+
+
+@pytest.mark.parametrize("n", [99, 100])
+def test_a_kind_with_a_hundred_crystals_in_every_fold_is_calibrated_as_if_it_were_alone(n: int) -> None:
+    fold, kind = np.tile([0, 1, 2], 2 * n), np.repeat([0, 1], 3 * n)
+    rng = np.random.default_rng(0)
+    error, own = rng.random(6 * n) * (1 + 9 * kind), 1 + rng.random((6 * n, 3))
+    width = oof_half_width(error, own, fold, 0.9, kind)
+    alone = [oof_half_width(error[kind == j], own[kind == j], fold[kind == j], 0.9) for j in (0, 1)]
+    assert np.array_equal(width, np.concatenate(alone)) == (n == 100)
 
 
 def test_intervals_on_the_scale_of_the_transform_cover_small_and_large_targets_alike() -> None:
@@ -350,6 +395,11 @@ def test_the_spread_over_parts_is_that_of_a_mixture() -> None:
     pred, own, weights = RNG.normal(size=(7, 3)), RNG.random((7, 3)), np.array([0.5, 0.2, 0.3])
     variance = (pred**2 + own**2) @ weights - (pred @ weights) ** 2
     np.testing.assert_allclose(part_spread(pred, own, weights), np.sqrt(variance))
+    # a negative weight counts as much: the blend of 0 and 4 is -2, and 3/4 of 2^2 and 1/4 of 6^2 are 12
+    found = part_spread(np.array([[0.0, 4.0], [1.0, 5.0]]), np.zeros((2, 2)), np.array([[1.5, -0.5], [0.5, 0.5]]))
+    np.testing.assert_allclose(found, [np.sqrt(12), 2])
+    found = total_spread(np.array([[0.0, 2.0], [1.0, 1.0]]), np.array([[3.0, 1.0], [2.0, 4.0]]))
+    np.testing.assert_allclose(found, np.sqrt([1 + (9 + 1) / 2, (4 + 16) / 2]))
 
 
 def test_the_spread_is_in_the_unit_of_the_target_whatever_the_scale() -> None:

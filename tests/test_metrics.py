@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import get_args
@@ -32,7 +32,7 @@ from src.results.difference import (
     p_text,
     scored_per_trained,
 )
-from src.results.metrics import DRAWN_AT_ONCE, METRICS, N_OF_MEANS, decided, mean_intervals, scores
+from src.results.metrics import METRICS, decided, mean_intervals, score_interval, scores
 from src.results.predictions import Predictions, find_predictions
 
 PLAIN = {
@@ -73,6 +73,8 @@ def test_a_metric_is_its_formula(metric: MetricName) -> None:
     assert (pred < 0).any() or metric in CLASS_METRICS
     assert METRICS[metric](truth, pred[:, 0]) == pytest.approx(PLAIN[metric](truth, pred[:, 0]))
     assert scores(truth, pred[:, 0], metric)[metric] == METRICS[metric](truth, pred[:, 0])
+    found = [scores(1.0 * np.arange(n), np.arange(n) / 2)["r2"] for n in (1, 2)]  # two rows are the fewest
+    assert np.isnan(found[0]) and found[1] == 0.5
 
 
 @EVERY_METRIC
@@ -122,8 +124,11 @@ def test_a_difference_of_scores_has_the_metrics_sign_and_counts_the_folds_that_a
     monkeypatch.setattr("src.results.metrics.N_RESAMPLES", 99)
     truth, pred = noisy(3, metric)
     found = difference_of_scores(truth, pred[:, 2], pred[:, 0], FOLD, metric)
-    good, bad = (METRICS[metric](truth, decided(metric, truth, pred[:, i], FOLD)) for i in (0, 2))
-    assert found.value == pytest.approx(good - bad)
+    score, (good, bad) = METRICS[metric], (decided(metric, truth, pred[:, i], FOLD) for i in (0, 2))
+    assert found.value == pytest.approx(score(truth, good) - score(truth, bad))
+    of_folds = [score(truth[rows], good[rows]) - score(truth[rows], bad[rows]) for rows in (k == FOLD for k in range(5))]
+    expected = corrected_t(np.array(of_folds), 1 / 4)
+    assert astuple(found.folds) == pytest.approx(astuple(expected))
     assert found.low < found.value < found.high and not found.low <= 0 <= found.high
     assert (found.value > 0) == METRICS[metric].larger_is_better
     assert (found.folds_won, found.n_folds) == (5, 5)
@@ -133,10 +138,13 @@ def test_the_intervals_of_many_means_are_those_of_scipy() -> None:
     values = np.random.default_rng(1).normal(size=(3, 200))
     values[2] = 0.1
     for row, (mean, low, high) in zip(values[:2], mean_intervals(values), strict=False):
-        options = {"n_resamples": N_OF_MEANS, "batch": DRAWN_AT_ONCE, "method": "percentile"}
+        options = {"n_resamples": 9_999, "batch": 200, "method": "percentile"}
         found = bootstrap((row,), np.mean, rng=np.random.default_rng(0), **options).confidence_interval
         assert (mean, low, high) == pytest.approx((row.mean(), found.low, found.high), abs=1e-12)
     assert mean_intervals(values)[2] == pytest.approx((0.1, 0.1, 0.1), abs=1e-15)
+    options = {"paired": True, "vectorized": False, "n_resamples": 999, "method": "percentile"}
+    found = bootstrap(tuple(values[:2]), PLAIN["rmse"], rng=np.random.default_rng(0), **options).confidence_interval
+    assert score_interval("rmse", *values[:2]) == pytest.approx((PLAIN["rmse"](*values[:2]), found.low, found.high))
 
 
 def test_the_interval_of_any_metric_agrees_with_that_of_the_mean() -> None:
@@ -242,7 +250,7 @@ def test_the_share_of_test_rows_is_that_of_the_folds_as_they_are() -> None:
 def test_equal_predictions_have_no_difference_and_no_verdict() -> None:
     truth, pred, _ = two_members()
     found = difference_of_scores(truth, pred, pred, FOLD, "mae")
-    assert found.folds == FoldInterval(0.0, 0.0, 1.0)
+    assert found.folds == FoldInterval(0.0, 0.0, 1.0) and (found.folds_won, found.n_folds) == (0, 5)
     assert found.verdict == "no difference" and str(found) == "+0.0000 (+0.0000 to +0.0000; +0.0000 to +0.0000)"
 
 
@@ -270,6 +278,7 @@ def test_a_swap_negates_the_difference_and_turns_the_verdict_round(metric: Metri
         ((-3, 1), (-5, -1), "no difference"),
         ((-3, -1), (1, 5), "no difference"),
         ((-3, -1), (-5, 0), "no difference"),
+        ((0, 3), (1, 5), "no difference"),
         ((-3, -1), None, "undecided"),
         ((math.nan, math.nan), (-5, -1), "undecided"),
     ],
@@ -286,7 +295,8 @@ def test_a_difference_of_one_fold_has_no_interval_over_folds_and_no_verdict() ->
     truth, bad, good = two_members()
     found = difference_of_scores(truth, bad, good, np.zeros(400, dtype=int), "mae")
     assert found.folds is None and found.verdict == "undecided" and str(found).endswith("; none over folds)")
-    assert holm_of([found]) == [None] and p_text(None) == ""
+    assert holm_of([found]) == [None]
+    assert [p_text(p) for p in (None, 0.00009, 0.0001, 0.0123)] == ["", "<0.0001", "0.0001", "0.012"]
 
 
 def test_holm_gives_the_values_computed_by_hand() -> None:

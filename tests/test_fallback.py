@@ -1,0 +1,64 @@
+"""Test rows whose structure cannot be read are predicted from their formula, wherever it is, or get what is usual."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from src.data.crystal import Crystal
+from src.results.fallback import formula_predictions
+
+SALT, OXIDE = (Crystal.from_formula(text).element_counts for text in ("NaCl", "Fe2O3"))
+ROWS = {  # id -> text of a structure, numbers of Na and Cl, of Fe and O, and a formula
+    "counts": ("broken", "2", "2", "0", "0", ""),
+    "fractions": ("broken", "0.5", "0.5", "", "", "Fe2O3"),
+    "column": ("broken", "0", "0", "0", "0", "Na Cl"),
+    "head": ("data_x\n_chemical_formula_sum 'Na4 Cl4'\n", "0", "0", "0", "0", "unknown"),
+    "oxide": ("broken", "0", "0", "4", "6", ""),
+    "nothing": ("broken", "0", "0", "0", "0", "unknown"),
+}
+SALTS = ["counts", "fractions", "column", "head"]
+
+
+def predictions(folder: Path, target: np.ndarray, of_classes: bool = False) -> pd.DataFrame:
+    """Return the predictions for ROWS, in another order, from 30 salts and 30 oxides with these targets."""
+    table = pd.DataFrame.from_dict(ROWS, orient="index", columns=["cif", "Na", "Cl", "Fe", "O", "my_formula"])
+    table.rename_axis("id").reset_index().to_csv(folder / "test.csv", index=False)
+    counts = np.concatenate([[(1 + i % 3) * of for i in range(30)] for of in (SALT, OXIDE)])
+    task = SimpleNamespace(
+        of_classes=of_classes, id_column="id", structure_column="cif", path=lambda which: folder / f"{which}.csv"
+    )
+    train = SimpleNamespace(targets=target, crystals=SimpleNamespace(element_counts=counts))
+    return formula_predictions(SimpleNamespace(task=task, train=train), [*ROWS][::-1])
+
+
+def test_rows_are_predicted_from_the_elements_and_intervals_are_as_wide_as_nine_of_ten_errors(tmp_path: Path) -> None:
+    """No target is below zero, so no bound is; errors of salts are up to 0.5, those of oxides up to 2."""
+    even = np.linspace(0, 1, 30)
+    target = np.concatenate([even, 10 + 4 * even])
+    found = predictions(tmp_path, target)
+    assert list(found.index) == [*ROWS][::-1] and found["spread"].isna().all()
+    assert (found.loc[SALTS, "prediction"] == found.loc["counts", "prediction"]).all()
+    salt, oxide, nothing = (
+        found.loc[name, ["prediction", "lower", "upper"]].astype(float) for name in ("head", "oxide", "nothing")
+    )
+    assert (salt["prediction"], oxide["prediction"]) == (pytest.approx(0.5, abs=0.1), pytest.approx(12, abs=0.4))
+    half = oxide["upper"] - oxide["prediction"]
+    assert half == pytest.approx(1.6, abs=0.2) and oxide["prediction"] - oxide["lower"] == pytest.approx(half)
+    assert salt["lower"] == 0 and salt["upper"] - salt["prediction"] == pytest.approx(half)
+    np.testing.assert_allclose(nothing, np.quantile(target, [0.5, 0.05, 0.95]))
+    assert found["remark"].str.endswith("from its formula alone").tolist() == [False, *[True] * 5]
+    assert found.loc["nothing", "remark"].endswith("its formula is unknown: the median of the training rows")
+    pd.testing.assert_frame_equal(predictions(tmp_path, target), found)
+    assert predictions(tmp_path, target - 1).loc["head", "lower"] < -1
+
+
+def test_of_classes_bounds_are_probabilities_and_the_share_of_ones_is_usual(tmp_path: Path) -> None:
+    found = predictions(tmp_path, (np.arange(60) % 10 < 3 + 4 * (np.arange(60) > 29)).astype(float), of_classes=True)
+    assert found.loc["head", "prediction"] == pytest.approx(0.3, abs=0.1) and found.loc["nothing", "prediction"] == 0.5
+    assert found.loc["nothing", "remark"].endswith("the mean of the training rows")
+    assert (found.loc["head", "lower"], found.loc["oxide", "upper"]) == (0, 1)
+    assert found["lower"].between(0, 0.1).all() and found["upper"].between(0.9, 1).all()
+    assert found["probability"].equals(found["prediction"]) and found["calibrated"].equals(found["prediction"])

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sized
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -52,7 +53,14 @@ def test_a_run_covers_every_crystal_once_and_scores_what_it_wrote(task_folder: P
     per_fold = oof.assign(error=np.abs(oof["e_form"] - oof["e_form_pred"])).groupby("fold")["error"].mean()
     np.testing.assert_allclose(metrics["fold_maes"], per_fold)
     assert metrics["fold_mae_sd"] == pytest.approx(per_fold.std(ddof=1))
+    assert metrics["oof_rmse"] ** 2 == pytest.approx(((oof["e_form"] - oof["e_form_pred"]) ** 2).mean())
+    assert list(test["id"]) == list(pd.read_csv(task_folder / "test.csv.gz")["id"])
     np.testing.assert_allclose(test["e_form_pred"], test[[f"fold_{k}" for k in range(4)]].mean(axis=1))
+    folds = [json.loads((folder_of(task_folder) / f"fold_{k}" / "metrics.json").read_text()) for k in range(4)]
+    assert [(one["n_train"], one["n_valid"]) for one in folds] == [(40 - n, n) for n in oof.groupby("fold").size()]
+    assert metrics["cpu_seconds"] == sum(one["cpu_seconds"] for one in folds) <= time.process_time()
+    assert metrics["fold_wall_seconds"] == [one["wall_seconds"] for one in folds] and 0 < sum(metrics["fold_wall_seconds"]) < 600
+    assert metrics["resumed_folds"] == metrics["gpus"] == metrics["rows_left_out"] == [] and metrics["n_parameters"] > 0
     assert json.loads((folder_of(task_folder) / "metrics.json").read_text()) == metrics
 
 
@@ -115,9 +123,9 @@ def test_every_fold_trains_with_a_seed_of_its_own(task_folder: Path) -> None:
 
 def test_rows_that_do_not_have_the_stored_score_are_refused() -> None:
     rows = pd.DataFrame({"e_form": [0.0, 1.0], "e_form_pred": [0.1, 0.8]})
-    check_score(Path("oof.csv"), rows, 0.15)
-    with pytest.raises(ValueError, match=r"oof.csv: its rows have an MAE of 0.150000, metrics.json says 0.150100"):
-        check_score(Path("oof.csv"), rows, 0.1501)
+    check_score(Path("oof.csv"), rows, 0.1500005)
+    with pytest.raises(ValueError, match=r"oof.csv: its rows have an MAE of 0.150000, metrics.json says 0.150002"):
+        check_score(Path("oof.csv"), rows, 0.150002)
 
 
 def test_finished_folds_are_not_trained_again(task_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

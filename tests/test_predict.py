@@ -268,6 +268,21 @@ def test_failures_are_printed_first_and_whole_and_the_file_lies_in_this_folder(
     assert Path("predictions.csv").read_text() == "another,table\n"
 
 
+@pytest.mark.parametrize(("n_good", "n_bad"), [(10, 50), (12, 53), (0, 1), (1, 0)])
+def test_fifty_failures_and_ten_predictions_are_shown_and_the_others_counted(n_good: int, n_bad: int) -> None:
+    names = [f"{'good' if i < n_good else 'bad'}-{i}" for i in range(n_good + n_bad)]
+    values = np.where(np.arange(len(names)) < n_good, 1.23456, np.nan)
+    table = pd.DataFrame({"name": names, "formula": "X", **dict.fromkeys(module.BOUNDS, values), "remark": "odd"})
+    failed = [f"no prediction for {name}: odd" for name in names[n_good:]]
+    more = [f"no prediction for {n_bad - 50} more"] * (n_bad > 50)
+    *lines, last = module._lines(table)
+    expected = [*failed[:50], *more]
+    shown = [*lines, last] if n_good <= 10 else lines
+    assert shown[: len(expected)] == expected and (n_good <= 10 or last == f"... and {n_good - 10} more")
+    rows = [line.split() for line in shown[len(expected) :]]
+    assert rows == [[*module.PREDICTED]] * (n_good > 0) + [[f"good-{i}", "X", *["1.2346"] * 4, "odd"] for i in range(n_good)][:10]
+
+
 def test_models_that_are_not_published_are_refused_before_anything_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,7 +17,17 @@ from src.data.load import TaskData
 from src.data.task import read_task
 from src.learners.gbdt import GbdtLearner
 from src.paths import DEFAULT_TASK
-from src.results.blend import fit_blend, fit_weights, fixed_blend, stack_oof
+from src.results.blend import (
+    fit_blend,
+    fit_weights,
+    fixed_blend,
+    normalized_weights,
+    shared_folds,
+    stack_oof,
+    stack_oof_spread,
+    stack_test,
+    stack_test_folds,
+)
 from src.results.comparison import seconds_text
 from src.results.intervals import Intervals, Scale, calibrate
 from src.results.predictions import Predictions, find_predictions
@@ -89,6 +99,52 @@ def test_the_naive_score_flatters_and_the_nested_one_does_not() -> None:
     blend = fit_blend("weights", target, pred, fold, "mae")
     mean, naive, nested = (np.abs(p - target).mean() for p in (pred.mean(axis=1), blend.naive_pred, blend.nested_pred))
     assert naive < mean < nested
+
+
+@pytest.mark.parametrize("weights", [[0.0, 0.0], [np.nan, 1.0], [np.inf, 1.0], [-0.1, 1.0], [1.0]])
+def test_what_are_no_weights_is_refused(weights: list[float]) -> None:
+    np.testing.assert_array_equal(normalized_weights([0, 3, 1], 3), [0, 0.75, 0.25])
+    with pytest.raises(ValueError, match="weights"):
+        normalized_weights(weights, 2)
+
+
+def two_parts() -> list[Predictions]:
+    """Two parts with the same rows in another order; the second has one model a fold."""
+    oof = pd.DataFrame({"id": [*"abc"], "fold": [0, 1, 0], "e_form": [1.0, 2, 3], "e_form_pred": [1.5, 2.5, 3.5]})
+    test = pd.DataFrame({"id": [*"xy"], "fold_0": [1.0, 2], "fold_1": [3.0, 6], "e_form_pred": [2.0, 4]})
+    first = oof.assign(spread=[0.1, 0.2, 0.3]), test.assign(spread_0=[0.4, 0.5], spread_1=[0.6, 0.7])
+    second = oof.assign(e_form_pred=[10.0, 20, 30])[::-1], test.assign(fold_0=[7.0, 8], e_form_pred=[5.0, 7])[::-1]
+    return [Predictions(f"exp90{i}", Path(f"{i}"), *tables, {}) for i, tables in enumerate((first, second))]
+
+
+def test_parts_are_joined_by_id() -> None:
+    parts = two_parts()
+    truth, oof = stack_oof(parts)
+    assert (truth.tolist(), oof.tolist()) == ([1, 2, 3], [[1.5, 10], [2.5, 20], [3.5, 30]])
+    assert shared_folds(parts).tolist() == [0, 1, 0]
+    assert stack_oof_spread(parts).tolist() == [[0.1, 0], [0.2, 0], [0.3, 0]]
+    assert stack_test(parts, ["y", "x"]).tolist() == [[4, 7], [2, 5]]
+    assert stack_test_folds(parts, ["y", "x"], 2).tolist() == [[[2, 8], [6, 6]], [[1, 7], [3, 3]]]
+    assert stack_test_folds(parts, ["y", "x"], 2, "spread").tolist() == [[[0.5, 0], [0.7, 0]], [[0.4, 0], [0.6, 0]]]
+
+
+@pytest.mark.parametrize(
+    ("join", "oof", "test", "message"),
+    [
+        (stack_oof, {"e_form": [3.0, 2, 1 + 1e-8]}, {}, r"exp901 \(1\) was trained on other rows than exp900"),
+        (stack_oof, {"id": [*"cbz"]}, {}, "trained on other rows"),
+        (shared_folds, {"fold": [0, 1, 1]}, {}, "exp901 has other folds than exp900"),
+        (lambda parts: stack_test(parts, ["x"]), {}, {}, "predicts 2 test rows instead of 1; 0 of these are missing"),
+        (lambda parts: stack_test(parts, ["x", "y"]), {}, {"id": [*"xz"]}, r"predicts 2 .* of 2; 1 of these are missing \['y'\]"),
+        (lambda parts: stack_test_folds(parts, ["x", "y"], 3), {}, {}, r"exp900 .*lack the columns \['fold_2'\]"),
+    ],
+)
+def test_parts_of_other_rows_are_not_joined(join: Callable, oof: dict, test: dict, message: str) -> None:
+    first, second = two_parts()
+    close = replace(second, oof=second.oof.assign(e_form=[3.0, 2, 1 + 1e-10]))
+    assert stack_oof([first, close])[0].tolist() == [1, 2, 3]
+    with pytest.raises(ValueError, match=message):
+        join([first, replace(second, oof=second.oof.assign(**oof), test=second.test.assign(**test))])
 
 
 def members_of(n_members: int, common: float, seed: int = 0) -> tuple[list[Predictions], np.ndarray]:

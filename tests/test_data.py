@@ -153,6 +153,15 @@ def test_stratified_folds_hold_every_bin_evenly() -> None:
     assert per_bin.min() >= 9 and per_bin.max() <= 11
 
 
+def test_folds_of_few_crystals_have_one_of_each_part_of_the_targets() -> None:
+    target, counts, config = np.random.default_rng(0).normal(size=12), np.ones((12, N_ELEMENTS), int), FoldConfig(n_folds=4)
+    fold = assign_folds(target, counts, config)[np.argsort(target)]
+    assert [set(part) for part in fold.reshape(3, 4).tolist()] == [{0, 1, 2, 3}] * 3
+    assert sorted(assign_folds(target[:4], counts[:4], config)) == [0, 1, 2, 3]
+    with pytest.raises(ValueError, match="3 crystals cannot fill 4 folds"):
+        assign_folds(target[:3], counts[:3], config)
+
+
 def test_grouped_folds_keep_a_formula_together() -> None:
     counts = np.zeros((60, N_ELEMENTS), dtype=np.int64)
     counts[np.arange(60), np.arange(60) % 20 + 1] = np.arange(60) // 20 + 1  # Fe, Fe2, Fe3 are one formula

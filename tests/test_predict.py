@@ -233,6 +233,14 @@ def test_a_foreign_table_needs_the_names_of_two_columns(tmp_path: Path, kind: st
     assert bad.name == "first" and bad.reason and of_wurtzite([good]) == ["second"]
 
 
+@pytest.mark.parametrize(("n_bad", "is_read"), [(9, True), (10, False)])
+def test_the_format_of_a_foreign_table_is_told_by_its_first_ten_rows(tmp_path: Path, n_bad: int, is_read: bool) -> None:
+    text = json.dumps(CRYSTALS["wurtzite"].to_structure().as_dict())
+    pd.DataFrame({"id": range(n_bad + 1), "cif": [*["?"] * n_bad, text]}).to_csv(tmp_path / "a.csv", index=False)
+    *_, last = read_structures([tmp_path / "a.csv"], read_task(DEFAULT_TASK), is_foreign=True)
+    assert (last.crystal is not None) == is_read
+
+
 @pytest.mark.parametrize(("occupancy", "is_whole"), [(0.999, True), (WHOLE, True), (1.1, False)])
 def test_an_occupancy_that_is_rounded_counts_as_a_whole_atom(tmp_path: Path, occupancy: float, is_whole: bool) -> None:
     structure = CRYSTALS["wurtzite"].to_structure()

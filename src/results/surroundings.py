@@ -223,10 +223,10 @@ def _nearest(known: Values, fold: IntArray, points: Values, own_fold: IntArray, 
         distance[own_fold[rows][:, None] == fold] = np.inf
         n_candidates = min(4 * n, len(fold))
         while True:  # those of one fold may be among themselves
-            near = np.sort(np.argpartition(distance, n_candidates - 1, axis=1)[:, :n_candidates], axis=1)
-            nearest_first = np.take_along_axis(distance, near, axis=1).argsort(axis=1, kind="stable")
-            near = np.take_along_axis(near, nearest_first, axis=1)
-            allowed = np.isfinite(np.take_along_axis(distance, near, axis=1))[:, None]
+            near = np.sort(np.argpartition(distance, n_candidates - 1)[:, :n_candidates])
+            nearest_first = np.take_along_axis(distance, near).argsort(kind="stable")
+            near = np.take_along_axis(near, nearest_first)
+            allowed = np.isfinite(np.take_along_axis(distance, near))[:, None]
             allowed = allowed & (fold[near][:, None] != np.arange(n_folds)[:, None])  # (n_rows, n_folds, n_candidates)
             rank = allowed.cumsum(axis=2)
             if (rank[..., -1] >= n).all():

@@ -82,6 +82,13 @@ def test_occupancies_of_nothing_are_refused(task_folder: Path, occupancy: str) -
         read_changed(task_folder, {"cif": changed})
 
 
+def test_a_table_without_a_good_row_is_refused(task_folder: Path) -> None:
+    table = pd.read_csv(task_folder / "train.csv.gz", dtype=str).assign(cif="broken")
+    write_csv(task_folder / "train.csv.gz", table)
+    with pytest.raises(ValueError, match=r"train\.csv\.gz: no rows are left"):
+        read_changed(task_folder, {}, skip_bad_rows=True)
+
+
 def test_atoms_that_coincide_across_a_face_of_the_cell_are_refused() -> None:
     structure = Structure(Lattice.cubic(4), ["Na", "Cl"], [[0, 0, 0.01], [0, 0, 0.99]])
     with pytest.raises(ValueError, match=r"coincident atoms: 1 and 2 are 0.08 Angstrom apart"):

@@ -228,6 +228,7 @@ def test_a_submission_has_intervals_or_says_why_not_and_both_tables_may_count_fr
         (["--exps", "001", "004"], "exp004 is not finished"),
         (["--exps", "001", "999"], "no experiment exp999"),
         (["--exps", "001", "1"], "exp001 is named twice"),
+        (["--exps", "001", "--baseline", "1"], "exp001 is among --exps already"),
         (["--exps", "one"], "not the number of an experiment"),
         (["--exps", "001", "--weights", "1", "2"], "2 weights for 1"),
         (["--exps", "001", "--weights", "-1"], "expected finite numbers >= 0"),

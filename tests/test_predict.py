@@ -426,6 +426,8 @@ def test_a_device_that_torch_cannot_use_is_refused_before_anything_is_read(task:
 def test_trees_have_no_features(task: Path) -> None:
     with pytest.raises(ValueError, match="only networks"):
         predictor(task, "001").features([CRYSTALS["rutile"].to_structure()])
+    with pytest.raises(ValueError, match="structure 1: str is neither a pymatgen Structure nor ASE's Atoms"):
+        predictor(task, "010").features([CRYSTALS["rutile"].to_structure(), "rutile"])
 
 
 def test_remarks_name_what_is_unusual(task: Path) -> None:
@@ -588,6 +590,13 @@ def test_weights_that_were_changed_after_the_training_are_not_published(task: Pa
     path.write_bytes(path.read_bytes()[:-1] + b"\1")
     with pytest.raises(ValueError, match=r"fold_3/model.safetensors was changed: its SHA-256"):
         publish_models(RunDir(run), RunDir(tmp_path / "published"), FOLDS.n_folds)
+    assert not (tmp_path / "published").exists()
+
+
+def test_models_that_are_too_large_are_not_published(task: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("src.results.publish.MAX_BYTES", 1000)
+    with pytest.raises(ValueError, match=r"exp010: its models have \d{4,} bytes; at most 1000 are published"):
+        publish_models(RunDir(task.parent / "outputs" / "small" / "exp010"), RunDir(tmp_path / "published"), FOLDS.n_folds)
     assert not (tmp_path / "published").exists()
 
 

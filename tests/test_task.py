@@ -1,5 +1,6 @@
 """The description of a task: its targets, columns, and what contradicts."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -65,8 +66,50 @@ def test_one_unit_stands_for_all_targets(tmp_path: Path) -> None:
         ('"gap"]', '"a/b"]', "'a/b' has a slash"),
         ('structure_format = "file"', 'structure_format = "cif"', "only for it"),
         ('"gap"]', '"energy"]', "'energy' is named as two columns"),
+        ('targets = ["energy", "gap"]', "", "expected target_column"),
+        ('["eV/atom", "eV"]', '["eV", "eV", "eV"]', "expected one text, or a list with one for each target"),
+        ('metric = "rmsle"', 'metric = "rmsle"\nclasses = ["a", "b"]', "classes need a metric of classes, .*; metric is 'rmsle'"),
+        ('metric = "rmsle"', 'metric = "f1"\nclasses = ["a", "a "]', "expected two different texts"),
+        ('metric = "rmsle"', 'metric = "f1"\nmetrics = 1', "unknown metrics; there are id_column"),
+        ('"id"', '""', "id_column is ''"),
+        ('"id"', f'"{"x" * 201}"', "id_column is 'xxx.*at most 200"),
+        ('train = "train.csv"', "", r"\[files\] must name train"),
+        ('train = "train.csv"', 'train = "train.csv"\nfold = "a"', r"\[files\] must name train \(and may name test"),
+        ('train = "train.csv"', 'train = "train.csv"\ntest = "a"', "must name both test and sample_submission"),
+        ('train = "train.csv"', 'train = "train.csv"\ntest_labels = "a"', "must name both test and sample_submission"),
+        ('"train.csv"', '"a/../b.csv"', r"\[files\] train = 'a/../b.csv' is not a file inside"),
+        ('"train.csv"', '"/train.csv"', "is not a file inside"),
+        ('"train.csv"', f'"{"x" * 201}"', "is not a file inside"),
+        ('structures = "structures"\n', "", "must name the folder `structures` for 'file'"),
     ],
 )
 def test_a_contradiction_is_refused(tmp_path: Path, old: str, new: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         read_tasks(write(tmp_path, old, new))
+
+
+def test_texts_of_a_class_are_its_own_or_the_usual_ones(tmp_path: Path) -> None:
+    usual = read_task(write(tmp_path / "usual", 'metric = "rmsle"', 'metric = "f1"'), "gap")
+    own = read_task(write(tmp_path / "own", 'metric = "rmsle"', 'metric = "f1"\nclasses = ["no", "yes"]'), "gap")
+    assert [usual.class_number(text) for text in (" TRUE ", "1.0", "1", "0.0", "False", "0")] == [1, 1, 1, 0, 0, 0]
+    assert [own.class_number(text) for text in (" yes ", "no")] == [1, 0]
+    assert all(math.isnan(number) for number in (usual.class_number("2"), own.class_number("Yes"), own.class_number("1")))
+    assert (usual.texts, own.texts) == (("0", "1"), ("no", "yes"))
+    number = read_task(write(tmp_path / "number"), "gap")
+    assert [task.wanted_of_targets for task in (number, usual, own)] == [
+        "a finite number",
+        "0, 1, True or False",
+        "one of the classes 'no', 'yes'",
+    ]
+
+
+def test_a_file_that_is_not_named_or_not_there_is_refused(tmp_path: Path) -> None:
+    task = read_task(write(tmp_path / "mine", '"train.csv"', f'"{"x" * 200}"'), "gap")
+    assert not (task.has_test or task.has_labels)
+    with pytest.raises(ValueError, match=r"task\.toml: \[files\] names no 'test'"):
+        task.path("test")
+    for which, kind in (("train", Path.touch), ("structures", Path.mkdir)):
+        with pytest.raises(FileNotFoundError, match=f"is missing; .* names it as the task's {which}"):
+            task.path(which)
+        kind(tmp_path / "mine" / task.files[which])
+        assert task.path(which) == tmp_path / "mine" / task.files[which]

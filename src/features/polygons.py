@@ -34,7 +34,7 @@ def cut_faces(start, vector, squares):  # type: ignore[no-untyped-def]
             corners[:n] = squares[face]
             reach = _reach(corners, n)
             for other in range(first, last):
-                if n == 0 or length[other] > 2 * reach:
+                if length[other] > 2 * reach:
                     break  # no further plane can cut the polygon
                 if other != face and _depths(corners, n, vector[other], length[other], depth) > TOUCH:
                     n = _cut(corners, n, depth, kept)

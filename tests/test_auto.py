@@ -19,6 +19,7 @@ from pymatgen.core import Lattice, Structure
 from exp import auto
 from src.auto import pilot as piloting
 from src.auto import race as racing
+from src.auto import summary
 from src.auto.clock import Clock
 from src.auto.look import Look, _layers, duplicated, folds_for, look_at
 from src.auto.pilot import Pilot, plan_lines
@@ -527,6 +528,8 @@ def test_variants_are_tried_one_after_the_other_while_there_is_time_beside_three
     assert asked[0] == ([f"net; {name}" for name in tried], 1, 40.0)
     assert found.name == "net; epochs x 2" and asked[1][0] == [f"{found.name}; {name}" for name in tried]
     assert pilot._improve(race, best, PLAIN, end=46.0) is best and asked[2][0] == asked[0][0][:2]
+    late = replace(pilot, until=50.0)  # 40 seconds are too few for the members alone
+    assert late._improve(race, best, PLAIN, end=10.0) is best and len(asked) == 3
 
 
 def test_the_clock_counts_earlier_starts(tmp_path: Path) -> None:
@@ -649,6 +652,26 @@ def test_from_tables_to_a_submission_a_page_and_experiments_that_train_the_same_
     assert sorted(path.name for path in experiments.glob("exp*") if path.name != "exp094") == numbers
 
 
+def test_the_page_of_a_race_has_a_point_and_a_row_for_each_recipe_after_a_rung(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: dict[str, Any] = {}
+    monkeypatch.setattr(summary, "scatter", lambda *given: shown.update(picture=given) or "")
+    monkeypatch.setattr(summary, "html_table", lambda rows, searchable: shown.update(rows=rows) or "")
+    kinds = [
+        ("first", "a", 0, 0.5, 10.0),
+        ("first", "a", 1, 0.3, 11.0),
+        ("first", "b", 0, 0.2, 5.0),
+        ("second", "a", 0, np.inf, 1.0),
+    ]
+    trials = [dict(zip(("rung", "name", "split", "loss", "cpu"), one, strict=True)) for one in kinds]
+    data: Any = SimpleNamespace(task=SimpleNamespace(metric="mae", unit="eV"))
+    summary._race(trials, data)
+    rows = [(row["recipe"], row["rung"], row["splits"], row["CPU s"]) for row in shown["rows"]]
+    assert rows == [("b", "first", "1", "5.0"), ("a", "first", "2", "21.0"), ("a", "second", "1", "1.0")]
+    spent, scores, texts, _, rungs, logarithmic = shown["picture"]
+    assert (spent.tolist(), scores[""].tolist(), rungs) == ([26.0, 21.0], pytest.approx([0.2, 0.4]), ["first", "first"])
+    assert texts == ["b\nfirst", "a\nfirst"] and logarithmic == (False, True)
+
+
 def test_a_dry_run_prints_the_plan_and_trains_nothing(
     fly: Callable[..., Path], experiments: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -707,6 +730,38 @@ def test_a_part_that_time_runs_out_for_is_left_out_unless_it_is_the_only_one(
     finish: Callable[[float], list[str]], seconds: float, n: int
 ) -> None:
     assert len(finish(seconds)) == n  # the third one is the blend
+
+
+@pytest.mark.parametrize(
+    ("until", "at_once", "is_needed", "each", "expected"),
+    [
+        (909.0, 1, False, 200.0, []),  # 1000 seconds are expected, and a tenth more than 909 is less
+        (910.0, 1, False, 200.0, [[0]]),  # then 800 are, and there are 710
+        (910.0, 1, True, 200.0, [[0], [1], [2], [3], [4], None]),
+        (2001.0, 1, False, 200.0, [[0, 1, 2, 3, 4], None]),
+        (1500.0, 1, False, 100.0, [[0], [1, 2, 3, 4], None]),  # faster than expected
+        (600.0, 2, False, 200.0, [[0, 1], [2, 3], [4], None]),
+    ],
+)
+def test_folds_are_trained_while_there_is_time_for_all_of_them(
+    until: float, at_once: int, is_needed: bool, each: float, expected: list, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock: Any = SimpleNamespace(used=0.0, seconds=until)
+    called: list[list[int] | None] = []
+
+    def run(config: ExperimentConfig, name: str, data: TaskData, folds: list[int] | None, *_: object) -> None:
+        called.append(folds)
+        clock.used += each * -(-len(folds or []) // at_once)
+
+    def is_finished(k: int) -> bool:
+        return any(k in folds for folds in called if folds)
+
+    monkeypatch.setattr(piloting, "run_experiment", run)
+    monkeypatch.setattr(piloting, "RunDir", lambda path: SimpleNamespace(is_finished=is_finished))
+    data: Any = SimpleNamespace(n_folds=lambda folds: 5, folder=tmp_path)
+    pilot = Pilot(data, tmp_path, Launcher("local", at_once), "cpu", clock, until)
+    assert pilot._train("123", Part("small", "trees", SMALL, 1000.0), is_needed) == (None in expected)
+    assert called == expected
 
 
 def test_a_part_that_diverges_is_left_out(finish: Callable[[float], list[str]], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -140,7 +140,7 @@ class Pilot:
         """
         kept = RESERVED * FOLD * look.folds.n_folds * best.wall / SAFETY  # core seconds
         while True:
-            affordable = int((self.left - max(end, kept)) / (DEAR * best.wall * look.n_splits))
+            affordable = max(0, int((self.left - max(end, kept)) / (DEAR * best.wall * look.n_splits)))
             tried = dict(list(variants(best.config, look).items())[:affordable])
             if not tried:
                 return best

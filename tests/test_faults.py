@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from faults import LEARNERS, TinyRun, processes_of_group, wait_for
+from joblib import cpu_count
 
 from src.command import one_message
 from src.config import TrainingConfig
@@ -98,6 +99,12 @@ def test_the_fold_of_a_dead_worker_is_run_again(tmp_path: Path, caplog: pytest.L
     run_all("x", run, [0, 1, 2], lambda k: (tmp_path / f"{k}").exists(), {}, Launcher(n_jobs=2))
     assert all((tmp_path / f"{k}").exists() for k in range(3))
     assert "a worker was lost" in caplog.text
+
+
+def test_before_the_folds_as_many_processes_work_as_there_are_folds_at_once_or_cores() -> None:
+    launchers = Launcher(n_jobs=3), Launcher(n_jobs=3, n_gpus=2), Launcher(), Launcher("ray", 3)
+    assert [launcher.n_local for launcher in launchers] == [3, 3, cpu_count(), cpu_count()]
+    assert [launcher.at_once for launcher in launchers[:3]] == [3, 3, cpu_count()]
 
 
 def test_workers_that_always_die_end_the_run_with_a_hint(tmp_path: Path) -> None:

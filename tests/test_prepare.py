@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from ase.io.aims import parse_geometry_lines
-from conftest import CRYSTALS
+from conftest import CRYSTALS, small_table
 from pymatgen.core import Structure
 
 from input import prepare_matminer
 from input.prepare_nomad import NUMERIC, TARGET_COLUMNS, prepare, read_geometry
-from src.data.export import competition_row
+from src.data.export import competition_row, write_split
 from src.data.rows import read_rows
 from src.data.table import read_table
 from src.data.task import read_task, read_tasks
@@ -48,6 +48,17 @@ def test_a_local_matminer_file_becomes_a_task_that_loads(tmp_path: Path, monkeyp
 def test_a_target_with_the_name_of_another_column_is_refused() -> None:
     with pytest.raises(ValueError, match="the target 'nsites' has the name of another column"):
         competition_row("x", CRYSTALS["diamond"].to_structure(), 1.0, "nsites")
+
+
+def test_a_split_is_drawn_by_its_seed_and_keeps_the_order_of_rows(tmp_path: Path) -> None:
+    rows, drawn = small_table(20), []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        assert write_split(tmp_path / name, rows, 5, seed) == f"{tmp_path / name}: 15 training and 5 test crystals"
+        train, test = ([row["id"] for row in read_rows(read_task(tmp_path / name).path(part))] for part in ("train", "test"))
+        assert sorted(train + test) == sorted(rows["id"]) and len(test) == 5
+        assert [train, test] == [[own for own in rows["id"] if own in part] for part in (train, test)]
+        drawn.append(test)
+    assert drawn[0] == drawn[1] != drawn[2]
 
 
 def test_bytes_of_a_table_depend_on_its_rows_alone(tmp_path: Path) -> None:

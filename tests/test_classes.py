@@ -37,7 +37,7 @@ from src.results import blend, ledger
 from src.results.blend import fit_blend, mixed
 from src.results.matbench import board, fold_record, record, write_record
 from src.results.metrics import METRICS, best_threshold, decided, scores
-from src.results.probabilities import VennAbers, calibrated_oof, calibration_error, reliability
+from src.results.probabilities import VennAbers, calibrated_oof, calibration_error, calibration_text, reliability
 from src.storage.files import write_csv
 
 BINARY = ExperimentConfig(replace(TREES, objective="binary"), FOLDS, TargetConfig("classes"))
@@ -370,3 +370,13 @@ def test_the_residual_of_a_class_tells_the_class_and_the_share_in_training() -> 
     classes, log_odds = class_of(normalizer.normalize(counts, target))
     assert np.array_equal(classes, target) and log_odds == pytest.approx(np.log(2 / 4))
     assert normalizer.denormalize(counts, np.zeros(4)) == pytest.approx(1 / 3)
+
+
+def test_what_is_said_of_probabilities_is_their_loss_and_error_before_and_after() -> None:
+    rng = np.random.default_rng(1)
+    target, pred, fold = (rng.random(60) < 0.5).astype(float), rng.random(60), np.arange(60) % 4
+    said = [
+        f"log loss {reference.log_loss(target, one):.4f}, calibration error {calibration_error(target, one):.3f}"
+        for one in (pred, calibrated_oof(target, pred, fold))
+    ]
+    assert calibration_text(target, pred, fold) == f"out of fold: {said[0]}; calibrated on the other folds: {said[1]}"

@@ -288,6 +288,11 @@ def test_comparison_is_paired_and_scores_only_when_asked(
     oofs = [pd.read_csv(folder_of(task_folder, name) / "oof.csv") for name in ("exp001", "exp003")]
     errors = [np.abs(oof["e_form"] - oof["e_form_pred"]).mean() for oof in oofs]
     assert f"{errors[1] - errors[0]:+.4f}" in shown
+    submit.main(["--exps", "001", *where])
+    bounds = pd.read_csv(folder_of(task_folder, "submission_with_uncertainty.csv"))
+    assert f"{truth.between(bounds['lower'], bounds['upper']).mean():.1%}" in shown
+    width = bounds["upper"] - bounds["lower"]
+    assert f"{width.mean():.3f} eV/atom wide on average, {width.median():.3f} in the median" in capsys.readouterr().out
     monkeypatch.setattr("src.results.labels.read_labels", lambda task: pytest.fail("read the test labels"))
     compare.main(where)
 

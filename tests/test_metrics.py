@@ -21,8 +21,9 @@ from src.data.export import TARGET, write_task
 from src.data.task import CLASS_METRICS, MetricName, read_task
 from src.paths import DEFAULT_TASK
 from src.results.blend import fit_weights
-from src.results.comparison import Compared, score_rows
+from src.results.comparison import Compared, gain_cells, leaderboard, score_cells, score_rows
 from src.results.difference import (
+    Difference,
     FoldInterval,
     corrected_t,
     decide,
@@ -325,6 +326,29 @@ def test_no_figure_is_printed_where_a_score_is_undefined(exp001: Predictions) ->
     shown = compared.text(markdown=True).splitlines()[3]
     assert "| undefined |" in shown and shown.endswith("|  |  |")
     assert rows[1]["difference"].verdict == "undecided" and rows[1]["difference"].folds is rows[1]["p_holm"] is None
+
+
+def test_the_order_out_of_fold_is_compared_with_that_on_the_test_set() -> None:
+    scored = {"exp001": (0.3, 0.3), "exp002": (0.1, 0.2), "exp003": (0.2, 0.1)}  # one of three pairs is in another order
+    for metric, best in (("mae", ("exp002", "exp003")), ("r2", ("exp001", "exp001"))):
+        rows = [{"experiment": name, f"oof_{metric}": oof, f"test_{metric}": test} for name, (oof, test) in scored.items()]
+        expected = f"rank correlation 0.50 over 3 experiments; best OOF {best[0]}, best on test {best[1]}"
+        assert leaderboard(rows, metric) == f"CV against leaderboard: {expected}"
+
+
+def test_a_row_of_the_comparison_reads_as_written_here() -> None:
+    row = {"oof_mae": 0.1, "fold_mae_sd": 0.02, "oof_rmse": 0.2, "seconds_text": "≥ 5", "n_parameters": 7}
+    cells = {"OOF MAE": "0.1000 ± 0.0200", "OOF RMSE": "0.2000", "CPU s": "≥ 5", "parameters": "7"}
+    assert score_cells(row, "mae") == cells
+    cells |= {"test MAE": "0.3000", "test RMSE": "0.4000", "in 90%": "91.2%"}
+    assert score_cells(row | {"test_mae": 0.3, "test_rmse": 0.4, "inside_90": 0.912}, "mae") == cells
+    found = Difference("mae", -0.01234, -0.02, -0.005, 7, 10, FoldInterval(-0.03, -0.001, 0.0123))
+    texts = ["-0.0123 (-0.0200 to -0.0050; -0.0300 to -0.0010) *", "7 of 10", "0.012", "0.025"]
+    head = "ΔMAE to exp001 (95%: crystals; folds)"
+    for difference, holm_p, shown in ((found, 0.0246, texts), (None, None, [""] * 4)):
+        gain = gain_cells({"difference": difference, "p_holm": holm_p}, "exp001", "mae")
+        assert gain == dict(zip((head, "folds won", "p", "Holm p"), shown, strict=True))
+    assert str(replace(found, low=math.nan)) == "undefined"
 
 
 def test_compare_corrects_for_the_rows_that_it_shows(capsys: pytest.CaptureFixture) -> None:

@@ -10,7 +10,15 @@ import numpy as np
 from src.auto.look import FEW_FOLDS, FOLDS, Look
 from src.auto.portfolio import Family, Recipe
 from src.auto.race import EPOCHS, Cost, Outcome, epochs_of, shortened
-from src.config import ExperimentConfig, ForestConfig, GaussianProcessConfig, GbdtConfig, GbdtEnsembleConfig, GnnConfig
+from src.config import (
+    ExperimentConfig,
+    ForestConfig,
+    GaussianProcessConfig,
+    GbdtConfig,
+    GbdtEnsembleConfig,
+    GnnConfig,
+    NequipConfig,
+)
 from src.data.task import MetricName
 from src.results.blend import fit_weights
 from src.runs.ranges import with_knobs
@@ -209,39 +217,38 @@ def _with_members(config: ExperimentConfig, n: int) -> ExperimentConfig | None:
 
 def variants(config: ExperimentConfig, look: Look) -> dict[str, ExperimentConfig]:
     """Return configs with one setting changed each, for the axes that matter from task to task."""
-    if isinstance(config.learner, ForestConfig):
-        shares = (0.1, 0.3, 1.0)
-        return {
-            f"{share:g} of the features": with_knobs(config, {"learner.max_features": share})
-            for share in shares
-            if share != config.learner.max_features
-        }
-    if isinstance(config.learner, GaussianProcessConfig):
-        groups = config.learner.features
-        rest = {f"without {name}": tuple(other for other in groups if other != name) for name in groups if len(groups) > 1}
-        return {name: with_knobs(config, {"learner.features": kept}) for name, kept in rest.items()}
-    if not isinstance(config.learner, GnnConfig):
-        slower = {"learner.n_trees": 2 * config.learner.n_trees, "learner.learning_rate": SLOW}  # type: ignore[union-attr]
-        trees: dict[str, dict[str, object]] = {} if config.learner.learning_rate == SLOW else {"trees x 2, slower": slower}  # type: ignore[union-attr]
-        trees |= {f"{n} leaves": {"learner.num_leaves": n} for n in (7, 15, 31) if n != config.learner.num_leaves}  # type: ignore[union-attr]
-        return {name: with_knobs(config, knobs) for name, knobs in trees.items()}
-    training = config.learner.training
+    knobs: dict[str, dict[str, object]] = {}
+    match config.learner:
+        case ForestConfig() as forest:
+            knobs = {f"{share:g} of the features": {"learner.max_features": share} for share in (0.1, 0.3, 1.0)}
+            knobs.pop(f"{forest.max_features:g} of the features", None)
+        case GaussianProcessConfig(features=groups) if len(groups) > 1:
+            knobs = {f"without {name}": {"learner.features": tuple(one for one in groups if one != name)} for name in groups}
+        case GbdtConfig() as trees:
+            slower = {"learner.n_trees": 2 * trees.n_trees, "learner.learning_rate": SLOW}
+            knobs = {} if trees.learning_rate == SLOW else {"trees x 2, slower": slower}
+            knobs |= {f"{n} leaves": {"learner.num_leaves": n} for n in (7, 15, 31) if n != trees.num_leaves}
+        case GnnConfig() as network:
+            knobs = _of_network(network, look)
+            if look.transform != "none":
+                other = "none" if config.target.transform != "none" else look.transform
+                knobs[f"transform {other}"] = {"target.base": "none", "target.transform": other}
+    return {name: with_knobs(config, changed) for name, changed in knobs.items()}
+
+
+def _of_network(learner: GnnConfig, look: Look) -> dict[str, dict[str, object]]:
+    """Return the changes of a network's own settings."""
     knobs: dict[str, dict[str, object]] = {
-        "epochs x 2": {EPOCHS: 2 * training.n_epochs},
+        "epochs x 2": {EPOCHS: 2 * learner.training.n_epochs},
         "batches of 16": {"learner.training.batch_size": 16},
     }
-    if not config.learner.network.reads_formula:
-        power = config.learner.graph.radius_exponent
+    if isinstance(learner.network, NequipConfig):
+        power = learner.graph.radius_exponent
         knobs["lengths in Angstrom" if power else "lengths by radii"] = {"learner.graph.radius_exponent": 0.0 if power else 0.5}
-        if config.learner.graph.l_max > 1:
+        if learner.graph.l_max > 1:
             knobs["degree 1"] = {"learner.graph.l_max": 1}
-        readout = config.learner.network.readout  # type: ignore[union-attr]
-        knobs |= {
-            f"readout {name}": {"learner.network.readout": name} for name in ("mean", "attention", "max") if name != readout
-        }
-        if look.columns and not config.learner.global_features:
+        readouts = [name for name in ("mean", "attention", "max") if name != learner.network.readout]
+        knobs |= {f"readout {name}": {"learner.network.readout": name} for name in readouts}
+        if look.columns and not learner.global_features:
             knobs["with columns"] = {"learner.global_features": ("columns",)}
-    if look.transform != "none":
-        other = "none" if config.target.transform != "none" else look.transform
-        knobs[f"transform {other}"] = {"target.base": "none", "target.transform": other}
-    return {name: with_knobs(config, changed) for name, changed in knobs.items()}
+    return knobs

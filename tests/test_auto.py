@@ -231,8 +231,9 @@ def test_recipes_for_what_a_table_has_are_there_from_these_limits_on() -> None:
         assert name in named(PLAIN, n_train=5000) and name not in named(PLAIN, n_train=5001)
     assert "standardised, sum" in named(PLAIN, growth=0.9) and "standardised, sum" not in named(PLAIN)
     assert "with columns" in named(PLAIN, columns=("x",)) and "with columns" not in named(PLAIN)
-    cheap = [named(PLAIN, atoms=(n, 99)).get("degree 1, residual, mean") for n in (30.0, 31.0)]
-    assert cheap == [None, with_knobs(named(PLAIN)["residual, mean"], {"learner.graph.l_max": 1})]
+    cheap = [named(PLAIN, atoms=(n, 99)).get("degree 1, standardised, attention") for n in (30.0, 31.0)]
+    in_angstrom = {"learner.graph.l_max": 1, "learner.graph.radius_exponent": 0.0}
+    assert cheap == [None, with_knobs(named(PLAIN)["standardised, attention"], in_angstrom)]
     assert named(PLAIN, columns=("x",))["with columns"].learner.global_features == ("columns",)
     trees = [config for name, config in named(PLAIN, columns=("x",)).items() if "trees" in name]
     assert len(trees) == 3 and all(config.learner.features[-1] == "columns" for config in trees)

@@ -225,7 +225,7 @@ def variants(config: ExperimentConfig, look: Look) -> dict[str, ExperimentConfig
         case GaussianProcessConfig(features=groups) if len(groups) > 1:
             knobs = {f"without {name}": {"learner.features": tuple(one for one in groups if one != name)} for name in groups}
         case GbdtConfig() as trees:
-            slower = {"learner.n_trees": 2 * trees.n_trees, "learner.learning_rate": SLOW}
+            slower: dict[str, object] = {"learner.n_trees": 2 * trees.n_trees, "learner.learning_rate": SLOW}
             knobs = {} if trees.learning_rate == SLOW else {"trees x 2, slower": slower}
             knobs |= {f"{n} leaves": {"learner.num_leaves": n} for n in (7, 15, 31) if n != trees.num_leaves}
         case GnnConfig() as network:

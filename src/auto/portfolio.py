@@ -40,7 +40,7 @@ HURDLE = GbdtConfig(FORMULA, objective="binary", n_trees=600, num_leaves=15, max
 NEQUIP = NequipConfig(n_channels=96, n_layers=2, radial_hidden=(128, 128), radial_knots=128, head_hidden=(64,))
 LARGE_TABLE = 5000  # rows, beyond which a Gaussian process takes too long, and a forest too much memory
 LARGE_CELL = 30  # atoms in the median crystal
-CHEAP_GRAPH = GraphConfig(r_max=5.0, l_max=1, radius_exponent=0.5)
+CHEAP_GRAPH = GraphConfig(r_max=5.0, l_max=1)
 GRAPH = GraphConfig(r_max=5.0, l_max=2, radius_exponent=0.5)
 ROOST = RoostConfig(n_channels=64, n_layers=3, n_hidden=128)
 
@@ -143,7 +143,8 @@ def _networks(look: Look) -> list[Recipe]:
         ]
     usual = replace(RESIDUAL, transform=look.transform)
     if look.atoms[0] > LARGE_CELL:
-        found.insert(0, recipe("degree 1, residual, mean", usual, "large cells, at half the cost (exp029)", graph=CHEAP_GRAPH))
+        why = "large cells, at half the cost; in Angstrom, as exp029"
+        found.insert(0, recipe("degree 1, standardised, attention", STANDARD, why, "attention", graph=CHEAP_GRAPH))
     if look.grows:
         found.append(recipe("standardised, sum", STANDARD, "the target grows with the atoms", "sum"))
     if look.columns:

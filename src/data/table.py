@@ -111,7 +111,7 @@ class Crystals:
 
     @property
     def is_disordered(self) -> NDArray[np.bool_]:
-        """Whether each crystal has shared or partly vacant sites, (n_crystals,); False for formulas."""
+        """True for crystals with mixed or partly vacant sites, (n_crystals,); formulas have none."""
         return (np.diff(self.store.offsets["mixture"]) > 0) & (np.diff(self.store.offsets["lattice"]) > 0)
 
     @property

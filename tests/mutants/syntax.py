@@ -21,7 +21,8 @@ SWAPS: dict[type, type] = {
 }  # fmt: skip
 NAMES = {"min": "max", "any": "all", "argmin": "argmax", "minimum": "maximum", "floor": "ceil", "mean": "sum", "amin": "amax"}
 NAMES |= {"sin": "cos"} | {new: old for old, new in NAMES.items()}
-SYMMETRIC = ("min", "max", "minimum", "maximum", "isinstance", "getattr", "hasattr", "gcd", "array_equal")
+SYMMETRIC = ("min", "max", "minimum", "maximum", "isinstance", "getattr", "hasattr", "gcd")
+SYMMETRIC += ("array_equal", "allclose", "spearmanr")
 AXES = ("axis", "dim")
 Node = ast.expr | ast.stmt
 
@@ -129,6 +130,8 @@ def mutated(node: ast.AST, inside: Node | None = None, is_axis: bool = False) ->
         for child in value if isinstance(value, list) else [value]:
             if not isinstance(child, ast.AST) or isinstance(child, ast.JoinedStr | ast.Import | ast.ImportFrom):
                 continue
+            if isinstance(child, ast.keyword) and child.arg == "strict":
+                continue  # of `zip`: a check of lengths that agree
             own = child if isinstance(child, ast.stmt) else inside
             if isinstance(child, ast.Expr) and (isinstance(child.value, ast.Constant) or ast.unparse(child).startswith("log.")):
                 continue  # a docstring, or what is said

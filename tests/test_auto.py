@@ -21,7 +21,7 @@ from src.auto import pilot as piloting
 from src.auto import race as racing
 from src.auto import summary
 from src.auto.clock import Clock
-from src.auto.look import Look, _layers, duplicated, folds_for, look_at
+from src.auto.look import Look, _layers, duplicated, folds_for, look_at, surroundings
 from src.auto.pilot import Pilot, plan_lines
 from src.auto.plan import Part, Plan, choose, folds_within, is_close, make_plan, needed, one_more, variants, within_budget
 from src.auto.portfolio import RAW, Recipe, portfolio
@@ -127,7 +127,7 @@ def test_the_facts_are_those_of_the_rows_of_the_other_folds(tmp_path: Path) -> N
     assert positive.decades == pytest.approx(np.log10(high / low)) and positive.skew == pytest.approx(look.skew)
     assert look.skew == pytest.approx(((known - known.mean()) ** 3).mean() / known.std() ** 3)
     assert seen(data, np.where(counts.sum(axis=1) == 1, -2.0, 3.0)).growth == pytest.approx(1)
-    assert seen(data, -np.ones(len(target))).decades == 0
+    assert seen(data, np.zeros(len(target))).decades == 0
 
 
 def test_layers_are_counted_from_a_gap_of_six_angstrom_on() -> None:
@@ -182,6 +182,10 @@ def test_crystals_are_the_same_in_any_cell_and_other_arrangements_of_the_same_at
     other.replace(next(i for i, site in enumerate(other) if site.specie.symbol == "Cl" and i), "Na")
     crystals = [Crystal.from_structure(one) for one in (cell, other, double)]
     assert duplicated(Crystals.from_list(crystals)).tolist() == [True, False, True]
+    salt = Structure(Lattice.cubic(3.6), ["Cs", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])  # eight others at 3.1, six alike at 3.6
+    other, alike = ((1 + np.cos(np.pi * length / 5)) / 2 for length in (1.8 * np.sqrt(3), 3.6))
+    expected = (2 * 8 * other * 55 * 17 + (1 + 6 * alike) * (55**2 + 17**2)) / 2  # each atom is among its neighbours
+    assert surroundings(Crystal.from_structure(salt)) == pytest.approx(expected)
 
 
 def test_the_number_of_steps_is_the_same_whatever_the_number_of_rows_is() -> None:
@@ -238,8 +242,11 @@ def test_recipes_for_what_a_table_has_are_there_from_these_limits_on() -> None:
     trees = [config for name, config in named(PLAIN, columns=("x",)).items() if "trees" in name]
     assert len(trees) == 3 and all(config.learner.features[-1] == "columns" for config in trees)
     log, usual = named(PLAIN, decades=2.0), ("residual, mean", "standardised, attention", "standardised, max")
-    assert {name for name in log if name.startswith("log, ")} == {f"log, {name}" for name in usual}
-    assert {log[name].target.transform for name in ("trees, log", "forest", "Gaussian process", "Roost, standardised")} == {"log"}
+    names = [f"log, {name}" for name in usual]
+    assert [name for name in log if name.startswith("log, ")] == names
+    names += ["trees, log", "forest", "Gaussian process", "Roost, standardised"]
+    assert {log[name].target.transform for name in names} == {"log"}
+    assert all("layers" in named(LOOK)[name].learner.features for name in ("trees", "forest", "Gaussian process"))
 
 
 @pytest.mark.parametrize(("has_structure", "layers"), [(True, 0.0), (False, 0.0), (True, 1.0)])
@@ -297,9 +304,11 @@ def test_a_budget_buys_epochs_inputs_and_a_first_rung() -> None:
     costs = usual | {"n0": Cost(0.111, 1e-3), "n1": Cost(0.11, 1e-3)}  # 111.7 and 110.7 of 111 seconds
     assert make_plan(look, recipes, costs, 740.0).left_out["n0"] == "its features or graphs take too long"
     found = make_plan(look, recipes[1:], costs, 740.0)
+    assert [recipe.name for recipe in found.recipes] == [f"n{i}" for i in range(1, 12)]
     assert {recipe.config.learner.training.n_epochs for recipe in found.recipes} == {37}  # 0.45 of 740 s, 9 s each in ten folds
     assert found.left_out == {f"n{i}": "no time to try it" for i in (13, 12)} and found.first_epochs == 14
     assert make_plan(look, recipes[:3], usual, 740.0).first_epochs == 30  # a quarter of all
+    assert make_plan(replace(look, n_train=999), recipes[:3], usual, 740.0).first_epochs == 17  # on three splits
     late = make_plan(look, [*recipes[:3], Recipe("small", "trees", SMALL, "fast")], usual | {"small": Cost(0.01, 1e-5)}, 720.0)
     assert late.left_out == {f"n{i}": "its training takes too long" for i in range(3)} and late.first_epochs == 30
 
@@ -456,6 +465,7 @@ def test_variants_change_one_thing_each() -> None:
             ("transform log", "target.transform", "log"),
         )
     }
+    assert variants(network, PLAIN).keys() == variants(network, look).keys() - {"with columns", "transform log"}
     slow = with_knobs(trees, {"learner.n_trees": 6000, "learner.learning_rate": 0.015})
     leaves = {f"{n} leaves": with_knobs(trees, {"learner.num_leaves": n}) for n in (7, 31)}
     assert variants(trees, look) == {"trees x 2, slower": slow} | leaves
@@ -546,6 +556,7 @@ def test_the_clock_counts_earlier_starts(tmp_path: Path) -> None:
         time.sleep(0.2)
     clock = Clock(tmp_path / "clock.json", 100.0)
     assert 0.2 <= clock.used < 5 and clock.left + clock.used == pytest.approx(100, abs=0.1)
+    assert Clock(tmp_path / "clock.json", 0.1).left == 0
 
 
 def test_a_target_keeps_its_share_of_a_budget_when_the_command_starts_again(tmp_path: Path) -> None:
@@ -579,8 +590,9 @@ def test_a_trial_that_is_late_is_stopped_and_trained_again_when_there_is_time(da
     race = Race(InnerSplits.of(data, FOLDS, FOLDS), tmp_path, HERE, "cpu")
     (late,) = race.run("rung", {"small": SMALL}, 1, seconds=-1.0)
     assert late.loss == np.inf
+    before = time.process_time()
     (done,) = race.run("rung", {"small": SMALL}, 1, seconds=60.0)
-    assert np.isfinite(done.loss)
+    assert np.isfinite(done.loss) and 0 < done.cpu <= time.process_time() - before
 
 
 def test_a_short_training_is_kept_unless_the_whole_one_is_better_by_more_than_chance(data: TaskData, tmp_path: Path) -> None:

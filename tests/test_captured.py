@@ -1,7 +1,9 @@
-"""Laws of captured gradients, with a stand-in for the CUDA graphs themselves; these are tested in tests/gpu."""
+"""Laws of captured gradients, with a stand-in for what CUDA does; on a GPU they are tested in tests/gpu."""
 
-import contextlib
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,8 +12,8 @@ from torch import Tensor, nn
 
 from src.config import GraphConfig, NequipConfig
 from src.graphs.batch import GraphBatch, sizes_of
-from src.learners import captured
 from src.learners.captured import CapturedGradient
+from src.learners.training import FlatParameters
 from src.models.members import make_network
 
 GRAPH = {"r_max": 3.5}
@@ -19,19 +21,13 @@ SMALL, LARGE = ["rock salt", "quartz"], ["perovskite", "quartz"]
 
 
 class StandIn:
-    """Does for each batch what was captured, on tensors of one size, as a CUDA graph does; knows the sizes of all captures."""
+    """Repeats what was captured, on the same tensors, as a CUDA graph does."""
 
-    sizes: list[dict[str, int]]
+    made: list["StandIn"]
+    replay: Callable[[], None]
 
-    def __init__(
-        self, add_gradient: Callable[[GraphBatch, Tensor], Tensor], batch: GraphBatch, target: Tensor, *_: object
-    ) -> None:
-        self.add_gradient, self.batch, self.target = add_gradient, batch, target.clone()
-        self.sizes.append(sizes_of(batch))
-
-    def replay(self, batch: GraphBatch, target: Tensor) -> Tensor:
-        assert sizes_of(batch) == sizes_of(self.batch)
-        return self.add_gradient(batch, target)
+    def __init__(self) -> None:
+        self.made.append(self)
 
 
 @pytest.fixture
@@ -44,18 +40,33 @@ def network() -> nn.Module:
 @pytest.fixture
 def gradient(network: nn.Module, monkeypatch: pytest.MonkeyPatch) -> CapturedGradient:
     """The captured gradient of the mean absolute error."""
-    StandIn.sizes = []
-    monkeypatch.setattr(captured, "GradientGraph", StandIn)
-    monkeypatch.setattr(torch.cuda, "Stream", lambda device: None)
-    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: None)
-    monkeypatch.setattr(torch.cuda, "device", lambda device: contextlib.nullcontext())
+    StandIn.made, done = [], list[Callable[[], None]]()
+
+    @contextmanager
+    def capture(graph: StandIn, pool: str, stream: object) -> Iterator[None]:
+        assert not gc.isenabled() and pool == "pool"
+        yield
+        graph.replay = done[-1]
+
+    own = {"Stream": lambda device: SimpleNamespace(wait_stream=lambda other: None), "current_stream": lambda device: None}
+    own |= {"stream": nullcontext, "device": nullcontext, "graph_pool_handle": lambda: "pool", "graph": capture}
+    own |= {"CUDAGraph": StandIn}
+    for name, stub in own.items():
+        monkeypatch.setattr(torch.cuda, name, stub)
 
     def add_gradient(padded: GraphBatch, target: Tensor) -> Tensor:
-        loss = (network(padded)[:-1] - target).abs().mean()
-        loss.backward()
-        return loss.detach()
+        loss = torch.zeros((), dtype=torch.float64)
 
-    return CapturedGradient(add_gradient, torch.zeros(1))
+        def work() -> None:
+            value = (network(padded)[:-1] - target).abs().mean()
+            value.backward()
+            loss.copy_(value.detach())
+
+        work()
+        done.append(work)
+        return loss
+
+    return CapturedGradient(add_gradient, FlatParameters(network).values.grad)
 
 
 def batch_of(names: list[str]) -> GraphBatch:
@@ -64,14 +75,16 @@ def batch_of(names: list[str]) -> GraphBatch:
 
 def test_each_batch_adds_its_own_gradient_whatever_was_captured_before(network: nn.Module, gradient: CapturedGradient) -> None:
     for names in (SMALL, LARGE, SMALL, LARGE[:1]):
-        network.zero_grad()
-        loss = gradient(batch_of(names), torch.ones(len(names)))
-        found = [p.grad.clone() for p in network.parameters() if p.grad is not None]
-        network.zero_grad()
-        wanted = (network(batch_of(names)) - 1).abs().mean()
+        target = torch.rand(len(names), dtype=torch.float64)
+        gradient.gradient.fill_(0.5)  # of another batch
+        loss = gradient(batch_of(names), target)
+        found = gradient.gradient - 0.5
+        gradient.gradient.zero_()
+        wanted = (network(batch_of(names)) - target).abs().mean()
         wanted.backward()
         torch.testing.assert_close(loss, wanted.detach())
-        torch.testing.assert_close(found, [p.grad for p in network.parameters() if p.grad is not None])
+        torch.testing.assert_close(found, gradient.gradient, rtol=0, atol=1e-9)
+    assert gc.isenabled()
 
 
 def test_only_a_batch_that_is_too_large_or_has_another_number_of_crystals_is_captured(gradient: CapturedGradient) -> None:
@@ -79,5 +92,5 @@ def test_only_a_batch_that_is_too_large_or_has_another_number_of_crystals_is_cap
     n_captures = []
     for names in (SMALL, SMALL, LARGE, SMALL, LARGE, LARGE[:1], SMALL):
         gradient(batch_of(names), torch.ones(len(names)))
-        n_captures.append(len(StandIn.sizes))
+        n_captures.append(len(StandIn.made))
     assert n_captures == [1, 1, 2, 2, 2, 3, 3]

@@ -110,8 +110,8 @@ def test_a_wrong_class_is_named_by_its_row(folder: Path) -> None:
 
 def test_classes_and_numbers_are_not_mixed(folder: Path, task_folder: Path) -> None:
     numbers = ExperimentConfig(TREES, FOLDS)
-    for task, config in ((folder, numbers), (task_folder, BINARY)):
-        with pytest.raises(ValueError, match=r"it predicts (classes|numbers), and .* says metric"):
+    for task, config, own, other in ((folder, numbers, "numbers", "classes"), (task_folder, BINARY, "classes", "numbers")):
+        with pytest.raises(ValueError, match=rf"it predicts {own}, and .* says metric = '.*', which is for {other}"):
             run(task, config)
     for learner, target in ((BINARY.learner, TargetConfig()), (TREES, TargetConfig("classes"))):
         with pytest.raises(ValueError, match="does not fit the learner"):
@@ -240,7 +240,9 @@ def test_the_best_threshold_is_that_of_a_scan_by_scikit_learn(name: str) -> None
     score = getattr(reference, f"{name}_score")
     best = max(score(target, pred > threshold) for threshold in np.arange(-0.05, 1.1, 0.1))
     assert score(target, pred > best_threshold(name, target, pred)) == pytest.approx(best)
-    assert METRICS[name](target, pred) == pytest.approx(score(target, pred > 0.5))
+    positives = [((pred > 0.5) & (target == one)).sum() for one in (1, 0)]
+    of_curve = METRICS[name].curve(*positives, target.sum(), (1 - target).sum())
+    assert METRICS[name](target, pred) == pytest.approx(score(target, pred > 0.5)) == of_curve
 
 
 @pytest.mark.parametrize(

@@ -36,13 +36,15 @@ def test_several_networks_at_once_predict_what_each_predicts_alone(n_threads: in
     monkeypatch.setattr(os, "cpu_count", lambda: n_threads)
     monkeypatch.setattr(evaluation, "BATCH_SIZE", 5)
     monkeypatch.setattr(evaluation, "FEW", 0)
-    networks, n_rows, made = [make_network(seed) for seed in range(6)], 12, []
+    networks, n_rows, made, n_at_work = [make_network(seed) for seed in range(6)], 12, [], set()
 
     def make(rows: NDArray[np.integer]) -> GraphBatch:
         made.append(rows.tolist())
         return batch_of(rows)
 
+    networks[0].register_forward_hook(lambda *_: n_at_work.add(torch.get_num_threads()))
     together = predict_each(networks, make, n_rows)
+    assert n_at_work == {1}  # of each network
     assert made == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9], [10, 11]]
     np.testing.assert_array_equal(together, [predict_each([network], batch_of, n_rows)[0] for network in networks])
 
@@ -65,6 +67,7 @@ def test_a_linear_head_maps_what_it_reads_to_what_is_predicted(monkeypatch: pyte
     torch.manual_seed(0)
     network = Nequip(replace(CONFIG, head_hidden=()), GraphConfig(**GRAPH), torch.randn(119, 6), 20.0)
     read = read_by_head(network, batch_of, len(EVERY))
+    assert not network.head._forward_pre_hooks
     weight, bias = (p.detach().numpy() for p in network.head.parameters())
     expected = predict_each([network], batch_of, len(EVERY))[0, 0]
     np.testing.assert_allclose(read @ weight[0] + bias, expected, atol=1e-5)

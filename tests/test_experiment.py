@@ -21,7 +21,7 @@ from src.data.task import read_task
 from src.learners.learner import LEARNERS, Learner, Watched, write_learner
 from src.paths import EXPERIMENTS, ROOT
 from src.results import predictions as results
-from src.results.folder import check_score
+from src.results.folder import RunDir, check_score
 from src.results.predictions import find_predictions
 from src.results.publish import check_trained, publish
 from src.runs import experiment
@@ -121,11 +121,21 @@ def test_every_fold_trains_with_a_seed_of_its_own(task_folder: Path) -> None:
     assert [learner["seed"] for learner in saved] == [5, 6, 7, 8]
 
 
-def test_rows_that_do_not_have_the_stored_score_are_refused() -> None:
+def test_rows_that_do_not_have_the_stored_score_or_target_are_refused(task_folder: Path) -> None:
     rows = pd.DataFrame({"e_form": [0.0, 1.0], "e_form_pred": [0.1, 0.8]})
     check_score(Path("oof.csv"), rows, 0.1500005)
     with pytest.raises(ValueError, match=r"oof.csv: its rows have an MAE of 0.150000, metrics.json says 0.150002"):
         check_score(Path("oof.csv"), rows, 0.150002)
+    run(task_folder)
+    folder, read = folder_of(task_folder), lambda: find_predictions("001", read_task(task_folder), task_folder.parent / "outputs")
+    for path, again in ((folder / "oof.csv", read), (folder / "fold_1" / "valid.csv", lambda: RunDir(folder).valid(1))):
+        table = pd.read_csv(path)
+        table.assign(e_form_pred=table["e_form"] + 1).to_csv(path, index=False)
+        with pytest.raises(ValueError, match=f"{path.name}: its rows have an MAE of 1.000000"):
+            again()
+    table.assign(**{name: table[name] + 5e-9 for name in ("e_form", "e_form_pred")}).to_csv(path, index=False)
+    with pytest.raises(ValueError, match="do not contain each training row once, with its target"):
+        run(task_folder)
 
 
 def test_finished_folds_are_not_trained_again(task_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -287,7 +297,7 @@ def test_comparison_is_paired_and_scores_only_when_asked(
     assert f"{expected:.4f}" in shown
     oofs = [pd.read_csv(folder_of(task_folder, name) / "oof.csv") for name in ("exp001", "exp003")]
     errors = [np.abs(oof["e_form"] - oof["e_form_pred"]).mean() for oof in oofs]
-    assert f"{errors[1] - errors[0]:+.4f}" in shown
+    assert f"{errors[1] - errors[0]:+.4f}" in shown and "CV against leaderboard" not in shown  # of two there is no ranking
     submit.main(["--exps", "001", *where])
     bounds = pd.read_csv(folder_of(task_folder, "submission_with_uncertainty.csv"))
     assert f"{truth.between(bounds['lower'], bounds['upper']).mean():.1%}" in shown

@@ -2,14 +2,20 @@
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 import torch
-from faults import LEARNERS, TinyRun, processes_of_group, wait_for
+from faults import LEARNERS, TinyRun, free_port, processes_of_group, wait_for
 from joblib import cpu_count
+from tqdm import tqdm
 
 from src.command import one_message
 from src.config import TrainingConfig
@@ -89,16 +95,62 @@ def test_workers_end_with_their_parent(task_folder: Path, outputs: Path) -> None
     wait_for(lambda: not processes_of_group(run.pid), seconds=10)
 
 
-def test_the_fold_of_a_dead_worker_is_run_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    def run(k: int) -> None:
-        if k == 1 and not (tmp_path / "died").exists():
-            (tmp_path / "died").touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        (tmp_path / f"{k}").touch()
+def test_a_fold_whose_workers_die_after_a_step_each_is_run_again_and_a_bar_counts_the_steps(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history, bars = tmp_path / "history.csv", []
+    history.write_text("step\nbefore\n")
 
-    run_all("x", run, [0, 1, 2], lambda k: (tmp_path / f"{k}").exists(), {}, Launcher(n_jobs=2))
-    assert all((tmp_path / f"{k}").exists() for k in range(3))
-    assert "a worker was lost" in caplog.text
+    def run(k: int) -> None:
+        if k == 1:
+            with history.open("a") as file:
+                file.write("step\n")
+            if len(history.read_text().splitlines()) < 7:
+                os.kill(os.getpid(), signal.SIGKILL)
+        (tmp_path / f"{k}").write_text(os.environ["MKL_NUM_THREADS"])
+
+    monkeypatch.setattr(launch, "tqdm", lambda **options: bars.append(tqdm(**options)) or bars[-1])
+    run_all("x", run, [0, 1, 2], lambda k: (tmp_path / f"{k}").exists(), {history: 6}, Launcher(n_jobs=2))
+    assert [(tmp_path / f"{k}").read_text() for k in range(3)] == ["1"] * 3
+    assert caplog.text.count("a worker was lost") == 4 > MAX_LOSSES
+    assert [(bar.initial, bar.n, bar.total) for bar in bars] == [(1, 6, 6)]
+
+
+class TaskError(RuntimeError):
+    """What Ray says of a task that failed."""
+
+    cause = ValueError("row 7")
+
+
+@pytest.fixture
+def ray(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """What we use of Ray, in this process: a task is run when its result is asked for."""
+    own = SimpleNamespace(most=0, ObjectRef=object, exceptions=SimpleNamespace(RayError=RuntimeError, RayTaskError=TaskError))
+    own.put, own.get = lambda run: run, lambda task: task()
+    own.init = lambda address, **_: vars(own).update(address=address)
+    own.shutdown = lambda: vars(own).update(address="")
+    own.remote = lambda **asked: vars(own).update(asked=asked) or (lambda call: SimpleNamespace(remote=partial(partial, call)))
+    own.wait = lambda tasks: vars(own).update(most=max(own.most, len(tasks))) or (tasks[-1:], tasks[:-1])
+    monkeypatch.setitem(sys.modules, "ray", own)
+    return own
+
+
+@pytest.mark.parametrize(("n_jobs", "most"), [(2, 2), (None, 4)])
+def test_a_cluster_has_as_many_tasks_as_are_asked_for_each_with_a_gpu_and_three_more_tries(
+    n_jobs: int | None, most: int, ray: SimpleNamespace
+) -> None:
+    said = launch._drive(lambda k: "no" if k == 5 else None, [0, 5, 1, 2], Launcher("ray", n_jobs, "auto", gpu=True))
+    assert (said, ray.most, ray.asked) == ([None, "no", None, None], most, {"max_retries": 3, "num_gpus": 1})
+    assert ray.address == ""  # the connection is closed
+
+
+def test_an_error_on_a_cluster_is_that_of_the_fold_or_of_the_cluster(ray: SimpleNamespace) -> None:
+    for error, kind, words in ((TaskError(), ValueError, "^row 7$"), (RuntimeError("gone"), BrokenProcessPool, "gone")):
+        with pytest.raises(kind, match=words):
+            launch._drive(Mock(side_effect=error), [0], Launcher("ray", 1, "auto"))
+        assert ray.address == ""
+    with pytest.raises(ValueError, match="no Ray cluster answers there"):
+        launch._drive(Mock(), [0], Launcher("ray", 1, f"127.0.0.1:{free_port()}"))
 
 
 def test_before_the_folds_as_many_processes_work_as_there_are_folds_at_once_or_cores() -> None:

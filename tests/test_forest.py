@@ -40,10 +40,11 @@ def test_predictions_are_those_of_scikit_learn(tmp_path: Path) -> None:
     assert learner.n_parameters == sum(one.tree_.n_leaves for one in forest.estimators_)
 
 
-def test_probabilities_are_those_of_scikit_learn_but_never_certain(tmp_path: Path) -> None:
+def test_probabilities_are_those_of_scikit_learn_but_never_certain_also_of_a_saved_forest(tmp_path: Path) -> None:
     forest = ExtraTreesClassifier(30, max_features=0.6, random_state=3).fit(X[TRAIN], IS_SECOND[TRAIN])
     start = np.log(SHARE / (1 - SHARE))
-    chance = expit(start + fitted(tmp_path, config=OF_CLASSES).predict(INPUTS))
+    fitted(tmp_path, config=OF_CLASSES).save(tmp_path)
+    chance = expit(start + load_learner(tmp_path).predict(INPUTS))
     np.testing.assert_allclose(chance, (30 * forest.predict_proba(X)[:, 1] + 1) / 32, rtol=1e-9)
 
 
@@ -70,15 +71,6 @@ def test_a_missing_feature_counts_as_the_mean_of_the_training_rows(tmp_path: Pat
     found, expected = (learner.predict(TableInputs({**INPUTS.tables, "a": table})) for table in (gap, filled))
     np.testing.assert_array_equal(found, expected)
     assert learner.filling.dtype == np.float32  # as scikit-learn compares
-
-
-@pytest.mark.parametrize("config", [CONFIG, OF_CLASSES])
-def test_a_saved_forest_predicts_the_same(tmp_path: Path, config: ForestConfig) -> None:
-    learner = fitted(tmp_path, config=config)
-    learner.save(tmp_path)
-    loaded = load_learner(tmp_path)
-    np.testing.assert_array_equal(loaded.predict(INPUTS), learner.predict(INPUTS))
-    assert loaded.n_parameters == learner.n_parameters > 30
 
 
 def test_watched_rows_are_reported_and_decide_nothing(tmp_path: Path) -> None:

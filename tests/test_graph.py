@@ -58,14 +58,21 @@ def test_a_batch_keeps_every_crystal_apart() -> None:
 
 
 def test_average_number_of_neighbours_does_not_depend_on_symmetry(monkeypatch: pytest.MonkeyPatch) -> None:
-    crystals = Crystals.from_list(list(CRYSTALS.values()))
-    averages = []
+    known = [CRYSTALS[name] for name in ("diamond", "rock salt", "bcc iron")]  # 2, 8 and 2 atoms
+    alone = [Crystal(np.eye(3) * 20, np.zeros((1, 3)), np.array([36]))]
     build = dataset.graph.build_graph
-    for reduce in (True, False):
+
+    def average(crystals: list[Crystal], r_max: float, reduce: bool) -> float:
         monkeypatch.setattr(dataset.graph, "build_graph", partial(build, reduce=reduce))
-        store = dataset.build_store(crystals, GraphConfig(r_max=4.83))
-        averages.append(GraphInputs(store, np.arange(len(store))).avg_n_neighbors)
-    assert averages[0] == pytest.approx(averages[1], rel=1e-6)
+        store = dataset.build_store(Crystals.from_list(crystals), GraphConfig(r_max=r_max))
+        return GraphInputs(store, np.arange(len(store))).avg_n_neighbors
+
+    of_all, of_known, of_one = (
+        [average(crystals, r_max, reduce) for reduce in (True, False)]
+        for crystals, r_max in ((list(CRYSTALS.values()), 4.83), (known, 2.9), (alone, 2.9))
+    )
+    assert of_all[0] == pytest.approx(of_all[1], rel=1e-6)
+    assert of_known == pytest.approx([(2 * (4 + 12) + 8 * 6 + 2 * (8 + 6)) / 12] * 2) and of_one == [1, 1]
 
 
 def test_neighbours_counted_some_crystals_at_a_time_are_the_same_to_the_bit(monkeypatch: pytest.MonkeyPatch) -> None:

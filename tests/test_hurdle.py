@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -9,8 +10,9 @@ import pytest
 from scipy.special import expit
 
 from src.config import ExperimentConfig, GaussianProcessConfig, GbdtConfig, HurdleConfig, TargetConfig
+from src.data.task import ColumnNames
 from src.learners.hurdle import BothInputs, HurdleLearner
-from src.learners.learner import SETTINGS, DivergedError, Watched, load_learner, make_learner
+from src.learners.learner import DivergedError, Watched, make_learner
 from src.learners.tabular import TableInputs
 
 rng = np.random.default_rng(0)
@@ -35,6 +37,7 @@ def test_the_learner_sees_the_rows_behind_the_hurdle_alone(tmp_path: Path) -> No
     rows = np.flatnonzero(TARGET[TRAIN] != 0)
     plain.fit(TABLE[rows], TARGET[rows], tmp_path)
     np.testing.assert_array_equal(learner.others.predict(TABLE), plain.predict(TABLE))
+    assert learner.n_parameters == learner.trees.n_parameters + plain.n_parameters
 
 
 @pytest.mark.parametrize("shift", [0.0, -3.5])
@@ -91,6 +94,13 @@ def test_a_learner_with_fewer_than_ten_rows_behind_the_hurdle_sees_all(
     assert seen == [(n_seen, n_seen)]
 
 
+def test_it_needs_the_columns_of_its_trees_or_of_its_learner() -> None:
+    learner, some, none = HurdleLearner(CONFIG), ColumnNames(("x",), ()), ColumnNames((), ())
+    for trees, others in ((some, none), (none, some)):
+        learner.trees, learner.others = (SimpleNamespace(columns=columns) for columns in (trees, others))
+        assert learner.columns == some
+
+
 def test_a_batch_that_diverges_is_named_by_its_rows_in_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     learner = HurdleLearner(CONFIG)
 
@@ -101,20 +111,6 @@ def test_a_batch_that_diverges_is_named_by_its_rows_in_the_table(tmp_path: Path,
     with pytest.raises(DivergedError) as error:
         learner.fit(INPUTS[TRAIN], TARGET[TRAIN], tmp_path)
     assert error.value.rows == np.flatnonzero(TARGET != 0)[[20, 30]].tolist()
-
-
-def test_a_saved_hurdle_predicts_the_same(tmp_path: Path) -> None:
-    learner = fitted(tmp_path)
-    learner.save(tmp_path)
-    np.testing.assert_array_equal(load_learner(tmp_path).predict(INPUTS), learner.predict(INPUTS))
-
-
-def test_a_hurdle_without_its_odds_is_refused(tmp_path: Path) -> None:
-    fitted(tmp_path).save(tmp_path)
-    path = tmp_path / SETTINGS
-    path.write_text(path.read_text().replace('"odds"', '"old"'))
-    with pytest.raises(ValueError, match=r"learner\.json is damaged \(odds missing"):
-        load_learner(tmp_path)
 
 
 def test_a_hurdle_is_refused_where_equal_targets_differ() -> None:

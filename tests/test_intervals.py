@@ -1,5 +1,6 @@
 """Laws of intervals: coverage, what a width may depend on, and the transform of the target, whose domain bounds never leave."""
 
+import hashlib
 from pathlib import Path
 
 import lightgbm
@@ -13,7 +14,7 @@ from src.data.target import TRANSFORMS
 from src.results.blend import fixed_blend, stack_oof
 from src.results.intervals import Intervals, Scale, calibrate, least_of, merged_bounds, oof_half_width, part_spread, total_spread
 from src.results.predictions import Predictions
-from src.results.surroundings import N_NEIGHBORS, ErrorTrees, Kinds, Points, Seen, Surroundings, considered
+from src.results.surroundings import N_CLOSE, N_NEIGHBORS, QUANTILE, ErrorTrees, Kinds, Points, Seen, Surroundings, considered
 from src.results.trees import GROWN, N_GROWN, Trees, read_trees, write_trees
 
 N, N_NEW, N_FOLDS = 1000, 2000, 5
@@ -86,6 +87,19 @@ def test_bounds_are_the_same_whether_folds_are_judged_or_not_and_judging_grows_t
     assert grown == [800] * N_FOLDS
     np.testing.assert_array_equal((found.lower, found.upper), (whole.lower, whole.upper))
     assert np.isnan(found.oof_half_width).all() and np.isnan(found.coverage).all() and not found.oof_covered.any()
+
+
+def test_a_model_without_errors_has_intervals_without_a_width_that_hold_everything() -> None:
+    truth, _ = lognormal()
+    found = intervals_of(member("exp900", truth, np.tile(truth[:, None], N_FOLDS)), on=Scale())
+    np.testing.assert_allclose((found.lower, found.upper), (truth[N:], truth[N:]), rtol=1e-12)
+    assert found.oof_covered.all() and (found.coverage == 1).all()
+
+
+def test_published_trees_were_grown_with_these_settings() -> None:
+    """Others are not read, and are grown again. Whoever changes them publishes the models again and changes this hash."""
+    settings = repr((N_NEIGHBORS, N_CLOSE, QUANTILE, N_GROWN, GROWN))
+    assert hashlib.sha256(settings.encode()).hexdigest()[:16] == "13636c8db5c1d85a"
 
 
 def test_a_tenth_of_the_median_error_is_added_to_a_difficulty() -> None:

@@ -20,7 +20,8 @@ from faults import TinyRun
 
 from src.config import BlendConfig, ExperimentConfig, FoldConfig, GbdtConfig, GraphConfig, TargetConfig, TrainingConfig
 from src.config.catalogue import load_config
-from src.data.load import TaskData, assign_folds, load_folds
+from src.data.export import TARGET
+from src.data.load import TaskData, load_folds
 from src.data.table import Crystals, CrystalTable
 from src.data.task import read_task
 from src.learners.gbdt import GbdtLearner
@@ -53,11 +54,20 @@ def test_a_study_begins_with_the_experiments_own_settings_and_goes_on_where_it_w
 
 
 def test_a_search_that_goes_on_or_is_joined_does_not_draw_the_same_settings_again(data: TaskData, tmp_path: Path) -> None:
-    drawn = []
-    for _ in range(3):
-        study = open_study("exp900", tmp_path, "mae")
-        drawn.append(suggested(study.ask(), TREES).learner.learning_rate)
-    assert len(set(drawn)) == 3
+    one, again = (
+        [suggested(open_study("exp900", tmp_path / name, "mae").ask(), TREES).learner.learning_rate for _ in range(3)]
+        for name in "ab"
+    )
+    assert len(set(one)) == 3 and one == again  # as the trials so far decide
+
+
+def test_a_trial_may_be_stopped_from_its_fifth_report_on_if_four_others_have_ended(data: TaskData, tmp_path: Path) -> None:
+    study, found = open_study("exp900", tmp_path, "mae"), []
+    for error in range(5):  # each trial is poorer than all before
+        trial = study.ask()
+        found.append([trial.report(error, step) or trial.should_prune() for step in range(1, 7)])
+        study.tell(trial, error)
+    assert found == [[False] * 6] * 4 + [[False] * 4 + [True] * 2]
 
 
 def test_a_trial_of_several_splits_is_judged_by_the_mean_on_different_crystals(
@@ -100,23 +110,6 @@ def test_the_left_out_fold_is_not_looked_at(data: TaskData, tmp_path: Path) -> N
     assert values[0] == values[1]
 
 
-def test_a_search_sees_the_training_crystals_of_the_outer_fold_only(
-    task_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    data, seen = load(task_folder), {}
-
-    def inner(target: np.ndarray, counts: np.ndarray, config: FoldConfig) -> np.ndarray:
-        seen.update(target=target, fold=assign_folds(target, counts, config))
-        return seen["fold"]
-
-    monkeypatch.setattr("src.runs.inner.assign_folds", inner)
-    study = SimpleNamespace(trials=[SimpleNamespace(user_attrs={})], optimize=lambda *args, **options: None)
-    tune(TREES, data, study, tmp_path, Search(1), "cpu")
-    rows = np.flatnonzero(load_folds(data, FOLDS) != OUTER_FOLD)
-    np.testing.assert_array_equal(seen["target"], data.train.targets[rows])
-    assert set(seen["fold"]) == set(range(FOLDS.n_folds))
-
-
 def test_a_split_is_predicted_as_a_fold_of_an_experiment_on_its_rows(
     task_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,7 +126,10 @@ def test_a_split_is_predicted_as_a_fold_of_an_experiment_on_its_rows(
     run(replace(data, train=own, train_key="own", outputs=tmp_path / "own", given_folds=splits.split), config, folds=[0])
     expected = pd.read_csv(tmp_path / "own/small/exp001/fold_0/valid.csv")
     np.testing.assert_allclose(splits.target(0), expected["e_form"], rtol=1e-12)
-    np.testing.assert_allclose(splits.predict(config, 0, tmp_path / "split", "cpu"), expected["e_form_pred"], rtol=1e-12)
+    said: list[float] = []
+    pred = splits.predict(config, 0, tmp_path / "split", "cpu", said.append)
+    np.testing.assert_allclose(pred, expected["e_form_pred"], rtol=1e-12)
+    assert len(said) == 10 and said[-1] == pytest.approx(np.abs(pred - expected["e_form"]).mean())  # every hundred trees
 
 
 def test_a_poor_trial_is_stopped_early(data: TaskData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,15 +168,6 @@ def test_a_proposal_is_a_config_with_the_values_of_the_best_trial(name: str, n_s
     assert f"on {'2 splits' if n_splits > 1 else 'a split'} inside the training folds of fold 0" in " ".join(code.split())
     (tmp_path / "config.py").write_text(code)
     assert load_config(tmp_path) == with_knobs(config, values)
-
-
-def test_the_proposal_is_a_config_of_its_own(data: TaskData, tmp_path: Path) -> None:
-    study = open_study("exp900", tmp_path / "tune", "mae")
-    tune(TREES, data, study, tmp_path / "tune", Search(3), "cpu")
-    (tmp_path / "config.py").write_text(proposal(TREES, "exp900", study, data.task, Search(3)))
-    proposed = load_config(tmp_path)
-    assert all(attrgetter(path)(proposed) == value for path, value in study.best_params.items())
-    assert with_knobs(proposed, {path: attrgetter(path)(TREES) for path in study.best_params}) == TREES
 
 
 def test_a_search_ends_when_its_seconds_are_used(data: TaskData, tmp_path: Path) -> None:
@@ -242,8 +229,10 @@ def test_a_search_that_cannot_be_is_refused(make: Callable[[], object], message:
 
 def test_a_search_without_a_finished_trial_says_so(data: TaskData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(searching, "EXPERIMENTS", TinyRun(data.task.folder, "lightgbm", tmp_path).folder.parent)
+    path = data.task.folder / "task.toml"
+    path.write_text(path.read_text().replace(f'target_column = "{TARGET}"', f'targets = ["{TARGET}", "nsites"]'))
     with pytest.raises(ValueError, match="none of 1 trials of exp001 was finished; a larger budget"):
-        search("001", data.task, tmp_path / "outputs", Search(seconds=1e-9), "cpu")
+        search("001", read_task(data.task.folder, "nsites"), tmp_path / "outputs", Search(seconds=1e-9), "cpu")
 
 
 def test_without_ranges_or_without_optuna_the_message_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -304,12 +293,12 @@ def test_the_range_of_lr_and_weight_decay_is_that_of_the_experiments_optimiser(o
     asked = {}
 
     def number(path: str, low: float, high: float, log: bool) -> float:
-        asked[path] = (low, high)
+        asked[path] = (low, high, log)
         return high
 
     trial = SimpleNamespace(suggest_categorical=lambda path, choices: choices[0], suggest_float=number)
     found = suggested(trial, config)
-    assert asked == {f"learner.training.{name}": limits for name, limits in BY_OPTIMIZER[optimizer].items()}
+    assert asked == {f"learner.training.{name}": (*limits, True) for name, limits in BY_OPTIMIZER[optimizer].items()}
     assert (found.learner.training.optimizer, found.learner.training.lr) == (optimizer, BY_OPTIMIZER[optimizer]["lr"][1])
 
 

@@ -1,7 +1,10 @@
 """Trackers receive what the run's own files say."""
 
+import logging
+import re
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -54,6 +57,19 @@ def test_mlflow_shows_settings_figures_and_files(finished: tuple[RunDir, dict], 
     history = mlflow.MlflowClient().get_metric_history(stored.info.run_id, "fold_2/valid_mae")
     assert [point.step for point in history] == [100, 200]
     assert len(list((tmp_path / "tracker" / "artifacts").rglob("oof.csv"))) == 1
+
+
+def test_the_log_says_more_in_its_file_than_on_the_screen_and_nothing_of_a_full_disk(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracker.start_log(tmp_path / "task" / "run")
+    for level in ("debug", "info"):
+        getattr(logging.getLogger("src.x"), level)("said")
+    log = (tmp_path / "task" / "run" / "log.txt").read_text()
+    assert re.fullmatch(r"[\d: ,-]+ DEBUG src\.x: said\n[\d: ,-]+ INFO src\.x: said\n", log)
+    monkeypatch.setattr(logging.FileHandler, "flush", Mock(side_effect=OSError(28, "No space left on device")))
+    logging.getLogger("src.x").info("more")
+    assert capsys.readouterr().err == "said\nmore\n"
 
 
 def test_a_tracker_that_is_not_installed_is_named_before_anything_is_trained(

@@ -66,7 +66,7 @@ class GraphInputs:
         chosen = self[rows]
         batch = batch_from_store(self.store, chosen.crystals)
         batch.global_features = chosen.own_features
-        return batch if device == "cpu" else batch.to(device)
+        return batch.to(device)
 
     @property
     def avg_n_neighbors(self) -> float:

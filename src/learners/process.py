@@ -100,13 +100,13 @@ class GaussianProcessLearner(TableLearner[GaussianProcessConfig]):
     mean: float
 
     def histories(self) -> dict[str, int]:
-        return {HISTORY: 2}
+        return {HISTORY: 1}
 
     def limit_threads(self) -> None:
         threadpool_limits(1)
 
     def fit(self, inputs: TableInputs, target: Values, folder: Path, watched: Watched | None = None) -> None:
-        """Fit lengths and noise to some rows, then the process to all; the history has a line for each step."""
+        """Fit lengths and noise to some rows, then the process to all; the history has one line."""
         c = self.config
         self.encoder = inputs.fit_encoder(c.features)
         tables = inputs.tables_of(c.features, self.encoder)

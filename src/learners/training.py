@@ -183,8 +183,7 @@ class Training:
         if self.captured:
             return self.captured(batch, wanted)
         device = self.parameters.values.device
-        batch = batch if device.type == "cpu" else batch.to(device)
-        return self._gradient(self.model, batch, wanted.to(device))
+        return self._gradient(self.model, batch.to(device), wanted.to(device))
 
     def _gradient(self, network: Callable[[GraphBatch], Tensor], batch: GraphBatch, target: Tensor) -> Tensor:
         """Add the gradient of the loss of a batch on the device and return the loss."""

@@ -41,7 +41,7 @@ class VennAbers:
             found = []
             for value in grid:
                 at = int(np.searchsorted(steps, value))
-                is_there = at < len(steps) and steps[at] == value
+                is_there = steps[at] == value
                 n, k = count.astype(float), ones.copy()
                 if is_there:
                     n[at], k[at] = n[at] + 1, k[at] + label

@@ -56,7 +56,7 @@ class InnerSplits:
         inputs = learner.prepare_inputs(data.train.crystals, data.train_key, data.cache, 1)
         normalizer = TargetNormalizer.fit(counts[train], target[train], config.target, base[train])
         residual = normalizer.normalize(counts, target, base)
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(exist_ok=True)
         watched = Watched(inputs[valid], residual[valid], lambda error: report(normalizer.scale * error))
         learner.fit(inputs[train], residual[train], folder, watched)
         return normalizer.mean_and_spread(counts[valid], learner.predict_members(inputs[valid]), base[valid])[0]

@@ -56,8 +56,7 @@ class FoldJob:
 def run_fold(job: FoldJob, k: int) -> str | None:
     """Train fold k and write its files, the metrics last. Return None, or how it diverged and on which crystals."""
     wall, cpu = time.perf_counter(), time.process_time()
-    folder = job.run.fold(k)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = job.run.fold(k)  # made with its lock
     resumed = bool(job.run.checkpoints(k))
     table, inputs, base = job.train.table, job.train.inputs, job.train.base
     counts, target = table.crystals.element_counts, table.targets

@@ -8,7 +8,6 @@ first unit and LightGBM at 0.38 to 0.54; both criteria accept all 23 folds. The 
 and most that it accepts differ in a few epochs. The second refuses 72% of other networks' folds.
 """
 
-import os
 import shlex
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from src.paths import EXPERIMENTS, ROOT, experiment_name, shown
 from src.results.folder import NO_TEST, OOF_COLUMNS, RunDir
 from src.results.predictions import published_folder, same_data
 from src.runs import train
+from src.storage.cache import ALL_CORES
 from src.storage.files import read_id_table, read_json
 from src.storage.names import METRICS_FILE
 
@@ -74,7 +74,7 @@ def verify(number: str, fold: int, task: Task, device: str = "cpu") -> tuple[boo
     skip = bool(metrics.get("rows_left_out"))  # the first experiments do not say
     with tempfile.TemporaryDirectory() as temporary:
         outputs = Path(temporary)
-        data = load_task_data(task.folder, outputs, skip, os.cpu_count() or 1, task.target_column)
+        data = load_task_data(task.folder, outputs, skip, ALL_CORES, task.target_column)
         config = load_config(EXPERIMENTS / name)
         if not same_data(data_key(data.key, config.feature_groups, task), metrics["data"]):
             raise ValueError(f"{shown(folder)} was trained on other data than the tables in {shown(task.folder)}")

@@ -230,8 +230,9 @@ def test_learners_of_several_folds_predict_together_what_each_predicts(name: str
     np.testing.assert_array_equal(learners[0].predict_each(learners, inputs), each)
 
 
-NEGATIVE = {"columns": {"numbers": {"age": [1, 2, -3]}, "categories": {}}}
-DAMAGED = [*((name, {}) for name in CONFIGS), ("trees", NEGATIVE), ("trees", {"columns": 3})]
+ODD = [{"numbers": {"age": [1, 2, spread], "b": [1, 2, 3]}, "categories": {}} for spread in (-3, float("nan"))]
+ODD += [{"numbers": {}, "categories": {"origin": [3]}}]
+DAMAGED = [*((name, {}) for name in CONFIGS), *(("trees", {"columns": one}) for one in (*ODD, 3))]
 
 
 @pytest.mark.parametrize(("name", "damage"), DAMAGED)
@@ -320,11 +321,7 @@ def bad_field(name: str, text: str) -> Callable[[pd.DataFrame], object]:
 
 @pytest.mark.parametrize(
     ("name", "text", "words"),
-    [
-        ("age", "nan", "'age' is 'nan'"),
-        ("age", "1.1e100", "'age' is '1.1e100'"),
-        ("age", "1_0", "'age' is '1_0'"),
-    ],
+    [("age", "nan", "'age' is 'nan'"), ("age", "1.1e100", "'age' is '1.1e100'"), ("age", "1_0", "'age' is '1_0'")],
 )
 def test_a_bad_field_makes_a_bad_row_which_may_be_left_out(name: str, text: str, words: str, tmp_path: Path) -> None:
     task = column_task(tmp_path, bad_field(name, text))

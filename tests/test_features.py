@@ -24,19 +24,28 @@ from pymatgen.core import Composition, Element, Lattice, Structure
 from pymatgen.core.ewald import EwaldSummation
 from scipy.spatial import Voronoi
 
-from src.config import ElementConfig, GraphConfig, TargetConfig
+from src.config import ElementConfig, FoldConfig, GraphConfig, TargetConfig
 from src.data.crystal import N_ELEMENTS, Crystal, parse_formula
+from src.data.load import assign_folds
 from src.data.table import Crystals
-from src.data.target import TargetNormalizer
+from src.data.target import TargetNormalizer, predicted_shifts
 from src.features import groups
 from src.features.bases import base_of
-from src.features.charges import CHARGES, charges, ewald_energy, guess_charges
+from src.features.charges import CHARGES, charges, ewald_energy, guess_charges, pauling
 from src.features.electrons import electrons
 from src.features.elements import ELEMENT_TABLES, PROPERTIES, element_vectors, mat2vec, word2vec_key
-from src.features.geometry import GEOMETRY, SYSTEMS, PrimitiveCrystal, find_pairs, lattice_lengths, primitive_crystal
+from src.features.geometry import (
+    GEOMETRY,
+    SYSTEMS,
+    PrimitiveCrystal,
+    atomic_radii,
+    find_pairs,
+    lattice_lengths,
+    primitive_crystal,
+)
 from src.features.groups import FORMULA_GROUPS, STRUCTURE_GROUPS, cached_features, finite_features, structure_features
 from src.features.similarity import TrainingSet, likeness
-from src.features.voronoi import tessellate, voronoi
+from src.features.voronoi import _faces, tessellate, voronoi
 from src.graphs.graph import build_graph
 
 
@@ -213,6 +222,7 @@ def test_geometry_is_that_of_matminer(name: str) -> None:
     ours = structure_features(Crystals.from_list([Crystal.from_structure(STRUCTURES[name])]), ("geometry",)).iloc[0]
     expected = DensityFeatures().featurize(STRUCTURES[name])
     np.testing.assert_allclose(ours[["density", "volume_per_atom", "packing_fraction"]], expected, rtol=1e-6)
+    np.testing.assert_array_equal(atomic_radii()[[6, 18, 103]], [0.7, 0.71, 0.0])  # measured, calculated, unknown
 
 
 @pytest.mark.parametrize(
@@ -225,15 +235,11 @@ def test_geometry_is_that_of_matminer(name: str) -> None:
         ("FeS2", {"octet_excess": 4 / 3, "octet_excess_sp": -2 / 3, "octet_distance": 2 / 3, "valence_per_atom": 20 / 3}),
         ("Li0.5037CoO2", {"whole_amounts": 0, "guess_exists": 0, "electrons_are_odd": 0.5, "formula_atoms": 0}),
         ("He", {"octet_is_full": 0, "valence_per_atom": 2, "octet_excess": -6}),
-        (
-            "CaH2",
-            {"octet_is_full": 1, "valence_per_anion": 2, "guess_min": -1, "valence_per_atom": 4 / 3, "guess_ionicity": -0.8},
-        ),
+        ("CaH2", {"octet_is_full": 1, "valence_per_anion": 2, "guess_min": -1, "valence_per_atom": 4 / 3}),
+        ("CaH2", {"guess_ionicity": -0.8}),
         ("LaNiO3", {"electrons_are_odd": 1, "valence_electrons_are_odd": 1, "valence_per_atom": 31 / 5, "octet_excess": 7 / 5}),
-        (
-            "LaNiO3",
-            {"valence_sp_per_atom": 23 / 5, "valence_sp_per_anion": 23 / 3, "octet_excess_sp": -1 / 5, "octet_share": 13 / 6},
-        ),
+        ("LaNiO3", {"valence_sp_per_atom": 23 / 5, "valence_sp_per_anion": 23 / 3}),
+        ("LaNiO3", {"octet_excess_sp": -1 / 5, "octet_share": 13 / 6}),
         ("UCl3", {"valence_per_atom": 6, "octet_share": 1, "octet_share_sp": 1, "electrons_are_odd": 1}),
         ("SiO2", {"octet_share": 0, "octet_excess": -8 / 3, "valence_per_anion": 16 / 3}),  # silicon is just an anion
         ("BN", {"octet_share": 1, "valence_per_anion": 8, "valence_electrons_are_odd": 0}),  # boron is none
@@ -241,6 +247,7 @@ def test_geometry_is_that_of_matminer(name: str) -> None:
         ("ScN", {"octet_excess": 0, "octet_excess_sp": -1 / 2, "octet_distance": 1 / 2}),
         ("Fe59O", {"whole_amounts": 1, "formula_atoms": 60}),
         ("Fe60O", {"whole_amounts": 0, "formula_atoms": 0}),
+        ("Ne", {"octet_excess": 0, "octet_share": 0, "octet_is_full": 1}),
     ],
 )
 def test_electrons_are_counted(formula: str, expected: dict[str, float]) -> None:
@@ -313,6 +320,35 @@ def test_known_numbers() -> None:
     assert table["coordination_mean"][1] == pytest.approx(6, rel=1e-3)
 
 
+def test_without_symmetry_a_crystal_is_that_of_p1(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise ValueError("no symmetry")
+
+    vacant = CRYSTALS["rock salt"].to_structure()
+    vacant.replace_species({"Na": {"Na": 0.5}})
+    crystals = [CRYSTALS["rock salt"], Crystal.from_structure(vacant)]
+    monkeypatch.setattr("moyopy.MoyoDataset", fails)
+    for crystal, n_atoms in zip(crystals, (2, 8), strict=True):
+        found = primitive_crystal(crystal)
+        assert (found.space_group, found.n_orbits, found.cell.n_atoms) == (1, n_atoms, n_atoms)
+        assert found.cell.volume / n_atoms == pytest.approx(5.64**3 / 8)
+        np.testing.assert_array_equal(found.cell.mixtures, crystal.mixtures)
+    table = structure_features(Crystals.from_list(crystals), ("symmetry",))
+    assert table["is_triclinic"].tolist() == [1, 1] and "2 of 2 crystals: no symmetry found, taken as P1" in caplog.text
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_libraries_warn_of_is_not_passed_on() -> None:
+    pauling.cache_clear()
+    atomic_radii.cache_clear()
+    neon = np.eye(N_ELEMENTS)[[10]]
+    assert np.isfinite(row(STRUCTURES["solid argon"], ("geometry", "charges"))).all()
+    assert FORMULA_GROUPS["magpie"](neon, 1, None).notna().all(axis=None)
+    element_counts = np.repeat(np.eye(N_ELEMENTS)[1:21], 10, axis=0)
+    assert np.isfinite(predicted_shifts(np.arange(N_ELEMENTS) / 9, element_counts)).all()
+    assert set(assign_folds(np.repeat([0.0, 1.0], [9, 1]), neon.repeat(10, axis=0), FoldConfig(n_folds=3))) == {0, 1, 2}
+
+
 @pytest.mark.parametrize(("distance", "is_symmetric"), [(1e-4, 1), (0.02, 0)])
 def test_symmetry_is_that_within_a_thousandth_of_an_angstrom(distance: float, is_symmetric: int) -> None:
     moved = STRUCTURES["rutile"].copy()
@@ -331,6 +367,8 @@ def test_charges_of_rutile_are_those_of_its_ions() -> None:
     assert found["charge_mean_abs"] == pytest.approx(np.abs(ions).mean())
     assert np.exp(found["log_n_guesses"]) == pytest.approx(by_pymatgen("TiO2")[1])
     assert list(features(STRUCTURES["solid argon"]).values())[:4] == [0.0] * 4
+    without_guess = features(Structure(Lattice.cubic(4), ["Na", "Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0], [0.5, 0, 0.5]]))
+    assert [without_guess[name] for name in CHARGES[4:10] + CHARGES[12:]] == [0.0] * 9 and without_guess["has_bond_valence"]
 
 
 def test_lattice_lengths_change_continuously_where_a_reduced_cell_jumps() -> None:
@@ -351,6 +389,10 @@ def test_crystals_are_compared_by_lengths_in_units_of_their_size_and_bonds_in_un
     np.testing.assert_allclose(found.bond, [2.82 / (1.8 + 1.0), 2.87 * np.sqrt(3) / 2 / (2 * 1.4)], rtol=1e-5)
     weighted = np.array(expected)[:, 1:9] / np.sqrt([1, *[7] * 7])
     np.testing.assert_allclose(found.point, np.concatenate([found.fractions, weighted], axis=1), rtol=1e-5)
+    lawrencium = Crystal(np.eye(3) * 4, np.zeros((1, 3)), np.array([103]))
+    other = likeness(Crystals.from_list([CRYSTALS["perovskite"], lawrencium]))
+    assert other.shape[0, -1] == pytest.approx((np.sqrt(0.75) + 6 * np.sqrt(0.5) + 3 * 0.5) / 10)  # its ten pairs
+    assert other.bond[1] == pytest.approx(4 / (2 * 1.5))
 
 
 def test_a_formula_is_far_if_hardly_any_two_of_training_are_as_far_from_each_other() -> None:
@@ -472,6 +514,11 @@ def test_known_numbers_of_faces(name: str, n_faces: int) -> None:
     assert len(faces(tessellate(structure))) == n_faces * len(structure)
 
 
+def test_the_furthest_vertex_of_a_box_is_its_corner() -> None:
+    _, furthest = _faces(Structure(Lattice.orthorhombic(3, 4, 5.5), ["Ar"], [[0.1, 0.2, 0.3]]), 12.0)
+    assert furthest == pytest.approx(np.sqrt(3**2 + 4**2 + 5.5**2) / 2)
+
+
 @pytest.mark.parametrize("first", [0.3, 6.0])
 @pytest.mark.parametrize("name", ["slab", "a chain", "one atom in a skewed cell", "30 random atoms"])
 def test_the_first_cutoff_does_not_matter(name: str, first: float, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -546,9 +593,10 @@ def test_guesses_of_random_compositions_are_those_of_pymatgen() -> None:
 
 def test_a_composition_with_too_many_combinations_has_no_guess(monkeypatch: pytest.MonkeyPatch) -> None:
     numbers = in_order("Fe3O4")[1]
-    guess_charges.cache_clear()
-    monkeypatch.setattr("src.features.charges.MAX_COMBINATIONS", 4)  # four of Fe2+ and Fe3+ and one of O2-
-    assert guess_charges(numbers) == (None, 0)
+    for most, has_guess in ((4, False), (5, True)):  # four of Fe2+ and Fe3+ and one of O2-
+        guess_charges.cache_clear()
+        monkeypatch.setattr("src.features.charges.MAX_COMBINATIONS", most)
+        assert (guess_charges(numbers) != (None, 0)) == has_guess
     guess_charges.cache_clear()
 
 

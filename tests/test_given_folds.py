@@ -82,13 +82,16 @@ def test_rows_that_are_left_out_may_have_a_fold(task_folder: Path) -> None:
         (["a,0", "b,1", "c,1.0"], "record 4, 'c': fold is '1.0'; number the folds"),
         (["a,0", "b,1", "c,0000000009999999999"], "record 4, 'c': fold is '0000000009999999999'; number the folds"),
         (["a,0", "b,1", "c,"], "record 4, 'c': fold is ''; number the folds"),
+        (["a,0", "b,1", "c,\u00b2"], "record 4, 'c': fold is '\u00b2'; number the folds"),
+        (["a,0", "b,1", "c,8"], "record 4, 'c': fold is '8'; number the folds"),
+        (["a,0", "b,1"], r"6 training rows have no fold: \['c', 'd', 'e', 'f', 'g'\]; give each"),
     ],
 )
 def test_a_fold_that_is_no_whole_number_from_0_is_refused_by_row(tmp_path: Path, rows: list[str], message: str) -> None:
     path = tmp_path / "folds.csv"
     path.write_text("\n".join(["id,fold", *rows]) + "\n")
     with pytest.raises(ValueError, match=rf"folds\.csv: {message}"):
-        read_folds(path, "id", ["a", "b", "c"], [])
+        read_folds(path, "id", list("abcdefgh"), [])
 
 
 @pytest.mark.usefixtures("undrawn")

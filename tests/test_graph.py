@@ -13,7 +13,7 @@ from src.data.table import Crystals
 from src.graphs import dataset
 from src.graphs.batch import batch_from_store
 from src.graphs.dataset import cached_graphs
-from src.graphs.graph import INDEX_OF, LEVELS, CrystalGraph, build_graph
+from src.graphs.graph import INDEX_OF, LEVELS, CrystalGraph, build_graph, formula_graph
 from src.graphs.neighbors import find_edges
 from src.learners import gnn
 from src.learners.gnn import GraphInputs
@@ -40,6 +40,19 @@ def test_lengths_that_agree_to_five_decimals_are_one() -> None:
     crystal = Crystal(np.diag([3.0, 3.00004, 3.000004]), np.zeros((1, 3)), np.array([11]))
     graph = build_graph(crystal, GraphConfig(r_max=3.5), reduce=False)
     np.testing.assert_allclose(graph.length, [3.0, 3.00004], rtol=0, atol=5e-6)
+
+
+def test_a_graph_of_a_formula_has_arrays_like_that_of_a_structure() -> None:
+    of_structure = build_graph(CRYSTALS["rutile"], GraphConfig(l_max=0))
+    for formula, n_edges in (("TiO2", 2), ("LiFePO4", 12), ("C", 1)):
+        graph, sizes = formula_graph(Crystal.from_formula(formula)), dict[str, int]()
+        for name, level in LEVELS.items():
+            values = getattr(graph, name)
+            assert values.shape[1:] == getattr(of_structure, name).shape[1:], name
+            assert sizes.setdefault(level, len(values)) == len(values), name
+        sizes.pop("orbit")
+        assert sizes == {"mixture": 0, "atom": len(graph.orbit_z), "edge": n_edges, "length": 1, "triplet": 0}
+        assert not graph.edge_vec.any() and not graph.length.any() and (graph.edge_multiplicity == 1).all()
 
 
 def test_a_batch_keeps_every_crystal_apart() -> None:
@@ -141,7 +154,7 @@ def test_the_reduced_graph_has_the_angles_of_the_full_one(crystal: Crystal) -> N
         assert len(reduced.triplet_cos) < len(full.triplet_cos)
 
 
-def test_triplets_are_all_pairs_of_bonds_by_brute_force() -> None:
+def test_triplets_are_all_pairs_of_bonds_by_brute_force(monkeypatch: pytest.MonkeyPatch) -> None:
     """The reference finds the middle atom from the atoms and cells of both edges."""
     crystal = CRYSTALS["quartz"]
     graph = build_graph(crystal, GraphConfig(r_max=3.5, r_angle=3.2), reduce=False)
@@ -155,6 +168,12 @@ def test_triplets_are_all_pairs_of_bonds_by_brute_force() -> None:
     got = sorted(zip(graph.triplet_src_index, graph.triplet_dst_index, graph.triplet_cos, strict=True))
     np.testing.assert_allclose(got, sorted(expected), atol=1e-9)
     assert (graph.triplet_multiplicity == 1).all()
+    monkeypatch.setattr("src.graphs.triplets.MAX_TRIPLETS", len(expected))
+    again = lambda: build_graph(crystal, GraphConfig(r_max=3.5, r_angle=3.2), reduce=False)
+    assert len(again().triplet_cos) == len(expected)
+    monkeypatch.setattr("src.graphs.triplets.MAX_TRIPLETS", len(expected) - 1)
+    with pytest.raises(ValueError, match=f"{len(expected)} pairs of bonds within r_angle 3.2 Angstrom, more than the limit"):
+        again()
 
 
 def test_no_angles_unless_asked_for(crystal: Crystal) -> None:

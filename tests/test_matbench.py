@@ -116,6 +116,8 @@ def test_ids_are_as_wide_as_the_number_of_rows() -> None:
 def test_what_is_no_task_of_matbench_is_refused() -> None:
     with pytest.raises(ValueError, match=r"mine is not among matbench's tasks, .*--target"):
         target_of("mine")
+    units = {"eV", "eV/atom", "eV/unit cell", "meV/atom", "log10(GPa)", "1/cm", "MPa", "unitless", "probability"}
+    assert {target.unit for target in MATBENCH.values()} == units
 
 
 @pytest.mark.parametrize(

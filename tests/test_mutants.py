@@ -16,8 +16,11 @@ FAULTS = read_faults()
 
 SOURCE = '''"""A module."""
 
-def f(x: int, n: int = 1) -> int:
+ROWS_AT_ONCE = 5
+
+def f(x: int, n: int = 1, n_jobs: int = 1) -> int:
     """Say one."""
+    x = list(zip(x, strict=True))
     if x < 2 and n:
         raise ValueError("no" + "thing")
     return -x.sum(axis=0)[1:] * max(n, 3)
@@ -81,19 +84,11 @@ def test_a_machine_finds_each_kind_of_mutant_and_all_are_other_programs() -> Non
         "if not (x < 2 and n)",
         "        pass",
     ]
-    changed += [
-        "return (x.sum(",
-        "x.mean(axis=0)",
-        "sum()",
-        "sum(axis=1)",
-        "[2:]",
-        "[:] *",
-        "(-x.sum(axis=0)[1:])",
-        "min(n, 3)",
-        "/ max(",
-    ]
+    changed += ["return (x.sum(", "x.mean(axis=0)", "sum()", "sum(axis=1)", "[2:]", "[:] *", "(-x.sum(axis=0)[1:])"]
+    changed += ["min(n, 3)", "/ max("]
     assert [one for one in changed if sum(one in text for text in texts) != 1] == []
-    assert not any("one." not in text or "A module" not in text for text in texts)
+    same = ("one.", "A module", "ROWS_AT_ONCE = 5", "n_jobs: int = 1", "strict=True")
+    assert all(part in text for text in texts for part in same)
     assert len({ast.dump(ast.parse(text)) for text in [SOURCE, *texts]}) == len(texts) + 1
 
 

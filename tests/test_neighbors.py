@@ -1,6 +1,7 @@
 """Laws of src/graphs/neighbors.py, with lengths in Angstrom and relative to covalent radii."""
 
 import itertools
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from src.config import GraphConfig, SchnetConfig
 from src.config.knobs import NequipConfig
 from src.data.crystal import Crystal
 from src.graphs.graph import build_graph
-from src.graphs.neighbors import find_edges, largest_unit, merge_equivalent
+from src.graphs.neighbors import _check_size, find_edges, largest_unit, merge_equivalent
 from src.graphs.symmetry import find_symmetry
 from src.models.members import make_network
 
@@ -46,6 +47,17 @@ def test_an_edge_points_from_the_centre_to_its_neighbour(crystal: Crystal) -> No
 def test_an_atom_without_neighbours_has_no_edges() -> None:
     lonely = Crystal(np.eye(3) * 20, np.zeros((1, 3)), np.array([36]))
     assert len(find_edges(lonely, np.array([0]), 5.0).src) == 0
+
+
+@pytest.mark.parametrize("beyond", [-0.5, 0.5])
+def test_a_search_is_refused_if_it_may_find_300_000_edges_or_needs_20_million_boxes(beyond: float) -> None:
+    volume = 2 * 3 * 4 / 3 * np.pi * 10**3 / (300_000 + beyond)  # of two atoms, three of which are centres of spheres
+    dense = Crystal(np.diag([volume, 1, 1]), np.zeros((2, 3)), np.array([6, 6])), 3, 10.0
+    s = np.roots([4, 18, 24, 8 - 20_000_000 - beyond]).real.max()  # (4 s + 2) (s + 2)^2 boxes
+    wide = Crystal(s * np.array([[1.0, 0, 0], [1, 1, 0], [-2, 0, 1]]), np.zeros((1, 3)), np.array([6])), 1, 1.0
+    for arguments, words in ((dense, r"about 3e\+05 edges within r_max 10 "), (wide, "too large for a neighbour search")):
+        with pytest.raises(ValueError, match=words) if beyond > 0 else nullcontext():
+            _check_size(*arguments)
 
 
 def test_merged_edges_represent_all_edges(crystal: Crystal) -> None:

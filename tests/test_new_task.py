@@ -1,11 +1,15 @@
 """input/new_task.py: tables of a contest in, the description of a task out."""
 
+import re
+import shutil
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import CRYSTALS
+from pymatgen.io.cif import CifWriter
 from test_formats import as_json, poscar
 
 import submit
@@ -100,16 +104,11 @@ def test_the_columns_of_a_contest_are_understood(contest: Contest, mine: Path, c
     assert energy.columns.numeric == ("angle", "V") and energy.columns.categorical == ("spacegroup", "method")
     assert gap.metric == "rmsle" and set(gap.files) == {"train", "test", "sample_submission", "structures"}
     said = capsys.readouterr().out
-    for reason in (
-        "its name is empty",
-        "numbers the rows",
-        "constant",
-        "text with 60 different values",
-        "follows from the structure",
-        "text with 41 different values",
-    ):
+    texts = ("text with 60 different values", "text with 41 different values")
+    for reason in ("its name is empty", "numbers the rows", "constant", "follows from the structure", *texts):
         assert f"left out: {reason}" in said
-    assert "60 train rows and 12 test rows" in said and "0 of 72 rows are bad" in said
+    assert "60 train rows and 12 test rows" in said and "0 of 72 rows are bad" in said and "disordered" not in said
+    assert re.search(r"\n +unit +count +min +median +max\n", said)
     assert f"python exp/auto.py --data {mine}" in said
 
 
@@ -172,24 +171,20 @@ def test_flla_is_described_as_it_is(rows: pd.DataFrame, tmp_path: Path, mine: Pa
     arguments = [f"--{option}={tmp_path / name}" for option, name in (("train", "train.csv.gz"), ("test", "test.csv.gz"))]
     describe(mine, *arguments, f"--sample={tmp_path / 'sample.csv'}", "--metric", "mae", "--unit", "eV/atom")
     found, expected = read_task(mine), read_task(DEFAULT_TASK)
-    for name in (
-        "id_column",
-        "structure_column",
-        "structure_format",
-        "targets",
-        "metric",
-        "columns",
-    ):
+    for name in ("id_column", "structure_column", "structure_format", "targets", "metric", "columns"):
         assert getattr(found, name) == getattr(expected, name)
 
 
 def test_bad_rows_are_counted_and_named(contest: Contest, mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (contest.folder / "cifs" / contest.table["structure_file"][3]).write_text("data_x")
+    with_vacancy = Crystal.from_cif((contest.folder / "cifs" / contest.table["structure_file"][5]).read_text()).to_structure()
+    with_vacancy.replace(0, {with_vacancy[0].specie: 0.5})
+    with_vacancy.to(contest.folder / "cifs" / contest.table["structure_file"][5], fmt="cif")
     contest.table.loc[4, TARGETS[1]] = np.nan
     contest.table.loc[N_TRAIN + 1, "structure_file"] = "../secret.cif"
     describe(mine, *contest.write())
     said = capsys.readouterr().out
-    assert "3 of 72 rows are bad" in said and "--skip-bad-rows" in said
+    assert "3 of 72 rows are bad" in said and "--skip-bad-rows" in said and "\n1 structures are disordered" in said
     assert "train.csv: record 5, " in said and "0 structures, expected one" in said
     assert f"train.csv: record 6, {contest.table['material'][4]!r}: 'gap_ev' is '', not a finite number" in said
     assert "test.csv: record 3" in said and "'../secret.cif' is not the name of a file inside" in said
@@ -198,6 +193,9 @@ def test_bad_rows_are_counted_and_named(contest: Contest, mine: Path, capsys: py
 def test_files_are_found_in_a_folder_beside_the_table_and_a_formula_is_not_taken_instead(contest: Contest, mine: Path) -> None:
     contest.table = contest.table.assign(empty="", structure_file=contest.table["material"] + ".cif")
     arguments = contest.write()[:-2]
+    (contest.folder / "a").mkdir()
+    shutil.copy(contest.folder / "cifs" / contest.table["structure_file"][0], contest.folder / "a")
+    assert new_task._folder_of_files(contest.table.astype(str), contest.folder) == contest.folder / "cifs"
     (contest.folder / "cifs").rename(contest.folder / "none")
     for path in (contest.folder / "none").iterdir():
         path.unlink()
@@ -236,6 +234,7 @@ def test_the_kind_of_a_column_follows_from_its_name_and_its_fields(name: str, va
     assert new_task._kind(texts, texts) == kind
     assert new_task._kind(texts, None) == "left out: not in the test table"
     if kind == "numeric":
+        assert new_task._kind(texts, pd.Series([""] * len(texts))).startswith("left out: text")
         assert new_task._kind(texts, texts.replace("1", "one").replace("2", "two")).startswith("left out: text")
 
 
@@ -269,13 +268,17 @@ def test_two_whole_numbers_or_two_texts_are_classes(values: list[str], classes: 
 
 def test_all_but_one_of_ten_formulas_must_be_one_and_further_fields_are_not_read(tmp_path: Path) -> None:
     good, bad = ["Fe2O3"] * 10, "no formula"
-    for fields, form in (
-        (good + [bad] * 9, "formula"),
-        ([*good[1:], bad], "formula"),
-        (good[2:] + [bad] * 2, None),
-        ([bad], None),
-    ):
+    for fields, form in (([*good[1:], *[bad] * 9], "formula"), (good[2:] + [bad] * 2, None), ([bad], None)):
         assert new_task._format(pd.Series(fields, dtype=object), tmp_path) == form
+
+
+def test_of_columns_of_formulas_the_first_that_says_so_is_taken_and_of_structures_the_one_that_is_named(tmp_path: Path) -> None:
+    cif, oxide = str(CifWriter(CRYSTALS["rock salt"].to_structure())), ["Fe2O3", "FeO"]
+    columns = {"id": ["1", "2"], "word": ["NO", "HO"], "Formula": oxide, "composition": oxide}
+    found = lambda wish, **more: new_task._structure_column({"train": pd.DataFrame(columns | more)}, "id", tmp_path, wish)
+    assert found(None) == ("Formula", "formula") and found("word") == ("word", "formula")
+    assert found("two", one=[cif] * 2, two=[cif] * 2) == ("two", "cif")
+    assert new_task._are_file_names(pd.Series(["a.cif"])) and not new_task._are_file_names(pd.Series([], dtype=object))
 
 
 def test_a_long_list_of_names_is_cut_off() -> None:
@@ -288,12 +291,16 @@ def test_the_metric_has_to_fit_the_targets(contest: Contest, mine: Path) -> None
     assert "'rmsle' requires targets" in refused(mine, *contest.write())
 
 
-def test_it_ends_with_what_to_do_next(contest: Contest, mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    contest.table[TARGETS[1]] = np.logspace(-9, 9, len(contest.table))
+@pytest.mark.parametrize(("top", "is_wide"), [(50.0, False), (50.1, True)])
+def test_it_ends_with_what_to_do_next(
+    contest: Contest, mine: Path, capsys: pytest.CaptureFixture[str], top: float, is_wide: bool
+) -> None:
+    contest.table[TARGETS[1]] = np.linspace(0.5, top, len(contest.table))[np.r_[0, 71, 1:71]]
     describe(mine, *contest.write()[:-2])  # the files lie in a folder beside the table
     said = capsys.readouterr().out
     assert read_task(mine, TARGETS[0]).structure_format == "file"
-    assert "python exp/auto.py --data" in said and "the values of gap_ev span decades" in said and "that read angle" in said
+    assert "python exp/auto.py --data" in said and "that read angle" in said
+    assert ("the values of gap_ev span decades" in said) == is_wide
 
 
 def test_an_existing_task_is_left_alone(contest: Contest, mine: Path) -> None:
@@ -314,7 +321,8 @@ def test_an_existing_task_is_left_alone(contest: Contest, mine: Path) -> None:
 
 def test_only_named_structure_files_are_copied(contest: Contest, mine: Path) -> None:
     (contest.folder / "cifs" / "other.cif").write_text("no row names it")
-    describe(mine, *contest.write())
+    elsewhere = (contest.folder / "cifs").rename(mine.parent / "elsewhere")
+    describe(mine, *contest.write()[:-1], str(elsewhere))
     assert {path.name for path in (mine / "structures").iterdir()} == set(contest.table["structure_file"])
 
 

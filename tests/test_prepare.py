@@ -56,6 +56,8 @@ def test_a_split_is_drawn_by_its_seed_and_keeps_the_order_of_rows(tmp_path: Path
         assert write_split(tmp_path / name, rows, 5, seed) == f"{tmp_path / name}: 15 training and 5 test crystals"
         train, test = ([row["id"] for row in read_rows(read_task(tmp_path / name).path(part))] for part in ("train", "test"))
         assert sorted(train + test) == sorted(rows["id"]) and len(test) == 5
+        sample = read_rows(read_task(tmp_path / name).path("sample_submission"))
+        assert [(row["id"], float(row["formation_energy_per_atom"])) for row in sample] == [(own, 0.0) for own in test]
         assert [train, test] == [[own for own in rows["id"] if own in part] for part in (train, test)]
         drawn.append(test)
     assert drawn[0] == drawn[1] != drawn[2]

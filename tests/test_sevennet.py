@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 from conftest import CRYSTALS, random_rotation
+from pymatgen.core import Element
 
 from src.data.crystal import Crystal
+from src.data.export import COUNT_COLUMNS
 from src.data.table import Crystals
 from src.features import sevennet
 from src.features.sevennet import ELEMENTS, LEVEL_OF, NAME, _model, compute_potential, potential_features
@@ -33,6 +35,13 @@ def test_what_the_potential_was_not_trained_on_is_refused_by_its_row(monkeypatch
         compute_potential(Crystals.from_list([CRYSTALS["quartz"], polonium]))
     with pytest.raises(ValueError, match="is disordered, and it needs whole atoms"):
         compute_potential(Crystals.from_list([CRYSTALS["quartz"], mixed]))
+    monkeypatch.setattr(sevennet, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match="sevenn is not installed"):
+        compute_potential(NAMED)
+
+
+def test_it_knows_the_elements_of_the_competition() -> None:
+    assert {Element.from_Z(z).symbol for z in ELEMENTS} == set(COUNT_COLUMNS)
 
 
 @pytest.fixture(scope="module")

@@ -82,6 +82,12 @@ def test_a_set_that_is_not_a_group_is_refused(monkeypatch: pytest.MonkeyPatch) -
     assert len(find_symmetry(CRYSTALS["rutile"], 1e-3).image) == 1
 
 
+@pytest.mark.parametrize(("most", "n_ops"), [(16 * 6 * 6, 16), (16 * 6 * 6 - 1, 1)])
+def test_operations_on_too_many_pairs_count_as_no_symmetry(most: int, n_ops: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(symmetry, "MAX_PAIRS", most)
+    assert len(find_symmetry(CRYSTALS["rutile"], 1e-3).image) == n_ops
+
+
 def test_coincident_atoms_count_as_no_symmetry() -> None:
     twice = Crystal(np.eye(3) * 4, np.zeros((2, 3)), np.array([11, 11]))
     assert len(find_symmetry(twice, 1e-3).image) == 1

@@ -14,7 +14,7 @@ from src.config import ExperimentConfig, TargetConfig, from_dict, to_dict
 from src.data.crystal import N_ELEMENTS
 from src.data.export import TARGET, write_task
 from src.data.load import load_folds
-from src.data.target import NOBLE_GASES, TRANSFORMS, WITH_U, TargetNormalizer, predicted_shifts
+from src.data.target import NOBLE_GASES, TRANSFORMS, WITH_U, TargetNormalizer, predicted_shifts, share_of_ones
 
 METALS, HALOGENS = [3, 11, 19, 37, 55, 4, 12, 20, 38, 56], [9, 17, 35, 53]
 PREDICTED = TargetConfig(unseen_elements="predicted")
@@ -63,6 +63,17 @@ def test_elements_of_few_crystals_teach_nothing(n: int, teaches: bool) -> None:
     shift = np.random.default_rng(0).normal(size=N_ELEMENTS)
     found = [predicted_shifts(shift + change * (np.arange(N_ELEMENTS) == 38), counts)[5] for change in (0, 3)]
     assert (found[0] != found[1]) == teaches
+
+
+def test_origin_and_unit_of_the_shifts_do_not_matter_for_what_is_predicted_from_them() -> None:
+    counts, _ = salts()
+    shift = np.random.default_rng(0).normal(size=N_ELEMENTS)
+    np.testing.assert_allclose(predicted_shifts(20 + 3 * shift, counts), 20 + 3 * predicted_shifts(shift, counts), atol=1e-3)
+
+
+@pytest.mark.parametrize(("classes", "share"), [([1, 1, 1], 4 / 5), ([0, 0], 1 / 4), ([1, 0, 0, 0], 1 / 3)])
+def test_the_share_of_ones_is_that_of_laplace(classes: list[int], share: float) -> None:
+    assert share_of_ones(np.array(classes)) == share
 
 
 def test_it_requires_shifts() -> None:

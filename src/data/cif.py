@@ -27,7 +27,7 @@ TOLERANCE = 1e-4  # within which the ratio of a coordinate to a third is taken f
 PARAMETERS = ("length_a", "length_b", "length_c", "angle_alpha", "angle_beta", "angle_gamma")
 DECIMAL = r"\d{1,9}\.\d{1,16}"
 PLACE = r"  (-?\d{1,3}\.\d{1,16})"
-CELL_LINE = re.compile(rf"^_cell_({'|'.join(PARAMETERS)}) +({DECIMAL})\n", re.MULTILINE | re.ASCII)
+CELL_LINE = re.compile(rf"^_cell_({'|'.join(PARAMETERS)}) +({DECIMAL})\n", re.MULTILINE)
 SITE = re.compile(rf"^  ([A-Z][a-z]?)  \w+  1{PLACE * 3}  1(?:\.0)?\n", re.MULTILINE | re.ASCII)
 LAYOUT = re.compile(
     rf"""(?:\#[ -~]*\n)*
@@ -191,8 +191,8 @@ def _check_symmetry(block: Block, n_sites: int) -> None:
             raise ValueError(f"{name}: {bad[0]!r} is not a symmetry operation")
     groups = [name for name in block if re.search("space_group_name|int_tables_number|it_number", name, re.IGNORECASE)]
     is_p1 = all(re.sub(r"[\s_]", "", str(block[name])) in ("P1", "1") for name in groups)
-    n_operations = n_written or (1 if is_p1 else 192)  # at most, if symbols imply them
-    if n_operations > 1 and (n_images := n_sites * n_operations) > MAX_IMAGES:
+    n_operations = n_written or 192 * (not is_p1)  # at most, if symbols imply them
+    if (n_images := n_sites * n_operations) > MAX_IMAGES:
         raise ValueError(f"{n_sites} sites times {n_operations} operations give {n_images} images; the limit is {MAX_IMAGES}")
 
 

@@ -209,7 +209,7 @@ def points_within(
     coords, centers: (n_points, 3), (n_centers, 3), Cartesian. lattice: (3, 3), vectors as rows. All lengths in Angstrom.
     """
     coords, centers, lattice = (np.ascontiguousarray(array) for array in (coords, centers, lattice))
-    return find_points_in_spheres(coords, centers, float(radius), np.ones(3, dtype=np.int64), lattice, SELF_DISTANCE)
+    return find_points_in_spheres(coords, centers, float(radius), np.ones(len(lattice), dtype=np.int64), lattice, SELF_DISTANCE)
 
 
 def parse_formula(text: str) -> dict[int, int] | dict[int, float]:

@@ -17,7 +17,7 @@ from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold
 from tqdm import tqdm
 
 from src.config import FoldConfig
-from src.data.crystal import N_ELEMENTS, reduced
+from src.data.crystal import reduced
 from src.data.formats import file_in
 from src.data.rows import read_rows
 from src.data.table import CRYSTAL_LEVELS, Crystals, CrystalTable, check_header, read_table, structures_folder
@@ -98,10 +98,9 @@ def load_task_data(data: Path, outputs: Path, skip_bad_rows: bool, n_jobs: int, 
 
 def _no_rows() -> CrystalTable:
     """Return a test table without rows."""
-    arrays = {"lattice": np.zeros((0, 3)), "frac_coords": np.zeros((0, 3)), "atomic_numbers": np.zeros(0, dtype=np.int64)}
-    none = np.zeros(1, dtype=np.int64)
-    arrays["mixtures"] = np.zeros((0, N_ELEMENTS))
-    store = RaggedStore(arrays, dict.fromkeys(CRYSTAL_LEVELS.values(), none), CRYSTAL_LEVELS)
+    nothing, offsets = np.zeros(0, dtype=np.int64), np.zeros(1, dtype=np.int64)
+    levels = CRYSTAL_LEVELS.values()
+    store = RaggedStore(dict.fromkeys(CRYSTAL_LEVELS, nothing), dict.fromkeys(levels, offsets), CRYSTAL_LEVELS)
     return CrystalTable(np.array([], dtype=np.str_), Crystals(store), None)
 
 
@@ -200,7 +199,7 @@ def read_folds(path: Path, id_column: str, ids: Sequence[str], left_out: Collect
     Raises ValueError, which names the file, the row and the remedy, if it is not such a table, or if a fold is empty.
     """
     found: dict[str, int] = {}
-    known = set(ids)
+    known, numbers = set(ids), {str(fold): fold for fold in range(len(ids))}
     for record, row in enumerate(read_rows(path), start=2):
         if not {id_column, "fold"} <= set(row):
             raise ValueError(f"{path}: expected the columns {id_column!r} and 'fold', found {list(row)[:N_FIRST]}")
@@ -210,9 +209,9 @@ def read_folds(path: Path, id_column: str, ids: Sequence[str], left_out: Collect
             raise ValueError(f"{place}: the training table has no such row; give the folds of its rows alone")
         if own in found:
             raise ValueError(f"{place} is duplicated; give each training row one fold")
-        if not (fold.isascii() and fold.isdigit() and len(fold) < 10 and int(fold) < len(ids)):
+        if fold not in numbers:
             raise ValueError(f"{place}: fold is {fold[:80]!r}; number the folds 0, 1, 2, ...")
-        found[own] = int(fold)
+        found[own] = numbers[fold]
     if missing := [row_id for row_id in ids if row_id not in found]:
         raise ValueError(f"{path}: {len(missing)} training rows have no fold: {missing[:N_FIRST]}; give each of them one")
     fold_of_crystal = np.array([found[row_id] for row_id in ids])

@@ -33,7 +33,7 @@ MAX_NUMBER = 1e100  # so that no square and no sum of squares overflows
 MAX_CATEGORY = 200  # characters; categories are stored at the width of the longest
 Field = float | str  # of a further column: a number, or a category
 NO_COLUMNS = ColumnNames((), ())
-UNREADABLE, DUPLICATE = "unreadable structure", "duplicate id"  # reasons why a row is bad
+DUPLICATE = "duplicate id"  # reason why a row is bad
 SYMBOLS = {Element.from_Z(z).symbol: z for z in range(1, N_ELEMENTS)}
 
 
@@ -203,7 +203,7 @@ class Parsed(NamedTuple):
     @property
     def is_unread(self) -> bool:
         """True if only the structure of the row is wrong."""
-        return self.crystal is None and self.reason.startswith(UNREADABLE) and DUPLICATE not in self.reason
+        return self.crystal is None and DUPLICATE not in self.reason
 
 
 def read_table(path: Path, task: Task, has_target: bool, skip_bad_rows: bool = False, n_jobs: int = 1) -> CrystalTable:
@@ -290,7 +290,7 @@ def parse_rows(
             crystal = crystal_in(row[task.structure_column], task.structure_format, folder)
             reasons += contradictions(crystal, row, task.columns.all)
         except ValueError as error:
-            reasons.append(f"{UNREADABLE} in {task.structure_column!r} ({error})")
+            reasons.append(f"unreadable structure in {task.structure_column!r} ({error})")
         reasons += _flaws_of_id(row[task.id_column], task.id_column)
         values = [task.class_number(row[name]) if task.of_classes else number(row[name]) for name in targets]
         bad = [name for name, value in zip(targets, values, strict=True) if not math.isfinite(value)]

@@ -227,7 +227,7 @@ class Description(BaseModel):
     @property
     def target_columns(self) -> list[str]:
         """Names of the columns to predict."""
-        return self.targets or [self.target_column or ""]
+        return self.targets or [str(self.target_column)]
 
 
 def _read(path: Path) -> Description:

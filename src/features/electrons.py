@@ -100,5 +100,5 @@ def _table() -> Values:
         valence = 2 if z == 2 else 3 if is_f else main
         sp = valence if element.group > 12 or element.group < 3 or is_f else 2
         holes = 1 if z == 1 else 8 - sp if element.group > 12 else 0
-        found[:3, z], found[4:, z] = (z, valence, sp), (max(holes, 0), element.group > 13 and found[3, z] >= LEAST_OF_ANIONS)
+        found[:3, z], found[4:, z] = (z, valence, sp), (holes, element.group > 13 and found[3, z] >= LEAST_OF_ANIONS)
     return found

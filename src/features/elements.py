@@ -88,8 +88,7 @@ def _table(name: str, word2vec: Path | None) -> NDArray[np.float64]:
     else:
         raise ValueError(f"elements: unknown table {name!r}; there are {', '.join(ELEMENT_TABLES)}")
     if name in PROPERTIES:
-        spread = table[1:].std(axis=0)
-        return (table - table[1:].mean(axis=0)) / np.where(spread > 0, spread, 1)
+        return (table - table[1:].mean(axis=0)) / table[1:].std(axis=0)
     return table * (np.sqrt(table.shape[1]) / np.linalg.norm(table, axis=1, keepdims=True))
 
 

@@ -23,7 +23,7 @@ def cut_faces(start, vector, squares):  # type: ignore[no-untyped-def]
     """
     area, furthest = np.zeros(len(vector)), np.zeros(len(start) - 1)
     length = np.sqrt((vector**2).sum(axis=1))
-    capacity = 2 * len(vector) + 8  # a cut adds one corner at most, even if rounding adds another
+    capacity = squares.size  # more than enough: a cut adds one corner, even if rounding adds another
     corners, kept, depth = np.empty((capacity, 3)), np.empty((capacity, 3)), np.empty(capacity)
     for atom in range(len(furthest)):
         first, last = start[atom], start[atom + 1]

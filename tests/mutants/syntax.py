@@ -1,11 +1,12 @@
 """All mutants of a source file, by its syntax: comparisons, constants, indices, axes, signs, arguments, statements left out.
 
-Not mutated are texts, messages, annotations and decorators.
+Not mutated are texts, messages, annotations and decorators, nor UNSEEN: what is strict, and what decides about time alone.
 """
 
 import ast
 import difflib
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ NAMES |= {"sin": "cos"} | {new: old for old, new in NAMES.items()}
 SYMMETRIC = ("min", "max", "minimum", "maximum", "isinstance", "getattr", "hasattr", "gcd")
 SYMMETRIC += ("array_equal", "allclose", "spearmanr")
 AXES = ("axis", "dim")
+UNSEEN = re.compile(r"strict|n_jobs|worth_workers|delay|mininterval|[A-Z_]+_(PER_TASK|AT_ONCE)")  # arguments and constants
 Node = ast.expr | ast.stmt
 
 
@@ -70,6 +72,17 @@ def is_text(node: ast.AST) -> bool:
     return any(isinstance(x, ast.JoinedStr) or (isinstance(x, ast.Constant) and isinstance(x.value, str)) for x in ast.walk(node))
 
 
+def is_unseen(node: ast.AST) -> bool:
+    """Return whether an argument or an assignment is of UNSEEN alone."""
+    match node:
+        case ast.keyword(arg=str(name)):
+            return bool(UNSEEN.fullmatch(name))
+        case ast.Assign(targets=targets) | ast.AnnAssign(target=targets):
+            within = [x for target in (targets if isinstance(targets, list) else [targets]) for x in ast.walk(target)]
+            return all(UNSEEN.fullmatch(x.id) for x in within if isinstance(x, ast.Name))
+    return False
+
+
 def constants(value: object, is_axis: bool) -> list[str]:
     """Return other values of a constant."""
     if isinstance(value, bool):
@@ -111,7 +124,7 @@ def changes(node: Node, is_axis: bool) -> Iterator[str]:
             if len(node.args) > 1 and not is_symmetric and not any(isinstance(one, ast.Starred) for one in node.args):
                 yield text(ast.Call(node.func, [node.args[1], node.args[0], *node.args[2:]], node.keywords))
             for gone in node.keywords:
-                if gone.arg not in (None, "strict", "dtype", "encoding") and not is_text(gone.value):
+                if gone.arg not in (None, "dtype", "encoding") and not is_unseen(gone) and not is_text(gone.value):
                     yield text(ast.Call(node.func, node.args, [one for one in node.keywords if one is not gone]))
         case ast.AugAssign(op=op) if type(op) in SWAPS:
             yield text(ast.AugAssign(node.target, SWAPS[type(op)](), node.value))
@@ -124,14 +137,21 @@ def changes(node: Node, is_axis: bool) -> Iterator[str]:
 
 def mutated(node: ast.AST, inside: Node | None = None, is_axis: bool = False) -> Iterator[tuple[Node, Node, str]]:
     """Yield a node, its statement and what may stand in its place, for the nodes below this one."""
+    named = zip(node.args[::-1], node.defaults[::-1], strict=False) if isinstance(node, ast.arguments) else ()
+    unseen = [default for argument, default in named if UNSEEN.fullmatch(argument.arg)]
     for name, value in ast.iter_fields(node):
         if name in ("annotation", "returns", "decorator_list", "type_params", "format_spec"):
             continue
         for child in value if isinstance(value, list) else [value]:
             if not isinstance(child, ast.AST) or isinstance(child, ast.JoinedStr | ast.Import | ast.ImportFrom):
                 continue
+<<<<<<< Updated upstream
             if isinstance(child, ast.keyword) and child.arg == "strict":
                 continue  # of `zip`: a check of lengths that agree
+=======
+            if is_unseen(child) or child in unseen:
+                continue
+>>>>>>> Stashed changes
             own = child if isinstance(child, ast.stmt) else inside
             if isinstance(child, ast.Expr) and (isinstance(child.value, ast.Constant) or ast.unparse(child).startswith("log.")):
                 continue  # a docstring, or what is said

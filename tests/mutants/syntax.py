@@ -145,13 +145,8 @@ def mutated(node: ast.AST, inside: Node | None = None, is_axis: bool = False) ->
         for child in value if isinstance(value, list) else [value]:
             if not isinstance(child, ast.AST) or isinstance(child, ast.JoinedStr | ast.Import | ast.ImportFrom):
                 continue
-<<<<<<< Updated upstream
-            if isinstance(child, ast.keyword) and child.arg == "strict":
-                continue  # of `zip`: a check of lengths that agree
-=======
             if is_unseen(child) or child in unseen:
                 continue
->>>>>>> Stashed changes
             own = child if isinstance(child, ast.stmt) else inside
             if isinstance(child, ast.Expr) and (isinstance(child.value, ast.Constant) or ast.unparse(child).startswith("log.")):
                 continue  # a docstring, or what is said

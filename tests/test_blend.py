@@ -63,6 +63,14 @@ def test_ridge_is_shrunk_as_the_leave_one_out_error_says_in_steps_of_a_third_of_
     np.testing.assert_allclose(fit_weights("ridge", pred, target, "mae"), 1 / 3 + coefficients - coefficients.mean())
 
 
+@pytest.mark.parametrize("metric", ["mae", "rmse"])
+@pytest.mark.parametrize("unit", [1e-12, 1e20])
+def test_weights_do_not_depend_on_the_unit(metric: str, unit: float) -> None:
+    target, pred = noisy()
+    weights = fit_weights("weights", pred, target, metric)
+    np.testing.assert_allclose(fit_weights("weights", unit * pred, unit * target, metric), weights, atol=1e-6)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_targets_of_a_fold_do_not_reach_the_weights_it_is_scored_with(method: str) -> None:
     target, pred = noisy()

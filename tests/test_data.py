@@ -198,6 +198,10 @@ def test_mae_is_scale_times_mae_of_the_residual(kind: str) -> None:
     residual = np.random.default_rng(1).normal(size=len(target))
     in_ev = np.abs(normalizer.denormalize(counts, residual) - target).mean()
     assert in_ev == pytest.approx(normalizer.scale * np.abs(residual - normalizer.normalize(counts, target)).mean())
+    assert (normalizer.scale == 1) == (kind == "raw")
+    for unit in (1e-12, 1e12):
+        scaled = TargetNormalizer.fit(counts, unit * target, TargetConfig(kind)).normalize(counts, unit * target)
+        assert scaled.std() == pytest.approx(1)
 
 
 def test_the_residual_regression_is_on_atom_counts_and_has_unit_spread() -> None:

@@ -126,6 +126,7 @@ def test_rows_that_do_not_have_the_stored_score_or_target_are_refused(task_folde
     check_score(Path("oof.csv"), rows, 0.1500005)
     with pytest.raises(ValueError, match=r"oof.csv: its rows have an MAE of 0.150000, metrics.json says 0.150002"):
         check_score(Path("oof.csv"), rows, 0.150002)
+    check_score(Path("oof.csv"), 1e11 * rows, 1.5e10 + 1e-3)  # a modulus in Pa
     run(task_folder)
     folder, read = folder_of(task_folder), lambda: find_predictions("001", read_task(task_folder), task_folder.parent / "outputs")
     for path, again in ((folder / "oof.csv", read), (folder / "fold_1" / "valid.csv", lambda: RunDir(folder).valid(1))):

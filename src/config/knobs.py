@@ -33,8 +33,9 @@ class TargetConfig:
     """The quantity that the learner predicts; whatever it needs is fitted on the training fold.
 
     kind: `residual`: the structure's energy minus a linear regression on its atom counts (2nd place), divided by the standard
-        deviation; `standardise`: minus the mean, divided by the standard deviation; `raw`: as in the table; `classes`: one of two
-        classes. Learners then predict the log-odds of the second; the task's metric and the learner must be for classes.
+        deviation; `standardise`: minus the mean, divided by the standard deviation; `raw`: as in the table, divided by it
+        only if the unit is tiny or huge; `classes`: one of two classes. Learners then predict the log-odds of the second; the
+        task's metric and the learner must be for classes.
     base: `7net-l3i5`: first subtract the energy that this pretrained potential, a SevenNet, predicts, and the shift of each
         element that brings it closest to the table (open track). With kind `residual` only. `layer_area`: learn an energy of
         layers' faces per area, see src/features/layers.py. With transform `log` and without kind `residual` only.

@@ -164,8 +164,7 @@ def predicted_shifts(shift: Values, element_counts: Counts) -> Values:
 class TargetNormalizer:
     """Map: residual = (transform(target) - base - mean over the crystal's atoms of their shifts) / scale.
 
-    Without a transform, the MAE in eV/atom is scale x MAE of the residual; with one, shift and scale have the unit of what it
-    returns.
+    Without a transform, the MAE in eV/atom is scale x MAE of the residual; with one, shift and scale are in its unit.
     shifts: (N_ELEMENTS,), eV/atom, by atomic number; further ones are those of `_shifts_with_u`. scale: eV/atom.
     base: name of the model whose energies are the `base` argument of every method, (n_crystals,), eV/atom; `none`: zeros.
     transform: a key of TRANSFORMS, or `none`.
@@ -195,7 +194,8 @@ class TargetNormalizer:
         shifts = _shifts(element_counts, transformed - base, config)
         unscaled = cls(shifts, 1.0, config.base, config.transform, pure_energy, config.kind == "classes")
         scale = float(np.std(transformed - unscaled.baseline(element_counts, base)))
-        return unscaled if config.kind in ("raw", "classes") or scale <= 1e-9 else replace(unscaled, scale=scale)
+        is_raw = config.kind == "classes" or (config.kind == "raw" and 1e-6 < scale < 1e6)
+        return unscaled if is_raw or scale <= 1e-9 * np.abs(transformed).max() else replace(unscaled, scale=scale)
 
     def baseline(self, element_counts: Counts, base: Values | float = 0.0) -> Values:
         """Return what atom counts and base predict without a learner, (n_crystals,), eV/atom or the unit of the transform."""

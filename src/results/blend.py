@@ -188,7 +188,8 @@ def fit_weights(method: BlendMethod, pred: Values, target: Values, metric: Metri
     if method == "weights" and metric in CLASS_METRICS:
         return _simplex_log_loss(pred, target, on_logits)
     if method == "weights" and metric in EXACT:
-        return EXACT[metric](pred, target)
+        unit = float(np.abs(pred - target[:, None]).mean()) or 1.0  # solvers have absolute tolerances
+        return EXACT[metric](pred / unit, target / unit)
     return _ridge(pred, target) if method == "ridge" else _hill(pred, target, metric, on_logits)
 
 

@@ -9,6 +9,7 @@ import pytest
 from sklearn.ensemble import RandomForestRegressor
 
 from src.data.crystal import Crystal
+from src.data.task import ColumnNames
 from src.results.fallback import formula_predictions
 
 SALT, OXIDE = (Crystal.from_formula(text).element_counts for text in ("NaCl", "Fe2O3"))
@@ -16,11 +17,12 @@ ROWS = {  # id -> text of a structure, numbers of Na and Cl, of Fe and O, and a 
     "counts": ("broken", "2", "2", "0", "0", ""),
     "fractions": ("broken", "0.5", "0.5", "", "", "Fe2O3"),
     "column": ("broken", "0", "0", "0", "0", "Na Cl"),
+    "endless": ("broken", "inf", "0", "0", "0", "Na Cl"),
     "head": ("data_x\n_chemical_formula_sum 'Na4 Cl4'\n", "0", "0", "0", "0", "unknown"),
     "oxide": ("broken", "0", "0", "4", "6", ""),
     "nothing": ("broken", "0", "0", "0", "0", "unknown"),
 }
-SALTS = ["counts", "fractions", "column", "head"]
+SALTS = ["counts", "fractions", "column", "endless", "head"]
 
 
 def counts_of(n_kinds: int) -> np.ndarray:
@@ -32,10 +34,10 @@ def counts_of(n_kinds: int) -> np.ndarray:
 def predictions(folder: Path, target: np.ndarray, n_kinds: int, of_classes: bool = False) -> pd.DataFrame:
     """Return the predictions for ROWS, in another order, from crystals with these targets."""
     table = pd.DataFrame.from_dict(ROWS, orient="index", columns=["cif", "Na", "Cl", "Fe", "O", "my_formula"])
+    table["P"] = 7  # a pressure
     table.rename_axis("id").reset_index().to_csv(folder / "test.csv", index=False)
-    task = SimpleNamespace(
-        of_classes=of_classes, id_column="id", structure_column="cif", path=lambda which: folder / f"{which}.csv"
-    )
+    named = {"id_column": "id", "structure_column": "cif", "columns": ColumnNames(("P",), ())}
+    task = SimpleNamespace(of_classes=of_classes, **named, path=lambda which: folder / f"{which}.csv")
     train = SimpleNamespace(targets=target, crystals=SimpleNamespace(element_counts=counts_of(n_kinds)))
     return formula_predictions(SimpleNamespace(task=task, train=train), [*ROWS][::-1])
 
@@ -55,7 +57,7 @@ def test_rows_are_predicted_from_the_elements_and_intervals_are_as_wide_as_nine_
     np.testing.assert_allclose(salt, [pred[0], 0, pred[0] + half])
     np.testing.assert_allclose(oxide, [pred[1], pred[1] - half, pred[1] + half])
     np.testing.assert_allclose(nothing, np.quantile(target, [0.5, 0.05, 0.95]))
-    assert found["remark"].str.endswith("from its formula alone").tolist() == [False, *[True] * 5]
+    assert found["remark"].str.endswith("from its formula alone").tolist() == [False, *[True] * 6]
     assert found.loc["nothing", "remark"].endswith("its formula is unknown: the median of the training rows")
     assert predictions(tmp_path, target - 1, 10).loc["head", "lower"] < -1
 

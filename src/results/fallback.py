@@ -11,6 +11,7 @@ from src.data.crystal import Crystal
 from src.data.load import TaskData
 from src.data.rows import read_rows
 from src.data.table import SYMBOLS, number
+from src.data.task import Task
 from src.results.intervals import least_of
 
 N_TREES, LEVEL = 300, 0.9
@@ -32,7 +33,7 @@ def formula_predictions(data: TaskData, ids: Sequence[str]) -> pd.DataFrame:
     found["spread"] = np.nan
     found["remark"] = f"its structure cannot be read, and its formula is unknown: the {usual} of the training rows"
     rows = {row[data.task.id_column]: row for row in read_rows(data.task.path("test"))}
-    counts = {row_id: counts for row_id in ids if (counts := _counts(rows[row_id], data.task.structure_column)) is not None}
+    counts = {row_id: counts for row_id in ids if (counts := _counts(rows[row_id], data.task)) is not None}
     if counts:
         from sklearn.ensemble import RandomForestRegressor  # slow to import
 
@@ -50,15 +51,12 @@ def formula_predictions(data: TaskData, ids: Sequence[str]) -> pd.DataFrame:
     return found
 
 
-def _counts(row: Mapping[str, str], structure_column: str) -> "np.ndarray | None":
+def _counts(row: Mapping[str, str], task: Task) -> "np.ndarray | None":
     """Return the number of atoms of each element that a row states, (N_ELEMENTS,); None if it states none."""
-    listed = {symbol: number(row[symbol]) for symbol in SYMBOLS if symbol in row}
-    if sum(n for n in listed.values() if n > 0) > 0:
-        amounts = (f"{symbol}{np.format_float_positional(n, trim='-')}" for symbol, n in listed.items() if n > 0)
-        return Crystal.from_formula("".join(amounts)).element_counts
-    head = FORMULA_IN_CIF.search(row[structure_column])
-    texts = [row[name] for name in row if name != structure_column and FORMULA_COLUMN.search(name)] + ([head[1]] if head else [])
-    for text in texts:
+    listed = {symbol: number(row[symbol]) for symbol in SYMBOLS if symbol in row and symbol not in task.columns.all}
+    counts = "".join(f"{symbol}{np.format_float_positional(n, trim='-')}" for symbol, n in listed.items() if n > 0)
+    named = [row[name] for name in row if name != task.structure_column and FORMULA_COLUMN.search(name)]
+    for text in (counts, *named, *FORMULA_IN_CIF.findall(row[task.structure_column])[:1]):
         with suppress(ValueError):
             return Crystal.from_formula(text.replace(" ", "")).element_counts
     return None

@@ -25,7 +25,7 @@ from src.auto.look import Look, _layers, duplicated, folds_for, look_at, surroun
 from src.auto.pilot import Pilot, plan_lines
 from src.auto.plan import Part, Plan, choose, folds_within, is_close, make_plan, needed, one_more, variants, within_budget
 from src.auto.portfolio import RAW, Recipe, portfolio
-from src.auto.race import Cost, Outcome, Race, Trial, epochs_of, history, measure, shortened
+from src.auto.race import Cost, Outcome, Race, Trial, cost_key, epochs_of, measure, shortened
 from src.config import (
     ExperimentConfig,
     FoldConfig,
@@ -41,12 +41,13 @@ from src.config.catalogue import config_source, load_config
 from src.data.crystal import Crystal
 from src.data.load import TaskData, load_folds
 from src.data.table import Crystals
+from src.data.task import ColumnNames
 from src.paths import EXPERIMENTS
 from src.results.metrics import METRICS
 from src.runs.inner import OUTER_FOLD, InnerSplits
 from src.runs.launch import Launcher
 from src.runs.ranges import with_knobs
-from src.storage.files import write_json
+from src.storage.files import locked, write_json
 
 HERE = Launcher("local", 1)
 FOLDS = FoldConfig("stratified", 5)
@@ -56,7 +57,7 @@ LOOK = Look(
     **{"task": "t", "target": "gap", "unit": "eV", "metric": "mae", "n_train": 900, "n_test": 100, "bad_train": 2, "bad_test": 1},
     **{"has_structure": True, "n_disordered": 3, "atoms": (12.0, 40), "n_elements": 30, "n_pure": 4, "duplicates": 0.02},
     **{"layers": 0.75, "n_folds": 10, "given_folds": 0, "columns": ("pressure",), "low": 0.5, "high": 80.0, "zeros": 0.0},
-    **{"decades": 1.3, "skew": 0.5, "growth": 0.9},
+    **{"decades": 1.3, "skew": 0.5, "growth": 0.9, "n_formulas": 800},
 )
 PLAIN = replace(LOOK, **{"n_train": 3000, "duplicates": 0.0, "layers": 0.0, "columns": (), "decades": 0.5, "growth": 0.0})
 
@@ -107,8 +108,9 @@ def test_what_follows_from_a_table_has_these_limits() -> None:
     assert [replace(LOOK, layers=layers).per_area for layers in (0.5, 0.51)] == [False, True]
     assert not replace(LOOK, decades=0.5).per_area
     assert [replace(PLAIN, n_train=n).n_splits for n in (999, 1000)] == [3, 1]
-    assert [folds_for(n, 0.0).n_folds for n in (49, 50)] == [5, 10]
-    assert [folds_for(50, share).scheme for share in (0.0099, 0.01)] == ["stratified", "grouped"]
+    assert [folds_for(n, 50, 0.0).n_folds for n in (49, 50)] == [5, 10]
+    kinds = (50, 50, 0.0099), (50, 20, 0.01), (50, 19, 0.01), (49, 10, 0.01), (49, 9, 0.01)  # two formulas for each fold
+    assert [folds_for(*kind).scheme for kind in kinds] == ["stratified", "grouped", "stratified", "grouped", "stratified"]
     assert replace(LOOK, given_folds=4).folds == FoldConfig("grouped", 4) and LOOK.inner == FoldConfig("grouped", 5, seed=1000)
 
 
@@ -117,7 +119,8 @@ def test_the_facts_are_those_of_the_rows_of_the_other_folds(tmp_path: Path) -> N
     target = np.geomspace(1e-3, 10.0, len(data.train.ids))[np.random.default_rng(0).permutation(len(data.train.ids))]
     target[:6] = 0
     look = seen(data, target)
-    known = target[load_folds(replace(data, train=replace(data.train, target=target)), look.folds) != OUTER_FOLD]
+    fold = load_folds(replace(data, train=replace(data.train, target=target)), look.folds)
+    known = target[fold != OUTER_FOLD]
     counts = data.train.crystals.element_counts
     assert (look.n_train, look.n_test, look.atoms, look.n_pure) == (44, 10, (2.0, 2), 4)
     assert look.n_elements == len(np.unique(np.nonzero(counts)[1])) and (look.bad_train, look.bad_test) == (0, 0)
@@ -128,6 +131,8 @@ def test_the_facts_are_those_of_the_rows_of_the_other_folds(tmp_path: Path) -> N
     assert look.skew == pytest.approx(((known - known.mean()) ** 3).mean() / known.std() ** 3)
     assert seen(data, np.where(counts.sum(axis=1) == 1, -2.0, 3.0)).growth == pytest.approx(1)
     assert seen(data, np.zeros(len(target))).decades == 0
+    hidden = seen(data, np.where(fold == OUTER_FOLD, -1.0, target + 0.01))  # a training row of all other folds
+    assert positive.transform == "log" and (hidden.low, hidden.decades, hidden.transform) == (-1, positive.decades, "none")
 
 
 def test_layers_are_counted_from_a_gap_of_six_angstrom_on() -> None:
@@ -276,6 +281,9 @@ def test_a_recipe_is_left_out_if_the_budget_does_not_reach_for_it_and_never_the_
     assert {recipe.family for recipe in poor.recipes} == {"trees", "forest", "Gaussian process"}
     assert set(poor.left_out) == {recipe.name for recipe in recipes if "network" in recipe.family}
     assert [recipe.family for recipe in broke.recipes] == ["trees"]  # the cheapest of all
+    timed = make_plan(look, recipes, {name: cost for name, cost in costs.items() if cost.train < 0.01}, 1e6)
+    assert [one.name for one in timed.recipes] == [one.name for one in poor.recipes]
+    assert set(timed.left_out.values()) == {"no time to time it"} and folds_within(look, recipes, timed.costs, 1.0) == 10
     slow = {name: Cost(10.0 if cost.train < 0.01 else 1e-3, cost.train) for name, cost in costs.items()}
     assert [recipe.family for recipe in make_plan(look, recipes, slow, 1e-3).recipes] == ["trees"]
 
@@ -303,6 +311,8 @@ def test_a_budget_buys_epochs_inputs_and_a_first_rung() -> None:
     usual = {recipe.name: Cost(0.01, 1e-3) for recipe in recipes}
     costs = usual | {"n0": Cost(0.111, 1e-3), "n1": Cost(0.11, 1e-3)}  # 111.7 and 110.7 of 111 seconds
     assert make_plan(look, recipes, costs, 740.0).left_out["n0"] == "its features or graphs take too long"
+    several = {f"n{i}": Cost(prepare, 1e-3) for i, prepare in enumerate((0.11, 0.11, 0.1, 0.02), 1)}  # 231 of 222 seconds
+    assert list(make_plan(look, recipes[1:5], several, 740.0).left_out) == ["n4"]
     found = make_plan(look, recipes[1:], costs, 740.0)
     assert [recipe.name for recipe in found.recipes] == [f"n{i}" for i in range(1, 12)]
     assert {recipe.config.learner.training.n_epochs for recipe in found.recipes} == {37}  # 0.45 of 740 s, 9 s each in ten folds
@@ -340,9 +350,9 @@ def test_a_first_trial_says_how_many_epochs_there_is_time_for() -> None:
 
 
 class Timed:
-    """A learner of a clock: a crystal takes half a second, a row 10 ms for each tree or epoch; the first fit 100 s more."""
+    """A learner of a clock: a crystal takes half a second, a row `row` for each tree or epoch; the first fit 100 s more."""
 
-    clock, n_fits = 0.0, 0
+    clock, n_fits, row = 0.0, 0, 0.01
 
     def __init__(self, config: Any, word2vec: Path | None = None) -> None:
         knobs = [getattr(config, name, None) for name in ("n_trees", "n_fit")]
@@ -356,26 +366,28 @@ class Timed:
         return np.arange(len(crystals))
 
     def fit(self, inputs: np.ndarray, target: np.ndarray, folder: Path) -> None:
-        Timed.clock += 3.0 + 0.01 * self.size * len(inputs) + 100.0 * (Timed.n_fits == 0)
+        Timed.clock += 0.3 + Timed.row * self.size * len(inputs) + 100.0 * (Timed.n_fits == 0)
         Timed.n_fits += 1
 
 
 @pytest.mark.parametrize(
-    ("config", "expected"),
+    ("config", "row", "expected", "n_fits"),
     [
-        (NETWORK.config, 0.01),
-        (SMALL, 0.01 * 20),
-        (ExperimentConfig(GaussianProcessConfig(("fractions",), n_fit=50), target=RAW), 0.01 * 48),
+        (NETWORK.config, 0.01, 0.01, 3),  # a second one of the short, a long one
+        (NETWORK.config, 0.1, 0.1 + 0.3 / 96, 2),  # of large cells the short one is long enough
+        (SMALL, 0.01, 0.01 * 20, 3),
+        (ExperimentConfig(GaussianProcessConfig(("fractions",), n_fit=50), target=RAW), 0.01, 0.01 * 48, 3),
     ],
 )
 def test_the_cost_of_a_row_is_the_difference_of_two_trainings(
-    config: ExperimentConfig, expected: float, data: TaskData, monkeypatch: pytest.MonkeyPatch
+    config: ExperimentConfig, row: float, expected: float, n_fits: int, data: TaskData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(racing, "make_learner", Timed)
     monkeypatch.setattr(racing, "time", SimpleNamespace(perf_counter=lambda: Timed.clock))
-    Timed.n_fits = 0
-    found = measure(config, data, {})
-    assert found == (pytest.approx(0.5), pytest.approx(expected)) and Timed.n_fits == 3  # a second one of the short, a long one
+    Timed.clock, Timed.n_fits, Timed.row = 0.0, 0, row
+    made: dict = {}
+    assert measure(config, data, made) == (pytest.approx(0.5), pytest.approx(expected)) and Timed.n_fits == n_fits
+    assert [len(inputs) for inputs, _ in made.values()] == [8]  # they took four seconds: no more are made
 
 
 def outcome(name: str, config: ExperimentConfig, loss: float, wall: float) -> Outcome:
@@ -520,7 +532,7 @@ def test_the_best_of_each_family_go_on_with_the_epochs_that_there_is_time_for(
     monkeypatch.setattr(Pilot, "_improve", lambda self, race, best, look, end: improved.append((best.name, end)) or best)
     data: Any = SimpleNamespace(task=SimpleNamespace(metric="mae"))
     clock: Any = SimpleNamespace(used=0.0, seconds=1000.0)
-    pilot = Pilot(data, tmp_path, HERE, "cpu", clock, until)
+    pilot = Pilot(data, tmp_path, HERE, "cpu", clock, {"until": until})
     found, families = pilot.race(look, Plan(recipes, {}, {}, first_epochs=5, core_seconds=1000.0))
     first, second = race.asked
     assert first == ("first rung", {name: 5 if name[0] in "nr" else 1 for name in LOSSES}, 1, until - 600)
@@ -541,13 +553,13 @@ def test_variants_are_tried_one_after_the_other_while_there_is_time_beside_three
 
     race: Any = SimpleNamespace(run=run, better=lambda best, other: len(asked) < 2)
     clock: Any = SimpleNamespace(used=10.0, seconds=600.0)
-    pilot, best = Pilot(None, tmp_path, HERE, "cpu", clock, 60.0), outcome("net", NETWORK.config, 0.3, 1.0)  # type: ignore[arg-type]
+    pilot, best = Pilot(None, tmp_path, HERE, "cpu", clock, {"until": 60.0}), outcome("net", NETWORK.config, 0.3, 1.0)  # type: ignore[arg-type]
     found = pilot._improve(race, best, PLAIN, end=10.0)
     tried = ["epochs x 2", "batches of 16", "lengths in Angstrom", "degree 1"]  # 1.4 s each; 44.1 of 50 s are for the members
     assert asked[0] == ([f"net; {name}" for name in tried], 1, 40.0)
     assert found.name == "net; epochs x 2" and asked[1][0] == [f"{found.name}; {name}" for name in tried]
     assert pilot._improve(race, best, PLAIN, end=46.0) is best and asked[2][0] == asked[0][0][:2]
-    late = replace(pilot, until=50.0)  # 40 seconds are too few for the members alone
+    late = replace(pilot, kept={"until": 50.0})  # 40 seconds are too few for the members alone
     assert late._improve(race, best, PLAIN, end=10.0) is best and len(asked) == 3
 
 
@@ -560,14 +572,50 @@ def test_the_clock_counts_earlier_starts(tmp_path: Path) -> None:
 
 
 def test_a_target_keeps_its_share_of_a_budget_when_the_command_starts_again(tmp_path: Path) -> None:
-    def shares(used: float, budget: float) -> list[float]:
+    def shares(used: float, budget: float, key: str = "key", n_rows: int = 0) -> list[float]:
         (tmp_path / "clock.json").write_text(json.dumps({"used": used}))
-        clock = Clock(tmp_path / "clock.json", budget)
-        return [clock.share(tmp_path / f"{n}.json", n) for n in (2, 1)]
+        clock, rows = Clock(tmp_path / "clock.json", budget), SimpleNamespace(ids=[""] * n_rows)
+        task, found = SimpleNamespace(name="t", columns=ColumnNames((), ())), []
+        for n in (2, 1):
+            data: Any = SimpleNamespace(folder=tmp_path / f"{n}", outputs=tmp_path, key=key, task=task, train=rows, test=rows)
+            found.append(Pilot.of(data, HERE, "cpu", clock, n, {}))
+            found[-1].keep()
+        return [pilot.kept["until"] for pilot in found]
 
     assert shares(0.0, 100.0) == pytest.approx([50, 100], abs=0.1)
     assert shares(40.0, 100.0) == pytest.approx([50, 100], abs=0.1)
     assert shares(40.0, 200.0) == pytest.approx([120, 200], abs=0.1)
+    assert shares(0.0, 300.0, n_rows=500) == pytest.approx([149, 298], abs=0.1)  # 2 s for the submission and the page
+    assert shares(0.0, 400.0, n_rows=90_000) == pytest.approx([180, 360], abs=0.1)
+    with pytest.raises(ValueError, match="other tables or columns: to start over, remove"):
+        shares(0.0, 400.0, key="new")
+
+
+def test_recipes_are_timed_once_those_of_other_folds_too_and_none_after_a_quarter_of_the_budget(
+    data: TaskData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timed: list[ExperimentConfig] = []
+    monkeypatch.setattr(piloting, "portfolio", lambda look: few(look)[: 1 if look.n_folds == 10 else 2])
+    monkeypatch.setattr(piloting, "folds_within", lambda *_: 5)
+    monkeypatch.setattr(piloting, "measure", lambda config, *_: timed.append(config) or Cost(0.0, 1e-6))
+
+    def left_out(used: float, budget: float) -> dict[str, str]:
+        (tmp_path / "clock.json").write_text(json.dumps({"used": used}))
+        return Pilot.of(data, HERE, "cpu", Clock(tmp_path / "clock.json", budget), 1, {}).look()[1].left_out
+
+    assert left_out(16.0, 60.0) == {"large": "no time to time it"} and timed == [SMALL]
+    assert left_out(14.0, 60.0) == left_out(14.0, 70.0) == {} and timed == [SMALL, LARGE]
+
+
+def test_without_time_for_a_trial_the_cheapest_recipe_is_trained(data: TaskData, experiments: Path, tmp_path: Path) -> None:
+    look, costs = look_at(data), {"small": Cost(0.0, 1e-3), "large": Cost(0.0, 2e-3)}
+    pilot = Pilot(data, tmp_path, HERE, "cpu", Clock(tmp_path / "clock.json", 60.0), {"until": 0.0})
+    outcomes, families = pilot.race(look, Plan(few(look), costs, {}, 1, 100.0))
+    (part,) = choose(outcomes, families, 5, 100.0)
+    assert (part.name, part.config) == ("small", SMALL) and one_more(outcomes, families, [part], 5, 1e3) is None
+    assert "no time for a trial" in summary._race(pilot.races(look).history(), data)
+    more = replace(look, n_train=60)  # then there are ten folds, whose rows are others
+    assert pilot.races(more).folder != pilot.races(look).folder
 
 
 def test_an_outcome_is_of_all_splits_and_trials_are_told_in_the_order_in_which_they_ended(tmp_path: Path) -> None:
@@ -576,14 +624,14 @@ def test_an_outcome_is_of_all_splits_and_trials_are_told_in_the_order_in_which_t
     race = Race(splits, tmp_path, HERE, "cpu")
     for end, split, pred, wall in ((1, 1, [5.0], 3.0), (2, 0, [1.5, 2.5], 1.0)):
         path = race._result(Trial("rung", "small", SMALL, split))
-        write_json(path, {"rung": "rung", "name": "small", "split": split, "pred": pred, "wall": wall, "cpu": 2 * wall})
+        write_json(path, {"rung": "r", "name": "small", "epochs": 1, "split": split, "pred": pred, "wall": wall, "cpu": 2 * wall})
         os.utime(path, (end, end))
     (found,) = race.run("rung", {"small": SMALL}, 2, 60.0)
     assert (found.target.tolist(), found.pred.tolist()) == ([1.0, 2.0, 4.0], [1.5, 2.5, 5.0])
     assert (found.loss, found.wall, found.cpu) == (pytest.approx(2 / 3), 2.0, 4.0)
-    assert [(row["split"], row["loss"]) for row in history(tmp_path, splits)] == [(1, 1.0), (0, 0.5)]
-    write_json(path, {"rung": "rung", "name": "small", "split": 0, "pred": None, "wall": 1.0, "cpu": 1.0})  # it diverged
-    assert race.run("rung", {"small": SMALL}, 2, 60.0)[0].loss == np.inf == max(row["loss"] for row in history(tmp_path, splits))
+    assert [(row["split"], row["loss"]) for row in race.history()] == [(1, 1.0), (0, 0.5)]
+    write_json(path, {"rung": "r", "name": "small", "epochs": 1, "split": 0, "pred": None, "wall": 1.0, "cpu": 1.0})  # diverged
+    assert race.run("rung", {"small": SMALL}, 2, 60.0)[0].loss == np.inf == max(row["loss"] for row in race.history())
 
 
 def test_a_trial_that_is_late_is_stopped_and_trained_again_when_there_is_time(data: TaskData, tmp_path: Path) -> None:
@@ -610,21 +658,18 @@ def test_a_short_training_is_kept_unless_the_whole_one_is_better_by_more_than_ch
 
 
 def poisoned(data: TaskData, folds: FoldConfig) -> TaskData:
-    """Return the data with other targets in the outer fold, and the same folds."""
-    fold = load_folds(data, folds)
-    target = np.where(fold == OUTER_FOLD, 100.0 + data.train.targets, data.train.targets)
-    return replace(data, train=replace(data.train, target=target))
+    """Return the data with other targets in the outer fold, but for the least of all, which a logarithm depends on."""
+    other = (load_folds(data, folds) == OUTER_FOLD) & (data.train.targets > data.train.targets.min())
+    return replace(data, train=replace(data.train, target=data.train.targets + 100.0 * other))
 
 
 def flown(data: TaskData, folder: Path) -> tuple[Look, list[Outcome]]:
     """Return what the autopilot sees and how its race ends, with costs that are always the same."""
     folder.mkdir()
     look = look_at(data)
-    costs = {recipe.name: [1e-4, 1e-6] for recipe in few(look)}
-    (folder / "look.json").write_text(
-        json.dumps({"costs": costs, "core_seconds": 100.0, "budget": 1000.0, "n_folds": look.n_folds})
-    )
-    pilot = Pilot(data, folder, HERE, "cpu", Clock(folder / "clock.json", 1000.0), 1000.0)
+    costs = {cost_key(recipe.config): Cost(1e-4, 1e-6) for recipe in few(look)}
+    kept = {"costs": costs, "until": 1000.0, "core_seconds": 100.0, "n_folds": look.n_folds}
+    pilot = Pilot(data, folder, HERE, "cpu", Clock(folder / "clock.json", 1000.0), kept)
     outcomes, _ = pilot.race(*pilot.look())
     return look, outcomes
 
@@ -660,7 +705,7 @@ def test_from_tables_to_a_submission_a_page_and_experiments_that_train_the_same_
     assert "<h2>The race</h2>" in (folder / "auto.html").read_text()
     numbers = sorted(path.name for path in experiments.glob("exp*") if path.name != "exp094")
     assert len(numbers) >= 1 and all((folder / name / "oof.csv").is_file() for name in numbers)
-    parts = json.loads((folder / "auto" / "parts.json").read_text())["parts"]
+    parts = json.loads((folder / "auto" / "record.json").read_text())["parts"]
     assert len({part["name"] for part in parts}) == len(parts)
     texts = {path: path.read_text() for path in folder.glob("exp*/oof.csv")}
 
@@ -678,19 +723,21 @@ def test_the_page_of_a_race_has_a_point_and_a_row_for_each_recipe_after_a_rung(m
     monkeypatch.setattr(summary, "scatter", lambda *given: shown.update(picture=given) or "")
     monkeypatch.setattr(summary, "html_table", lambda rows, searchable: shown.update(rows=rows) or "")
     kinds = [
-        ("first", "a", 0, 0.5, 10.0),
-        ("first", "a", 1, 0.3, 11.0),
-        ("first", "b", 0, 0.2, 5.0),
-        ("second", "a", 0, np.inf, 1.0),
+        ("first", "a", 5, 0, 0.5, 10.0),
+        ("first", "a", 5, 1, 0.3, 11.0),
+        ("first", "b", 1, 0, 0.2, 5.0),
+        ("first", "a", 9, 0, 0.6, 4.0),  # of a later start, with more minutes
+        ("second", "a", 9, 0, np.inf, 1.0),
     ]
-    trials = [dict(zip(("rung", "name", "split", "loss", "cpu"), one, strict=True)) for one in kinds]
+    trials = [dict(zip(("rung", "name", "epochs", "split", "loss", "cpu"), one, strict=True)) for one in kinds]
     data: Any = SimpleNamespace(task=SimpleNamespace(metric="mae", unit="eV"))
     summary._race(trials, data)
-    rows = [(row["recipe"], row["rung"], row["splits"], row["CPU s"]) for row in shown["rows"]]
-    assert rows == [("b", "first", "1", "5.0"), ("a", "first", "2", "21.0"), ("a", "second", "1", "1.0")]
+    rows = [tuple(row[name] for name in ("recipe", "rung", "epochs", "splits", "CPU s")) for row in shown["rows"]]
+    assert rows[:2] == [("b", "first", "1", "1", "5.0"), ("a", "first", "5", "2", "21.0")]
+    assert rows[2:] == [("a", "first", "9", "1", "4.0"), ("a", "second", "9", "1", "1.0")]
     spent, scores, texts, _, rungs, logarithmic = shown["picture"]
-    assert (spent.tolist(), scores[""].tolist(), rungs) == ([26.0, 21.0], pytest.approx([0.2, 0.4]), ["first", "first"])
-    assert texts == ["b\nfirst", "a\nfirst"] and logarithmic == (False, True)
+    assert (spent.tolist(), scores[""].tolist(), rungs) == ([26.0, 21.0, 30.0], pytest.approx([0.2, 0.4, 0.6]), ["first"] * 3)
+    assert texts == ["b\nfirst", "a\nfirst", "a\nfirst"] and logarithmic == (False, True)
 
 
 def test_a_dry_run_prints_the_plan_and_trains_nothing(
@@ -700,6 +747,21 @@ def test_a_dry_run_prints_the_plan_and_trains_nothing(
     printed = capsys.readouterr()
     assert "small" in printed.err and "nothing was trained" in printed.out
     assert [path.name for path in experiments.iterdir()] == ["exp094"] and not list(folder.glob("exp*"))
+
+
+def test_a_start_that_could_not_end_well_is_refused(fly: Callable[..., Path], task_folder: Path, outputs: Path) -> None:
+    def refused(match: str) -> None:
+        with pytest.raises(SystemExit, match=match):
+            fly("--minutes", "5", "--dry-run")
+
+    fly("--minutes", "5", "--dry-run")
+    with locked(outputs / "small" / "auto" / ".lock", "held"):
+        refused("small already: wait for it")
+    table, sample = task_folder / "train.csv.gz", task_folder / "sample_submission.csv"
+    pd.read_csv(table)[1:].to_csv(table, index=False)
+    refused("other tables or columns")
+    pd.read_csv(sample).rename(columns={"id": "number"}).to_csv(sample, index=False)
+    refused("expected the columns 'id'")
 
 
 def test_a_config_is_written_as_it_is_read(tmp_path: Path, data: TaskData) -> None:
@@ -736,11 +798,9 @@ def finish(data: TaskData, experiments: Path, tmp_path: Path) -> Callable[[float
     """Train two parts that are chosen already with so many seconds left; the second one is expected to take 1000."""
 
     def run(seconds: float) -> list[str]:
-        pilot = Pilot(data, data.folder / "auto", HERE, "cpu", Clock(tmp_path / "clock.json", seconds), seconds)
-        pilot.folder.mkdir(parents=True)
         parts = [Part("small", "trees", SMALL, 1.0), Part("large", "trees", LARGE, 1000.0)]
-        kept = [{**part._asdict(), "config": to_dict(part.config)} for part in parts]
-        (pilot.folder / "parts.json").write_text(json.dumps({"budget": seconds, "parts": kept}))
+        kept = {"until": seconds, "parts": [{**part._asdict(), "config": to_dict(part.config)} for part in parts]}
+        pilot = Pilot(data, data.folder / "auto", HERE, "cpu", Clock(tmp_path / "clock.json", seconds), kept)
         return pilot.finish([], {}, look_at(data))
 
     return run
@@ -780,7 +840,7 @@ def test_folds_are_trained_while_there_is_time_for_all_of_them(
     monkeypatch.setattr(piloting, "run_experiment", run)
     monkeypatch.setattr(piloting, "RunDir", lambda path: SimpleNamespace(is_finished=is_finished))
     data: Any = SimpleNamespace(n_folds=lambda folds: 5, folder=tmp_path)
-    pilot = Pilot(data, tmp_path, Launcher("local", at_once), "cpu", clock, until)
+    pilot = Pilot(data, tmp_path, Launcher("local", at_once), "cpu", clock, {"until": until})
     assert pilot._train("123", Part("small", "trees", SMALL, 1000.0), is_needed) == (None in expected)
     assert called == expected
 

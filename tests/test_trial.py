@@ -20,7 +20,7 @@ from src.paths import DEFAULT_TASK, ROOT
 
 N_TRAIN, N_TEST, N_AGAIN = 150, 45, 5
 BAD_TRAIN, BAD_TEST = (3, 77, 120), N_TRAIN + 7
-REWRITTEN = ("clock.json", "look.json", "parts.json")
+REWRITTEN = ("clock.json", "record.json")
 LEFT_BEHIND = shutil.ignore_patterns(".git", ".venv", "outputs", "__pycache__", ".*_cache", "tests")
 TOO_FULL = """data_x
 _cell_length_a 4

@@ -29,17 +29,9 @@ class Clock:
         """Seconds that are left."""
         return max(0.0, self.seconds - self.used)
 
-    def share(self, path: Path, n_targets: int) -> float:
-        """Return the reading at which the first of n targets has used its share; a file keeps it for later starts."""
-        kept = read_json(path, {"budget": float, "until": float}) if path.is_file() else {}
-        if kept.get("budget") != self.seconds:
-            kept = {"budget": self.seconds, "until": self.used + self.left / n_targets}
-            write_json(path, kept)
-        return float(kept["until"])
-
     @contextmanager
-    def running(self) -> Iterator[None]:
-        """Note the time used every few seconds while the block runs, for the next start."""
+    def running(self) -> "Iterator[Clock]":
+        """Yield the clock, and note the time used every few seconds while the block runs, for the next start."""
         ended = threading.Event()
 
         def beat() -> None:
@@ -49,7 +41,7 @@ class Clock:
         thread = threading.Thread(target=beat, daemon=True)
         thread.start()
         try:
-            yield
+            yield self
         finally:
             ended.set()
             thread.join()

@@ -1,4 +1,4 @@
-"""The facts about a table that decide which recipes are tried. They use no target of the outer fold."""
+"""The facts about a table that decide which recipes are tried. Of the outer fold they use one target, if it is the least."""
 
 import math
 from dataclasses import asdict, dataclass, replace
@@ -38,10 +38,11 @@ class Look:
     """Facts about a table and one of its targets.
 
     bad_train, bad_test: rows that cannot be read. n_disordered: structures in both tables with mixed sites. atoms: median and
-    largest number. duplicates: share of the training rows that repeat another one. layers: share of crystals that are layers
-    in a vacuum. n_folds: see `folds_for`. given_folds: number of the task's own folds; 0: none. low, high: of the target.
-    zeros: share of rows with a target of zero. decades: of its magnitude, between the 5% and the 95% quantile; infinite if it
-    has both signs or many zeros. growth: rank correlation of its magnitude with the number of atoms.
+    largest number. n_formulas: that differ. duplicates: share of the training rows that repeat another one. layers: share of
+    crystals that are layers in a vacuum. n_folds: see `folds_for`. given_folds: number of the task's own folds; 0: none.
+    low: the least target of all rows, those of the outer fold included: each has to have a logarithm. high: of the target. zeros:
+    share of rows with a target of zero. decades: of its magnitude, between the 5% and the 95% quantile; infinite if it has both
+    signs or many zeros. growth: rank correlation of its magnitude with the number of atoms.
     """
 
     task: str
@@ -57,6 +58,7 @@ class Look:
     atoms: tuple[float, int]
     n_elements: int
     n_pure: int
+    n_formulas: int
     duplicates: float
     layers: float
     n_folds: int
@@ -72,7 +74,7 @@ class Look:
     @property
     def folds(self) -> FoldConfig:
         """The folds of all recipes; a task's own count if it has some."""
-        folds = folds_for(self.n_train, self.duplicates, self.n_folds)
+        folds = folds_for(self.n_train, self.n_formulas, self.duplicates, self.n_folds)
         return replace(folds, n_folds=self.given_folds) if self.given_folds else folds
 
     @property
@@ -115,7 +117,12 @@ class Look:
     @property
     def epochs(self) -> int:
         """Epochs of a network: they give the same number of steps for any number of rows, within limits."""
-        return int(np.clip(round(N_STEPS * BATCH / (0.9 * self.n_train)), MIN_EPOCHS, MAX_EPOCHS))
+        return int(np.clip(round(N_STEPS / self._steps), MIN_EPOCHS, MAX_EPOCHS))
+
+    @property
+    def _steps(self) -> float:
+        """Steps of an epoch in ten folds."""
+        return 0.9 * self.n_train / BATCH
 
     @property
     def n_splits(self) -> int:
@@ -129,11 +136,8 @@ class Look:
 
     def lines(self) -> list[str]:
         """Return the facts and what follows from them as text."""
-        kind = (
-            f"structures of {self.atoms[0]:.0f} atoms in the median, {self.atoms[1]} at most"
-            if self.has_structure
-            else "formulas"
-        )
+        atoms = f"{self.atoms[0]:.0f} atoms in the median, {self.atoms[1]} at most"
+        kind = f"structures of {atoms}" if self.has_structure else "formulas"
         vacuum = f"; {self.layers:.0%} are layers in a vacuum{', tried per area' * self.per_area}" if self.layered else ""
         disorder = f"; {self.n_disordered} rows are disordered" if self.n_disordered else ""
         folds = f"{self.given_folds} given ones" if self.given_folds else f"{self.folds.n_folds}, {self.folds.scheme}"
@@ -152,14 +156,14 @@ class Look:
             f"shape       {self.decades:.1f} decades, skewness {self.skew:.1f}{log}",
             f"size        rank correlation with the atoms {self.growth:.2f}{'; a sum over atoms is tried' * self.grows}",
             f"metric      {METRICS[self.metric].text}",  # type: ignore[index]
-            f"epochs      {self.epochs} of a network, about {self.epochs * 0.9 * self.n_train / BATCH:.0f} steps",
+            f"epochs      {self.epochs} of a network, about {self.epochs * self._steps:.0f} steps",
         ]
 
 
-def folds_for(n_train: int, duplicates: float, n_folds: int = FOLDS) -> FoldConfig:
-    """Return the folds, at most five for fewer than 50 rows; if many rows are duplicates, these stay together."""
-    scheme: Literal["grouped", "stratified"] = "grouped" if duplicates >= MANY_DUPLICATES else "stratified"
-    return FoldConfig(scheme, n_folds if n_train >= 50 else FEW_FOLDS)
+def folds_for(n_train: int, n_formulas: int, duplicates: float, n_folds: int = FOLDS) -> FoldConfig:
+    """Return the folds, at most five for fewer than 50 rows; if many rows are duplicates, formulas stay together if they can."""
+    n = n_folds if n_train >= 50 else FEW_FOLDS
+    return FoldConfig("grouped" if duplicates >= MANY_DUPLICATES and n_formulas >= 2 * n else "stratified", n)
 
 
 def look_at(data: TaskData, n_folds: int = FOLDS, repeated: float | None = None) -> Look:
@@ -170,7 +174,8 @@ def look_at(data: TaskData, n_folds: int = FOLDS, repeated: float | None = None)
     task, crystals, counts = data.task, data.train.crystals, data.train.crystals.element_counts
     n_atoms = counts.sum(axis=1)
     repeated = float(duplicated(crystals).mean()) if repeated is None else repeated
-    rows = np.flatnonzero(load_folds(data, folds_for(len(counts), repeated, n_folds)) != OUTER_FOLD)
+    n_formulas = len(np.unique(reduced(counts), axis=0))
+    rows = np.flatnonzero(load_folds(data, folds_for(len(counts), n_formulas, repeated, n_folds)) != OUTER_FOLD)
     target = data.train.targets[rows]
     return Look(
         task=task.name,
@@ -186,12 +191,13 @@ def look_at(data: TaskData, n_folds: int = FOLDS, repeated: float | None = None)
         atoms=(float(np.median(n_atoms)), int(n_atoms.max())),
         n_elements=int(counts.any(axis=0).sum()),
         n_pure=int(is_pure(counts).sum()),
+        n_formulas=n_formulas,
         duplicates=repeated,
         layers=_layers(crystals) if crystals.has_structure else 0.0,
         n_folds=n_folds,
         given_folds=0 if data.given_folds is None else int(data.given_folds.max()) + 1,
         columns=task.columns.all,
-        low=float(target.min()),
+        low=float(data.train.targets.min()),
         high=float(target.max()),
         zeros=float((target == 0).mean()),
         decades=_decades(target),
@@ -245,6 +251,4 @@ def _decades(target: Values) -> float:
 
 
 def _growth(size: Values, n_atoms: NDArray[np.int64]) -> float:
-    if not (np.ptp(size) and np.ptp(n_atoms)):
-        return 0.0
-    return float(spearmanr(size, n_atoms).statistic)
+    return float(spearmanr(size, n_atoms).statistic) if np.ptp(size) and np.ptp(n_atoms) else 0.0

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -28,20 +28,21 @@ from src.auto.plan import (
     within_budget,
 )
 from src.auto.portfolio import Family, Recipe, portfolio
-from src.auto.race import Cost, Made, Outcome, Race, cost_key, epochs_of, history, measure, prepare, shortened
+from src.auto.race import Cost, Outcome, Race, cost_key, epochs_of, measure, prepare, shortened
 from src.auto.summary import sections_of, write_page
 from src.config import BlendConfig, ExperimentConfig, from_dict, to_dict
 from src.config.catalogue import find_experiment, write_experiment
 from src.data.load import TaskData, load_task_data
 from src.data.task import Task
+from src.features.columns import COLUMNS, data_key
 from src.paths import shown
 from src.results.folder import RunDir
-from src.results.metrics import judge_of
-from src.results.submission import submit
+from src.results.metrics import check_targets, judge_of
+from src.results.submission import read_sample, submit
 from src.runs.experiment import run_experiment
 from src.runs.inner import InnerSplits
 from src.runs.launch import Launcher
-from src.storage.files import read_json, write_json
+from src.storage.files import locked, read_json, write_json
 
 log = logging.getLogger(__name__)
 # of a family after the first rung
@@ -49,48 +50,82 @@ KEEP: dict[Family, int] = {"network": 3, "trees": 2, "forest": 1, "Gaussian proc
 KEEP_OF_FORMULAS: dict[Family, int] = {"trees": 2, "forest": 1, "Gaussian process": 1, "formula network": 3}
 OVERTIME = 0.1  # of the time that is left, by which an expected end may be late
 RESERVED = 3  # members whose time in all folds no change may take
+TIMING = 0.25  # share of the budget, after which no recipe is timed
+AT_THE_END = 2e-3  # seconds for each row: the submission with its intervals, and the page
+RECORD = "record.json"
 DEAR = 1.4  # cost of a variant, compared with the recipe that it changes, on average
 
 
 @dataclass(frozen=True, eq=False)
 class Pilot:
-    """The autopilot for one target. folder: of its results. clock: of the command. until: seconds on it that it may use."""
+    """The autopilot for one target. folder: of its results. clock: of the command.
+
+    kept: what was decided, for later starts with the same budget; `until` is the reading of the clock at which the target has
+    used its share. Only its costs, by `cost_key`, serve other budgets too.
+    """
 
     data: TaskData
     folder: Path
     launcher: Launcher
     device: str
     clock: Clock
-    until: float
+    kept: dict[str, Any]
+
+    @classmethod
+    def of(cls, data: TaskData, launcher: Launcher, device: str, clock: Clock, n_targets: int, costs: dict[str, Cost]) -> "Pilot":
+        """Return the pilot for the first of n targets that are left. costs: of other targets; those of this one join them.
+
+        Raises ValueError if an earlier start has seen other tables.
+        """
+        path, key = data.folder / "auto" / RECORD, data_key(data.key, (COLUMNS,), data.task)
+        kinds = {"data": str, "budget": float, "until": float, "costs": dict}
+        kept: dict[str, Any] = read_json(path, kinds) if path.is_file() else {"data": key, "costs": {}}
+        if kept["data"] != key:
+            raise ValueError(f"{path} is about other tables or columns: to start over, remove {data.outputs / data.task.name}")
+        costs.update({name: Cost(*cost) for name, cost in kept["costs"].items()})
+        if kept.get("budget") != clock.seconds:
+            at_the_end = min(AT_THE_END * (len(data.train.ids) + len(data.test.ids)), OVERTIME * clock.left)
+            kept = {"data": key, "budget": clock.seconds, "until": clock.used + (clock.left - at_the_end) / n_targets}
+        return cls(data, path.parent, launcher, device, clock, kept | {"costs": costs})
+
+    def keep(self, **decided: Any) -> None:
+        """Write what was decided."""
+        self.kept.update(decided)
+        write_json(self.folder / RECORD, self.kept)
 
     @property
     def left(self) -> float:
         """Seconds of one core that are left for this target."""
-        return max(0.0, self.until - self.clock.used) * self.launcher.at_once
+        return max(0.0, self.kept["until"] - self.clock.used) * self.launcher.at_once
 
     def look(self) -> tuple[Look, Plan]:
-        """Return the facts about the table and the plan for the budget; costs are measured only once."""
-        look, path = look_at(self.data), self.folder / "look.json"
-        kept = read_json(path, {"costs": dict, "core_seconds": float, "budget": float, "n_folds": int}) if path.is_file() else {}
-        costs = {name: Cost(*cost) for name, cost in kept["costs"].items()} if kept else self._measure(portfolio(look))
-        if kept.get("budget") != self.clock.seconds:  # a new start, or one with another budget
-            n_folds = folds_within(look, portfolio(look), costs, self.left)
-            kept = {"costs": costs, "budget": self.clock.seconds, "core_seconds": self.left, "n_folds": n_folds}
-        if kept["n_folds"] != look.n_folds:
-            look = look_at(self.data, kept["n_folds"], look.duplicates)
-        write_json(path, {**look.to_json(), **kept})
-        return look, make_plan(look, portfolio(look), costs, kept["core_seconds"])
+        """Return the facts about the table and the plan for the budget."""
+        look = look_at(self.data)
+        costs = self.costs_of(portfolio(look))
+        if "n_folds" not in self.kept:
+            self.keep(core_seconds=self.left, n_folds=folds_within(look, portfolio(look), costs, self.left))
+        if self.kept["n_folds"] != look.n_folds:
+            look = look_at(self.data, self.kept["n_folds"], look.duplicates)
+            costs = self.costs_of(portfolio(look))  # other rows were seen, so the recipes may be others
+        self.keep(look=look.to_json())
+        return look, make_plan(look, portfolio(look), costs, self.kept["core_seconds"])
 
-    def _measure(self, recipes: Sequence[Recipe]) -> dict[str, Cost]:
-        """Return the cost of each recipe; recipes that must cost the same are measured once."""
-        measured: dict[str, Cost] = {}
-        made: dict[str, Made] = {}
+    def costs_of(self, recipes: Sequence[Recipe]) -> dict[str, Cost]:
+        """Return the costs of the recipes that there is time to measure, at least of one; each is measured only once."""
+        made, found, keys = dict[str, Any](), self.kept["costs"], {one.name: cost_key(one.config) for one in recipes}
         logging.getLogger("src").setLevel(logging.WARNING)  # of a few crystals
         for recipe in tqdm(recipes, "timing recipes"):
-            key = cost_key(recipe.config)
-            measured[key] = measured.get(key) or measure(recipe.config, self.data, made)
+            is_early = self.clock.used < TIMING * self.clock.seconds or found.keys().isdisjoint(keys.values())
+            if is_early and (key := keys[recipe.name]) not in found:
+                found[key] = measure(recipe.config, self.data, made)
+                self.keep()
         logging.getLogger("src").setLevel(logging.DEBUG)
-        return {recipe.name: measured[cost_key(recipe.config)] for recipe in recipes}
+        return {name: found[key] for name, key in keys.items() if key in found}
+
+    def races(self, look: Look) -> Race:
+        """Return the race on the inner splits; with another number of folds these have other rows."""
+        splits = InnerSplits.of(self.data, look.folds, look.inner)
+        return Race(splits, self.folder / f"trials_{look.folds.n_folds}", self.launcher, self.device)
 
     def race(self, look: Look, plan: Plan) -> tuple[list[Outcome], dict[str, Family]]:
         """Return the outcomes of recipes with all their epochs, the best first, then others; and the families of all."""
@@ -99,12 +134,16 @@ class Pilot:
         end = plan.core_seconds * (1 - RACE)  # that are left when the race has to be over
         self._say("features and graphs")
         prepare(configs, self.data, self.launcher.n_local)
-        race = Race(InnerSplits.of(self.data, look.folds, look.inner), self.folder / "trials", self.launcher, self.device)
-        race.folder.mkdir(exist_ok=True)
+        race = self.races(look)
+        race.folder.mkdir(parents=True, exist_ok=True)
         short = {name: shortened(config, plan.first_epochs) for name, config in configs.items()}
         self._say("race, first rung")
-        first = race.run("first rung", short, look.n_splits, self._until(end))
-        first = [one for one in first if np.isfinite(one.loss)]
+        tried = race.run("first rung", short, look.n_splits, self._until(end))
+        first = [one for one in tried if np.isfinite(one.loss)]
+        if not first:  # no time for any
+            cheapest = min(plan.recipes, key=lambda recipe: plan.seconds(recipe, 1))
+            wall = plan.seconds(cheapest, INNER * look.n_train)
+            return [replace(tried[0], name=cheapest.name, config=cheapest.config, wall=wall)], families
         whole = {recipe.name: recipe.config for recipe in portfolio(look)}
         configs |= {one.name: within_budget(whole[one.name], one, look, plan.core_seconds) for one in first}
         keep = KEEP if look.has_structure else KEEP_OF_FORMULAS
@@ -156,11 +195,11 @@ class Pilot:
 
         Parts without enough time left, or that diverge, are left out; if time is left over, further parts follow.
         """
-        parts = self.chosen() or choose(outcomes, families, look.folds.n_folds, self.left)
+        kept = [Part(**{**one, "config": from_dict(one["config"])}) for one in self.kept.get("parts", [])]
+        parts = kept or choose(outcomes, families, look.folds.n_folds, self.left)
         numbers: list[str] = []
         for part in parts:  # grows meanwhile
-            kept = [{**one._asdict(), "config": to_dict(one.config)} for one in parts]
-            write_json(self.folder / "parts.json", {"budget": self.clock.seconds, "parts": kept})
+            self.keep(parts=[{**one._asdict(), "config": to_dict(one.config)} for one in parts])
             self._say(f"all folds of {part.name}")
             number = self._experiment(part.name, part.config)
             if self._train(number, part, is_needed=not numbers):
@@ -174,14 +213,6 @@ class Pilot:
             numbers.append(self._experiment(f"blend of {', '.join(numbers)}", blend))
             run_experiment(blend, f"exp{numbers[-1]}", self.data, None, self.launcher, self.device)
         return numbers
-
-    def chosen(self) -> list[Part]:
-        """Return the parts that an earlier start with the same budget chose; nothing if there was none."""
-        path = self.folder / "parts.json"
-        kept = read_json(path, {"budget": float, "parts": list}) if path.is_file() else {}
-        if kept.get("budget") != self.clock.seconds:
-            return []
-        return [Part(**{**part, "config": from_dict(part["config"])}) for part in kept["parts"]]
 
     def _say(self, what: str) -> None:
         log.info("%.1f of %g minutes: %s", self.clock.used / 60, self.clock.seconds / 60, what)
@@ -230,24 +261,23 @@ def fly(
     dry: stop after the plan. Finished work of earlier starts is kept, and their time counts.
     """
     top = tasks[0].runs(outputs) if len(tasks[0].targets) == 1 else outputs / tasks[0].name
-    clock = Clock(top / "auto" / "clock.json", 60 * minutes)
-    submitted, found = {}, []
-    with clock.running():
+    if tasks[0].has_test:
+        read_sample(tasks)  # what is wrong with it is said first
+    submitted, found, costs, held = {}, [], dict[str, Cost](), f"auto.py is running for {shown(top)} already: wait for it"
+    with locked(top / "auto" / ".lock", held), Clock(top / "auto" / "clock.json", 60 * minutes).running() as clock:
         for i, task in enumerate(tasks):
             data = load_task_data(task.folder, outputs, skip_bad_rows, launcher.n_local, task.target_column)
-            folder = data.folder / "auto"
-            folder.mkdir(parents=True, exist_ok=True)
-            pilot = Pilot(data, folder, launcher, device, clock, clock.share(folder / "share.json", len(tasks) - i))
+            check_targets(task.metric, task.path("train"), data.train.ids.tolist(), data.train.targets)
+            pilot = Pilot.of(data, launcher, device, clock, len(tasks) - i, costs)
             look, plan = pilot.look()
             log.info("%s", "\n".join([*look.lines(), *plan_lines(look, plan, minutes, launcher.at_once)]))
             if dry:
                 continue
             outcomes, families = pilot.race(look, plan)
-            log.info("%s", "\n".join(f"{one.name:<60} {abs(one.loss):.4f}" for one in outcomes))
+            log.info("%s", "\n".join(f"{one.name:<60} {abs(one.loss):.4g}" for one in outcomes))
             numbers = pilot.finish(outcomes, families, look)
             submitted[task.target_column] = numbers[-1:]
-            splits = InnerSplits.of(data, look.folds, look.inner)
-            found.append((data, look, plan, history(pilot.folder / "trials", splits), numbers))
+            found.append((data, look, plan, pilot.races(look).history(), numbers))
         if dry:
             return Flown("nothing was trained: --dry-run", {})
         text = submit(tasks, outputs, submitted, "mean", None, None) if tasks[0].has_test else "no test table: nothing to submit"

@@ -23,7 +23,7 @@ from src.data.task import MetricName
 from src.results.blend import fit_weights
 from src.runs.ranges import with_knobs
 
-RACE, FIRST, PREPARE = 0.4, 0.15, 0.15  # shares of the budget: all of the race, its first rung, the inputs of one recipe
+RACE, FIRST, PREPARE, INPUTS = 0.4, 0.15, 0.15, 0.3  # shares of the budget: the race, its first rung, a recipe's inputs, all
 FINISH = 0.45  # share of the budget that one recipe may take in all folds
 SAFETY = 0.85  # share of what is left that is planned for: what is measured in a race varies
 LEAST = 0.3  # of the epochs that a network should have; with fewer it is left out
@@ -68,7 +68,7 @@ class Plan:
 
 def folds_within(look: Look, recipes: Sequence[Recipe], costs: Mapping[str, Cost], core_seconds: float) -> int:
     """Return ten folds, or five if a network then has enough of its epochs to be trained at all."""
-    networks = [costs[recipe.name] for recipe in recipes if isinstance(recipe.config.learner, GnnConfig)]
+    networks = [costs[one.name] for one in recipes if one.name in costs and isinstance(one.config.learner, GnnConfig)]
     share = max((_affordable(look, cost, core_seconds, FOLDS) for cost in networks), default=math.inf) / look.epochs
     fewer = share * (FOLDS - 1) / (FEW_FOLDS - 1)
     return FEW_FOLDS if share < ENOUGH and fewer >= LEAST else FOLDS
@@ -91,27 +91,24 @@ def make_plan(look: Look, recipes: Sequence[Recipe], costs: Mapping[str, Cost], 
     A network gets as many epochs as it can have in all folds. Networks that can have only a few are left out, and so are recipes
     whose inputs take too long. If none is left, the cheapest is kept.
     """
-    kept, left_out = [], {}
+    kept: list[Recipe] = []
+    left_out = {recipe.name: "no time to time it" for recipe in recipes if recipe.name not in costs}
+    recipes = [recipe for recipe in recipes if recipe.name in costs]
     for recipe in recipes:
-        cost = costs[recipe.name]
+        cost, inputs = costs[recipe.name], {costs[one.name].prepare for one in (*kept, recipe)}  # those that are shared once
         affordable = _affordable(look, cost, core_seconds, look.folds.n_folds)
-        if cost.prepare * (look.n_train + look.n_test) > PREPARE * core_seconds:
+        if max(cost.prepare / PREPARE, sum(inputs) / INPUTS) * (look.n_train + look.n_test) > core_seconds:
             left_out[recipe.name] = "its features or graphs take too long"
         elif affordable < (LEAST * look.epochs if isinstance(recipe.config.learner, GnnConfig) else 1):
             left_out[recipe.name] = "its training takes too long"
         else:
             kept.append(recipe._replace(config=shortened(recipe.config, max(1, int(affordable)))))
     if not kept:
-        n_trained = look.n_train * (look.folds.n_folds - 1)
-
-        def whole(recipe: Recipe) -> float:
-            cost = costs[recipe.name]
-            return cost.prepare * (look.n_train + look.n_test) + cost.train * n_trained * epochs_of(recipe.config)
-
-        kept = [min(recipes, key=whole)]
+        rows, trained = look.n_train + look.n_test, look.n_train * (look.folds.n_folds - 1)
+        whole = {r.name: np.dot(costs[r.name], (rows, trained * epochs_of(r.config))) for r in recipes}
+        kept = [min(recipes, key=lambda recipe: whole[recipe.name])]
         left_out.pop(kept[0].name)
-    plan = Plan(kept, dict(costs), left_out, look.epochs, core_seconds)
-    return _with_first_rung(plan, look, FIRST * core_seconds)
+    return _with_first_rung(Plan(kept, dict(costs), left_out, look.epochs, core_seconds), look, FIRST * core_seconds)
 
 
 def _with_first_rung(plan: Plan, look: Look, core_seconds: float) -> Plan:

@@ -108,19 +108,14 @@ def _networks(look: Look) -> list[Recipe]:
         return []
 
     def recipe(name: str, target: TargetConfig, why: str, readout: Any = "mean", **learner: Any) -> Recipe:
-        shared: dict[str, Any] = {
-            "graph": GRAPH,
-            "network": replace(NEQUIP, readout=readout),
-        }  # exp094, with another target or readout
+        shared: dict[str, Any] = {"graph": GRAPH, "network": replace(NEQUIP, readout=readout)}  # exp094
         network = GnnConfig(_training(look, 3.4e-4, 1.1), VECTORS, **(shared | learner))
         return Recipe(name, "network", ExperimentConfig(network, target=target), why)
 
     found = [
         recipe("residual, mean", RESIDUAL, "energies are sums over atoms (exp094)"),
         recipe("standardised, attention", STANDARD, "a property that some atoms decide more than others", "attention"),
-        recipe(
-            "standardised, max", STANDARD, "a property that one atom decides, as the highest phonon frequency (exp026)", "max"
-        ),
+        recipe("standardised, max", STANDARD, "a property that one atom decides, as the highest phonon (exp026)", "max"),
     ]
     log = look.transform
     if look.per_area:
@@ -165,10 +160,8 @@ def _trees(look: Look) -> list[Recipe]:
         recipe("trees", base, RAW, "the field's baseline, good to blend in (exp022)"),
         recipe("trees, absolute errors", base, RAW, "the median, not the mean, for a skewed target", objective="l1"),
     ]
-    if look.transform != "none":
-        found.append(
-            recipe(f"trees, {look.transform}", base, replace(RAW, transform=look.transform), "errors count by ratio (exp025)")
-        )
+    if (log := look.transform) != "none":
+        found.append(recipe(f"trees, {log}", base, replace(RAW, transform=log), "errors count by ratio (exp025)"))
     if look.per_area:
         found.append(recipe("trees, log per area", base, RAW_PER_AREA, "energies of the faces of layers"))
     elif look.has_structure:
@@ -190,10 +183,8 @@ def _formula_networks(look: Look) -> list[Recipe]:
     if not look.has_structure:
         targets = {"residual": RESIDUAL, "standardised": STANDARD} | ({look.transform: log} if look.transform != "none" else {})
     why = "formulas alone, by attention over elements (exp081)"
-    return [
-        Recipe(f"Roost, {name}", "formula network", ExperimentConfig(learner, target=target), why)
-        for name, target in targets.items()
-    ]
+    configs = {name: ExperimentConfig(learner, target=target) for name, target in targets.items()}
+    return [Recipe(f"Roost, {name}", "formula network", config, why) for name, config in configs.items()]
 
 
 def _training(look: Look, lr: float, weight_decay: float) -> TrainingConfig:

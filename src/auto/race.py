@@ -25,7 +25,7 @@ from src.runs.launch import Launcher, run_all
 from src.runs.ranges import with_knobs
 from src.storage.files import read_json, write_json
 
-N_SAMPLE = 48  # crystals whose features and graphs are timed
+N_SAMPLE = (2, 8, 48)  # crystals whose features and graphs are made; the last ones are timed, of large cells the second
 LEAST_SECONDS = 1e-3  # that a timed training counts for
 N_TIMED = 1000  # rows at most, on which trees are timed
 N_ROUNDS, LONG_ENOUGH = 3, 1.5  # trainings of each length at most, and seconds of the longer ones after which no more are needed
@@ -38,13 +38,6 @@ class Cost(NamedTuple):
 
     prepare: float
     train: float
-
-
-class Made(NamedTuple):
-    """Inputs of a few crystals, and the seconds to make them."""
-
-    inputs: Inputs
-    seconds: float
 
 
 class Trial(NamedTuple):
@@ -83,11 +76,6 @@ class Race:
     launcher: Launcher
     device: str
 
-    @property
-    def data(self) -> TaskData:
-        """The tables of the task."""
-        return self.splits.data
-
     def run(self, rung: str, configs: Mapping[str, ExperimentConfig], n_splits: int, seconds: float) -> list[Outcome]:
         """Return the outcome of each config, the best first; trials that have ended before are not trained again.
 
@@ -99,12 +87,11 @@ class Race:
             for k in to_do:
                 self._late(trials[k]).unlink(missing_ok=True)
             with tempfile.TemporaryDirectory(dir=self.folder) as place:
-                growing: dict[Path, int] = {}
-                for k in to_do:
-                    histories = make_learner(trials[k].config.trained).histories()
-                    growing |= {Path(place) / trials[k].key / file: n for file, n in histories.items()}
+                histories = [(trials[k].key, make_learner(trials[k].config.trained).histories()) for k in to_do]
+                growing = {Path(place) / key / file: n for key, files in histories for file, n in files.items()}
                 work = partial(self.train, trials, Path(place), time.time() + seconds)
-                run_all(rung, work, to_do, lambda k: self._has_ended(trials[k]), growing, self.launcher)
+                ended = lambda k: self._result(trials[k]).is_file() or self._late(trials[k]).is_file()
+                run_all(rung, work, to_do, ended, growing, self.launcher)
         found = [self._outcome(name, config, n_splits) for name, config in configs.items()]
         return sorted(found, key=lambda outcome: outcome.loss)
 
@@ -129,13 +116,23 @@ class Race:
             self._late(trial).touch()
             return
         seconds = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
-        write_json(self._result(trial), {"rung": trial.rung, "name": trial.name, "split": trial.split, "pred": pred, **seconds})
+        about = {"rung": trial.rung, "name": trial.name, "split": trial.split, "epochs": epochs_of(trial.config)}
+        write_json(self._result(trial), about | {"pred": pred} | seconds)
+
+    def history(self) -> list[dict[str, Any]]:
+        """Return all trials in the order in which they ended: rung, name, split, epochs, loss and seconds."""
+        metric, rows = METRICS[judge_of(self.splits.data.task.metric)], []
+        for path in sorted(self.folder.glob("*.json"), key=lambda path: path.stat().st_mtime):
+            found = read_json(path, {"rung": str, "name": str, "split": int, "epochs": int})
+            pred, target = found.pop("pred"), self.splits.target(found["split"])
+            rows.append(found | {"loss": np.inf if pred is None else metric.loss(target, np.array(pred))})
+        return rows
 
     def better(self, first: Outcome, other: Outcome) -> bool:
         """Return whether `other` is better than `first` by more than a standard error of their difference over crystals."""
         if not np.isfinite([first.loss, other.loss]).all():
             return other.loss < first.loss
-        _, low, high = score_difference(judge_of(self.data.task.metric), first.target, first.pred, other.pred)
+        _, low, high = score_difference(judge_of(self.splits.data.task.metric), first.target, first.pred, other.pred)
         return first.loss - other.loss > (high - low) / 4  # a quarter of the 95% interval
 
     def shorter(self, short: Sequence[Outcome], whole: Sequence[Outcome]) -> list[Outcome]:
@@ -155,9 +152,6 @@ class Race:
         """Return the file that marks a trial as stopped; with more time, it is trained again."""
         return self.folder / f"{trial.key}.late"
 
-    def _has_ended(self, trial: Trial) -> bool:
-        return self._result(trial).is_file() or self._late(trial).is_file()
-
     def _outcome(self, name: str, config: ExperimentConfig, n_splits: int) -> Outcome:
         paths = [self._result(Trial("", name, config, split)) for split in range(n_splits)]
         found = [read_json(path, {"wall": float, "cpu": float}) for path in paths if path.is_file()]
@@ -165,24 +159,12 @@ class Race:
         pred, loss = np.full(len(target), np.nan), np.inf
         if len(found) == n_splits and all(one["pred"] is not None for one in found):
             pred = np.concatenate([one["pred"] for one in found])
-            loss = METRICS[judge_of(self.data.task.metric)].loss(target, pred)
+            loss = METRICS[judge_of(self.splits.data.task.metric)].loss(target, pred)
         wall, cpu = (float(np.mean([one[key] for one in found] or [np.inf])) for key in ("wall", "cpu"))
         return Outcome(name, config, target, pred, loss, wall, cpu)
 
 
-def history(folder: Path, splits: InnerSplits) -> list[dict[str, Any]]:
-    """Return all trials of a race in the order in which they ended: rung, name, split, loss and seconds."""
-    metric = METRICS[judge_of(splits.data.task.metric)]
-    rows = []
-    for path in sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime):
-        found = read_json(path, {"rung": str, "name": str, "split": int})
-        pred = found.pop("pred")
-        target = splits.target(found["split"])
-        rows.append(found | {"loss": np.inf if pred is None else metric.loss(target, np.array(pred))})
-    return rows
-
-
-def measure(config: ExperimentConfig, data: TaskData, made: dict[str, Made]) -> Cost:
+def measure(config: ExperimentConfig, data: TaskData, made: dict[str, tuple[Inputs, float]]) -> Cost:
     """Return the cost of a recipe, measured on a few crystals. made: inputs of earlier recipes, which are not made again.
 
     Trainings of two lengths are compared, because the start of a training, with compilation and imports the first time, is not
@@ -205,6 +187,8 @@ def measure(config: ExperimentConfig, data: TaskData, made: dict[str, Made]) -> 
     for n in (short, *(short, long) * N_ROUNDS):
         if sum(train[long]) > LONG_ENOUGH:
             break
+        if is_network and n == long and min(train[short]) > LONG_ENOUGH:  # of large cells: the start is short beside it
+            return Cost(seconds / len(inputs), min(train[short]) / n_rows)
         learner = make_learner(with_knobs(config, {length: n}).trained, word2vec=MAT2VEC if MAT2VEC.is_file() else None)
         learner.limit_threads()
         start = time.perf_counter()
@@ -215,18 +199,20 @@ def measure(config: ExperimentConfig, data: TaskData, made: dict[str, Made]) -> 
     return Cost(seconds / len(inputs), factor * a_row)
 
 
-def _make(config: ExperimentConfig, data: TaskData) -> Made:
-    """Return the inputs of a few crystals; two crystals go first, untimed, because the first call may import libraries."""
+def _make(config: ExperimentConfig, data: TaskData) -> tuple[Inputs, float]:
+    """Return inputs of a few crystals and the seconds to make them; two go first, as the first call may import libraries."""
     learner = make_learner(config.trained, word2vec=MAT2VEC if MAT2VEC.is_file() else None)
     n_rows, columns = len(data.train.ids), data.train.crystals.columns
-    for n in (2, N_SAMPLE):
+    for n in N_SAMPLE:
         chosen = np.linspace(0, n_rows - 1, min(n, n_rows)).astype(int)
         own = None if columns is None else columns.iloc[chosen].reset_index(drop=True)
         crystals = Crystals.from_list([data.train.crystals[i] for i in chosen], own)
         start = time.perf_counter()
         inputs = learner.prepare_inputs(crystals, "", None, 1)
         seconds = time.perf_counter() - start
-    return Made(inputs, seconds)
+        if n > N_SAMPLE[0] and seconds > LONG_ENOUGH:
+            break
+    return inputs, seconds
 
 
 def _inputs_key(config: ExperimentConfig) -> str:

@@ -45,9 +45,11 @@ def sections_of(data: TaskData, look: Look, plan: Plan, trials: list[dict[str, A
 def _race(trials: list[dict[str, Any]], data: TaskData) -> str:
     """Return the picture of a race and its table: a row for each recipe and rung, the best first."""
     metric = METRICS[judge_of(data.task.metric)]
+    if not trials:
+        return note("There was no time for a trial: the cheapest recipe was trained.")
     table = pd.DataFrame(trials)
     table["spent"] = table["cpu"].cumsum()
-    found = table.groupby(["rung", "name"], sort=False).agg(
+    found = table.groupby(["rung", "name", "epochs"], sort=False).agg(
         loss=("loss", "mean"), cpu=("cpu", "sum"), n=("split", "size"), spent=("spent", "max")
     )
     found = found.reset_index().sort_values("loss")
@@ -62,8 +64,8 @@ def _race(trials: list[dict[str, Any]], data: TaskData) -> str:
         ended["rung"].tolist(),
         (False, bool((ended["score"] > 0).all()) and not metric.larger_is_better),
     )
-    shown = found.assign(cpu=found["cpu"].round(), **{label: found["score"].round(4)})
-    rows = shown[["name", "rung", label, "n", "cpu"]].rename(columns={"name": "recipe", "n": "splits", "cpu": "CPU s"})
+    shown = found.assign(cpu=found["cpu"].round(), **{label: found["score"].map("{:.4g}".format)})
+    rows = shown[["name", "rung", "epochs", label, "n", "cpu"]].rename(columns={"name": "recipe", "n": "splits", "cpu": "CPU s"})
     text = "Each point is a recipe after a rung, in the order of time: hover over it or tap it."
     return note(text) + picture + html_table(rows.astype(str).to_dict("records"), searchable=True)
 

@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import FOLDS, NETWORK, TREES, load, run, small_table
+from scipy import optimize
 from scipy.special import expit
 from sklearn import metrics as reference
 from sklearn.isotonic import IsotonicRegression
@@ -288,6 +290,19 @@ def two_parts(adds_up: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     pred = expit(logits)
     chance = expit(logits.mean(axis=1)) if adds_up else pred.mean(axis=1)
     return (rng.random(400) < chance).astype(float), pred, fold
+
+
+@pytest.mark.parametrize("on_logits", [False, True])
+def test_what_weights_of_classes_minimise_is_the_log_loss_of_their_blend(
+    on_logits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, (target, pred, _) = [], two_parts(adds_up=True)
+    monkeypatch.setattr(optimize, "minimize", lambda loss, start, **_: seen.append(loss) or SimpleNamespace(x=start))
+    np.testing.assert_array_equal(blend.fit_weights("weights", pred, target, "f1", on_logits), [0.5, 0.5])
+    weights, step = np.array([0.3, 0.7]), 1e-5 * np.eye(2)
+    value, slope = seen[0](weights)
+    assert value == pytest.approx(METRICS["logloss"](target, mixed(pred, weights, on_logits)))
+    np.testing.assert_allclose(slope, [(seen[0](weights + one)[0] - seen[0](weights - one)[0]) / 2e-5 for one in step], rtol=1e-6)
 
 
 @pytest.mark.parametrize("adds_up", [True, False])

@@ -19,7 +19,7 @@ ROWS = {  # id -> text of a structure, numbers of Na and Cl, of Fe and O, and a 
     "column": ("broken", "0", "0", "0", "0", "Na Cl"),
     "endless": ("broken", "inf", "0", "0", "0", "Na Cl"),
     "head": ("data_x\n_chemical_formula_sum 'Na4 Cl4'\n", "0", "0", "0", "0", "unknown"),
-    "oxide": ("broken", "0", "0", "4", "6", ""),
+    "oxide": ("broken", "4", "0", "0", "6", ""),
     "nothing": ("broken", "0", "0", "0", "0", "unknown"),
 }
 SALTS = ["counts", "fractions", "column", "endless", "head"]
@@ -53,7 +53,10 @@ def test_rows_are_predicted_from_the_elements_and_intervals_are_as_wide_as_nine_
     salt, oxide, nothing = (
         found.loc[name, ["prediction", "lower", "upper"]].astype(float) for name in ("head", "oxide", "nothing")
     )
-    pred, half = forest.predict([SALT / 2, OXIDE / 5]), np.quantile(np.abs(forest.oob_prediction_ - target), 0.9)
+    pred, half = (
+        forest.predict([SALT / 2, Crystal.from_formula("Na2O3").element_counts / 5]),
+        np.quantile(np.abs(forest.oob_prediction_ - target), 0.9),
+    )
     np.testing.assert_allclose(salt, [pred[0], 0, pred[0] + half])
     np.testing.assert_allclose(oxide, [pred[1], pred[1] - half, pred[1] + half])
     np.testing.assert_allclose(nothing, np.quantile(target, [0.5, 0.05, 0.95]))

@@ -294,14 +294,6 @@ def test_holm_gives_the_values_computed_by_hand() -> None:
     assert holm([0.9, 0.6]) == [1, 1] and holm([0.3]) == [0.3] and holm([]) == []
 
 
-def test_holm_keeps_the_order_and_lowers_nothing() -> None:
-    p = np.random.default_rng(0).uniform(size=20) ** 3
-    corrected, order = np.array(holm(p.tolist())), np.argsort(p)
-    assert (np.diff(corrected[order]) >= 0).all()
-    assert (corrected >= p).all() and (corrected <= 1).all()
-    np.testing.assert_array_equal(holm(p[order].tolist()), corrected[order])
-
-
 @pytest.fixture
 def exp001() -> Predictions:
     return find_predictions("001", read_task(DEFAULT_TASK), NOWHERE)

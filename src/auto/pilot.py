@@ -39,7 +39,7 @@ from src.paths import shown
 from src.results.folder import RunDir
 from src.results.metrics import check_targets, judge_of
 from src.results.submission import read_sample, submit
-from src.runs.experiment import run_experiment
+from src.runs.experiment import run_experiment, structure_needs
 from src.runs.inner import InnerSplits
 from src.runs.launch import Launcher
 from src.storage.files import locked, read_json, write_json
@@ -111,10 +111,10 @@ class Pilot:
         return look, make_plan(look, portfolio(look), costs, self.kept["core_seconds"])
 
     def costs_of(self, recipes: Sequence[Recipe]) -> dict[str, Cost]:
-        """Return the costs of the recipes that there is time to measure, at least of one; each is measured only once."""
+        """Return the costs of the recipes that there is time to measure, those of formulas first; each is measured only once."""
         made, found, keys = dict[str, Any](), self.kept["costs"], {one.name: cost_key(one.config) for one in recipes}
         logging.getLogger("src").setLevel(logging.WARNING)  # of a few crystals
-        for recipe in tqdm(recipes, "timing recipes"):
+        for recipe in tqdm(sorted(recipes, key=lambda one: len(structure_needs(one.config))), "timing recipes"):
             is_early = self.clock.used < TIMING * self.clock.seconds or found.keys().isdisjoint(keys.values())
             if is_early and (key := keys[recipe.name]) not in found:
                 found[key] = measure(recipe.config, self.data, made)

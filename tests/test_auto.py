@@ -243,6 +243,8 @@ def test_recipes_for_what_a_table_has_are_there_from_these_limits_on() -> None:
     cheap = [named(PLAIN, atoms=(n, 99)).get("degree 1, standardised, attention") for n in (30.0, 31.0)]
     in_angstrom = {"learner.graph.l_max": 1, "learner.graph.radius_exponent": 0.0}
     assert cheap == [None, with_knobs(named(PLAIN)["standardised, attention"], in_angstrom)]
+    most_promising = next(recipe.name for recipe in portfolio(replace(PLAIN, atoms=(31.0, 99))) if recipe.family == "network")
+    assert most_promising == "degree 1, standardised, attention"
     assert named(PLAIN, columns=("x",))["with columns"].learner.global_features == ("columns",)
     trees = [config for name, config in named(PLAIN, columns=("x",)).items() if "trees" in name]
     assert len(trees) == 3 and all(config.learner.features[-1] == "columns" for config in trees)

@@ -134,9 +134,10 @@ def test_rows_that_do_not_have_the_stored_score_or_target_are_refused(task_folde
         table.assign(e_form_pred=table["e_form"] + 1).to_csv(path, index=False)
         with pytest.raises(ValueError, match=f"{path.name}: its rows have an MAE of 1.000000"):
             again()
-    table.assign(**{name: table[name] + 5e-9 for name in ("e_form", "e_form_pred")}).to_csv(path, index=False)
-    with pytest.raises(ValueError, match="do not contain each training row once, with its target"):
-        run(task_folder)
+    for changed in ({name: table[name] + 5e-9 for name in ("e_form", "e_form_pred")}, {"id": table["id"] + "x"}):
+        table.assign(**changed).to_csv(path, index=False)
+        with pytest.raises(ValueError, match="do not contain each training row once, with its target"):
+            run(task_folder)
 
 
 def test_finished_folds_are_not_trained_again(task_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -183,6 +183,15 @@ def test_folds_whose_files_are_whole_are_finished_though_ray_never_returns(
     run_all("x", lambda k: file.touch(), [0], lambda k: file.exists(), {}, Launcher("ray", 1, "nowhere"))
 
 
+def test_an_error_in_rays_driver_is_raised_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(run: Callable[[int], None], folds: list[int], launcher: Launcher) -> None:
+        raise ValueError("row 7")
+
+    monkeypatch.setattr(launch, "_drive", fail)
+    with pytest.raises(ValueError, match="row 7"):
+        run_all("x", print, [0], lambda k: False, {}, Launcher("ray", 1, "nowhere"))
+
+
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_a_fold_that_diverges_stops_alone(tmp_path: Path, n_jobs: int) -> None:
     def run(k: int) -> str | None:

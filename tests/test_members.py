@@ -32,7 +32,7 @@ from src.data.target import TargetNormalizer
 from src.data.task import read_task
 from src.features.elements import element_vectors
 from src.learners.gnn import GnnLearner, GraphInputs
-from src.learners.learner import DivergedError, Watched, load_learner
+from src.learners.learner import Watched, load_learner
 from src.learners.pretraining import pretrain
 from src.learners.training import FlatParameters, Training
 from src.models.members import MemberNetworks, make_members, make_network, separate
@@ -188,17 +188,6 @@ def test_the_features_are_those_of_all_members(inputs: GraphInputs, tmp_path: Pa
     for m, network in enumerate(separate(learner.model)):
         single.model = network
         np.testing.assert_array_equal(vectors[:, m], single.features(inputs))
-
-
-def test_a_member_that_diverges_stops_the_training(inputs: GraphInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def with_one_broken(*args: object) -> torch.nn.Module:
-        model = make_members(*args)
-        next(model.parameters()).data[1] = float("nan")
-        return model
-
-    monkeypatch.setattr("src.learners.gnn.make_members", with_one_broken)
-    with pytest.raises(DivergedError, match="the loss is nan in epoch 1"):
-        trained(config(), inputs, tmp_path)
 
 
 def test_a_transform_is_undone_before_members_are_averaged() -> None:

@@ -224,14 +224,6 @@ def test_the_interval_is_wider_than_the_plain_t_and_is_that_one_if_folds_shared_
     assert corrected.low < bounds.low and corrected.high > bounds.high and corrected.p > plain.pvalue
 
 
-def test_p_is_one_minus_the_level_at_which_the_interval_touches_zero() -> None:
-    differences = np.random.default_rng(1).normal(0.5, 1, size=10)
-    found = corrected_t(differences, 1 / 9)
-    assert found is not None
-    touching = corrected_t(differences, 1 / 9, level=1 - found.p)
-    assert touching is not None and touching.low == pytest.approx(0, abs=1e-9)
-
-
 def test_the_share_of_test_rows_is_that_of_the_folds_as_they_are() -> None:
     assert scored_per_trained(np.arange(3000) % 10) == pytest.approx(1 / 9)
     assert scored_per_trained(np.array([0, 1, 1, 1])) == pytest.approx((1 / 3 + 3) / 2)

@@ -119,14 +119,13 @@ def test_a_split_is_predicted_as_a_fold_of_an_experiment_on_its_rows(
     monkeypatch.setattr("src.runs.inner.base_of", energies)
     monkeypatch.setattr("src.runs.experiment.base_of", energies)
     data, config = load(task_folder), replace(TREES, target=TargetConfig(base="7net-l3i5"))
-    splits = InnerSplits.of(data, FOLDS, FOLDS)
+    splits, said = InnerSplits.of(data, FOLDS, FOLDS), list[float]()
     rows = np.flatnonzero(load_folds(data, FOLDS) != OUTER_FOLD)
     crystals = Crystals.from_list([data.train.crystals[i] for i in rows])
     own = CrystalTable(data.train.ids[rows], crystals, data.train.targets[rows])
     run(replace(data, train=own, train_key="own", outputs=tmp_path / "own", given_folds=splits.split), config, folds=[0])
     expected = pd.read_csv(tmp_path / "own/small/exp001/fold_0/valid.csv")
     np.testing.assert_allclose(splits.target(0), expected["e_form"], rtol=1e-12)
-    said: list[float] = []
     pred = splits.predict(config, 0, tmp_path / "split", "cpu", said.append)
     np.testing.assert_allclose(pred, expected["e_form_pred"], rtol=1e-12)
     assert len(said) == 10 and said[-1] == pytest.approx(np.abs(pred - expected["e_form"]).mean())  # every hundred trees

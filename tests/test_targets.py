@@ -22,6 +22,7 @@ from src.data.task import read_tasks
 from src.predict import Predictor
 from src.results import ledger, predictions
 from src.results.submission import blend_target
+from src.runs import train as training
 from src.runs import verify as verification
 from src.runs.train import main as train_main
 from src.storage.files import write_csv
@@ -137,6 +138,16 @@ def test_a_row_is_bad_if_any_of_its_targets_is_and_the_message_names_the_column(
     runs = train(both, "--skip-bad-rows")
     for column in (TARGET, GAP):
         assert json.loads((runs / column / "exp001/metrics.json").read_text())["rows_left_out"] == ["x-3"]
+
+
+def test_a_tracker_gets_the_run_of_each_target_for_a_store_of_its_own(
+    both: Path, train, outputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[tuple] = []
+    monkeypatch.setattr(training, "find_spec", lambda name: name)
+    monkeypatch.setattr(training, "track_run", lambda *given: sent.append((given[0], given[2].path, given[4])))
+    runs, store = train(both, "--tracker", "mlflow"), outputs / "tracker" / "mlflow" / "both"
+    assert sent == [("mlflow", runs / column / "exp001", store / column) for column in (TARGET, GAP)]
 
 
 @pytest.fixture(scope="session")
@@ -297,6 +308,7 @@ def test_a_run_on_other_data_does_not_replace_published_results(published: Path,
     with pytest.raises(SystemExit, match="was trained on other data than the results in"):
         publish.main(["001", "--target", GAP, *finished])
     assert (published / "both" / GAP / "metrics.json").read_bytes() == before
+    assert all(predictions.same_data(*keys) for keys in (("a-b", "c"), ("c", "a-b"), ("c", "c")))  # the first ones do not tell
 
 
 def test_a_published_target_is_verified_on_its_own_data(both: Path, published: Path) -> None:

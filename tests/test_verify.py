@@ -45,10 +45,6 @@ def test_without_a_test_table_the_unit_is_the_error_of_the_fold(share: float, ag
     assert verdict(own, other, np.inf)[0] == agrees
 
 
-def test_an_equal_score_of_other_rows_is_different() -> None:
-    assert not verdict(fold_rows(PRED), fold_rows(-PRED), SCATTER)[0]
-
-
 def test_test_rows_are_compared_by_id() -> None:
     own = fold_rows(PRED)
     assert own.test is not None

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from conftest import FOLDS, GBDT
 from conftest import run as run_on
+from sklearn.metrics import r2_score
 
 from src.config import BlendConfig, ExperimentConfig
 from src.data.load import TaskData
@@ -225,6 +226,8 @@ def test_a_blend_leaves_what_any_experiment_leaves(run, task_folder: Path) -> No
         )
         assert np.abs(error).mean(axis=0)[0] <= np.abs(error).mean(axis=0).min() + 1e-9
     assert metrics["oof_mae"] == pytest.approx(np.abs(target - blend.oof["e_form_pred"]).mean())
+    own = json.loads((folders[2] / "metrics.json").read_text())
+    assert own["r2"] == pytest.approx(r2_score(target[fold == 2], blend.oof["e_form_pred"][fold == 2]))
     for cost in ("n_parameters", "cpu_seconds", "fold_wall_seconds"):
         np.testing.assert_allclose(metrics[cost], np.sum([part.metrics[cost] for part in parts], axis=0))
     assert set(parts[0].metrics) == set(metrics)

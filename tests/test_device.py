@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from joblib import cpu_count
 
-from src.learners.device import count_gpus, device_of, keep_freed_memory, keep_products_whole
+from src.learners.device import device_of, keep_freed_memory, keep_products_whole
+from src.runs import launch, train
 from src.runs.launch import Launcher
 
 
@@ -23,12 +23,25 @@ def test_folds_take_the_gpus_in_turn_and_a_named_one_stays(monkeypatch: pytest.M
     assert set(devices("cuda", 1)) == {"cuda"}
 
 
-@pytest.mark.parametrize(("device", "n"), [("cpu", None), ("cuda", 3), ("cuda:1", 1)])
-def test_as_many_folds_run_at_once_as_there_are_gpus(device: str, n: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_options_of_a_command_say_where_folds_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    def launcher(*arguments: str) -> Launcher:
+        return train.launcher_of(train.launch_options().parse_args(arguments))
+
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
-    n_gpus = count_gpus(device)
-    assert n_gpus == n and Launcher(n_gpus=n_gpus).at_once == (n or cpu_count())
-    assert Launcher(n_jobs=5, n_gpus=n_gpus).at_once == 5
+    monkeypatch.setattr(train, "check_device", lambda device: None)
+    monkeypatch.setattr(launch, "find_spec", lambda name: name)
+    assert launcher() == Launcher() and not launcher().gpu and launcher("--jobs", "1").n_jobs == 1
+    assert launcher("--device", "cuda") == Launcher(gpu=True, n_gpus=3) and launcher("--device", "cuda:1").n_gpus == 1
+    on_ray = "--launcher", "ray", "--address", "auto", "--device", "cuda", "--jobs", "2"
+    assert launcher(*on_ray) == Launcher("ray", 2, "auto", gpu=True)
+    for wrong in (["--jobs", "0"], ["--launcher", "slurm"]):
+        with pytest.raises(SystemExit):
+            launcher(*wrong)
+    with pytest.raises(ValueError, match="--launcher ray needs the --address"):
+        launcher("--launcher", "ray")
+    monkeypatch.setattr(launch, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match="ray is not installed"):
+        launcher(*on_ray)
 
 
 @pytest.mark.parametrize(("platform", "options"), [("linux", [(-1, 2**29), (-3, 2**30)]), ("darwin", [])])

@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable, Sized
 from dataclasses import dataclass, replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import FOLDS, GBDT, NEQUIP, load, run, small_table
+from sklearn.metrics import r2_score
 
 from src.config import ExperimentConfig, FoldConfig, GbdtConfig, GbdtEnsembleConfig, TargetConfig
 from src.config.catalogue import load_config
@@ -24,7 +26,7 @@ from src.results import predictions as results
 from src.results.folder import RunDir, check_score
 from src.results.predictions import find_predictions
 from src.results.publish import check_trained, publish
-from src.runs import experiment
+from src.runs import experiment, one_fold
 from src.runs.train import main as train_main
 from src.storage.files import write_atomic
 
@@ -54,13 +56,19 @@ def test_a_run_covers_every_crystal_once_and_scores_what_it_wrote(task_folder: P
     np.testing.assert_allclose(metrics["fold_maes"], per_fold)
     assert metrics["fold_mae_sd"] == pytest.approx(per_fold.std(ddof=1))
     assert metrics["oof_rmse"] ** 2 == pytest.approx(((oof["e_form"] - oof["e_form_pred"]) ** 2).mean())
+    assert metrics["oof_r2"] == pytest.approx(r2_score(oof["e_form"], oof["e_form_pred"]))
     assert list(test["id"]) == list(pd.read_csv(task_folder / "test.csv.gz")["id"])
     np.testing.assert_allclose(test["e_form_pred"], test[[f"fold_{k}" for k in range(4)]].mean(axis=1))
     folds = [json.loads((folder_of(task_folder) / f"fold_{k}" / "metrics.json").read_text()) for k in range(4)]
     assert [(one["n_train"], one["n_valid"]) for one in folds] == [(40 - n, n) for n in oof.groupby("fold").size()]
+    r2 = [r2_score(own["e_form"], own["e_form_pred"]) for _, own in oof.groupby("fold")]
+    assert [one["r2"] for one in folds] == pytest.approx(r2)
     assert metrics["cpu_seconds"] == sum(one["cpu_seconds"] for one in folds) <= time.process_time()
     assert metrics["fold_wall_seconds"] == [one["wall_seconds"] for one in folds] and 0 < sum(metrics["fold_wall_seconds"]) < 600
-    assert metrics["resumed_folds"] == metrics["gpus"] == metrics["rows_left_out"] == [] and metrics["n_parameters"] > 0
+    assert (
+        metrics["resumed_folds"] == metrics["gpus"] == metrics["rows_left_out"] == []
+        and metrics["n_parameters"] == folds[0]["n_parameters"] > 0
+    )
     assert json.loads((folder_of(task_folder) / "metrics.json").read_text()) == metrics
 
 
@@ -80,7 +88,7 @@ class ToyConfig(GbdtConfig):
 class ToyLearner(Learner[ToyConfig]):
     """Predicts the mean of the target."""
 
-    mean = 0.0
+    mean, limit_threads = 0.0, Mock()
 
     def prepare_inputs(self, crystals: Sized, key: str, cache: Path, n_jobs: int) -> np.ndarray:
         return np.arange(len(crystals))
@@ -89,6 +97,7 @@ class ToyLearner(Learner[ToyConfig]):
         return {}
 
     def fit(self, inputs: np.ndarray, target: np.ndarray, folder: Path, watched: Watched | None = None) -> None:
+        assert self.limit_threads.called
         self.mean = target.mean()
 
     def predict(self, inputs: np.ndarray) -> np.ndarray:
@@ -107,12 +116,14 @@ class ToyLearner(Learner[ToyConfig]):
 
 def test_a_new_learner_is_a_class_and_one_line_of_the_registry(task_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(LEARNERS, ToyConfig, f"{__name__}:ToyLearner")
+    monkeypatch.setattr(one_fold, "LIBRARIES", ("numpy", "abacus"))
     metrics = run(task_folder, replace(GBDT, learner=ToyConfig(), target=TargetConfig(kind="standardise")))
     oof = pd.read_csv(folder_of(task_folder) / "oof.csv")
     for k, rows in oof.groupby("fold"):
         others = oof.loc[oof["fold"] != k, "e_form"]
         np.testing.assert_allclose(rows["e_form_pred"], others.mean())
     assert metrics["n_parameters"] == 1
+    assert [*metrics["versions"][0].items()][2:] == [("numpy", np.__version__), ("abacus", "not installed")]
 
 
 def test_every_fold_trains_with_a_seed_of_its_own(task_folder: Path) -> None:
@@ -369,7 +380,7 @@ def test_the_commands_work_to_the_letter_from_any_folder(task_folder: Path, wher
     [
         (["--device", "abacus"], "--device abacus: torch cannot use it"),
         (["--data", "nowhere"], "task.toml is missing"),
-        (["--folds", "11"], "there is no fold 11"),
+        (["--folds", "11"], "^exp001: there is no fold 11"),
     ],
 )
 def test_a_wrong_argument_is_one_message(

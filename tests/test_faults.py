@@ -8,13 +8,14 @@ from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
+from subprocess import TimeoutExpired
 from types import SimpleNamespace
-from unittest.mock import Mock
+from unittest.mock import MagicMock, Mock
 
 import pytest
 import torch
 from faults import LEARNERS, TinyRun, free_port, processes_of_group, wait_for
-from joblib import cpu_count
+from joblib import Parallel, cpu_count
 from tqdm import tqdm
 
 from src.command import one_message
@@ -98,7 +99,7 @@ def test_workers_end_with_their_parent(task_folder: Path, outputs: Path) -> None
 def test_a_fold_whose_workers_die_after_a_step_each_is_run_again_and_a_bar_counts_the_steps(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    history, bars = tmp_path / "history.csv", []
+    history, bars, asked = tmp_path / "history.csv", [], []
     history.write_text("step\nbefore\n")
 
     def run(k: int) -> None:
@@ -110,10 +111,12 @@ def test_a_fold_whose_workers_die_after_a_step_each_is_run_again_and_a_bar_count
         (tmp_path / f"{k}").write_text(os.environ["MKL_NUM_THREADS"])
 
     monkeypatch.setattr(launch, "tqdm", lambda **options: bars.append(tqdm(**options)) or bars[-1])
+    monkeypatch.setattr(launch, "Parallel", lambda **options: asked.append(options) or Parallel(**options))
     run_all("x", run, [0, 1, 2], lambda k: (tmp_path / f"{k}").exists(), {history: 6}, Launcher(n_jobs=2))
+    assert [options["pre_dispatch"] for options in asked] == [2, 1, 1, 1, 1]
     assert [(tmp_path / f"{k}").read_text() for k in range(3)] == ["1"] * 3
     assert caplog.text.count("a worker was lost") == 4 > MAX_LOSSES
-    assert [(bar.initial, bar.n, bar.total) for bar in bars] == [(1, 6, 6)]
+    assert [(bar.desc, bar.initial, bar.n, bar.total) for bar in bars] == [("x", 1, 6, 6)]
 
 
 class TaskError(RuntimeError):
@@ -128,81 +131,92 @@ def ray(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     own = SimpleNamespace(most=0, ObjectRef=object, exceptions=SimpleNamespace(RayError=RuntimeError, RayTaskError=TaskError))
     own.put, own.get = lambda run: run, lambda task: task()
     own.init = lambda address, **_: vars(own).update(address=address)
-    own.shutdown = lambda: vars(own).update(address="")
+    own.shutdown = lambda: vars(own).update(address=f"{own.address} was left")
     own.remote = lambda **asked: vars(own).update(asked=asked) or (lambda call: SimpleNamespace(remote=partial(partial, call)))
     own.wait = lambda tasks: vars(own).update(most=max(own.most, len(tasks))) or (tasks[-1:], tasks[:-1])
     monkeypatch.setitem(sys.modules, "ray", own)
     return own
 
 
-@pytest.mark.parametrize(("n_jobs", "most"), [(2, 2), (None, 4)])
+@pytest.mark.parametrize(("n_jobs", "most", "gpu"), [(2, 2, True), (None, 4, False)])
 def test_a_cluster_has_as_many_tasks_as_are_asked_for_each_with_a_gpu_and_three_more_tries(
-    n_jobs: int | None, most: int, ray: SimpleNamespace
+    n_jobs: int | None, most: int, gpu: bool, ray: SimpleNamespace
 ) -> None:
-    said = launch._drive(lambda k: "no" if k == 5 else None, [0, 5, 1, 2], Launcher("ray", n_jobs, "auto", gpu=True))
-    assert (said, ray.most, ray.asked) == ([None, "no", None, None], most, {"max_retries": 3, "num_gpus": 1})
-    assert ray.address == ""  # the connection is closed
+    said = launch._drive(lambda k: "no" if k == 5 else None, [0, 5, 1, 2], Launcher("ray", n_jobs, "auto", gpu))
+    assert (said, ray.most, ray.asked) == ([None, "no", None, None], most, {"max_retries": 3, "num_gpus": int(gpu)})
+    assert ray.address == "auto was left"
 
 
 def test_an_error_on_a_cluster_is_that_of_the_fold_or_of_the_cluster(ray: SimpleNamespace) -> None:
     for error, kind, words in ((TaskError(), ValueError, "^row 7$"), (RuntimeError("gone"), BrokenProcessPool, "gone")):
         with pytest.raises(kind, match=words):
             launch._drive(Mock(side_effect=error), [0], Launcher("ray", 1, "auto"))
-        assert ray.address == ""
+        assert ray.address == "auto was left"
     with pytest.raises(ValueError, match="no Ray cluster answers there"):
         launch._drive(Mock(), [0], Launcher("ray", 1, f"127.0.0.1:{free_port()}"))
 
 
 def test_before_the_folds_as_many_processes_work_as_there_are_folds_at_once_or_cores() -> None:
-    launchers = Launcher(n_jobs=3), Launcher(n_jobs=3, n_gpus=2), Launcher(), Launcher("ray", 3)
-    assert [launcher.n_local for launcher in launchers] == [3, 3, cpu_count(), cpu_count()]
-    assert [launcher.at_once for launcher in launchers[:3]] == [3, 3, cpu_count()]
+    launchers = Launcher(n_jobs=3), Launcher(n_jobs=3, n_gpus=2), Launcher(), Launcher("ray", 3), Launcher(n_gpus=2)
+    assert [launcher.n_local for launcher in launchers] == [3, 3, *[cpu_count()] * 3]
+    assert [launcher.at_once for launcher in launchers] == [3, 3, cpu_count(), 3, 2]
 
 
-def test_workers_that_always_die_end_the_run_with_a_hint(tmp_path: Path) -> None:
-    def run(k: int) -> None:
-        (tmp_path / f"try-{time.monotonic_ns()}").touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    with pytest.raises(ValueError, match=r"4 workers in a row died before a step was done .*--jobs 1"):
-        run_all("x", run, [0, 1], lambda k: False, {}, Launcher(n_jobs=2))
-    assert len(list(tmp_path.glob("try-*"))) >= MAX_LOSSES
-
-
-def test_folds_whose_files_are_whole_are_finished_though_ray_never_returns(
+def test_after_a_loss_half_as_many_folds_run_at_once_and_four_without_a_step_between_end_the_run_with_a_hint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def hang(run: Callable[[int], None], folds: list[int], launcher: Launcher) -> None:
-        run(0)
-        time.sleep(30)
-        raise ValueError("Ray was waited for")
+    history, bars, seen = tmp_path / "history.csv", list[tqdm](), list[int]()
+    history.touch()
 
-    monkeypatch.setattr(launch, "_drive", hang)
-    monkeypatch.setattr(launch, "PATIENCE", 0.5)
-    file = tmp_path / "whole"
-    run_all("x", lambda k: file.touch(), [0], lambda k: file.exists(), {}, Launcher("ray", 1, "nowhere"))
+    def die(run: Callable[[int], None], folds: list[int], at_once: int) -> None:
+        seen.append(at_once)
+        for n in (1, 3) if len(seen) == 4 else ():  # steps, which the bar follows
+            history.write_text("step\n" * (n + 1))
+            wait_for(lambda n=n: bars[0].n == n, seconds=20)
+        raise BrokenProcessPool
+
+    monkeypatch.setattr(launch, "tqdm", lambda **options: bars.append(tqdm(**options)) or bars[-1])
+    monkeypatch.setattr(launch, "_in_workers", die)
+    with pytest.raises(ValueError, match=r"^4 workers in a row died before a step was done .*--jobs 1"):
+        run_all("x", print, [*range(9)], lambda k: False, {history: 6}, Launcher(n_jobs=7))
+    assert seen == [7, 3, 1, 1, 1, 1, 1]
 
 
-def test_an_error_in_rays_driver_is_raised_here(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ray_is_left_once_it_is_dead_or_two_looks_find_all_folds_finished(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver, looks = MagicMock(), iter([True, False, True, True])
+    driver.__enter__.return_value = driver
+    driver.communicate.side_effect = TimeoutExpired("ray", 1)
+    monkeypatch.setattr(launch, "Popen", lambda *arguments, **options: driver)
+    found = launch._on_cluster(print, [0, 1], lambda k: next(looks), Launcher("ray", 1, "nowhere"))
+    assert found == [None, None] and driver.communicate.call_count == 3 and driver.kill.called
+    driver.communicate.side_effect = [(b"", None)]
+    with pytest.raises(BrokenProcessPool, match=r"^Ray's driver ended"):
+        launch._on_cluster(print, [0, 1], lambda k: False, Launcher("ray", 1, "nowhere"))
+
+
+def test_an_error_in_rays_driver_is_raised_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(run: Callable[[int], None], folds: list[int], launcher: Launcher) -> None:
+        print("what Ray says is no answer", flush=True)
         raise ValueError("row 7")
 
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(launch, "_drive", fail)
     with pytest.raises(ValueError, match="row 7"):
         run_all("x", print, [0], lambda k: False, {}, Launcher("ray", 1, "nowhere"))
 
 
-@pytest.mark.parametrize("n_jobs", [1, 2])
-def test_a_fold_that_diverges_stops_alone(tmp_path: Path, n_jobs: int) -> None:
+@pytest.mark.parametrize("launcher", [Launcher(n_jobs=1, n_gpus=3), Launcher(n_gpus=1), Launcher(n_jobs=2)])
+def test_a_fold_that_diverges_stops_alone(tmp_path: Path, launcher: Launcher, capsys: pytest.CaptureFixture) -> None:
     def run(k: int) -> str | None:
         if k == 1:
             return "the loss is nan"
-        (tmp_path / f"{k}").touch()
+        (tmp_path / f"{k}").write_text(str(os.getpid()))
         return None
 
     with pytest.raises(FloatingPointError, match=r"^fold 1: the loss is nan$"):
-        run_all("x", run, [0, 1, 2], lambda k: (tmp_path / f"{k}").exists(), {}, Launcher(n_jobs=n_jobs))
-    assert (tmp_path / "0").exists() and (tmp_path / "2").exists()
+        run_all("x", run, [0, 1, 2], lambda k: (tmp_path / f"{k}").exists(), {}, launcher)
+    assert [(tmp_path / f"{k}").read_text() == str(os.getpid()) for k in (0, 2)] == [launcher.n_jobs != 2] * 2
+    assert "step" not in capsys.readouterr().err  # without histories there is no bar
 
 
 @pytest.mark.parametrize("explodes", ["loss", "gradient"])

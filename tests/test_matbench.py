@@ -17,7 +17,7 @@ from sklearn.metrics import max_error, mean_squared_error
 
 from exp import matbench as command
 from input.prepare_matminer import prepare_matbench
-from src.config import ExperimentConfig, FoldConfig, GbdtConfig
+from src.config import ExperimentConfig, FoldConfig, GbdtConfig, TargetConfig
 from src.config.catalogue import load_config
 from src.data.export import MATBENCH, OF_CLASSES, TARGET, read_official_folds, row_ids, target_of, write_official_fold, write_task
 from src.data.rows import read_rows
@@ -37,8 +37,10 @@ from src.results.matbench import (
     record,
     write_record,
 )
+from src.results.metrics import best_threshold
 from src.results.predictions import find_predictions
-from src.results.submission import How
+from src.results.submission import How, blend_parts
+from src.runs import benchmark as benchmarks
 from src.runs.benchmark import run_benchmark
 from src.runs.launch import Launcher
 
@@ -64,10 +66,10 @@ def task(tmp_path: Path) -> Task:
     return read_task(tmp_path / NAME)
 
 
-def benchmark(task: Task, protocol: str, how: How = "mean", outputs: str = "outputs") -> str:
-    configs = CONFIGS if protocol == "inner" else {"exp001": GBDT}
-    where = task.folder, task.folder.parent / outputs, Launcher(n_jobs=1), "cpu"
-    return run_benchmark(configs, protocol == "inner", how, *where)
+def benchmark(task: Task, protocol: str, how: How = "mean", outputs: str = "outputs", **changed: object) -> str:
+    given = {"configs": CONFIGS if protocol == "inner" else {"exp001": GBDT}, "device": "cpu", "publish": False} | changed
+    where = {"data": task.folder, "outputs": task.folder.parent / outputs, "launcher": Launcher(n_jobs=1)}
+    return run_benchmark(inner=protocol == "inner", how=how, **where, **given)
 
 
 def predicted(path: Path) -> dict[str, dict[str, float]]:
@@ -149,12 +151,39 @@ def test_the_task_of_an_official_fold_has_its_rows_as_they_are_and_no_target_of_
     assert (inner.target, inner.metric) == (task.target, task.metric)
 
 
-def test_the_plain_protocol_records_one_model_for_each_official_fold(task: Task) -> None:
-    benchmark(task, "plain")
+def test_the_plain_protocol_records_one_model_for_each_official_fold(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matbench, "EXPERIMENTS", task.folder.parent / "exp")
+    published = task.folder.parent / f"exp/exp001/results/{NAME}/plain.json.gz"
+    assert benchmark(task, "plain") and not published.exists()
+    assert benchmark(task, "plain", publish=True) and published.exists()
     outputs = task.folder.parent / "outputs"
     oof = find_predictions("001", task, outputs).oof
     expected = {f"fold_{k}": dict(zip(own["id"], own["e_form_pred"], strict=True)) for k, own in oof.groupby("fold")}
     assert predicted(outputs / NAME / "matbench" / "plain.json") == expected
+    assert (outputs / NAME / "matbench" / "log.txt").is_file()
+
+
+@pytest.mark.parametrize(("protocol", "on_logits"), [("plain", False), ("inner", False), ("inner", True)])
+def test_classes_are_told_apart_at_one_half_or_at_the_best_threshold_of_the_inner_rows(
+    tmp_path: Path, protocol: str, on_logits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, rows = "matbench_mp_is_metal", small_table(40).assign(id=IDS)
+    rows["is_metal"] = np.where(rows.pop(TARGET) < -0.6, "True", "False")
+    write_task(tmp_path / name, rows, None, MATBENCH[name], FOLD, metric="roc_auc", classes=("False", "True"))
+    monkeypatch.setattr(benchmarks, "blend_parts", lambda *known: replace(blend_parts(*known), on_logits=on_logits))
+    learners = {name: replace(config.learner, objective="binary") for name, config in CONFIGS.items()}
+    configs = {name: replace(GBDT, learner=learner, target=TargetConfig("classes")) for name, learner in learners.items()}
+    said, outputs = benchmark(read_task(tmp_path / name), protocol, [1, 3], configs=configs), tmp_path / "outputs" / name
+    found = read_record(outputs / f"matbench/{protocol}-001-003-weighted.json")["tasks"][name]["results"]
+    for k in (0, 1):
+        own = found[f"fold_{k}"]["parameters"]
+        assert own["weights"] == {"exp001": 0.25, "exp003": 0.75} | ({"on_logits": 1.0} if on_logits else {})
+        folder = outputs / f"official/fold_{k}" if protocol == "inner" else outputs
+        first, second = (pd.read_csv(folder / run / "oof.csv") for run in configs)
+        pred = 0.25 * first["e_form_pred"] + 0.75 * second["e_form_pred"]
+        best = best_threshold("balanced_accuracy", first["e_form"].to_numpy(), pred.to_numpy())
+        assert own["threshold"] == (best if protocol == "inner" else 0.5) and 0 < best != 0.5
+    assert f"**exp001 + exp003 (1, 3){', 3 inner folds' * (protocol == 'inner')}**" in said
 
 
 def test_the_inner_protocol_records_the_blend_of_the_means_over_inner_folds(task: Task) -> None:
@@ -192,14 +221,18 @@ def test_what_is_finished_is_taken_as_it_is(task: Task) -> None:
     trained = {path: path.stat().st_mtime_ns for path in task.folder.parent.rglob("fold_*/exp*/fold_*/metrics.json")}
     assert len(trained) == 2 * 2 * 3
     assert benchmark(task, "inner") == said
+    content = read_record(task.folder.parent / "outputs" / NAME / "matbench" / "inner-001-003-mean.json")
+    assert sorted(check_as_matbench_does(content, n_folds=2)) == IDS
     assert {path: path.stat().st_mtime_ns for path in trained} == trained
 
 
-def test_fitted_weights_without_inner_folds_are_refused_before_anything_is_written(task: Task) -> None:
+def test_fitted_weights_without_inner_folds_and_unknown_devices_are_refused_before_anything_is_written(task: Task) -> None:
     with pytest.raises(ValueError, match=r"--blend fits weights to .* official test rows; add --inner or give --weights"):
         benchmark(task, "plain", how="weights")
     with pytest.raises(ValueError, match="1 weights for 2 experiments"):
         benchmark(task, "inner", how=[1.0])
+    with pytest.raises(ValueError, match="--device tpu: torch cannot use it here"):
+        benchmark(task, "plain", device="tpu")
     assert not (task.folder.parent / "outputs").exists()
 
 
@@ -264,12 +297,6 @@ def test_a_record_has_the_form_that_matbench_accepts() -> None:
     folds = [result(20, 1 + 20 * k, seed=k) for k in range(5)]
     content = json.loads(json.dumps(record(NAME, folds, {"b": {"y": 1, "x": [3, 2]}, "a": "é"})))
     assert check_as_matbench_does(content) == [own for fold in folds for own in fold["data"]]
-
-
-def test_the_record_of_a_run_has_that_form(task: Task) -> None:
-    benchmark(task, "inner")
-    content = read_record(task.folder.parent / "outputs" / NAME / "matbench" / "inner-001-003-mean.json")
-    assert sorted(check_as_matbench_does(content, n_folds=2)) == IDS
 
 
 def test_our_row_has_matbenchs_statistics_over_folds() -> None:

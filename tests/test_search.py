@@ -11,6 +11,7 @@ from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,6 +36,7 @@ from src.runs.search import Search, open_study, proposal, search, tune
 
 FOLDS = FoldConfig(n_folds=4)
 TREES = ExperimentConfig(learner=GbdtConfig(features=("fractions",), n_trees=1000, min_child_samples=5), folds=FOLDS)
+BINARY = replace(TREES, learner=replace(TREES.learner, objective="binary"), target=TargetConfig("classes"))
 
 
 @pytest.fixture
@@ -44,21 +46,28 @@ def data(task_folder: Path, monkeypatch: pytest.MonkeyPatch) -> TaskData:
     return load(task_folder)
 
 
-def test_a_study_begins_with_the_experiments_own_settings_and_goes_on_where_it_was_left(data: TaskData, tmp_path: Path) -> None:
+def test_a_study_begins_with_the_experiments_own_settings_and_goes_on_where_it_was_left(
+    data: TaskData, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     for n_before, n_trials in [(0, 2), (2, 1)]:
         study = open_study("exp900", tmp_path / "tune", "mae")
         assert len(study.trials) == n_before
         tune(TREES, data, study, tmp_path / "tune", Search(n_trials), "cpu")
+        assert f"{n_trials}/{n_trials} " in (said := capsys.readouterr().err) and "Trial" not in said
     assert study.trials[0].params == {"learner.num_leaves": 31, "learner.learning_rate": 0.03}
     assert [path.name for path in (tmp_path / "tune").iterdir()] == ["study.db"]
 
 
-def test_a_search_that_goes_on_or_is_joined_does_not_draw_the_same_settings_again(data: TaskData, tmp_path: Path) -> None:
+def test_a_search_that_goes_on_or_is_joined_does_not_draw_the_same_settings_again(
+    data: TaskData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     one, again = (
         [suggested(open_study("exp900", tmp_path / name, "mae").ask(), TREES).learner.learning_rate for _ in range(3)]
         for name in "ab"
     )
     assert len(set(one)) == 3 and one == again  # as the trials so far decide
+    monkeypatch.setattr("optuna.samplers.TPESampler", lambda **options: options)
+    assert open_study("exp900", tmp_path / "a", "mae").sampler == {"seed": 3, "constant_liar": True}
 
 
 def test_a_trial_may_be_stopped_from_its_fifth_report_on_if_four_others_have_ended(data: TaskData, tmp_path: Path) -> None:
@@ -85,13 +94,14 @@ def test_a_trial_of_several_splits_is_judged_by_the_mean_on_different_crystals(
         return losses[-1][1]
 
     monkeypatch.setattr(GbdtLearner, "fit", recorded_fit)
-    monkeypatch.setitem(METRICS, "mae", SimpleNamespace(loss=recorded_loss))
+    monkeypatch.setitem(METRICS, "mae", SimpleNamespace(loss=recorded_loss, curve=None))
     study = open_study("exp900", tmp_path / "tune", "mae")
     tune(TREES, data, study, tmp_path / "tune", Search(1, n_splits=2), "cpu")
     n_training = int((load_folds(data, FOLDS) != OUTER_FOLD).sum())
     assert [sum(sizes) for sizes in rows] == [n_training, n_training]
     (first, loss), (second, other_loss) = losses
-    assert not first & second and study.best_value == pytest.approx((loss + other_loss) / 2)
+    assert first | second <= set(data.train.targets) and not first & second
+    assert study.best_value == pytest.approx((loss + other_loss) / 2)
 
 
 def test_each_kind_of_trial_has_a_study_of_its_own() -> None:
@@ -155,39 +165,40 @@ def test_trials_are_judged_by_the_metric_of_the_task(data: TaskData, tmp_path: P
     assert 0 < values["mae"] < values["rmse"] and -1 <= values["spearman"] < 0
 
 
-@pytest.mark.parametrize(("name", "n_splits"), [("exp001", 1), ("exp012", 2), ("exp016", 1)])
-def test_a_proposal_is_a_config_with_the_values_of_the_best_trial(name: str, n_splits: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "n_splits", "state"), [("exp001", 1, "COMPLETE"), ("exp012", 2, "FAIL"), ("exp016", 1, "FAIL")])
+def test_a_proposal_is_a_config_with_the_values_of_the_best_trial(name: str, n_splits: int, state: str, tmp_path: Path) -> None:
     """They are not those of the experiment: all knobs have changed."""
-    config = load_config(EXPERIMENTS / name)
+    config, task, best = load_config(EXPERIMENTS / name), read_task(DEFAULT_TASK), SimpleNamespace()
     values = {path: choices[-1] for path, choices in ranges(config).items()}
-    params = {path: label(value) for path, value in values.items()}
-    trial, finished = SimpleNamespace(params=params, value=0.12345), SimpleNamespace(name="COMPLETE")
-    study = SimpleNamespace(best_trial=trial, best_value=0.12345, trials=[SimpleNamespace(value=0.5, state=finished)] * 12)
-    code = proposal(config, name, study, read_task(DEFAULT_TASK), Search(12, n_splits=n_splits))
-    assert f"on {'2 splits' if n_splits > 1 else 'a split'} inside the training folds of fold 0" in " ".join(code.split())
+    trials = [SimpleNamespace(value=0.5, state=SimpleNamespace(name=state)), best, best]
+    study = SimpleNamespace(best_trial=best, best_value=0.12345, trials=trials)
+    best.params = {path: label(value) for path, value in values.items()}
+    code = proposal(config, name, study, task, Search(12, n_splits=n_splits))
+    first = f", MAE 0.5000 eV/atom with the settings of {name}" * (state == "COMPLETE")
+    where = f"on {'2 splits' if n_splits > 1 else 'a split'} inside the training folds of fold 0"
+    changed = ", ".join(path.removeprefix("learner.") for path in values)
+    assert f"MAE 0.1235 eV/atom {where}{first}. Parent: {name}. Changed: {changed}." in " ".join(code.split())
+    best.params = {path: label(attrgetter(path)(config)) for path in values}
+    for width in (120, 121):
+        line = f"MAE 0.1235 eV/atom {where}{first}."
+        long = "x" * (width - len(line) + len(name))
+        fits = line.replace(name, long) in (text := proposal(config, long, study, task, Search(12, n_splits=n_splits)))
+        assert "Changed: nothing: no trial was better." in " ".join(text.split()) and (not first or fits == (width == 120))
     (tmp_path / "config.py").write_text(code)
     assert load_config(tmp_path) == with_knobs(config, values)
-
-
-def test_a_search_ends_when_its_seconds_are_used(data: TaskData, tmp_path: Path) -> None:
-    study = open_study("exp900", tmp_path / "tune", "mae")
-    tune(TREES, data, study, tmp_path / "tune", Search(seconds=1e-9), "cpu")
-    assert [trial.state.name for trial in study.trials] == ["WAITING"] and list((tmp_path / "tune").iterdir()) == [
-        tmp_path / "tune" / "study.db"
-    ]
 
 
 def test_a_trial_that_diverges_is_dropped_and_the_search_goes_on(
     data: TaskData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fit, calls = GbdtLearner.fit, itertools.count()
+    predict, calls = InnerSplits.predict, itertools.count()
 
-    def first_diverges(self: GbdtLearner, *arguments: object) -> None:
-        if next(calls) == 0:
+    def first_diverges(self: InnerSplits, *arguments: Any) -> np.ndarray:
+        if next(calls) == 0:  # before it has a folder
             raise DivergedError("loss", 1e9, 1, [0])
-        fit(self, *arguments)
+        return predict(self, *arguments)
 
-    monkeypatch.setattr(GbdtLearner, "fit", first_diverges)
+    monkeypatch.setattr(InnerSplits, "predict", first_diverges)
     study = open_study("exp900", tmp_path / "tune", "mae")
     tune(TREES, data, study, tmp_path / "tune", Search(2), "cpu")
     assert [trial.state.name for trial in study.trials] == ["FAIL", "COMPLETE"]
@@ -202,7 +213,7 @@ def test_short_trials_have_a_study_of_their_own_and_the_proposal_keeps_the_exper
     assert Search(1, n_epochs=1).shortened(config) == replace(
         config, learner=replace(config.learner, training=TrainingConfig(1, batch_size=8))
     )
-    text = search("900", data.task, tmp_path / "outputs", Search(1, n_epochs=1), "cpu")
+    text = search("900", data.task, tmp_path / "outputs", Search(1, n_epochs=1), "cpu", skip_bad_rows=False)
     folder = tmp_path / "outputs" / "small" / "tune" / "exp900"
     assert "1 trials" in text and "n_epochs=3" in (folder / "proposal.py").read_text()
     trials = pd.read_csv(folder / "trials.csv")
@@ -217,7 +228,6 @@ def test_short_trials_have_a_study_of_their_own_and_the_proposal_keeps_the_exper
         (Search, "--trials.*--seconds"),
         (partial(Search, 0), "must be positive"),
         (partial(Search, None, -1.0), "must be positive"),
-        (partial(Search(1, n_epochs=5).shortened, TREES), "GbdtConfig has no epochs"),
         (partial(Search(1, n_splits=4).shortened, TREES), "4 splits: must be 1 to 3"),
     ],
 )
@@ -231,34 +241,41 @@ def test_a_search_without_a_finished_trial_says_so(data: TaskData, tmp_path: Pat
     path = data.task.folder / "task.toml"
     path.write_text(path.read_text().replace(f'target_column = "{TARGET}"', f'targets = ["{TARGET}", "nsites"]'))
     with pytest.raises(ValueError, match="none of 1 trials of exp001 was finished; a larger budget"):
-        search("001", read_task(data.task.folder, "nsites"), tmp_path / "outputs", Search(seconds=1e-9), "cpu")
+        search("001", read_task(data.task.folder, "nsites"), tmp_path / "outputs", Search(seconds=1e-9), "cpu", False)
 
 
-def test_without_ranges_or_without_optuna_the_message_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no ranges are declared for BlendConfig"):
-        ranges(ExperimentConfig(learner=BlendConfig(parts=("001", "003"))))
+@pytest.mark.parametrize(
+    ("plan", "device", "changed", "message"),
+    [
+        (Search(1), "abacus", {}, "--device abacus: torch cannot use it here"),
+        (Search(1, n_epochs=5), "cpu", {}, "GbdtConfig has no epochs"),
+        (Search(1), "cpu", {"learner": BlendConfig(("001", "003"))}, "no ranges are declared for BlendConfig"),
+        (Search(1), "cpu", vars(BINARY), "it predicts classes, and .* is for numbers"),
+        (Search(1), "cpu", {"target": TargetConfig(transform="log")}, "target.transform = 'log'"),
+    ],
+)
+def test_a_search_that_would_fail_later_is_refused_before_a_trial(
+    data: TaskData, tmp_path: Path, plan: Search, device: str, changed: dict, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(searching, "load_config", lambda folder: replace(TREES, **changed))
+    with pytest.raises(ValueError, match=message):
+        search("001", data.task, tmp_path / "new", plan, device, skip_bad_rows=False)
+    assert not (tmp_path / "new").exists() or "transform" in message  # of rows no more is known before they are read
+
+
+def test_without_optuna_the_message_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(ValueError, match=r"pip install -e .*\[extra\]"):
         open_study("exp900", tmp_path, "mae")
 
 
-@pytest.mark.parametrize("name", ["exp010", "exp013", "exp014", "exp015", "exp016", "exp017"])
-def test_every_network_is_searched_over_the_same_kinds_of_knobs_and_its_own_settings_are_among_them(name: str) -> None:
+@pytest.mark.parametrize("name", ["exp010", "exp013", "exp014", "exp015", "exp016", "exp017", "exp094"])
+def test_the_choices_of_a_network_are_its_own_settings_and_others_that_the_config_accepts(name: str) -> None:
     config = load_config(EXPERIMENTS / name)
     found = ranges(config)
     training = {f"learner.training.{knob}" for knob in ("lr", "weight_decay", "batch_size", "ema_decay", "loss")}
     assert {*training, "learner.graph.r_max", "learner.network.n_channels"} <= set(found)
     assert any(re.fullmatch(r"learner\.network\.n_\w*layers", path) for path in found)
-    for path, limits in found.items():
-        own = attrgetter(path)(config)
-        assert limits[0] <= own <= limits[1] if is_bounds(limits) else own in limits, path
-    assert len(found["learner.graph.r_max"]) == 4
-
-
-def test_every_choice_of_a_search_is_one_that_the_config_accepts() -> None:
-    config = load_config(EXPERIMENTS / "exp094")
-    found = ranges(config)
-    assert {"learner.elements.tables", "learner.graph.l_max", "learner.training.loss", "learner.network.readout"} <= set(found)
     for path, choices in found.items():
         own = attrgetter(path)(config)
         assert choices[0] <= own <= choices[1] if is_bounds(choices) else own in choices, path
@@ -274,11 +291,6 @@ def test_the_choices_of_a_knob_are_those_of_the_studies_that_were_begun() -> Non
     configs.append(with_knobs(configs[1], {"learner.training.optimizer": "adamw"}))
     found = repr([sorted(ranges(config).items()) for config in configs])
     assert hashlib.sha256(found.encode()).hexdigest()[:16] == "af7cfb2c4b87e89f"
-
-
-def test_of_a_formula_there_is_nothing_in_the_graph_to_vary() -> None:
-    found = ranges(load_config(EXPERIMENTS / "exp081"))
-    assert "learner.network.n_hidden" in found and not any(path.startswith("learner.graph") for path in found)
 
 
 def test_an_experiments_own_value_joins_the_choices_that_lack_it() -> None:
@@ -299,9 +311,3 @@ def test_the_range_of_lr_and_weight_decay_is_that_of_the_experiments_optimiser(o
     found = suggested(trial, config)
     assert asked == {f"learner.training.{name}": (*limits, True) for name, limits in BY_OPTIMIZER[optimizer].items()}
     assert (found.learner.training.optimizer, found.learner.training.lr) == (optimizer, BY_OPTIMIZER[optimizer]["lr"][1])
-
-
-def test_a_knob_is_set_by_its_path_and_no_other_one_changes() -> None:
-    trees = ExperimentConfig(learner=GbdtConfig(features=("fractions",)))
-    expected = replace(trees, seed=3, learner=replace(trees.learner, num_leaves=7))
-    assert with_knobs(trees, {"learner.num_leaves": 7, "seed": 3}) == expected

@@ -21,10 +21,12 @@ from src.data.table import read_table
 from src.data.task import read_tasks
 from src.predict import Predictor
 from src.results import ledger, predictions
+from src.results.folder import NO_TEST
 from src.results.submission import blend_target
 from src.runs import train as training
 from src.runs import verify as verification
 from src.runs.train import main as train_main
+from src.runs.verify import verdict
 from src.storage.files import write_csv
 
 GAP = "band gap"
@@ -242,6 +244,10 @@ def test_labels_without_a_target_are_refused(both: Path, finished: list[str]) ->
     pd.read_csv(both / "test_labels.csv.gz").drop(columns=GAP).to_csv(both / "test_labels.csv.gz", index=False)
     with pytest.raises(SystemExit, match=r"test_labels\.csv\.gz: expected the columns 'id' and 'band gap', found"):
         compare.main(["001", "--score", *finished])
+    sample = both / "sample_submission.csv"
+    pd.read_csv(sample).drop(columns=GAP).to_csv(sample, index=False)
+    with pytest.raises(SystemExit, match=rf"columns 'id' and, named .*; found \['id', '{TARGET}'\]$"):
+        submit.main(["--exps", "001", *finished])
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -311,10 +317,19 @@ def test_a_run_on_other_data_does_not_replace_published_results(published: Path,
     assert all(predictions.same_data(*keys) for keys in (("a-b", "c"), ("c", "a-b"), ("c", "c")))  # the first ones do not tell
 
 
-def test_a_published_target_is_verified_on_its_own_data(both: Path, published: Path) -> None:
-    gap = read_tasks(both)[1]
+def test_a_published_target_is_verified_on_its_own_data(both: Path, published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gap, path, seen, asked = read_tasks(both)[1], published / "both" / GAP / "metrics.json", [], []
+    monkeypatch.setattr(verification, "verdict", lambda *known: seen.append(known) or verdict(*known))
+    monkeypatch.setattr(
+        training, "main", lambda folder, given: asked.append("--skip-bad-rows" in given) or train_main(folder, given)
+    )
     agrees, text = verification.verify("001", 1, gap)
     assert agrees and text.startswith(f"exp001 on both/{GAP}, fold 1: same rows")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"rows_left_out": ["x"], NO_TEST: True}))
+    assert verification.verify("001", 1, gap)[0] and asked == [False, True]
+    (whole, again, scatter, _), (rows, own, infinite, _) = seen
+    assert (whole.test.name, again.test.name, rows.test, own.test) == ("fold_1", "e_form_pred", None, None)
+    assert 0 < scatter < infinite == np.inf
     write_csv(both / "test.csv.gz", pd.read_csv(both / "test.csv.gz")[1:])
     with pytest.raises(ValueError, match="was trained on other data than the tables in"):
         verification.verify("001", 1, gap)

@@ -33,7 +33,7 @@ def run_benchmark(
     outputs: Path,
     launcher: Launcher,
     device: str,
-    publish: bool = False,
+    publish: bool,
 ) -> str:
     """Train what is not finished, write the record to outputs/<task>/matbench, and return the leaderboard as text.
 

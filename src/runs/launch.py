@@ -85,7 +85,6 @@ def run_all(
                 else:
                     said = _in_workers(run, to_do, at_once)
                 diverged |= {k: how for k, how in zip(to_do, said, strict=True) if how}
-                losses = 0
             except BrokenProcessPool as error:
                 losses = 1 if count() > before else losses + 1
                 if losses > MAX_LOSSES:

@@ -67,7 +67,7 @@ class Search:
         return with_knobs(config, {"learner.training.n_epochs": self.n_epochs})
 
 
-def search(number: str, task: Task, outputs: Path, plan: Search, device: str, skip_bad_rows: bool = False) -> str:
+def search(number: str, task: Task, outputs: Path, plan: Search, device: str, skip_bad_rows: bool) -> str:
     """Add trials to the study of an experiment in exp/, write the proposal for a new one, and return a summary.
 
     The proposal keeps the experiment's epochs, whatever those of the trials are.
@@ -126,7 +126,7 @@ def tune(config: ExperimentConfig, data: TaskData, study: "Study", folder: Path,
     """
     if not study.trials:
         own = {path: label(attrgetter(path)(config)) for path in ranges(config)}
-        study.enqueue_trial(own, skip_if_exists=True)
+        study.enqueue_trial(own)
     shortened, splits = plan.shortened(config), InnerSplits.of(data, config.folds, config.folds)
 
     def objective(trial: "Trial") -> float:

@@ -42,6 +42,7 @@ from src.data.crystal import Crystal
 from src.data.load import TaskData, load_folds
 from src.data.table import Crystals
 from src.data.task import ColumnNames
+from src.learners.gbdt import GbdtLearner
 from src.paths import EXPERIMENTS
 from src.results.metrics import METRICS
 from src.runs.inner import OUTER_FOLD, InnerSplits
@@ -524,7 +525,7 @@ def test_the_best_of_each_family_go_on_with_the_epochs_that_there_is_time_for(
     recipes = [NETWORK._replace(name=name, family=FAMILIES[name[0]]) for name in LOSSES]  # type: ignore[arg-type]
     recipes = [one if one.name[0] in "nr" else one._replace(config=SMALL) for one in recipes]
     for name, stub in (
-        ("prepare", lambda *_: None),
+        ("prepare", lambda configs, *_: configs),
         ("InnerSplits", SimpleNamespace(of=lambda *_: None)),
         ("Race", lambda *_: race),
     ):
@@ -847,13 +848,50 @@ def test_folds_are_trained_while_there_is_time_for_all_of_them(
     assert called == expected
 
 
-def test_a_part_that_diverges_is_left_out(finish: Callable[[float], list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
-    trained = piloting.run_experiment
-
-    def diverge(config: ExperimentConfig, *rest: object) -> dict | None:
-        if config == LARGE:
-            raise FloatingPointError("fold 3: the loss is not finite")
-        return trained(config, *rest)
-
-    monkeypatch.setattr(piloting, "run_experiment", diverge)
+@pytest.mark.parametrize("error", [FloatingPointError, ValueError])
+def test_a_part_that_fails_is_left_out(
+    error: type[Exception], finish: Callable[[float], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(piloting, "run_experiment", failing(piloting.run_experiment, lambda config, *_: config == LARGE, error))
     assert len(finish(2000.0)) == 1
+
+
+def failing(function: Callable, fails: Callable[..., bool], error: type[Exception] = ValueError) -> Callable:
+    """Return a function that raises the error for some arguments."""
+
+    def run(*arguments: Any, **named: Any) -> Any:
+        if fails(*arguments):
+            raise error("no such atom")
+        return function(*arguments, **named)
+
+    return run
+
+
+STAGES: dict[str, tuple[Any, str, Callable[..., bool]]] = {
+    "timing": (piloting, "measure", lambda config, *_: config == LARGE),
+    "inputs": (GbdtLearner, "prepare_inputs", lambda self, _, key, cache, *n: cache and self.config == LARGE.learner),
+    "trial": (GbdtLearner, "fit", lambda self, *_: self.config == LARGE.learner),
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_recipe_that_cannot_be_trained_is_left_out_and_said_with_its_reason(
+    stage: str, fly: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, name, fails = STAGES[stage]
+    monkeypatch.setattr(place, name, failing(getattr(place, name), fails))
+    folder = fly("--minutes", "5")
+    assert "large is left out: no such atom" in (folder / "auto" / "log.txt").read_text()
+    parts = json.loads((folder / "auto" / "record.json").read_text())["parts"]
+    assert parts and {part["name"].partition(";")[0] for part in parts} == {"small"}
+
+
+@pytest.mark.parametrize("stage", ["timing", "inputs"])
+def test_if_no_recipe_can_be_trained_the_reason_ends_the_command(
+    stage: str, fly: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place, name, _ = STAGES[stage]
+    monkeypatch.setattr(place, name, failing(getattr(place, name), lambda *args: stage == "timing" or args[3]))
+    with pytest.raises(SystemExit):
+        fly("--minutes", "5")
+    assert "no such atom" in capsys.readouterr().err

@@ -111,15 +111,25 @@ class Pilot:
         return look, make_plan(look, portfolio(look), costs, self.kept["core_seconds"])
 
     def costs_of(self, recipes: Sequence[Recipe]) -> dict[str, Cost]:
-        """Return the costs of the recipes that there is time to measure, those of formulas first; each is measured only once."""
+        """Return the costs of the recipes that there is time to measure, those of formulas first; each is measured only once.
+
+        Raises ValueError, that of the last, if none can be trained.
+        """
+        failed: ValueError | None = None
         made, found, keys = dict[str, Any](), self.kept["costs"], {one.name: cost_key(one.config) for one in recipes}
         logging.getLogger("src").setLevel(logging.WARNING)  # of a few crystals
         for recipe in tqdm(sorted(recipes, key=lambda one: len(structure_needs(one.config))), "timing recipes"):
             is_early = self.clock.used < TIMING * self.clock.seconds or found.keys().isdisjoint(keys.values())
             if is_early and (key := keys[recipe.name]) not in found:
-                found[key] = measure(recipe.config, self.data, made)
-                self.keep()
+                try:
+                    found[key] = measure(recipe.config, self.data, made)
+                    self.keep()
+                except ValueError as error:
+                    failed = error
+                    log.warning("%s is left out: %s", recipe.name, error)
         logging.getLogger("src").setLevel(logging.DEBUG)
+        if failed and found.keys().isdisjoint(keys.values()):
+            raise failed
         return {name: found[key] for name, key in keys.items() if key in found}
 
     def races(self, look: Look) -> Race:
@@ -133,7 +143,7 @@ class Pilot:
         families = {recipe.name: recipe.family for recipe in plan.recipes}
         end = plan.core_seconds * (1 - RACE)  # that are left when the race has to be over
         self._say("features and graphs")
-        prepare(configs, self.data, self.launcher.n_local)
+        configs = prepare(configs, self.data, self.launcher.n_local)
         race = self.races(look)
         race.folder.mkdir(parents=True, exist_ok=True)
         short = {name: shortened(config, plan.first_epochs) for name, config in configs.items()}
@@ -141,7 +151,7 @@ class Pilot:
         tried = race.run("first rung", short, look.n_splits, self._until(end))
         first = [one for one in tried if np.isfinite(one.loss)]
         if not first:  # no time for any
-            cheapest = min(plan.recipes, key=lambda recipe: plan.seconds(recipe, 1))
+            cheapest = min((one for one in plan.recipes if one.name in configs), key=lambda recipe: plan.seconds(recipe, 1))
             wall = plan.seconds(cheapest, INNER * look.n_train)
             return [replace(tried[0], name=cheapest.name, config=cheapest.config, wall=wall)], families
         whole = {recipe.name: recipe.config for recipe in portfolio(look)}
@@ -193,7 +203,7 @@ class Pilot:
     def finish(self, outcomes: Sequence[Outcome], families: Mapping[str, Family], look: Look) -> list[str]:
         """Train the chosen recipes in all folds and blend them; return their numbers, that of the blend last.
 
-        Parts without enough time left, or that diverge, are left out; if time is left over, further parts follow.
+        Parts without enough time left, or that fail, are left out; if time is left over, further parts follow.
         """
         kept = [Part(**{**one, "config": from_dict(one["config"])}) for one in self.kept.get("parts", [])]
         parts = kept or choose(outcomes, families, look.folds.n_folds, self.left)
@@ -207,7 +217,7 @@ class Pilot:
             if part is parts[-1] and (further := one_more(outcomes, families, parts, look.folds.n_folds, self.left)):
                 parts.append(further)
         if not numbers:
-            raise FloatingPointError(f"{', '.join(part.name for part in parts)} diverged, nothing else was to be trained")
+            raise FloatingPointError(f"{', '.join(part.name for part in parts)} failed, nothing else was to be trained")
         if len(numbers) > 1:
             blend = ExperimentConfig(BlendConfig(tuple(numbers)), look.folds)
             numbers.append(self._experiment(f"blend of {', '.join(numbers)}", blend))
@@ -218,7 +228,7 @@ class Pilot:
         log.info("%.1f of %g minutes: %s", self.clock.used / 60, self.clock.seconds / 60, what)
 
     def _train(self, number: str, part: Part, is_needed: bool) -> bool:
-        """Train a part, as many folds at once as there are cores; return False if it diverges or time is too short for all.
+        """Train a part, as many folds at once as there are cores; return False if it fails or time is too short for all.
 
         is_needed: the part is always trained to its end.
         """
@@ -232,7 +242,7 @@ class Pilot:
             start = self.clock.used
             try:
                 run_experiment(part.config, name, self.data, to_do[:n], self.launcher, self.device)
-            except FloatingPointError as error:
+            except (FloatingPointError, ValueError) as error:
                 log.warning("%s (%s) is left out: %s", name, part.name, error)
                 return False
             seconds = (self.clock.used - start) * at_once / len(to_do[:n])

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,7 @@ from src.runs.launch import Launcher, run_all
 from src.runs.ranges import with_knobs
 from src.storage.files import read_json, write_json
 
+log = logging.getLogger(__name__)
 N_SAMPLE = (2, 8, 48)  # crystals whose features and graphs are made; the last ones are timed, of large cells the second
 LEAST_SECONDS = 1e-3  # that a timed training counts for
 N_TIMED = 1000  # rows at most, on which trees are timed
@@ -92,11 +94,14 @@ class Race:
                 work = partial(self.train, trials, Path(place), time.time() + seconds)
                 ended = lambda k: self._result(trials[k]).is_file() or self._late(trials[k]).is_file()
                 run_all(rung, work, to_do, ended, growing, self.launcher)
+            for path in [self._result(trials[k]) for k in to_do if self._result(trials[k]).is_file()]:
+                if (tried := read_json(path, {"name": str, "failed": str}))["failed"]:
+                    log.warning("%s is left out: %s", tried["name"], tried["failed"])
         found = [self._outcome(name, config, n_splits) for name, config in configs.items()]
         return sorted(found, key=lambda outcome: outcome.loss)
 
     def train(self, trials: list[Trial], place: Path, end: float, k: int) -> None:
-        """Train a trial and write its predictions; if it diverges or is stopped at the time `end`, there are none."""
+        """Train a trial and write its predictions; if it fails or is stopped at the time `end`, there are none."""
         trial = trials[k]
         learner = make_learner(trial.config.trained)
         learner.limit_threads()
@@ -108,16 +113,17 @@ class Race:
 
         try:
             stop_if_late()
+            failed = ""
             place, device = place / trial.key, device_of(self.device, k)
             pred = self.splits.predict(trial.config, trial.split, place, device, stop_if_late).tolist()
-        except DivergedError:
-            pred = None
+        except (DivergedError, ValueError) as error:
+            pred, failed = None, str(error)
         except TimeoutError:
             self._late(trial).touch()
             return
         seconds = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
         about = {"rung": trial.rung, "name": trial.name, "split": trial.split, "epochs": epochs_of(trial.config)}
-        write_json(self._result(trial), about | {"pred": pred} | seconds)
+        write_json(self._result(trial), about | {"pred": pred, "failed": failed} | seconds)
 
     def history(self) -> list[dict[str, Any]]:
         """Return all trials in the order in which they ended: rung, name, split, epochs, loss and seconds."""
@@ -229,11 +235,23 @@ def shortened(config: ExperimentConfig, n_epochs: int) -> ExperimentConfig:
     return with_knobs(config, {EPOCHS: min(n_epochs, config.learner.training.n_epochs)})
 
 
-def prepare(configs: Mapping[str, ExperimentConfig], data: TaskData, n_jobs: int) -> None:
-    """Make the inputs of all recipes once, by all cores; trials read them from the cache."""
-    for config in configs.values():
+def prepare(configs: Mapping[str, ExperimentConfig], data: TaskData, n_jobs: int) -> dict[str, ExperimentConfig]:
+    """Make the inputs of all recipes once, by all cores; trials read them from the cache. Return those that have inputs.
+
+    Raises ValueError, that of the last, if none has.
+    """
+    ready, failed = dict[str, ExperimentConfig](), ValueError("there are no recipes")
+    for name, config in configs.items():
         learner = make_learner(config.trained, word2vec=MAT2VEC if MAT2VEC.is_file() else None)
-        learner.prepare_inputs(data.train.crystals, data.train_key, data.cache, n_jobs)
+        try:
+            learner.prepare_inputs(data.train.crystals, data.train_key, data.cache, n_jobs)
+            ready[name] = config
+        except ValueError as error:
+            failed = error
+            log.warning("%s is left out: %s", name, error)
+    if not ready:
+        raise failed
+    return ready
 
 
 def cost_key(config: ExperimentConfig) -> str:

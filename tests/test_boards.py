@@ -44,11 +44,10 @@ def flown(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         assert own.target_column not in test and own.structure_format == "formula"
         numbers = test[ID].str.split("-").str[-1].astype(float) / (10 if own.of_classes else 1)
         write_csv(own.runs(outputs) / "submission.csv", pd.DataFrame({ID: test[ID], own.target_column: numbers})[::-1])
-        write_json(own.runs(outputs) / "auto" / "clock.json", {"used": 30.0})
         for name, pred in (("901", [0.1, 0.2, 0.3]), ("902", [0.4, 0.6, 0.8])):  # the second is submitted
             oof = pd.DataFrame({"e_form": [0.0, 0.0, 1.0], "e_form_pred": pred})
             write_csv(own.runs(outputs) / f"exp{name}" / "oof.csv", oof)
-        return Flown("flown", {own.target_column: ["902"]})
+        return Flown("flown", {own.target_column: ["902"]}, 30.0)
 
     monkeypatch.setattr(official, "fly", fly)
     return seen

@@ -117,7 +117,7 @@ class Look:
     @property
     def epochs(self) -> int:
         """Epochs of a network: they give the same number of steps for any number of rows, within limits."""
-        return int(np.clip(round(N_STEPS / self._steps), MIN_EPOCHS, MAX_EPOCHS))
+        return min(MAX_EPOCHS, max(MIN_EPOCHS, round(N_STEPS / self._steps)))
 
     @property
     def _steps(self) -> float:

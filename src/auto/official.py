@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from src.auto.clock import Clock
 from src.auto.pilot import fly
 from src.config import FoldConfig
 from src.data.export import write_official_fold
@@ -41,12 +40,12 @@ def fly_official(
             rows = fold == k
             ids = loaded.train.ids[rows].tolist()
             pred = pd.read_csv(folder / "submission.csv", index_col=task.id_column).loc[ids, task.target_column].to_numpy()
-            seconds = Clock(folder / "auto" / "clock.json", 60 * minutes).before * launcher.at_once
             threshold = None
             if task.of_classes:
                 (number,) = flown.submitted[task.target_column]
                 oof = pd.read_csv(folder / f"exp{number}" / "oof.csv")
                 threshold = best_threshold("balanced_accuracy", oof["e_form"].to_numpy(), oof["e_form_pred"].to_numpy())
+            seconds = flown.seconds * launcher.at_once
             write_record(kept, fold_record(ids, loaded.train.targets[rows], pred, {}, seconds, threshold))
     records: dict[int, Record] = {k: read_record(top / f"fold_{k}.json") for k in numbers if (top / f"fold_{k}.json").is_file()}
     name = "rocauc" if task.of_classes else "mae"

@@ -257,10 +257,11 @@ class Pilot:
 
 
 class Flown(NamedTuple):
-    """A summary as text, and the numbers of the submitted experiments of each target."""
+    """A summary as text, the numbers of the submitted experiments of each target, and the wall seconds of all starts."""
 
     text: str
     submitted: dict[str, list[str]]
+    seconds: float
 
 
 def fly(
@@ -270,7 +271,7 @@ def fly(
 
     dry: stop after the plan. Finished work of earlier starts is kept, and their time counts.
     """
-    top = tasks[0].runs(outputs) if len(tasks[0].targets) == 1 else outputs / tasks[0].name
+    top = outputs / tasks[0].name
     if tasks[0].has_test:
         read_sample(tasks)  # what is wrong with it is said first
     submitted, found, costs, held = {}, [], dict[str, Cost](), f"auto.py is running for {shown(top)} already: wait for it"
@@ -289,11 +290,11 @@ def fly(
             submitted[task.target_column] = numbers[-1:]
             found.append((data, look, plan, pilot.races(look).history(), numbers))
         if dry:
-            return Flown("nothing was trained: --dry-run", {})
+            return Flown("nothing was trained: --dry-run", {}, clock.used)
         text = submit(tasks, outputs, submitted, "mean", None, None) if tasks[0].has_test else "no test table: nothing to submit"
         write_page(top / "auto.html", tasks, [sections_of(*one) for one in found])
     text += f"\n{shown(top / 'auto.html')}: what was seen, decided and why\n{clock.used / 60:.1f} of {minutes:g} minutes"
-    return Flown(text, submitted)
+    return Flown(text, submitted, clock.used)
 
 
 def plan_lines(look: Look, plan: Plan, minutes: float, n_cores: int) -> list[str]:

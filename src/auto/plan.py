@@ -102,7 +102,7 @@ def make_plan(look: Look, recipes: Sequence[Recipe], costs: Mapping[str, Cost], 
         elif affordable < (LEAST * look.epochs if isinstance(recipe.config.learner, GnnConfig) else 1):
             left_out[recipe.name] = "its training takes too long"
         else:
-            kept.append(recipe._replace(config=shortened(recipe.config, max(1, int(affordable)))))
+            kept.append(recipe._replace(config=shortened(recipe.config, int(affordable))))
     if not kept:
         rows, trained = look.n_train + look.n_test, look.n_train * (look.folds.n_folds - 1)
         whole = {r.name: np.dot(costs[r.name], (rows, trained * epochs_of(r.config))) for r in recipes}
@@ -119,7 +119,7 @@ def _with_first_rung(plan: Plan, look: Look, core_seconds: float) -> Plan:
         networks = [recipe for recipe in recipes if isinstance(recipe.config.learner, GnnConfig)]
         others = sum(plan.seconds(recipe, n_rows) for recipe in recipes if recipe not in networks)
         an_epoch = sum(plan.costs[recipe.name].train * n_rows for recipe in networks)
-        epochs = int(max(0.0, core_seconds - others) / an_epoch) if networks else look.epochs
+        epochs = int((core_seconds - others) / an_epoch) if networks else look.epochs
         if epochs >= look.epochs / 10 or len(networks) <= 2:
             return replace(plan, recipes=recipes, left_out=left_out, first_epochs=max(1, min(epochs, look.epochs // 4)))
         recipes.remove(networks[-1])
@@ -196,7 +196,7 @@ def one_more(
             return part
     for part, n_alike in found:
         if n_alike == 1 or isinstance(part.config.learner, GnnConfig):
-            n = min(MAX_MEMBERS, max(1, int(SAFETY * core_seconds / part.seconds)))
+            n = min(MAX_MEMBERS, int(SAFETY * core_seconds / part.seconds))
             if again := _with_members(part.config, n):
                 config = replace(again, seed=again.seed + NEXT_SEED * n_alike)
                 return Part(f"{part.name}; seed {config.seed}", part.family, config, n * part.seconds)

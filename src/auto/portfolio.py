@@ -71,7 +71,7 @@ def _for_classes(recipes: list[Recipe]) -> list[Recipe]:
     found: dict[Any, Recipe] = {}
     for recipe in recipes:
         learner = recipe.config.learner
-        if isinstance(learner, GbdtConfig | ForestConfig) and learner.objective == "l2":
+        if isinstance(learner, GbdtConfig | ForestConfig):
             learner = replace(learner, objective="binary")
         elif isinstance(learner, GnnConfig):
             learner = replace(learner, training=replace(learner.training, loss="bce"))
@@ -179,7 +179,7 @@ def _groups(look: Look) -> tuple[str, ...]:
 def _formula_networks(look: Look) -> list[Recipe]:
     learner = GnnConfig(_training(look, 3e-4, 1.0), VECTORS, network=ROOST)
     log = replace(STANDARD, transform=look.transform)
-    targets = {"standardised": STANDARD if look.transform == "none" else log}
+    targets = {"standardised": log}
     if not look.has_structure:
         targets = {"residual": RESIDUAL, "standardised": STANDARD} | ({look.transform: log} if look.transform != "none" else {})
     why = "formulas alone, by attention over elements (exp081)"

@@ -22,8 +22,20 @@ from src.auto import race as racing
 from src.auto import summary
 from src.auto.clock import Clock
 from src.auto.look import Look, _layers, duplicated, folds_for, look_at, surroundings
-from src.auto.pilot import Pilot, plan_lines
-from src.auto.plan import Part, Plan, choose, folds_within, is_close, make_plan, needed, one_more, variants, within_budget
+from src.auto.pilot import Pilot
+from src.auto.plan import (
+    Part,
+    Plan,
+    choose,
+    folds_within,
+    is_close,
+    make_plan,
+    needed,
+    one_more,
+    plan_lines,
+    variants,
+    within_budget,
+)
 from src.auto.portfolio import RAW, Recipe, portfolio
 from src.auto.race import Cost, Outcome, Race, Trial, cost_key, epochs_of, measure, shortened
 from src.config import (

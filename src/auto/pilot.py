@@ -24,6 +24,7 @@ from src.auto.plan import (
     make_plan,
     needed,
     one_more,
+    plan_lines,
     variants,
     within_budget,
 )
@@ -295,17 +296,3 @@ def fly(
         write_page(top / "auto.html", tasks, [sections_of(*one) for one in found])
     text += f"\n{shown(top / 'auto.html')}: what was seen, decided and why\n{clock.used / 60:.1f} of {minutes:g} minutes"
     return Flown(text, submitted, clock.used)
-
-
-def plan_lines(look: Look, plan: Plan, minutes: float, n_cores: int) -> list[str]:
-    """Return the table of recipes with their expected seconds as lines of text."""
-    n_folds = look.folds.n_folds
-    rows = [f"{'recipe':<42} {'epochs':>6} {'inputs s':>9} {'trial s':>8} {'folds s':>8}"]
-    for recipe in plan.recipes:
-        epochs = getattr(getattr(recipe.config.learner, "training", None), "n_epochs", "")
-        inputs = plan.costs[recipe.name].prepare * (look.n_train + look.n_test)
-        trial, folds = (plan.seconds(recipe, share * look.n_train) for share in (INNER, n_folds - 1))
-        rows.append(f"{recipe.name:<42} {epochs:>6} {inputs:>9.0f} {trial:>8.0f} {folds:>8.0f}")
-    rows += [f"left out: {name}: {why}" for name, why in plan.left_out.items()]
-    rounds = f"first rung of {plan.first_epochs} epochs, {look.n_splits} splits; "
-    return [*rows, f"{rounds}seconds are of one core, there are {n_cores}; the budget is {minutes:g} minutes"]

@@ -249,3 +249,17 @@ def _of_network(learner: GnnConfig, look: Look) -> dict[str, dict[str, object]]:
         if look.columns and not learner.global_features:
             knobs["with columns"] = {"learner.global_features": ("columns",)}
     return knobs
+
+
+def plan_lines(look: Look, plan: Plan, minutes: float, n_cores: int) -> list[str]:
+    """Return the table of recipes with their expected seconds as lines of text."""
+    n_folds = look.folds.n_folds
+    rows = [f"{'recipe':<42} {'epochs':>6} {'inputs s':>9} {'trial s':>8} {'folds s':>8}"]
+    for recipe in plan.recipes:
+        epochs = getattr(getattr(recipe.config.learner, "training", None), "n_epochs", "")
+        inputs = plan.costs[recipe.name].prepare * (look.n_train + look.n_test)
+        trial, folds = (plan.seconds(recipe, share * look.n_train) for share in (INNER, n_folds - 1))
+        rows.append(f"{recipe.name:<42} {epochs:>6} {inputs:>9.0f} {trial:>8.0f} {folds:>8.0f}")
+    rows += [f"left out: {name}: {why}" for name, why in plan.left_out.items()]
+    rounds = f"first rung of {plan.first_epochs} epochs, {look.n_splits} splits; "
+    return [*rows, f"{rounds}seconds are of one core, there are {n_cores}; the budget is {minutes:g} minutes"]

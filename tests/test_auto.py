@@ -229,7 +229,8 @@ def test_recipes_have_the_settings_of_the_experiments_that_their_reasons_name() 
     assert found["trees"] == with_knobs(trees, {"learner.max_bin": 63})
     assert found["trees, absolute errors"] == with_knobs(trees, {"learner.max_bin": 63, "learner.objective": "l1"})
     assert found["Roost, standardised"] == replace(with_knobs(roost, {"learner.training.n_epochs": 40}), target=standard)
-    assert found["forest"].learner == ForestConfig(trees.learner.features, max_features=0.3)
+    assert found["forest"].learner == ForestConfig(trees.learner.features, "l1", max_features=0.3)
+    assert named(PLAIN, metric="rmse")["forest"].learner.objective == "l2"
     assert found["Gaussian process"].learner == GaussianProcessConfig(trees.learner.features)
     assert len(found) == 11 and all(config.folds == FoldConfig() for config in found.values())
     few = with_knobs(found["trees"], {"learner.num_leaves": 7, "learner.min_child_samples": 5, "learner.n_trees": 1000})
@@ -240,8 +241,8 @@ def test_recipes_of_formulas_read_formulas() -> None:
     found, groups = named(PLAIN, has_structure=False), ("fractions", "magpie", "mat2vec", "electrons")
     trees = GbdtConfig(groups, n_trees=2000, num_leaves=15, max_bin=63)
     assert found["trees"].learner == trees == named(PLAIN)["trees of formulas"].learner
-    assert found["forest"].learner == ForestConfig(("fractions", "magpie", "electrons"), max_features=0.3)
-    assert found["forest of fractions"].learner == ForestConfig(("fractions",))
+    assert found["forest"].learner == ForestConfig(("fractions", "magpie", "electrons"), "l1", max_features=0.3)
+    assert found["forest of fractions"].learner == ForestConfig(("fractions",), "l1")
     assert found["Gaussian process"].learner == GaussianProcessConfig(groups)
     assert list(found)[-2:] == ["Roost, residual", "Roost, standardised"] and len(found) == 7
     judge = GbdtConfig(groups, objective="binary", n_trees=600, num_leaves=15, max_bin=63)
@@ -497,9 +498,12 @@ def test_variants_change_one_thing_each() -> None:
     leaves = {f"{n} leaves": with_knobs(trees, {"learner.num_leaves": n}) for n in (7, 31)}
     assert variants(trees, look) == {"trees x 2, slower": slow} | leaves
     assert "trees x 2, slower" not in variants(slow, look)
-    shares = [config.learner.max_features for config in variants(forest, look).values()]
+    forests = [{"max_features": 0.1}, {"max_features": 1.0}, {"objective": "l2"}]
+    assert [config.learner for config in variants(forest, look).values()] == [replace(forest.learner, **one) for one in forests]
+    squared = replace(forest, learner=replace(forest.learner, objective="l2"))
+    assert variants(squared, look)["absolute errors"] == forest
     groups = [set(process.learner.features) - set(config.learner.features) for config in variants(process, look).values()]
-    assert shares == [0.1, 1.0] and groups == [{name} for name in process.learner.features]
+    assert groups == [{name} for name in process.learner.features]
 
 
 FAMILIES = {"n": "network", "t": "trees", "f": "forest", "g": "Gaussian process", "r": "formula network"}

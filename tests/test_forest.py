@@ -40,6 +40,13 @@ def test_predictions_are_those_of_scikit_learn(tmp_path: Path) -> None:
     assert learner.n_parameters == sum(one.tree_.n_leaves for one in forest.estimators_)
 
 
+def test_the_mean_over_the_middle_half_of_the_trees_is_for_absolute_errors(tmp_path: Path) -> None:
+    forest = ExtraTreesRegressor(30, max_features=0.6, random_state=3).fit(X[TRAIN], TARGET[TRAIN])
+    by_tree = np.sort([tree.predict(X) for tree in forest.estimators_], axis=0)
+    fitted(tmp_path, config=replace(CONFIG, objective="l1")).save(tmp_path)
+    np.testing.assert_allclose(load_learner(tmp_path).predict(INPUTS), by_tree[7:23].mean(axis=0), rtol=1e-12)
+
+
 def test_probabilities_are_those_of_scikit_learn_but_never_certain_also_of_a_saved_forest(tmp_path: Path) -> None:
     forest = ExtraTreesClassifier(30, max_features=0.6, random_state=3).fit(X[TRAIN], IS_SECOND[TRAIN])
     start = np.log(SHARE / (1 - SHARE))

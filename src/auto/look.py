@@ -95,9 +95,14 @@ class Look:
         return self.metric in CLASS_METRICS
 
     @property
+    def absolute(self) -> bool:
+        """True if absolute errors count."""
+        return self.metric in ("mae", "mape")
+
+    @property
     def shares_zero(self) -> bool:
         """True if the target is zero in many rows, like the band gap of metals, and absolute errors count."""
-        return self.zeros >= MANY_ZEROS and self.metric in ("mae", "mape")
+        return self.zeros >= MANY_ZEROS and self.absolute
 
     @property
     def grows(self) -> bool:

@@ -219,6 +219,9 @@ def variants(config: ExperimentConfig, look: Look) -> dict[str, ExperimentConfig
         case ForestConfig() as forest:
             knobs = {f"{share:g} of the features": {"learner.max_features": share} for share in (0.1, 0.3, 1.0)}
             knobs.pop(f"{forest.max_features:g} of the features", None)
+            if not forest.of_classes:
+                other = "squared" if forest.objective == "l1" else "absolute"
+                knobs[f"{other} errors"] = {"learner.objective": "l2" if other == "squared" else "l1"}
         case GaussianProcessConfig(features=groups) if len(groups) > 1:
             knobs = {f"without {name}": {"learner.features": tuple(one for one in groups if one != name)} for name in groups}
         case GbdtConfig() as trees:

@@ -93,7 +93,9 @@ def _forests_and_process(look: Look) -> list[Recipe]:
     found = []
     if is_small or look.of_classes:  # trees of classes have few leaves
         groups = tuple(name for name in _groups(look) if name != "mat2vec")  # on expt_is_metal it is better without
-        usual, plain = ForestConfig((*groups, *columns), max_features=0.3), ForestConfig(("fractions", *columns))
+        errors: Any = "l1" if look.absolute else "l2"
+        usual = ForestConfig((*groups, *columns), errors, max_features=0.3)
+        plain = ForestConfig(("fractions", *columns), errors)
         found.append(recipe("forest", usual, "random splits: good beside boosted trees"))
         if not look.has_structure:
             found.append(recipe("forest", plain, "a few hundred alloys of the same elements", "forest of fractions"))

@@ -388,11 +388,12 @@ class GaussianProcessConfig(TableTraits):
 class ForestConfig(TableTraits):
     """Extremely randomised trees. features: groups known to src/features/groups.py, and `columns`, the task's further columns.
 
-    objective: `l2`, or `binary` for classes. max_features: share of the features that each split tries.
+    objective: `l2`, the mean of all trees; `l1`, that of their middle half, for absolute errors; or `binary`, for classes.
+    max_features: share of the features that each split tries.
     """
 
     features: tuple[str, ...] = ("fractions",)
-    objective: Literal["l2", "binary"] = "l2"
+    objective: Literal["l2", "l1", "binary"] = "l2"
     n_trees: Steps = 300
     max_features: Share = 1.0
 

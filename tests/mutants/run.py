@@ -5,6 +5,7 @@ has imported the libraries, but nothing of the repository.
 """
 
 import argparse
+import gc
 import multiprocessing
 import os
 import shutil
@@ -31,6 +32,7 @@ COMPILED = ["kernels", "fused", "compiled", "tensor_product", "harmonics", "poly
 PASSED = 0  # exit status of pytest
 WORDS: dict[int | None, str] = {PASSED: "SURVIVED", 1: "killed"}  # others: the tests were not run as they should be
 FORK = multiprocessing.get_context("fork")
+HELD = list[object]()  # pymatgen keeps a space group only as long as somebody holds it
 
 
 @dataclass(frozen=True)
@@ -142,8 +144,8 @@ def prepare() -> None:
     """Import the libraries that tests need, once for all forks."""
     os.environ["OMP_NUM_THREADS"] = "1"
     *_, groups = map(import_module, LIBRARIES.split())
-    for symbol in SPACE_GROUPS:
-        groups.SpaceGroup(symbol)  # pymatgen keeps it
+    HELD.extend(map(groups.SpaceGroup, SPACE_GROUPS))
+    gc.freeze()  # forks do not look through what is here
 
 
 def main() -> None:

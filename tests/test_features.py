@@ -1,9 +1,11 @@
 """Laws of src/features: tables of elements, statistics of structures, Voronoi cells, and charges, which are those of pymatgen."""
 
+import itertools
 import logging
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -29,7 +31,7 @@ from src.data.crystal import N_ELEMENTS, Crystal, parse_formula
 from src.data.load import assign_folds
 from src.data.table import Crystals
 from src.data.target import TargetNormalizer, predicted_shifts
-from src.features import groups
+from src.features import elements, geometry, groups, similarity
 from src.features.bases import base_of
 from src.features.charges import CHARGES, charges, ewald_energy, guess_charges, pauling
 from src.features.electrons import electrons
@@ -44,6 +46,7 @@ from src.features.geometry import (
     primitive_crystal,
 )
 from src.features.groups import FORMULA_GROUPS, STRUCTURE_GROUPS, cached_features, finite_features, structure_features
+from src.features.layers import layer_of
 from src.features.similarity import TrainingSet, likeness
 from src.features.voronoi import _faces, tessellate, voronoi
 from src.graphs.graph import build_graph
@@ -123,6 +126,15 @@ def test_an_unknown_table_is_refused() -> None:
         element_vectors(ElementConfig(("alchemy",)))
 
 
+def test_a_table_without_elements_or_without_its_package_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="animals: contains no vector of an element"):
+        elements._by_atomic_number({"dog": np.ones(2)}, "animals")
+    for spec in (None, SimpleNamespace(origin=None)):
+        monkeypatch.setattr(elements, "find_spec", lambda name, spec=spec: spec)
+        with pytest.raises(ModuleNotFoundError, match="ElementEmbeddings is not installed"):
+            elements._packaged("mat2vec.csv")
+
+
 def test_composition_features_depend_on_fractions_alone() -> None:
     counts = np.zeros((3, N_ELEMENTS), dtype=np.int64)
     counts[0, [26, 8]] = 2, 3
@@ -190,8 +202,8 @@ def test_groups_that_say_so_are_finite(name: str) -> None:
 def test_networks_get_finite_values_or_the_names_of_those_that_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     crystals = Crystals.from_list([CRYSTALS["diamond"], CRYSTALS["quartz"]])
     assert finite_features(crystals, "key", ("geometry", "charges"), tmp_path).shape == (2, len(GEOMETRY) + len(CHARGES))
-    monkeypatch.setattr(groups, "cached_features", lambda *_: pd.DataFrame({"a": [1.0, 2.0], "b": [np.nan, 1.0]}))
-    with pytest.raises(ValueError, match="b undefined for 1 crystals"):
+    monkeypatch.setattr(groups, "cached_features", lambda *_: pd.DataFrame({"a": [1.0, 2.0, 3.0], "b": [np.nan, 1.0, np.nan]}))
+    with pytest.raises(ValueError, match="features: b undefined for 2 crystals"):
         finite_features(crystals, "key", ("voronoi",), tmp_path)
 
 
@@ -222,13 +234,14 @@ def test_geometry_is_that_of_matminer(name: str) -> None:
     ours = structure_features(Crystals.from_list([Crystal.from_structure(STRUCTURES[name])]), ("geometry",)).iloc[0]
     expected = DensityFeatures().featurize(STRUCTURES[name])
     np.testing.assert_allclose(ours[["density", "volume_per_atom", "packing_fraction"]], expected, rtol=1e-6)
-    np.testing.assert_array_equal(atomic_radii()[[6, 18, 103]], [0.7, 0.71, 0.0])  # measured, calculated, unknown
+    np.testing.assert_array_equal(atomic_radii()[[0, 6, 18, 103]], [0, 0.7, 0.71, 0])  # none, measured, calculated, unknown
 
 
 @pytest.mark.parametrize(
     ("formula", "expected"),
     [
         ("NaCl", {"octet_is_full": 1, "octet_excess": 0, "guess_max": 1, "guess_ionicity": (0.93 - 3.16) / 2, "guess_log_n": 0}),
+        ("NaCl", {"guess_exists": 1, "octet_share": 1, "octet_share_sp": 1}),
         ("Na4Cl4", {"octet_is_full": 1, "octet_excess": 0, "guess_max": 1, "electrons_are_odd": 0, "valence_sp_per_anion": 8}),
         ("Al2O3", {"octet_share_sp": 1, "guess_min": -2, "guess_mean_abs": 12 / 5, "guess_ionicity": (6 * 1.61 - 6 * 3.44) / 5}),
         ("Na2Cl", {"octet_is_full": 0, "octet_excess": 1 / 3, "octet_share": 2, "guess_exists": 0, "electrons_are_odd": 1}),
@@ -248,13 +261,22 @@ def test_geometry_is_that_of_matminer(name: str) -> None:
         ("Fe59O", {"whole_amounts": 1, "formula_atoms": 60}),
         ("Fe60O", {"whole_amounts": 0, "formula_atoms": 0}),
         ("Ne", {"octet_excess": 0, "octet_share": 0, "octet_is_full": 1}),
+        ("ArF", {"octet_share": 8, "valence_per_anion": 15}),  # argon has no electronegativity
+        ("NaK", {"valence_per_anion": 2, "octet_share": 0}),  # the stronger of two metals, without holes
+        ("NaZn", {"octet_share": 0, "octet_excess": 1 / 2, "valence_per_anion": 13}),
+        ("LiAl", {"octet_share": 1 / 5, "octet_excess": -2}),
+        ("CuO", {"octet_share": 11 / 2, "valence_per_anion": 17}),  # electronegative, but not of these groups
     ],
 )
 def test_electrons_are_counted(formula: str, expected: dict[str, float]) -> None:
-    counts = np.zeros((2, N_ELEMENTS))
-    for z, amount in parse_formula(formula).items():
-        counts[:, z] = amount
-    found = electrons(counts, 1, None).iloc[0]
+    """Between rows of other formulas, one of which has no whole amounts, if only just."""
+    counts = np.zeros((3, N_ELEMENTS))
+    for row, text in enumerate(("NaCl", formula, "K2S")):
+        for z, amount in parse_formula(text).items():
+            counts[row, z] = amount
+    counts[0, 11] += 3e-5
+    just_not, found, _ = electrons(counts, 1, None).iloc
+    assert just_not[["whole_amounts", "electrons_are_odd", "octet_is_full"]].tolist() == [0, 0.5, 0]
     assert found[list(expected)].to_dict() == pytest.approx(expected)
     assert np.isfinite(found).all()
 
@@ -284,6 +306,14 @@ def test_layers_are_measured_between_the_widest_gaps_whatever_the_cell(top: str)
             assert found[f"surface_{name}"] == pytest.approx(of_both, rel=1e-5)
         difference = share @ (electronegativity - electronegativity[::-1]) / share.sum()
         assert found["surface_asymmetry"] == pytest.approx(abs(difference), abs=1e-6)
+
+
+def test_the_widest_gap_is_found_between_all_planes_of_small_indices() -> None:
+    points, sides = np.array(list(np.ndindex(5, 5, 5))), np.array([10.0, 11.0, 12.0])
+    for h in {max(h, tuple(-i for i in h)) for h in itertools.product((-1, 0, 1), repeat=3)} - {(0, 0, 0)}:
+        gap = 1 / np.linalg.norm(h / sides)
+        gap_found, area, height = layer_of(np.diag(sides), points[points @ h % 5 == 0] / 5)  # all of them in one plane
+        assert (gap_found, area) == pytest.approx((gap, sides.prod() / gap)) and not height.any()
 
 
 def test_an_energy_that_is_proportional_to_the_area_of_a_layer_is_predicted_for_every_area_without_a_learner() -> None:
@@ -318,6 +348,7 @@ def test_known_numbers() -> None:
     madelung = 1.747565 * 14.399645 / (5.64 / 2) / 2  # eV/atom
     np.testing.assert_allclose(table["ewald_energy_per_atom"][:3], [0, -madelung, 0], rtol=1e-5)
     assert table["coordination_mean"][1] == pytest.approx(6, rel=1e-3)
+    assert table["ordering"][0] == 0 and row(KINDS["a chain"], ("geometry",))[5] == pytest.approx(2.5)
 
 
 def test_without_symmetry_a_crystal_is_that_of_p1(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
@@ -366,9 +397,19 @@ def test_charges_of_rutile_are_those_of_its_ions() -> None:
     assert (found["charge_max"], found["charge_min"]) == (4, -2)
     assert found["charge_mean_abs"] == pytest.approx(np.abs(ions).mean())
     assert np.exp(found["log_n_guesses"]) == pytest.approx(by_pymatgen("TiO2")[1])
-    assert list(features(STRUCTURES["solid argon"]).values())[:4] == [0.0] * 4
+    for lacks in (STRUCTURES["solid argon"], Structure(Lattice.cubic(3), ["Ar", "F"], [[0, 0, 0], [0.5, 0.5, 0.5]])):
+        assert list(features(lacks).values())[:4] == [0.0] * 4
+    neutral_hydrogen, charge = KINDS["formaldehyde"], np.array([2.0, -2.0, 0.0, 0.0])  # of the likeliest guess
+    energy = features(neutral_hydrogen)["ewald_energy_per_atom"]
+    assert energy == pytest.approx(ewald_energy(neutral_hydrogen, charge) / 4) and energy < 0
     without_guess = features(Structure(Lattice.cubic(4), ["Na", "Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0], [0.5, 0, 0.5]]))
     assert [without_guess[name] for name in CHARGES[4:10] + CHARGES[12:]] == [0.0] * 9 and without_guess["has_bond_valence"]
+
+
+def test_coordinates_in_the_primitive_cell_have_ten_decimals_and_lie_in_it() -> None:
+    frac = np.array([[-3e-11, 0.1, 2e-10], [1.25, -0.5, 1.0]])
+    inside = geometry._inside(np.eye(3) * 4, frac, [26, 8], CRYSTALS["diamond"])
+    np.testing.assert_allclose(inside.frac_coords, [[0, 0.1, 2e-10], [0.25, 0.5, 0]], rtol=1e-5, atol=0)
 
 
 def test_lattice_lengths_change_continuously_where_a_reduced_cell_jumps() -> None:
@@ -392,10 +433,13 @@ def test_crystals_are_compared_by_lengths_in_units_of_their_size_and_bonds_in_un
     lawrencium = Crystal(np.eye(3) * 4, np.zeros((1, 3)), np.array([103]))
     other = likeness(Crystals.from_list([CRYSTALS["perovskite"], lawrencium]))
     assert other.shape[0, -1] == pytest.approx((np.sqrt(0.75) + 6 * np.sqrt(0.5) + 3 * 0.5) / 10)  # its ten pairs
+    assert other.shape[0, -2] == pytest.approx((np.sqrt(0.5) + 4 * 0.5) / 5)  # to the nearest atom: of Sr, of the others
     assert other.bond[1] == pytest.approx(4 / (2 * 1.5))
 
 
-def test_a_formula_is_far_if_hardly_any_two_of_training_are_as_far_from_each_other() -> None:
+def test_a_formula_is_far_if_hardly_any_two_of_training_are_as_far_from_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(similarity, "SHAPES_PER_TASK", 3)  # at once
+
     def described(*formulas: str) -> Crystals:
         return Crystals.from_list([Crystal.from_formula(formula) for formula in formulas])
 
@@ -404,6 +448,8 @@ def test_a_formula_is_far_if_hardly_any_two_of_training_are_as_far_from_each_oth
     remarks = training.remarks(likeness(described("Na", "Na4Cl", "Na3Cl2", "K")))
     alike = "same composition as the training row d"
     assert remarks == ["far from all training crystals", "", alike, "never seen in training: K"]
+    for formulas, far in ((["Cl"], 0.0), (["Na3Cl7", "Cl"], 0.3 * np.sqrt(2))):
+        assert TrainingSet.of(np.array(formulas), described(*formulas)).far == pytest.approx(far, abs=1e-6)
 
 
 def test_a_group_that_fails_is_nan_and_counted_in_the_log(
@@ -437,9 +483,10 @@ def test_experiments_share_the_cached_groups(tmp_path: Path, monkeypatch: pytest
     assert again[list(both.columns)].equals(both)
 
 
-def test_unknown_groups_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"unknown \['alchemy'\]"):
-        cached_features(Crystals.from_list([CRYSTALS["diamond"]]), "key", ("geometry", "alchemy"), tmp_path)
+@pytest.mark.parametrize(("groups", "unknown"), [(("geometry", "alchemy"), "'alchemy'"), ((), "")])
+def test_unknown_groups_and_none_are_refused(groups: tuple[str, ...], unknown: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=rf"unknown \[{unknown}\]; there are .*, and at least one is needed"):
+        cached_features(Crystals.from_list([CRYSTALS["diamond"]]), "key", groups, tmp_path)
 
 
 SMALL = 1e-6  # Angstrom^2: faces that qhull's rounding makes of an edge or a vertex are smaller
@@ -459,6 +506,10 @@ KINDS = {
     "bcc in a cubic cell": Structure.from_spacegroup("Im-3m", Lattice.cubic(3.16), ["W"], [[0, 0, 0]]),
     "hexagonal": Structure.from_spacegroup("P6_3/mmc", Lattice.hexagonal(3.2, 5.2), ["Mg"], [[1 / 3, 2 / 3, 0.25]]),
     "one atom in a skewed cell": Structure([[3, 0, 0], [8.9, 3.1, 0], [-6, 5.8, 3.3]], ["Po"], [[0.2, 0.3, 0.4]]),
+    "carbon selenide": Structure(Lattice.cubic(3.2), ["C", "Se"], [[0, 0, 0], [0.5, 0.5, 0.5]]),  # of one electronegativity
+    "formaldehyde": Structure(
+        Lattice.cubic(5), ["C", "O", "H", "H"], [[0, 0, 0], [0, 0, 0.24], [0, 0.19, -0.12], [0, -0.19, -0.12]]
+    ),
     "a chain": Structure(Lattice.orthorhombic(2.5, 14, 15), ["C"], [[0, 0, 0]]),
     "almost symmetric": Structure(Lattice.cubic(4), ["Cs", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5 + 1e-9]]),
     **{f"{n} random atoms": random_cell(n, seed=n) for n in (2, 7, 30)},
@@ -593,6 +644,10 @@ def test_guesses_of_random_compositions_are_those_of_pymatgen() -> None:
 
 def test_a_composition_with_too_many_combinations_has_no_guess(monkeypatch: pytest.MonkeyPatch) -> None:
     numbers = in_order("Fe3O4")[1]
+    monkeypatch.setattr("src.features.charges._totals", lambda element, n: {0: 0})
+    for n_iron, has_guess in ((1007, True), (1008, False)):  # and 1414 x 1413 / 2 of Ti, one of Li
+        assert (guess_charges((3, *[22] * 1412, *[26] * n_iron)) != (None, 0)) == has_guess
+    monkeypatch.undo()
     for most, has_guess in ((4, False), (5, True)):  # four of Fe2+ and Fe3+ and one of O2-
         guess_charges.cache_clear()
         monkeypatch.setattr("src.features.charges.MAX_COMBINATIONS", most)

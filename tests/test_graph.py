@@ -14,7 +14,9 @@ from src.graphs import dataset
 from src.graphs.batch import batch_from_store
 from src.graphs.dataset import cached_graphs
 from src.graphs.graph import INDEX_OF, LEVELS, CrystalGraph, build_graph, formula_graph
-from src.graphs.neighbors import find_edges
+from src.graphs.neighbors import Edges, find_edges
+from src.graphs.symmetry import identity
+from src.graphs.triplets import find_triplets
 from src.learners import gnn
 from src.learners.gnn import GraphInputs
 
@@ -53,6 +55,13 @@ def test_a_graph_of_a_formula_has_arrays_like_that_of_a_structure() -> None:
         sizes.pop("orbit")
         assert sizes == {"mixture": 0, "atom": len(graph.orbit_z), "edge": n_edges, "length": 1, "triplet": 0}
         assert not graph.edge_vec.any() and not graph.length.any() and (graph.edge_multiplicity == 1).all()
+        n = len(graph.orbit_z)
+        pairs = {(i, j) for i in range(n) for j in range(n) if i != j or n == 1}
+        assert set(zip(graph.edge_src_index, graph.edge_dst_index, strict=True)) == pairs
+    titania = formula_graph(Crystal.from_formula("TiO2"))
+    assert titania.orbit_z.tolist() == [8, 22] and titania.orbit_weight.tolist() == pytest.approx([2 / 3, 1 / 3])
+    with pytest.raises(ValueError, match="graphs"):
+        dataset.build_store(Crystals.from_list([Crystal.from_formula("TiO2")]), GraphConfig())
 
 
 def test_a_batch_keeps_every_crystal_apart() -> None:
@@ -174,6 +183,17 @@ def test_triplets_are_all_pairs_of_bonds_by_brute_force(monkeypatch: pytest.Monk
     monkeypatch.setattr("src.graphs.triplets.MAX_TRIPLETS", len(expected) - 1)
     with pytest.raises(ValueError, match=f"{len(expected)} pairs of bonds within r_angle 3.2 Angstrom, more than the limit"):
         again()
+
+
+def test_angles_that_agree_to_six_decimals_of_their_cosine_are_one_if_their_bonds_are() -> None:
+    x = np.array([1.0, 0.5, 0.500004, 0.5000004])
+    none, vec = np.zeros(4, dtype=np.int64), np.stack([x, np.sqrt(1 - x**2), 0 * x], axis=1)
+    every = Edges(none, none, np.zeros((4, 3), dtype=np.int64), vec, none + 1)
+    first = Edges(*(values[:1] for values in every))
+    found = find_triplets(every, first, none, identity(1), np.eye(3)[None], 1.0)
+    np.testing.assert_allclose(found[2], [-1, -0.500004, -0.5], rtol=1e-9)
+    np.testing.assert_array_equal(found[3], [1, 1, 2])
+    assert not found[0].any() and not found[1].any()
 
 
 def test_no_angles_unless_asked_for(crystal: Crystal) -> None:

@@ -46,7 +46,13 @@ def test_an_edge_points_from_the_centre_to_its_neighbour(crystal: Crystal) -> No
 
 def test_an_atom_without_neighbours_has_no_edges() -> None:
     lonely = Crystal(np.eye(3) * 20, np.zeros((1, 3)), np.array([36]))
-    assert len(find_edges(lonely, np.array([0]), 5.0).src) == 0
+    edges = find_edges(lonely, np.array([0]), 5.0)
+    assert len(edges.src) == len(merge_equivalent(edges, find_symmetry(lonely))[1]) == 0
+
+
+@pytest.mark.parametrize(("r_max", "n_edges"), [(3.0, 6), (3 - 5e-9, 0)])
+def test_edges_as_long_as_the_cutoff_are_edges_and_longer_ones_are_none(r_max: float, n_edges: int) -> None:
+    assert len(find_edges(Crystal(np.eye(3) * 3, np.zeros((1, 3)), np.array([11])), np.array([0]), r_max).src) == n_edges
 
 
 @pytest.mark.parametrize("beyond", [-0.5, 0.5])

@@ -18,7 +18,7 @@ from src.config import (
 )
 from src.data.crystal import Crystal
 from src.graphs.batch import GraphBatch, pad, padded_sizes, sizes_of
-from src.graphs.graph import INDEX_OF
+from src.graphs.graph import INDEX_OF, LEVELS
 from src.models.blocks import statistics_of
 from src.models.members import make_network
 
@@ -108,6 +108,32 @@ def test_there_is_room_for_a_tenth_more_and_for_one_row_in_any_case(batch: Graph
     for room in (padded_sizes(batch, {}), padded_sizes(batch, own)):
         for level in ("orbit", "edge", "length", "triplet"):
             assert 1.1 * own[level] + 1 <= room[level] < 1.1 * own[level] + 2
+        assert room["crystal"] == own["crystal"] + 1
+    least = own["atom"] + 500 - own["orbit"]  # every further orbit has an atom
+    assert 1.1 * least <= padded_sizes(batch, {"orbit": 500})["atom"] < 1.1 * least + 1
+    assert padded_sizes(batch, {"orbit": 500, "atom": least})["atom"] == least
+
+
+def test_what_is_added_is_one_and_counted_as_nothing_and_indices_are_spread_over_it(batch: GraphBatch) -> None:
+    batch.global_features = torch.zeros(batch.n_crystals, 3)
+    own, room = sizes_of(batch), LARGE | {"crystal": batch.n_crystals + 1, "mixture": 0}
+    padded = pad(batch, room)
+    for name, level in LEVELS.items():
+        n = room[level] - own[level]
+        added = {"orbit_weight": 1 / n if n else 1, "edge_multiplicity": 0, "triplet_multiplicity": 0}.get(name, 1)
+        if name in INDEX_OF:
+            added = own[INDEX_OF[name]] + np.arange(n) * (room[INDEX_OF[name]] - own[INDEX_OF[name]]) // max(n, 1)
+        found = getattr(padded, name)[own[level] :].numpy()
+        np.testing.assert_allclose(found, np.broadcast_to(np.reshape(added, (-1, *[1] * (found.ndim - 1))), found.shape))
+    assert (padded.orbit_batch[own["orbit"] :] == batch.n_crystals).all() and padded.global_features[-1].tolist() == [1, 1, 1]
+
+
+def test_values_of_orbits_become_those_of_crystals() -> None:
+    two = make_batch([CRYSTALS["rutile"], CRYSTALS["quartz"]])
+    values = torch.tensor([[-1.0, 4.0], [-3.0, 2.0], [-5.0, -8.0], [-2.0, -9.0]], dtype=torch.float64)
+    assert two.max_over_atoms(values).tolist() == [[-1, 4], [-2, -8]]
+    np.testing.assert_allclose(two.mean_over_atoms(values), [[-7 / 3, 8 / 3], [-3, -26 / 3]])
+    assert two.n_atoms.tolist() == [6, 9] and two.representative_atom().tolist() == [0, 2, 6, 9]
 
 
 def test_a_smaller_batch_takes_the_room_of_a_larger_one(batch: GraphBatch) -> None:

@@ -65,15 +65,45 @@ def test_a_symmetrised_crystal_is_exactly_symmetric_and_close() -> None:
     assert np.abs(symmetric.cart_coords - distorted.cart_coords).max() < 5e-3
 
 
-def test_an_operation_that_is_not_a_symmetry_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("distance", "n_ops"), [(1.5e-3, 16), (2.5e-3, 1), (0.2, 1)])
+def test_images_may_be_off_by_twice_the_tolerance(distance: float, n_ops: int, monkeypatch: pytest.MonkeyPatch) -> None:
     search = symmetry._search
 
     def with_a_false_translation(crystal: Crystal, symprec: float) -> tuple:
         rotations, translations = search(crystal, symprec)
-        return rotations, translations + np.where(np.arange(len(rotations))[:, None] == 1, 0.05, 0)
+        return rotations, translations + np.where(np.arange(len(rotations))[:, None] == 1, [distance / 4.594, 0, 0], 0)
 
     monkeypatch.setattr(symmetry, "_search", with_a_false_translation)
-    assert len(find_symmetry(CRYSTALS["rutile"], 1e-3).image) == 1
+    assert len(find_symmetry(CRYSTALS["rutile"], 1e-3).image) == n_ops
+
+
+@pytest.mark.parametrize(("strain", "n_ops"), [(0.7e-3, 4), (1.2e-3, 1)])  # the square of a length changes by twice as much
+def test_rotations_may_be_off_by_twice_the_tolerance(strain: float, n_ops: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    turns = np.array([np.linalg.matrix_power([[0, -1, 0], [1, 0, 0], [0, 0, 1]], n) for n in range(4)])
+    monkeypatch.setattr(symmetry, "_search", lambda *_: (turns, np.zeros((4, 3))))
+    strained = Crystal(np.diag([4.0, 4.0 * (1 + strain), 5.0]), np.zeros((1, 3)), np.array([11]))
+    assert len(find_symmetry(strained, 1e-3).image) == n_ops
+
+
+def test_an_operation_that_takes_two_atoms_to_one_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    moves = np.array([np.eye(3, dtype=int)] * 2), np.array([[0, 0, 0], [-1e-4, 0, 0]])
+    monkeypatch.setattr(symmetry, "_search", lambda *_: moves)
+    close = Crystal(np.eye(3) * 10, np.array([[0, 0, 0], [1e-4, 0, 0]]), np.array([11, 11]))
+    assert len(find_symmetry(close, 1e-3).image) == 1
+
+
+@pytest.mark.parametrize(
+    ("image", "is_group"),
+    [
+        ([[0, 1], [1, 0]], True),
+        ([[0, 1], [0, 1]], True),  # two operations, neither of which moves an atom
+        ([[0, 1, 2], [1, 2, 0], [2, 0, 1]], True),
+        ([[0, 1, 2], [1, 2, 0]], False),  # the second one twice is missing
+        ([[0, 1, 2], [1, 0, 2], [0, 1, 2]], False),  # three operations, and two atoms in an orbit
+    ],
+)
+def test_operations_reach_every_atom_of_an_orbit_equally_often(image: list[list[int]], is_group: bool) -> None:
+    assert symmetry._acts_as_group(np.array(image)) == is_group
 
 
 def test_a_set_that_is_not_a_group_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,6 +116,14 @@ def test_a_set_that_is_not_a_group_is_refused(monkeypatch: pytest.MonkeyPatch) -
 def test_operations_on_too_many_pairs_count_as_no_symmetry(most: int, n_ops: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(symmetry, "MAX_PAIRS", most)
     assert len(find_symmetry(CRYSTALS["rutile"], 1e-3).image) == n_ops
+
+
+@pytest.mark.parametrize(("n", "are_tried"), [(30_000_000, True), (30_000_001, False)])
+def test_thirty_million_pairs_are_tried(n: int, are_tried: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = symmetry.identity(5)
+    monkeypatch.setattr(symmetry, "_search", lambda *_: (range(n), None))
+    monkeypatch.setattr(symmetry, "_verify", lambda *_: tried)
+    assert (find_symmetry(Crystal(np.eye(3), np.zeros((1, 3)), np.array([11]))) is tried) == are_tried
 
 
 def test_coincident_atoms_count_as_no_symmetry() -> None:

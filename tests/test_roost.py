@@ -42,6 +42,11 @@ def test_the_graph_has_each_element_beside_every_other() -> None:
     assert (alone.edge_dst_index.tolist(), alone.edge_src_index.tolist()) == ([0], [0])
 
 
+def test_it_draws_and_uses_its_weights_as_when_it_was_published(model: Roost) -> None:
+    published = [0.35296369, 0.345882175, 0.350129705, 0.355810465, 0.353440094]
+    np.testing.assert_allclose(outputs(model, *map(Crystal.from_formula, FORMULAS)), published, rtol=1e-6)
+
+
 def test_only_the_proportion_of_the_elements_counts(model: Roost) -> None:
     same = [Crystal.from_formula(text) for text in ("SrTiO3", "O6Ti2Sr2")]
     energies = outputs(model, CRYSTALS["perovskite"], *same)

@@ -1,14 +1,26 @@
 """Laws of src/features/sevennet.py. Those of the potential itself need sevenn, and are skipped where it is not installed."""
 
+import sys
+import warnings
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
 import numpy as np
 import pytest
+import torch
+from ase import Atoms
 from conftest import CRYSTALS, random_rotation
 from pymatgen.core import Element
 
+from src.config import TargetConfig
 from src.data.crystal import Crystal
 from src.data.export import COUNT_COLUMNS
 from src.data.table import Crystals
 from src.features import sevennet
+from src.features.bases import base_of
+from src.features.groups import cached_features
 from src.features.sevennet import ELEMENTS, LEVEL_OF, NAME, _model, compute_potential, potential_features
 from src.storage.ragged import RaggedStore
 
@@ -31,8 +43,11 @@ def test_what_the_potential_was_not_trained_on_is_refused_by_its_row(monkeypatch
     monkeypatch.setattr(sevennet, "find_spec", lambda name: name)
     polonium = Crystal(np.eye(3) * 3, np.zeros((1, 3)), np.array([84]))
     mixed = Crystal(np.eye(3) * 3, np.zeros((1, 3)), np.array([119]), np.eye(119)[[29]] / 2)
-    with pytest.raises(ValueError, match=r"does not know Z = \[84\], which rows \[1\] contain"):
-        compute_potential(Crystals.from_list([CRYSTALS["quartz"], polonium]))
+    astatine = Crystal(np.eye(3) * 3, np.zeros((1, 3)), np.array([85]))
+    with pytest.raises(ValueError, match=r"does not know Z = \[84, 85\], which rows \[1, 2\] contain"):
+        compute_potential(Crystals.from_list([CRYSTALS["quartz"], polonium, astatine]))
+    with pytest.raises(ValueError, match=NAME):
+        compute_potential(Crystals.from_list([CRYSTALS["quartz"], Crystal.from_formula("SiO2")]))
     with pytest.raises(ValueError, match="is disordered, and it needs whole atoms"):
         compute_potential(Crystals.from_list([CRYSTALS["quartz"], mixed]))
     monkeypatch.setattr(sevennet, "find_spec", lambda name: None)
@@ -44,6 +59,94 @@ def test_it_knows_the_elements_of_the_competition() -> None:
     assert {Element.from_Z(z).symbol for z in ELEMENTS} == set(COUNT_COLUMNS)
 
 
+class StandIn(torch.nn.Module):
+    """In place of the network: its energies and vectors tell what atoms it was given, and how."""
+
+    cutoff = 4.5
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reduce_input_to_hidden, self.weight = torch.nn.Identity(), torch.nn.Parameter(torch.ones(1))
+        self.key_grad, self.without, self.is_batch_data = "forces", "", True
+
+    def delete_module_by_key(self, key: str) -> None:
+        self.without = key
+
+    def set_is_batch_data(self, flag: bool) -> None:
+        self.is_batch_data = flag
+
+    def forward(self, graph: tuple[Atoms, float]) -> dict[str, torch.Tensor]:
+        atoms, cutoff = graph
+        assert (self.without, self.key_grad, self.is_batch_data, self.training) == ("force_output", None, False, False)
+        assert cutoff == 4.5 and atoms.pbc.all() and torch.get_num_threads() == 1
+        place = torch.from_numpy(atoms.positions + atoms.cell.sum(axis=0)).float()
+        self.reduce_input_to_hidden({"x": place * self.weight})
+        return {"energies": (place @ torch.tensor([[1.0], [10.0], [100.0]]) + atoms.numbers[:, None]) * self.weight}
+
+
+def expected_of(crystal: Crystal) -> tuple[np.ndarray, np.ndarray]:
+    """Return what the stand-in makes of a crystal: the energies of its sites, and the mean vector."""
+    place = crystal.cart_coords + crystal.lattice.sum(axis=0)
+    return place @ [1, 10, 100] + crystal.atomic_numbers, place.mean(axis=0)
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A package whose network is the stand-in; its file."""
+
+    def graph_of(atoms: Atoms, cutoff: float) -> tuple[Atoms, float]:
+        warnings.warn("of no interest", stacklevel=2)
+        return atoms, cutoff
+
+    file = tmp_path / "sevenn" / sevennet.POTENTIAL
+    file.parent.mkdir(parents=True)
+    torch.save({"weights": np.ones(2)}, file)
+    modules = {
+        "checkpoint": {"SevenNetCheckpoint": lambda path: SimpleNamespace(build_model=StandIn) if path == file else None},
+        "_keys": {"ATOMIC_ENERGY": "energies"},
+        "atom_graph_data": {"AtomGraphData": SimpleNamespace(from_numpy_dict=lambda graph: graph)},
+        "train.dataload": {"unlabeled_atoms_to_graph": graph_of},
+    }
+    for name, contents in {"": {}, "train": {}, **modules}.items():
+        module = ModuleType(f"sevenn.{name}".rstrip("."))
+        vars(module).update(contents)
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(sys.modules["sevenn"], "_keys", sys.modules["sevenn._keys"], raising=False)
+    monkeypatch.setattr(sevennet, "find_spec", lambda name: SimpleNamespace(origin=str(tmp_path / name / "__init__.py")))
+    _model.cache_clear()
+    yield file
+    _model.cache_clear()
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_potential_is_given_each_crystal_whole_and_its_answers_are_stored_once(
+    stand_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.set_num_threads(2)
+    store = sevennet.cached_potential(NAMED, "key", tmp_path)
+    for i, crystal in enumerate(NAMED):
+        (energies, vector), item = expected_of(crystal), store.item(i)
+        np.testing.assert_allclose(item["site_energies"], energies, rtol=1e-5)
+        np.testing.assert_allclose(item["energy"], [energies.mean()], rtol=1e-5)
+        np.testing.assert_allclose(item["crystal_features"], vector[None], rtol=1e-5)
+    salt = Crystals.from_list([CRYSTALS["rock salt"]])
+    for key, folder in (("other", tmp_path), ("key", None)):
+        found = sevennet.cached_potential(salt, key, folder)
+        np.testing.assert_allclose(found.arrays["site_energies"], expected_of(salt[0])[0], rtol=1e-5)
+    monkeypatch.setattr(sevennet, "compute_potential", lambda *_: pytest.fail("computed again"))
+    again = sevennet.cached_potential(NAMED, "key", tmp_path)
+    np.testing.assert_array_equal(again.arrays["energy"], store.arrays["energy"])
+    table = cached_features(NAMED, "key", (NAME,), tmp_path)
+    assert table.equals(potential_features(store).astype(np.float32)) and len(table.columns) == 6
+    np.testing.assert_array_equal(base_of(TargetConfig(base=NAME), NAMED, "key", tmp_path), store.arrays["energy"])
+
+
+def test_a_potential_that_would_run_something_else_when_it_is_read_is_refused(stand_in: Path) -> None:
+    torch.save({"weights": np.ones(2), "more": Fraction(1, 2)}, stand_in)
+    with pytest.raises(ValueError, match=r"would run fractions\.Fraction when it is read"):
+        _model()
+
+
 @pytest.fixture(scope="module")
 def computed() -> RaggedStore:
     pytest.importorskip("sevenn", reason='sevenn is an optional extra: pip install -e ".[open]"')
@@ -51,7 +154,6 @@ def computed() -> RaggedStore:
 
 
 def test_energies_are_those_of_the_package(computed: RaggedStore) -> None:
-    from ase import Atoms
     from sevenn.calculator import SevenNetCalculator
 
     calculator = SevenNetCalculator("7net-l3i5", device="cpu")

@@ -1,6 +1,7 @@
 """Draw single mutants of the source by its syntax, and try each on the tests that were seen to run its lines: they should fail.
 
-coverage.py records which lines each test runs, again for a test file if it or a source file that it ran has changed. A mutant is
+coverage.py records which lines each test runs, again for a test file if it or a source file that it ran has changed. What src
+has cached is forgotten before each test, and a fixture that several tests share counts for all that use it. A mutant is
 tried again when its file or, if it survived, a test has. What is known is kept in outputs/mutants. A line that no test was seen
 to run (compiled by numba, or run in another process) is tried on the test files that faults.toml names for its file. Equivalent
 mutants are listed in equivalent.toml. Prints the share killed, with Wilson's 95% interval.
@@ -15,11 +16,12 @@ import sys
 import tempfile
 import tomllib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from functools import cache, partial
+from functools import _lru_cache_wrapper, cache, partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from coverage import Coverage, CoverageData
@@ -38,21 +40,47 @@ FAST = ("-m", "not slow and not gpu")
 
 
 class Recorder:
-    """A plugin of pytest that writes which lines of src each test runs, into `out`, and the seconds of those that pass."""
+    """A plugin of pytest that writes which lines of src each test runs, into `out`, the seconds of those that pass, and which
+    tests use a fixture: its lines are recorded under its name.
+    """
 
     def __init__(self, folder: Path, out: Path) -> None:
         self.coverage = Coverage(data_file=out, include=[f"{folder}/src/*"], config_file=False)
         self.seconds: dict[str, float] = defaultdict(float)
         self.bad: set[str] = set()
+        self.users: dict[str, list[str]] = defaultdict(list)
+        self.context = ""
         self.out = out
 
     def pytest_sessionstart(self) -> None:
         """Begin to record."""
         self.coverage.start()
 
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Note the fixtures of each test."""
+        for item in items:
+            for name in getattr(item, "fixturenames", ()):
+                self.users[name].append(item.nodeid)
+
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        """Note the test whose lines follow."""
+        """Note the test whose lines follow, and forget what earlier ones have left in caches of src."""
+        modules = [module for name, module in sys.modules.items() if name.startswith("src.")]
+        for value in [value for module in modules for value in vars(module).values()]:
+            if isinstance(value, _lru_cache_wrapper):
+                value.cache_clear()
+        self.context = nodeid
         self.coverage.switch_context(nodeid)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef: Any) -> Iterator[None]:
+        """Note the fixture whose lines follow, if several tests share it."""
+        before, self.context = self.context, self.context if fixturedef.scope == "function" else fixturedef.argname
+        self.coverage.switch_context(self.context)
+        try:
+            return (yield)
+        finally:
+            self.context = before
+            self.coverage.switch_context(before)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Add the seconds of a part of a test; one that does not pass finds nothing."""
@@ -64,7 +92,7 @@ class Recorder:
         self.coverage.stop()
         self.coverage.save()
         passed = {test: seconds for test, seconds in self.seconds.items() if test not in self.bad}
-        self.out.with_suffix(".json").write_text(json.dumps(passed))
+        self.out.with_suffix(".tests").write_text(json.dumps({"seconds": passed, "users": self.users}))
 
 
 def record(scratch: str, test_file: str) -> str:
@@ -89,22 +117,24 @@ def recorded(test_file: str) -> Path:
 def is_known(test_file: str) -> bool:
     """Return whether neither a test file nor what it ran has changed since it was recorded."""
     path = recorded(test_file).with_suffix(".from")
-    hashes = json.loads(path.read_text()) if path.is_file() else {test_file: ""}
+    is_there = path.is_file() and path.with_suffix(".tests").is_file()
+    hashes = json.loads(path.read_text()) if is_there else {test_file: ""}
     return all((run.ROOT / file).is_file() and digest(run.ROOT / file) == known for file, known in hashes.items())
 
 
 @cache
 def lines_by_file(test_file: str) -> dict[str, dict[int, list[str]]]:
     """Return the tests of a file by the source file and the line that they run."""
-    data = CoverageData(recorded(test_file))
+    data, users = CoverageData(recorded(test_file)), recorded_tests(test_file)["users"]
     data.read()
-    return {f"src/{file.rpartition('/src/')[2]}": data.contexts_by_lineno(file) for file in sorted(data.measured_files())}
+    found = {f"src/{file.rpartition('/src/')[2]}": data.contexts_by_lineno(file) for file in sorted(data.measured_files())}
+    return {file: {n: [t for one in ran for t in users.get(one, [one])] for n, ran in by.items()} for file, by in found.items()}
 
 
 @cache
-def seconds_of(test_file: str) -> dict[str, float]:
-    """Return the seconds of each test of a file that passes."""
-    return json.loads(recorded(test_file).with_suffix(".json").read_text())  # type: ignore[no-any-return]
+def recorded_tests(test_file: str) -> dict[str, Any]:
+    """Return the seconds of each test of a file that passes, and the tests of each fixture ("users")."""
+    return json.loads(recorded(test_file).with_suffix(".tests").read_text())  # type: ignore[no-any-return]
 
 
 @cache
@@ -120,7 +150,7 @@ def tests_of(mutant: Mutant, test_files: Sequence[str]) -> tuple[str, ...]:
     """Return the tests that run a mutant's lines, by file, up to a number of seconds; without any, those of its file's faults."""
     found = []
     for test_file in test_files:
-        ran, seconds = lines_by_file(test_file).get(mutant.file, {}), seconds_of(test_file)
+        ran, seconds = lines_by_file(test_file).get(mutant.file, {}), recorded_tests(test_file)["seconds"]
         tests = {test for line in mutant.lines or ran for test in ran.get(line, ())}
         found += [(seconds[test], test) for test in tests if test in seconds]
     total, chosen = 0.0, defaultdict(list)

@@ -53,6 +53,12 @@ def test_hill_climbing_takes_a_hundred_steps(off: float) -> None:
     np.testing.assert_allclose(fit_weights("hill", np.array([[off, -1.0]] * 5), np.zeros(5), "mae"), [0.01, 0.99])
 
 
+def test_of_blends_that_are_equally_good_hill_climbing_keeps_the_first() -> None:
+    """The mean of both parts is as good as the second alone."""
+    pred = np.array([[1.0, 1.0], [-1.0, 1.0], [2.0, 0.0], [0.0, 0.0]])
+    np.testing.assert_array_equal(fit_weights("hill", pred, np.zeros(4), "mae"), [0, 1])
+
+
 @pytest.mark.parametrize("n", [20, 25])
 def test_ridge_is_shrunk_as_the_leave_one_out_error_says_in_steps_of_a_third_of_a_decade(n: int) -> None:
     target, pred = (values[:n] for values in noisy())

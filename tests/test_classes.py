@@ -315,6 +315,17 @@ def test_a_blend_is_of_logits_where_the_evidence_of_its_parts_adds_up(method: st
     chosen, other = (METRICS["logloss"](target, one) for one in scales)
     assert METRICS["logloss"](target, found.nested_pred) < (chosen + other) / 2
     np.testing.assert_allclose(found.mix(pred), found.naive_pred)
+    others = [mixed(pred, np.array([share, 1 - share]), adds_up) for share in np.linspace(0, 1, 101)]
+    best = min(METRICS["logloss"](target, one) for one in others)
+    assert METRICS["logloss"](target, found.naive_pred) < best + (1e-6 if method == "weights" else 1e-3)
+    assert found.logits_text == (", of logits in 5 of 5 folds" if adds_up else "")
+
+
+@pytest.mark.parametrize(("method", "metric"), [("weights", "mae"), ("hill", "rmsle"), ("ridge", "logloss")])
+def test_numbers_and_ridge_are_blended_as_they_are_even_if_logits_would_do_better(method: str, metric: str) -> None:
+    target, pred, fold = two_parts(adds_up=True)
+    found = fit_blend(method, target if method == "ridge" else expit(np.log(pred / (1 - pred)).mean(axis=1)), pred, fold, metric)
+    assert not found.on_logits and not found.fold_on_logits.any() and found.logits_text == ""
 
 
 def test_a_fold_has_no_say_in_the_scale_of_its_blend() -> None:

@@ -84,11 +84,6 @@ def test_every_experiment_names_a_question_and_a_parent_that_is_there() -> None:
         assert question and (parent is None or parent in experiment_names()), name
 
 
-def test_a_ledger_without_its_marks_is_refused() -> None:
-    with pytest.raises(ValueError, match="once each"):
-        ledger.between_markers("# Ledger\n", "")
-
-
 def test_an_ensemble_is_of_the_closed_track_where_its_members_are(monkeypatch: pytest.MonkeyPatch) -> None:
     assert catalogue.track_of("exp046") == "closed"
     open_member = load_config(EXPERIMENTS / "exp012")

@@ -1,5 +1,6 @@
 """What is read and what is refused, by the readers alone: the corpus of tests/hostile, and both sides of each limit."""
 
+import math
 import re
 import shutil
 import sys
@@ -11,6 +12,7 @@ from conftest import small_task
 
 from src.data import cif, table
 from src.data.cif import parse_cif, read_plain
+from src.data.crystal import Crystal
 from src.data.formats import _check_size, crystal_in, reason
 from src.data.load import load_task_data
 from src.data.rows import read_rows
@@ -98,6 +100,77 @@ def test_two_thousand_atoms_are_read_and_no_more_also_after_symmetry(monkeypatch
         parse_cif(two)
 
 
+OPERATION, MAGNETIC, GROUP = "_symmetry_equiv_pos_as_xyz", "_space_group_symop_magn_", "_symmetry_space_group_name_H-M"
+
+
+@pytest.mark.parametrize(
+    ("block", "n_sites", "words"),
+    [
+        ({OPERATION: ["x, y, z"] * 400}, 25, ""),
+        ({OPERATION: ["x, y, z"] * 401}, 1, "401 symmetry operations"),
+        ({OPERATION: ["x, y, z"] * 4}, 2501, "2501 sites times 4 operations give 10004 images"),
+        ({OPERATION: "-x, y+1/2, -z", GROUP: "P 2"}, 10_000, ""),
+        ({OPERATION: "2x, y, z"}, 1, "'2x, y, z' is not a symmetry operation"),
+        ({OPERATION: ["x, y, z", "x, y"]}, 1, "'x, y' is not"),
+        ({"_space_group_symop_operation_xyz": "1/0x, y, z"}, 1, "is not a symmetry operation"),
+        ({GROUP: "P_ 1", "_symmetry_Int_Tables_number": 1}, 10_001, ""),
+        ({GROUP: "P 1", "_space_group_IT_number": "225"}, 53, "53 sites times 192 operations give 10176 images"),
+        ({GROUP: "F m -3 m"}, 52, ""),
+        ({f"{MAGNETIC}operation.xyz": ["x,y,z,+1"] * 100, f"{MAGNETIC}centering.xyz": ["x,y,z,+1"] * 4}, 25, ""),
+        ({f"{MAGNETIC}operation.xyz": ["x,y,z,+1"] * 100, f"{MAGNETIC}centering.xyz": ["x,y,z,+1"] * 5}, 1, "500 symmetry"),
+        ({f"{MAGNETIC}operation.xyz": ["x,y,z,+1"] * 401}, 1, "401 symmetry operations"),
+        ({f"{MAGNETIC}operation.xyz": "x,y,z,+1", f"{MAGNETIC}centering.xyz": "x,y,z,+1"}, 10_001, "10001 images"),
+    ],
+)
+def test_symmetry_is_applied_up_to_a_limit(block: dict, n_sites: int, words: str) -> None:
+    if not words:
+        return cif._check_symmetry(block, n_sites)
+    with pytest.raises(ValueError, match=words):
+        cif._check_symmetry(block, n_sites)
+
+
+def sites(**changed: object) -> dict:
+    """Return the loop of two sites in a block of a CIF."""
+    columns = {"label": ["Na0", "Cl1"], "type_symbol": ["Na", "Cl1-"], "fract_x": ["0", ".5(2)"], "fract_y": ["0", "1"]}
+    columns |= {"fract_z": ["0", "-0.5"], "occupancy": ["1", "?"]} | changed
+    return {f"_atom_site_{name}": values for name, values in columns.items() if values}
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({}, ""),
+        ({"type_symbol": None, "occupancy": None}, ""),
+        ({"type_symbol": ["Na", "Xx1"]}, "site 'Cl1': _atom_site_type_symbol 'Xx1' does not start with an element"),
+        ({"type_symbol": None, "label": ["?", "Cl1"]}, "site '.': _atom_site_label '.' does not start"),
+        ({"fract_y": ["0", "."]}, "site 'Cl1': _atom_site_fract_y is '.', not a fractional coordinate"),
+        ({"fract_y": ["1_0", "0"]}, "_atom_site_fract_y is '1_0'"),
+        ({"fract_x": None}, "no loop with _atom_site_fract_x"),
+        ({"fract_z": "0"}, "no loop with _atom_site_fract_z"),
+        ({"fract_z": ["0"]}, "columns differ in length"),
+        ({"occupancy": ["1", "1.01"]}, "site 'Cl1': occupancy 1.01, must be above 0 and at most 1"),
+        ({"occupancy": ["0", "1"]}, "site 'Na0': occupancy 0"),
+    ],
+)
+def test_sites_are_elements_at_coordinates_with_an_occupancy(changed: dict, words: str) -> None:
+    if not words:
+        assert cif._check_sites(sites(**changed)) == 2
+        return
+    with pytest.raises(ValueError, match=words):
+        cif._check_sites(sites(**changed))
+
+
+@pytest.mark.parametrize(
+    ("x", "expected"),
+    [
+        (0.33332, 1 / 3), (0.33328, 0.33328), (0.33338, 0.33338), (0.6667, 2 / 3), (0.66658, 0.66658), (0.66675, 0.66675),
+        (0.25, 0.25), (-0.25, 0.75), (1.25, 0.25), (-7.75, 0.25), (1.0, 0.0), (0.999, 0.999), (1.3333, 1.3333 - 1),
+    ],
+)  # fmt: skip
+def test_a_coordinate_is_in_the_cell_and_a_rounded_third_is_a_third(x: float, expected: float) -> None:
+    assert cif._in_cell(x) == expected
+
+
 def header(n: int) -> str:
     return "\n".join(",".join(f"{kind}{i}" for i in range(n)) for kind in "ab")
 
@@ -143,6 +216,63 @@ def test_ids_categories_and_reasons_are_not_long(tmp_path: Path, monkeypatch: py
     for n, expected in ((len(whole.reason), whole.reason), (len(whole.reason) - 1, f"{whole.reason[:-1]} ...")):
         monkeypatch.setattr(table, "MAX_REASON", n)
         assert parse_rows([row], task, has_target=True)[0].reason == expected
+
+
+@pytest.mark.parametrize(
+    ("row", "fields", "words"),
+    [
+        ({"a": " 1.5", "b": " x "}, (1.5, "x"), []),
+        ({"a": "-1e100", "b": ""}, (-1e100, ""), []),
+        ({"a": " ", "b": "2"}, (math.nan, "2"), []),
+        ({"a": "1.1e100", "b": "x"}, (1.1e100, "x"), ["'a' is '1.1e100', not a number up to 1e.100; leave the field empty"]),
+        (
+            {"a": "1_0", "b": "x" * 201},
+            (math.nan, "x" * 201),
+            ["'a' is '1_0', not a number", "'b' has 201 characters; the limit is 200"],
+        ),
+        ({"b": "x"}, (math.nan, "x"), ["no column 'a'"]),
+    ],
+)
+def test_a_further_field_is_a_number_or_a_category(row: dict, fields: tuple, words: list[str]) -> None:
+    found, flaws = parse_fields(row, ColumnNames(("a",), ("b",)))
+    assert repr(found) == repr(fields) and bool(flaws) == bool(words)
+    assert all(re.search(word, flaws) for word in words)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_good"), [("a b", True), ("", False), (" a", False), ("a ", False), ("a\tb", False), ("a\u200bb", False)]
+)
+def test_an_id_can_be_read_as_it_is_written(text: str, is_good: bool) -> None:
+    assert (table._flaws_of_id(text, "id") == []) == is_good
+
+
+@pytest.mark.parametrize(
+    ("text", "row", "wrong"),
+    [
+        ("SALT", {"Na": "1", "Cl": "1", "nsites": "2", "other": "?"}, ""),
+        ("SALT", {"Na": "1", "Cl": "2", "O": "0", "nsites": "3"}, "Cl='2' but 1 in the structure, nsites='3' but 2 atoms"),
+        ("SALT", {"Na": "1"}, "no count column for Cl"),
+        ("SALT", {"Na": "1", "Cl": "1", "O": ""}, "O='' but 0 in the structure"),
+        ("SALT", {"P": "7", "nsites": "3"}, None),
+        ("Na2Cl2", {"Na": "0.5", "Cl": "0.5", "nsites": "9"}, ""),
+        ("Na2Cl2", {"Na": "1", "Cl": "3"}, "Na='1' but 2 in the formula, Cl='3' but 2 in the formula"),
+        ("Na2Cl2", {"Na": "1.002", "Cl": "0.998"}, ""),
+        ("Na2Cl2", {"Na": "1.005", "Cl": "0.995"}, "Na='1.005' but 2 in the formula"),
+    ],
+)
+def test_counts_of_atoms_agree_with_the_structure_or_in_proportion_with_the_formula(
+    text: str, row: dict, wrong: str | None
+) -> None:
+    """Columns that a task names are no counts."""
+    salt = Crystal.from_cif(cifs.GOOD) if text == "SALT" else Crystal.from_formula(text)
+    if wrong is None:
+        assert table.contradictions(salt, row, ("P", "nsites")) == []
+        assert "no count column for Na, no count" in table.contradictions(salt, row)[0].replace(
+            "P='7' but 0 in the structure, ", ""
+        )
+        return
+    found = table.contradictions(salt, row)
+    assert len(found) == bool(wrong) and wrong in "".join(found)
 
 
 NUMBERS_LAST = "Na Cl\n1.0\n3 0 0\n0 3 0\n0 0 3\n1 1\nDirect\n0 0 0 Na\n.5 .5 .5 Cl\n"

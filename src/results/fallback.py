@@ -55,7 +55,7 @@ def _counts(row: Mapping[str, str], task: Task) -> "np.ndarray | None":
     """Return the number of atoms of each element that a row states, (N_ELEMENTS,); None if it states none."""
     listed = {symbol: number(row[symbol]) for symbol in SYMBOLS if symbol in row and symbol not in task.columns.all}
     counts = "".join(f"{symbol}{np.format_float_positional(n, trim='-')}" for symbol, n in listed.items() if n > 0)
-    named = [row[name] for name in row if name != task.structure_column and FORMULA_COLUMN.search(name)]
+    named = [row[name] for name in row if FORMULA_COLUMN.search(name)]
     for text in (counts, *named, *FORMULA_IN_CIF.findall(row[task.structure_column])[:1]):
         with suppress(ValueError):
             return Crystal.from_formula(text.replace(" ", "")).element_counts

@@ -10,6 +10,11 @@ MAT2VEC = INPUT / "mat2vec" / "pretrained_embeddings"
 BEST = "094"  # the experiment whose published models predict unless others are named
 
 
+def own_mat2vec() -> Path | None:
+    """Return the user's file of mat2vec; None if there is none, so that the packaged table is read."""
+    return MAT2VEC if MAT2VEC.is_file() else None
+
+
 def experiment_name(number: str) -> str:
     """Return 'exp012' for '12', '012' or 'exp012'; raise ValueError for anything else."""
     digits = number.removeprefix("exp")

@@ -19,7 +19,7 @@ from src.data.load import TaskData
 from src.data.table import Crystals
 from src.learners.device import device_of
 from src.learners.learner import DivergedError, Inputs, make_learner
-from src.paths import MAT2VEC
+from src.paths import own_mat2vec
 from src.results.metrics import METRICS, judge_of, score_difference
 from src.runs.inner import InnerSplits
 from src.runs.launch import Launcher, run_all
@@ -195,7 +195,7 @@ def measure(config: ExperimentConfig, data: TaskData, made: dict[str, tuple[Inpu
             break
         if is_network and n == long and min(train[short]) > LONG_ENOUGH:  # of large cells: the start is short beside it
             return Cost(seconds / len(inputs), min(train[short]) / n_rows)
-        learner = make_learner(with_knobs(config, {length: n}).trained, word2vec=MAT2VEC if MAT2VEC.is_file() else None)
+        learner = make_learner(with_knobs(config, {length: n}).trained, word2vec=own_mat2vec())
         learner.limit_threads()
         start = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
@@ -207,7 +207,7 @@ def measure(config: ExperimentConfig, data: TaskData, made: dict[str, tuple[Inpu
 
 def _make(config: ExperimentConfig, data: TaskData) -> tuple[Inputs, float]:
     """Return inputs of a few crystals and the seconds to make them; two go first, as the first call may import libraries."""
-    learner = make_learner(config.trained, word2vec=MAT2VEC if MAT2VEC.is_file() else None)
+    learner = make_learner(config.trained, word2vec=own_mat2vec())
     n_rows, columns = len(data.train.ids), data.train.crystals.columns
     for n in N_SAMPLE:
         chosen = np.linspace(0, n_rows - 1, min(n, n_rows)).astype(int)
@@ -242,7 +242,7 @@ def prepare(configs: Mapping[str, ExperimentConfig], data: TaskData, n_jobs: int
     """
     ready, failed = dict[str, ExperimentConfig](), ValueError("there are no recipes")
     for name, config in configs.items():
-        learner = make_learner(config.trained, word2vec=MAT2VEC if MAT2VEC.is_file() else None)
+        learner = make_learner(config.trained, word2vec=own_mat2vec())
         try:
             learner.prepare_inputs(data.train.crystals, data.train_key, data.cache, n_jobs)
             ready[name] = config

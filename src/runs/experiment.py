@@ -17,7 +17,7 @@ from src.features.bases import base_of
 from src.features.columns import check_columns, data_key
 from src.features.elements import word2vec_key
 from src.learners.learner import make_learner
-from src.paths import EXPERIMENTS, MAT2VEC, experiment_folders, experiment_name
+from src.paths import EXPERIMENTS, experiment_folders, experiment_name, own_mat2vec
 from src.results.folder import NO_TEST, UNREAD, RunDir, oof_arrays
 from src.results.metrics import check_targets, scores
 from src.results.partial import partial_of
@@ -37,7 +37,7 @@ def run_experiment(
     folds: numbers of those to train; None: all. The folds of a blend are all written at once.
     """
     check_rows(config, data)
-    run, word2vec = RunDir(data.folder / name), MAT2VEC if MAT2VEC.is_file() else None
+    run, word2vec = RunDir(data.folder / name), own_mat2vec()
     data_hash = data_key(data.key, config.feature_groups, data.task)
     run.claim(config, data_hash, word2vec_key(word2vec))
     if config.parts:

@@ -12,7 +12,7 @@ from src.data.load import TaskData, assign_folds, load_folds
 from src.data.target import TargetNormalizer
 from src.features.bases import base_of
 from src.learners.learner import Watched, make_learner
-from src.paths import MAT2VEC
+from src.paths import own_mat2vec
 
 OUTER_FOLD = 0  # its crystals are left out
 Values = NDArray[np.float64]
@@ -52,7 +52,7 @@ class InnerSplits:
         data, (train, valid) = self.data, (self.rows[self.split != split], self.rows[self.split == split])
         counts, target = data.train.crystals.element_counts, data.train.targets
         base = base_of(config.target, data.train.crystals, data.train_key, data.cache)
-        learner = make_learner(config.trained, config.seed, device, MAT2VEC if MAT2VEC.is_file() else None)
+        learner = make_learner(config.trained, config.seed, device, own_mat2vec())
         inputs = learner.prepare_inputs(data.train.crystals, data.train_key, data.cache, 1)
         normalizer = TargetNormalizer.fit(counts[train], target[train], config.target, base[train])
         residual = normalizer.normalize(counts, target, base)

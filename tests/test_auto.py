@@ -246,7 +246,15 @@ def test_recipes_of_formulas_read_formulas() -> None:
     assert found["Gaussian process"].learner == GaussianProcessConfig(groups)
     assert list(found)[-2:] == ["Roost, residual", "Roost, standardised"] and len(found) == 7
     judge = GbdtConfig(groups, objective="binary", n_trees=600, num_leaves=15, max_bin=63)
-    assert all(config.hurdle == HurdleConfig(judge) for config in named(PLAIN, zeros=0.3).values())
+    of_all = {name: config.hurdle == HurdleConfig(judge, of_all=True) for name, config in named(PLAIN, zeros=0.3).items()}
+    assert {name for name, found in of_all.items() if found} == {
+        "forest",
+        "standardised, attention",
+        "standardised, max",
+        "standardised, mean",
+        "Roost, standardised",
+    }
+    assert all(of_all[name] or config.hurdle == HurdleConfig(judge) for name, config in named(PLAIN, zeros=0.3).items())
 
 
 def test_recipes_for_what_a_table_has_are_there_from_these_limits_on() -> None:

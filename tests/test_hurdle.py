@@ -41,6 +41,19 @@ def test_the_learner_sees_the_rows_behind_the_hurdle_alone(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("shift", [0.0, -3.5])
+def test_a_learner_of_all_rows_sees_them_and_counts_unless_the_shared_value_is_likely(tmp_path: Path, shift: float) -> None:
+    said: list[float] = []
+    process = GaussianProcessConfig(("a",))
+    learner, plain = HurdleLearner(replace(CONFIG, of_all=True, others=process)), make_learner(process)
+    learner.fit(INPUTS[TRAIN], TARGET[TRAIN] + shift, tmp_path, Watched(INPUTS[VALID], TARGET[VALID] + shift, said.append))
+    plain.fit(TABLE[TRAIN], TARGET[TRAIN] + shift, tmp_path)
+    odds, pred = learner.odds + learner.trees.predict(TABLE), plain.predict(TABLE)
+    assert ((odds > np.log(0.4 / 0.6)) & (odds < np.log(0.7 / 0.3))).sum() > 10  # where the other learner is shrunk
+    np.testing.assert_allclose(learner.predict(INPUTS), np.where(odds > np.log(0.4 / 0.6), pred, shift))
+    assert said == [pytest.approx(np.abs(pred - TARGET - shift)[VALID].mean())]
+
+
+@pytest.mark.parametrize("shift", [0.0, -3.5])
 def test_clear_cases_get_the_shared_value_or_what_the_learner_says(tmp_path: Path, shift: float) -> None:
     """Whatever number the shared value is: a standardised zero is another one."""
     learner = fitted(tmp_path, target=TARGET + shift)

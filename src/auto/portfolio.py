@@ -58,9 +58,9 @@ def portfolio(look: Look) -> list[Recipe]:
     """Return the recipes for a table, at most 16: the cheap trees first, then networks, the most promising ones first."""
     found = [*_trees(look), *_forests_and_process(look), *_networks(look), *_formula_networks(look)]
     if look.shares_zero:
-        hurdle = HurdleConfig(HURDLE)
         plain = [recipe for recipe in found if recipe.config.target.kind != "residual"]
-        found = [recipe._replace(config=replace(recipe.config, hurdle=hurdle)) for recipe in plain]
+        hurdles = [HurdleConfig(HURDLE, of_all=recipe.family not in ("trees", "Gaussian process")) for recipe in plain]
+        found = [one._replace(config=replace(one.config, hurdle=hurdle)) for one, hurdle in zip(plain, hurdles, strict=True)]
     if look.of_classes:
         found = _for_classes(found)
     return [Recipe(name, family, replace(config, folds=look.folds), why) for name, family, config, why in found]

@@ -407,11 +407,13 @@ class HurdleConfig:
 
     It lowers the absolute error, not the squared one.
 
-    trees: with objective `binary`; they predict whether a target is the most frequent one. The learner is fitted to the others.
-    others: the learner, which ExperimentConfig.trained sets.
+    trees: with objective `binary`; they predict whether a target is the most frequent one. of_all: the learner is fitted to all
+    rows, not only to the others: good for forests and networks, bad for boosted trees and Gaussian processes. others: the
+    learner, which ExperimentConfig.trained sets.
     """
 
     trees: GbdtConfig = GbdtConfig(objective="binary", n_trees=600, num_leaves=15, max_bin=63)
+    of_all: bool = False
     others: LearnerConfig | None = None
 
     def __post_init__(self) -> None:

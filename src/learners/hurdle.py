@@ -19,7 +19,7 @@ from src.learners.learner import SETTINGS, DivergedError, Learner, Values, Watch
 from src.storage.files import read_json
 
 LEAST_OTHERS = 10  # rows with another value, to which the learner is fitted; with fewer it is fitted to all
-BELOW, ABOVE = 0.4, 0.7  # probability of another value: at most, and at least, for the shared value, and the learner's, alone
+BELOW, ABOVE = 0.4, 0.7  # probability of another value: at most, and at least, for the shared value, and that of others, alone
 JUDGE, OTHERS = "judge", "others"  # folders of the trees and of the learner
 
 
@@ -70,7 +70,7 @@ class HurdleLearner(Learner[HurdleConfig]):
         self.others.limit_threads()
 
     def fit(self, inputs: BothInputs, target: Values, folder: Path, watched: Watched | None = None) -> None:
-        """Train both; the history is that of the learner, whose error is that on watched rows with another value."""
+        """Train both; the history is that of the learner, whose error is that on watched rows like those that it is fitted to."""
         values, counts = np.unique(target, return_counts=True)
         self.shared = float(values[counts.argmax()])
         other = target != self.shared
@@ -78,9 +78,9 @@ class HurdleLearner(Learner[HurdleConfig]):
         self.odds = float(logit(share))
         (folder / JUDGE).mkdir(exist_ok=True)
         self.trees.fit(inputs.trees, other - share, folder / JUDGE)
-        rows = np.flatnonzero(other) if other.sum() >= LEAST_OTHERS else np.arange(len(target))
+        rows = np.flatnonzero(other) if other.sum() >= LEAST_OTHERS and not self.config.of_all else np.arange(len(target))
         if watched:
-            chosen = np.flatnonzero(watched.target != self.shared)
+            chosen = np.flatnonzero((watched.target != self.shared) | self.config.of_all)
             seen = chosen if len(chosen) else np.arange(len(watched.target))
             watched = Watched(watched.inputs.others[seen], watched.target[seen], watched.report)
         try:
@@ -100,10 +100,11 @@ class HurdleLearner(Learner[HurdleConfig]):
     def _behind(self, inputs: BothInputs, predict: Callable[[Any], Values]) -> Values:
         """Return the predictions of the learner, moved to the shared value if that is likely, (..., n_rows).
 
-        They estimate the median, which has the least absolute error: if half are zero, the median is near zero.
+        They estimate the median, which has the least absolute error: if half are zero, the median is near zero. A learner of all
+        rows knows this by itself.
         """
         probability = expit(self.odds + self.trees.predict(inputs.trees))
-        weight = np.clip((probability - BELOW) / (ABOVE - BELOW), 0, 1)
+        weight = probability > BELOW if self.config.of_all else np.clip((probability - BELOW) / (ABOVE - BELOW), 0, 1)
         return self.shared + weight * (predict(inputs.others) - self.shared)
 
     def save(self, folder: Path) -> None:

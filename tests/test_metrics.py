@@ -78,6 +78,32 @@ def test_a_metric_is_its_formula(metric: MetricName) -> None:
     assert np.isnan(found[0]) and found[1] == 0.5
 
 
+@pytest.mark.parametrize(
+    ("metric", "truth", "pred", "score"),
+    [
+        ("roc_auc", [0, 1, 1, 0], [0.5, 0.5, 0.9, 0.1], 0.875),  # equal ones are half in order
+        ("roc_auc", [1, 1], [0.1, 0.2], math.nan),
+        ("roc_auc", [0, 0], [0.1, 0.2], math.nan),
+        ("spearman", [1, 2], [3, 3], math.nan),
+        ("spearman", [2, 2], [3, 4], math.nan),
+        ("balanced_accuracy", [1, 0, 0], [0.5, 0.5, 0.6], 0.25),
+        ("balanced_accuracy", [1, 1], [0.9, 0.1], math.nan),
+        ("accuracy", [1, 0, 0], [0.5, 0.5, 0.6], 1 / 3),
+        ("f1", [0, 1, 1], [0.5, 0.5, 0.9], 2 / 3),
+        ("f1", [0, 0], [0.1, 0.2], 0),
+        ("f1", [0, 1], [0.1, 0.2], 0),
+        ("logloss", [1, 0], [0, 0], -math.log(2.0**-52) / 2),
+        ("rmsle", [0, 3, 0], [-5, 3, math.e - 1], math.sqrt(1 / 3)),
+    ],
+)
+def test_a_metric_at_its_limits_is_the_one_computed_by_hand(metric: MetricName, truth: list, pred: list, score: float) -> None:
+    found = METRICS[metric](np.array(truth, dtype=float), np.array(pred, dtype=float))
+    assert found == pytest.approx(score, nan_ok=True)
+    assert METRICS[metric].loss(np.array(truth, dtype=float), np.array(pred, dtype=float)) == pytest.approx(
+        math.inf if math.isnan(score) else -score if METRICS[metric].larger_is_better else score
+    )
+
+
 @EVERY_METRIC
 def test_the_loss_of_a_metric_is_smaller_for_the_better_member(metric: MetricName) -> None:
     truth, pred = noisy(3, metric)

@@ -13,7 +13,7 @@ from src.results import comparison, ledger, submission
 from src.results.blend import Blend, fixed_blend
 from src.results.comparison import Compared, compared_text, score_rows
 from src.results.difference import difference_of_scores
-from src.results.folder import OOF_COLUMNS, UNREAD
+from src.results.folder import OOF_COLUMNS, UNREAD, RunDir, check_score
 from src.results.labels import score_submission
 from src.results.metrics import METRICS
 from src.results.partial import Partial, partial_rows
@@ -70,12 +70,12 @@ def test_a_submission_reads_as_written_here(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr("src.results.fallback.formula_predictions", lambda data, ids: guess.loc[ids])
     columns = {"lower": np.array([1.0, 2, 3]), "upper": np.array([2.0, 4, 7]), "spread": np.array([0.1, 0.2, 0.3])}
     found = SimpleNamespace(half_width=np.array([0.5, 1, 2]), coverage=np.array([0.5, 1]), **columns)
-    monkeypatch.setattr(submission, "calibrate", lambda *known: found)
+    monkeypatch.setattr(submission, "calibrate", lambda *known: seen.append((known[3][0].unit, known[3][2].name)) or found)
     if several:
         numbers = {"energy": ["901", "902"], "gap": ["902", "901"]}
     text = submit(tasks, tmp_path, numbers, "mean" if several else [3, 1], "903" if several else None, out)
 
-    assert seen == [(tmp_path, tmp_path, True, 1, name) for name in names]
+    assert seen == [(tmp_path, tmp_path, True, 1, name) for name in names] + [("eV", "exp901"), ("kOe", "exp902")][: len(names)]
     head, beside = "experiment weight over folds OOF MAE (eV) read from", tmp_path / "mine_with_uncertainty.csv"
     given = "the weights are given, nothing is fitted"
     ending = [f"{out}: 4 rows, ids and order as in sample_submission.csv"]
@@ -132,6 +132,44 @@ def test_classes_are_told_apart_by_the_best_threshold_and_probabilities_are_cali
     np.testing.assert_array_equal([*columns.values()], [*expected.values()])
     plain, remarks = replace(one, task=SimpleNamespace(of_classes=True, metric="roc_auc")).submitted([*"zyx"])
     assert plain.tolist() == [0, 1, 0.4] and remarks == []
+
+
+def test_a_prediction_that_is_not_finite_is_named_and_without_intervals_no_old_ones_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, table = part("exp901"), part("exp901").test.assign(e_form_pred=[1.0, np.nan, 2.0])
+    one = Blended(task_of(tmp_path)[0], "energy", [own], fixed_blend(np.ones(1), TRUTH[:, None]), [*"zyx"], None, [])
+    assert one.predict().min() == 0
+    with pytest.raises(ValueError, match=r"1 predictions are not finite: \['y'\]"):
+        replace(one, parts=[replace(own, test=table)]).predict()
+
+    def refuse(*known: object) -> None:
+        raise ValueError("too few")
+
+    monkeypatch.setattr(submission, "points_of", refuse)
+    (tmp_path / "mine_with_uncertainty.csv").touch()
+    for _ in range(2):  # there may be none
+        text = submission.write_intervals(tmp_path / "mine.csv", pd.DataFrame({"id": [*"xyz"]}), [one], tmp_path)
+        assert text == "no intervals: too few" and not (tmp_path / "mine_with_uncertainty.csv").exists()
+
+
+@pytest.mark.parametrize(("scale", "is_good"), [(1.0, True), (0.0, True), (1.2, False), (-1.2, False), (np.nan, False)])
+@pytest.mark.parametrize("size", [0.4, 1000.0])
+def test_a_stored_score_is_that_of_its_rows_but_for_rounding(size: float, scale: float, is_good: bool) -> None:
+    """By a millionth or, of large ones, by this share."""
+    stored = size + 0.9e-6 * max(1, size) * scale
+    if is_good:
+        return check_score(Path("exp/oof.csv"), part("exp901", size / 0.4).oof, stored)
+    with pytest.raises(ValueError, match="its rows have an MAE of"):
+        check_score(Path("exp/oof.csv"), part("exp901", size / 0.4).oof, stored)
+
+
+def test_folds_are_finished_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    for name in ("fold_10", "fold_2", "fold_3"):
+        (tmp_path / name).mkdir()
+    for k in (10, 2):
+        (tmp_path / f"fold_{k}" / "metrics.json").touch()
+    assert RunDir(tmp_path).finished == [2, 10]
 
 
 def test_the_table_of_a_fitted_blend_reads_as_written_here(tmp_path: Path) -> None:

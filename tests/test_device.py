@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from src.learners.device import device_of, keep_freed_memory, keep_products_whole
+from src.learners.device import check_device, count_gpus, device_of, keep_freed_memory, keep_products_whole
 from src.runs import launch, train
 from src.runs.launch import Launcher
 
@@ -44,14 +44,32 @@ def test_the_options_of_a_command_say_where_folds_run(monkeypatch: pytest.Monkey
         launcher(*on_ray)
 
 
-@pytest.mark.parametrize(("platform", "options"), [("linux", [(-1, 2**29), (-3, 2**30)]), ("darwin", [])])
+@pytest.mark.parametrize(("device", "n", "expected"), [("cpu", 3, None), ("cuda", 3, 3), ("cuda", 0, 1), ("cuda:1", 3, 1)])
+def test_a_device_stands_for_all_gpus_or_one(device: str, n: int, expected: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: n)
+    assert count_gpus(device) == expected
+
+
+def test_a_device_that_torch_cannot_use_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "empty", lambda *size, device: torch.zeros(*size, device="cpu" if device == "cuda:0" else "gone"))
+    check_device("cpu")
+    check_device("cuda:0")
+    with pytest.raises(ValueError, match="--device cuda:7: torch cannot use it here"):
+        check_device("cuda:7")
+
+
+@pytest.mark.parametrize(
+    ("platform", "library", "options"),
+    [("linux", "glibc", [(-1, 2**29), (-3, 2**30)]), ("linux", "musl", []), ("darwin", "glibc", [])],
+)
 def test_only_glibc_is_told_to_keep_what_a_step_frees(
-    platform: str, options: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+    platform: str, library: str, options: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The numbers of the options are those of its malloc.h."""
     told: list[tuple[int, int]] = []
     monkeypatch.setattr(sys, "platform", platform)
-    monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace(mallopt=lambda *option: told.append(option)))
+    functions = {"mallopt": lambda *option: told.append(option)} if library == "glibc" else {}
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace(**functions))
     keep_freed_memory()
     assert told == options
 

@@ -61,6 +61,30 @@ def test_a_few_crystals_are_predicted_alike_without_the_compiled_kernels(monkeyp
         torch.testing.assert_close(parameters_to_vector(network.parameters()), before, rtol=0, atol=0)  # in precision, too
 
 
+@pytest.mark.parametrize(
+    ("n_networks", "n_rows", "dtype", "sizes"),
+    [
+        (1, 3, torch.float32, [3]),
+        (2, 32, torch.float64, [32]),
+        (2, 33, torch.float32, [33]),
+        (1, 257, torch.float32, [128, 128, 1]),
+    ],
+)
+def test_only_a_few_rows_are_predicted_in_double_precision_by_several_networks_and_128_at_once(
+    n_networks: int, n_rows: int, dtype: torch.dtype, sizes: list[int]
+) -> None:
+    networks, seen, made = [torch.nn.Linear(1, 1) for _ in range(n_networks)], set(), []
+
+    def make(rows: NDArray[np.integer]) -> torch.Tensor:
+        made.append(len(rows))
+        return torch.zeros(len(rows))
+
+    for network in networks:
+        network.forward = lambda batch: seen.add(batch.dtype) or batch
+    predict_each(networks, make, n_rows)
+    assert seen == {dtype} and made == sizes
+
+
 def test_a_linear_head_maps_what_it_reads_to_what_is_predicted(monkeypatch: pytest.MonkeyPatch) -> None:
     """The mean over atoms of its values is its value of their mean."""
     monkeypatch.setattr(evaluation, "BATCH_SIZE", 5)

@@ -11,6 +11,7 @@ from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 from sklearn.metrics import log_loss
 
 from src.config import ForestConfig
+from src.learners import tabular
 from src.learners.forest import ForestLearner
 from src.learners.learner import Watched, load_learner
 from src.learners.tabular import TableInputs
@@ -70,14 +71,24 @@ def test_a_constant_class_is_predicted(tmp_path: Path, only: float) -> None:
     assert ((learner.predict(INPUTS) > 0) == only).all()
 
 
-def test_a_missing_feature_counts_as_the_mean_of_the_training_rows(tmp_path: Path) -> None:
+def test_a_missing_feature_counts_as_the_mean_of_the_training_rows_that_have_it(tmp_path: Path) -> None:
     gap = pd.DataFrame(X[:, :3])
-    gap.iloc[VALID, 0] = np.nan
-    filled = gap.fillna(X[TRAIN, 0].mean())
-    learner = fitted(tmp_path)
+    gap.iloc[VALID, 0] = gap.iloc[5:17, 0] = gap.iloc[1:40, 1] = gap.iloc[TRAIN, 2] = np.nan  # one is left of the second, none
+    means = [X[[*range(5), *range(17, 40)], 0].mean(), X[0, 1], 0, *X[TRAIN, 3:].mean(axis=0)]
+    filled = gap.fillna(dict(enumerate(map(float, means))))
+    learner = fitted(tmp_path, TableInputs({**INPUTS.tables, "a": gap}))
+    np.testing.assert_allclose(learner.filling, means, rtol=1e-5)
     found, expected = (learner.predict(TableInputs({**INPUTS.tables, "a": table})) for table in (gap, filled))
-    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_allclose(found, expected)
     assert learner.filling.dtype == np.float32  # as scikit-learn compares
+
+
+def test_rows_are_predicted_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tabular, "PREDICTED_AT_ONCE", 3)
+    sizes: list[int] = []
+    found = tabular.predicted_in_parts(lambda x: sizes.append(len(x)) or x.sum(axis=1), X[:7])
+    np.testing.assert_array_equal(found, X[:7].sum(axis=1))
+    assert sizes == [3, 3, 1]
 
 
 def test_watched_rows_are_reported_and_decide_nothing(tmp_path: Path) -> None:

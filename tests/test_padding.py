@@ -126,6 +126,8 @@ def test_what_is_added_is_one_and_counted_as_nothing_and_indices_are_spread_over
         found = getattr(padded, name)[own[level] :].numpy()
         np.testing.assert_allclose(found, np.broadcast_to(np.reshape(added, (-1, *[1] * (found.ndim - 1))), found.shape))
     assert (padded.orbit_batch[own["orbit"] :] == batch.n_crystals).all() and padded.global_features[-1].tolist() == [1, 1, 1]
+    elsewhere = pad(batch.to("meta"), room)
+    assert elsewhere.representative_atom().device.type == elsewhere.edge_src_index.device.type == "meta"
 
 
 def test_values_of_orbits_become_those_of_crystals() -> None:

@@ -174,9 +174,7 @@ def _rows(crystals: Crystals, groups: tuple[str, ...], chunk: list[int]) -> tupl
 def _values(name: str, crystal: PrimitiveCrystal, problems: Counter[str]) -> list[float]:
     group = STRUCTURE_GROUPS[name]
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # pymatgen and matminer warn about elements that lack a property
-            values = group.compute(crystal)
+        values = group.compute(crystal)
         bad = [column for column, value in zip(group.columns, values, strict=True) if not np.isfinite(value)]
         if group.is_finite and bad:
             raise ValueError(f"{', '.join(bad)} not finite")

@@ -37,7 +37,7 @@ class _Layer:
         self, radial: RadialValues, edges: Edges, paths: tuple[Path, ...], connected: bool, scale: float, tensors: list[Tensor]
     ) -> None:
         n_in, n_out = (max(getattr(path, name) for path in paths) + 1 for name in ("l_in", "l_out"))
-        bounds = list(accumulate([n_in, n_in, n_out, len(tensors) - 2 * n_in - n_out], initial=0))
+        bounds = [*accumulate([n_in, n_in, n_out], initial=0), None]
         self.features, self.w_in, self.w_out, self.self_connection = (tensors[a:b] for a, b in pairwise(bounds))
         self.connected, self.scale = connected, scale
         self.convolution = Pass([_mixed(x, w) for x, w in zip(self.features, self.w_in, strict=True)], radial, edges, paths)

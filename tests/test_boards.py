@@ -15,7 +15,7 @@ from src.auto.pilot import Flown
 from src.data.export import ID, MATBENCH, write_task
 from src.data.rows import read_rows
 from src.data.task import Task, read_task
-from src.results.matbench import own_row, read_record
+from src.results.matbench import BOARDS, own_row, read_record
 from src.runs.launch import Launcher
 from src.storage.files import write_csv, write_json
 
@@ -37,8 +37,9 @@ def flown(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """The training ids of each flight; a flight submits the number of the row, in another order."""
     seen: list[list[str]] = []
 
-    def fly(tasks: Sequence[Task], outputs: Path, *_: Any) -> Flown:
+    def fly(tasks: Sequence[Task], outputs: Path, *others: Any) -> Flown:
         own = tasks[0]
+        assert others == (1.0, False, Launcher(n_jobs=2), "cpu", False)
         seen.append([row[ID] for row in read_rows(own.path("train"))])
         test = pd.DataFrame(read_rows(own.path("test")))
         assert own.target_column not in test and own.structure_format == "formula"
@@ -53,12 +54,12 @@ def flown(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     return seen
 
 
-def fly_all(task: Task, folds: list[int] | None = None) -> str:
-    return fly_official(task.folder, task.folder.parent / "outputs", 1.0, folds, Launcher(n_jobs=2), "cpu", False)
+def fly_all(task: Task, folds: list[int] | None = None, publish: bool = False) -> str:
+    return fly_official(task.folder, task.folder.parent / "outputs", 1.0, folds, Launcher(n_jobs=2), "cpu", publish)
 
 
 def test_every_fold_is_flown_once_on_its_training_part_and_the_submissions_are_the_record(
-    task: Task, flown: list[list[str]]
+    task: Task, flown: list[list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert fly_all(task, [1]) == "MAE in MPa: fold 1 1035.0000; folds [0, 2] are still to do"
     table = fly_all(task)
@@ -69,6 +70,9 @@ def test_every_fold_is_flown_once_on_its_training_part_and_the_submissions_are_t
     error = np.abs(TARGET - np.arange(1, 10))
     assert own_row(content)["score"] == pytest.approx(np.mean([error[k == FOLD].mean() for k in range(3)]))
     assert content["user_metadata"]["cpu_seconds"] == 3 * 30 * 2 and "auto.py, 1 minutes" in table
+    monkeypatch.setattr(official, "finished", lambda data, folds, metadata, stem, publish: f"{stem} {publish}")
+    mean = "MAE in MPa: fold 0 1026.0000, fold 1 1035.0000, fold 2 1044.0000; mean 1035.0000"
+    assert [fly_all(task, publish=publish) for publish in (False, True)] == [f"auto-1 {to}\n{mean}" for to in (None, BOARDS)]
 
 
 def test_classes_are_decided_by_the_threshold_of_what_was_submitted(tmp_path: Path, flown: list[list[str]]) -> None:

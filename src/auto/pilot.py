@@ -116,7 +116,7 @@ class Pilot:
 
         Raises ValueError, that of the last, if none can be trained.
         """
-        failed: ValueError | None = None
+        failed = ValueError("there are no recipes")
         made, found, keys = dict[str, Any](), self.kept["costs"], {one.name: cost_key(one.config) for one in recipes}
         logging.getLogger("src").setLevel(logging.WARNING)  # of a few crystals
         for recipe in tqdm(sorted(recipes, key=lambda one: len(structure_needs(one.config))), "timing recipes"):
@@ -129,7 +129,7 @@ class Pilot:
                     failed = error
                     log.warning("%s is left out: %s", recipe.name, error)
         logging.getLogger("src").setLevel(logging.DEBUG)
-        if failed and found.keys().isdisjoint(keys.values()):
+        if found.keys().isdisjoint(keys.values()):
             raise failed
         return {name: found[key] for name, key in keys.items() if key in found}
 
@@ -146,15 +146,15 @@ class Pilot:
         self._say("features and graphs")
         configs = prepare(configs, self.data, self.launcher.n_local)
         race = self.races(look)
-        race.folder.mkdir(parents=True, exist_ok=True)
+        race.folder.mkdir(exist_ok=True)
         short = {name: shortened(config, plan.first_epochs) for name, config in configs.items()}
         self._say("race, first rung")
         tried = race.run("first rung", short, look.n_splits, self._until(end))
         first = [one for one in tried if np.isfinite(one.loss)]
         if not first:  # no time for any
-            cheapest = min((one for one in plan.recipes if one.name in configs), key=lambda recipe: plan.seconds(recipe, 1))
-            wall = plan.seconds(cheapest, INNER * look.n_train)
-            return [replace(tried[0], name=cheapest.name, config=cheapest.config, wall=wall)], families
+            walls = {one.name: plan.seconds(one, INNER * look.n_train) for one in plan.recipes if one.name in configs}
+            name = min(walls, key=walls.__getitem__)
+            return [replace(tried[0], name=name, config=configs[name], wall=walls[name])], families
         whole = {recipe.name: recipe.config for recipe in portfolio(look)}
         configs |= {one.name: within_budget(whole[one.name], one, look, plan.core_seconds) for one in first}
         keep = KEEP if look.has_structure else KEEP_OF_FORMULAS
@@ -168,7 +168,7 @@ class Pilot:
         found = race.shorter(first, second)
         for family in KEEP:
             best = next((one for one in found if families[one.name] == family), None)
-            if best and np.isfinite(best.loss) and is_close(best, found[0]):
+            if best and is_close(best, found[0]):  # never of an infinite loss
                 improved = self._improve(race, best, look, end)
                 families[improved.name] = family
                 if improved is not best:

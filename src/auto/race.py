@@ -107,7 +107,7 @@ class Race:
         learner.limit_threads()
         wall, cpu = time.perf_counter(), time.process_time()
 
-        def stop_if_late(_: float = 0.0) -> None:
+        def stop_if_late(*_: float) -> None:
             if time.time() > end:
                 raise TimeoutError
 

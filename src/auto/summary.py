@@ -26,7 +26,7 @@ def write_page(path: Path, tasks: Sequence[Task], targets: Sequence[Sequence[Sec
 
 def sections_of(data: TaskData, look: Look, plan: Plan, trials: list[dict[str, Any]], numbers: Sequence[str]) -> list[Section]:
     """Return the sections about one target. trials: see `history`. numbers: of the experiments, the submitted one last."""
-    facts = [{"what": line[:11].strip(), "found": line[12:]} for line in look.lines()]
+    facts = [dict(zip(("what", "found"), line.split(maxsplit=1), strict=True)) for line in look.lines()]
     recipes = [{"recipe": recipe.name, "why": recipe.why} for recipe in plan.recipes]
     recipes += [{"recipe": name, "why": f"left out: {text}"} for name, text in plan.left_out.items()]
     experiments = [find_predictions(number, data.task, data.outputs) for number in numbers]
@@ -49,7 +49,7 @@ def _race(trials: list[dict[str, Any]], data: TaskData) -> str:
         return note("There was no time for a trial: the cheapest recipe was trained.")
     table = pd.DataFrame(trials)
     table["spent"] = table["cpu"].cumsum()
-    found = table.groupby(["rung", "name", "epochs"], sort=False).agg(
+    found = table.groupby(["rung", "name", "epochs"]).agg(
         loss=("loss", "mean"), cpu=("cpu", "sum"), n=("split", "size"), spent=("spent", "max")
     )
     found = found.reset_index().sort_values("loss")

@@ -51,6 +51,7 @@ from src.config import (
     GaussianProcessConfig,
     GbdtConfig,
     GnnConfig,
+    HurdleConfig,
     TargetConfig,
     to_dict,
 )

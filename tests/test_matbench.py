@@ -54,6 +54,7 @@ N_ROWS = {
     "matbench_steels": 312,
     "matbench_expt_gap": 4604,
     "matbench_expt_is_metal": 4921,
+    "matbench_glass": 5680,
 }  # of tasks with published records
 CONFIGS = {"exp001": GBDT, "exp003": replace(GBDT, learner=replace(GBDT.learner, n_trees=60, num_leaves=3, learning_rate=0.3))}
 

@@ -17,7 +17,6 @@ from src.config import BlendConfig, ExperimentConfig
 from src.data.load import TaskData
 from src.data.task import read_task
 from src.learners.gbdt import GbdtLearner
-from src.paths import DEFAULT_TASK
 from src.results.blend import (
     fit_blend,
     fit_weights,
@@ -32,7 +31,6 @@ from src.results.blend import (
 from src.results.comparison import seconds_text
 from src.results.intervals import Intervals, Scale, calibrate
 from src.results.predictions import Predictions, find_predictions
-from src.results.submission import parts_table
 from src.results.surroundings import Points
 
 METHODS = ("weights", "ridge", "hill")
@@ -53,7 +51,7 @@ def test_hill_climbing_takes_a_hundred_steps(off: float) -> None:
     np.testing.assert_allclose(fit_weights("hill", np.array([[off, -1.0]] * 5), np.zeros(5), "mae"), [0.01, 0.99])
 
 
-def test_of_blends_that_are_equally_good_hill_climbing_keeps_the_first() -> None:
+def test_hill_climbing_keeps_the_first_of_equally_good_blends() -> None:
     """The mean of both parts is as good as the second alone."""
     pred = np.array([[1.0, 1.0], [-1.0, 1.0], [2.0, 0.0], [0.0, 0.0]])
     np.testing.assert_array_equal(fit_weights("hill", pred, np.zeros(4), "mae"), [0, 1])
@@ -154,16 +152,6 @@ def members_of(n_members: int, common: float, seed: int = 0) -> tuple[list[Predi
 
 def mean_of(members: list[Predictions]) -> tuple:
     return stack_oof(members)[1], fixed_blend(np.full(len(members), 1 / len(members)), stack_oof(members)[1])
-
-
-def test_the_table_says_what_was_fitted() -> None:
-    members, _ = members_of(2, 0.3)
-    target, oof = stack_oof(members)
-    task = read_task(DEFAULT_TASK)
-    given = parts_table(members, mean_of(members)[1], task).splitlines()
-    fitted = parts_table(members, fit_blend("weights", target, oof, FOLD, "mae"), task).splitlines()
-    assert given[-1].startswith("blend ") and given[-1].endswith("nothing is fitted") and len(given) == 4
-    assert [line.split("  ")[0] for line in fitted[-2:]] == ["blend, nested", "blend, naive"]
 
 
 IDS = [f"x-{j}" for j in range(N + N_TEST)]

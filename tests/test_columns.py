@@ -312,22 +312,10 @@ def test_the_columns_of_a_table_are_those_of_its_rows(tmp_path: Path) -> None:
         pd.testing.assert_frame_equal(table.crystals.columns, expected, check_column_type=False)
 
 
-def bad_field(name: str, text: str) -> Callable[[pd.DataFrame], object]:
-    def change(columns: pd.DataFrame) -> None:
-        columns.loc["x-3", name] = text
-
-    return change
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "words"),
-    [("age", "nan", "'age' is 'nan'"), ("age", "1.1e100", "'age' is '1.1e100'"), ("age", "1_0", "'age' is '1_0'")],
-)
-def test_a_bad_field_makes_a_bad_row_which_may_be_left_out(name: str, text: str, words: str, tmp_path: Path) -> None:
-    task = column_task(tmp_path, bad_field(name, text))
-    with pytest.raises(ValueError, match="record 5, 'x-3'") as refused:
+def test_a_bad_field_makes_a_bad_row_which_may_be_left_out(tmp_path: Path) -> None:
+    task = column_task(tmp_path, lambda columns: columns.at.__setitem__(("x-3", "age"), "1_0"))
+    with pytest.raises(ValueError, match=r"record 5, 'x-3'.*'age' is '1_0'"):
         load(task)
-    assert words in str(refused.value)
     data = load_task_data(task, tmp_path / "outputs", skip_bad_rows=True, n_jobs=1)
     expected = parsed(column_rows(N + 6)[:N].drop(index=3).reset_index(drop=True))
     assert data.left_out == ["x-3"]

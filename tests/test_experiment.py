@@ -23,7 +23,7 @@ from src.data.task import read_task
 from src.learners.learner import LEARNERS, Learner, Watched, write_learner
 from src.paths import EXPERIMENTS, ROOT
 from src.results import predictions as results
-from src.results.folder import RunDir, check_score
+from src.results.folder import RunDir
 from src.results.predictions import find_predictions
 from src.results.publish import check_trained, publish
 from src.runs import experiment, one_fold
@@ -133,11 +133,6 @@ def test_every_fold_trains_with_a_seed_of_its_own(task_folder: Path) -> None:
 
 
 def test_rows_that_do_not_have_the_stored_score_or_target_are_refused(task_folder: Path) -> None:
-    rows = pd.DataFrame({"e_form": [0.0, 1.0], "e_form_pred": [0.1, 0.8]})
-    check_score(Path("oof.csv"), rows, 0.1500005)
-    with pytest.raises(ValueError, match=r"oof.csv: its rows have an MAE of 0.150000, metrics.json says 0.150002"):
-        check_score(Path("oof.csv"), rows, 0.150002)
-    check_score(Path("oof.csv"), 1e11 * rows, 1.5e10 + 1e-3)  # a modulus in Pa
     run(task_folder)
     folder, read = folder_of(task_folder), lambda: find_predictions("001", read_task(task_folder), task_folder.parent / "outputs")
     for path, again in ((folder / "oof.csv", read), (folder / "fold_1" / "valid.csv", lambda: RunDir(folder).valid(1))):
@@ -266,56 +261,16 @@ def test_a_submission_that_cannot_be_is_refused_by_name(
     assert not folder_of(task_folder, "submission.csv").exists()
 
 
-@pytest.mark.parametrize("damage", ["nan", "missing id", "foreign sample"])
-def test_a_submission_is_checked_before_it_is_written(task_folder: Path, where: list[str], damage: str) -> None:
-    run(task_folder, GBDT, "exp001")
-    path = folder_of(task_folder) / "test.csv"
-    if damage == "foreign sample":
-        path = task_folder / "sample_submission.csv"
-    table = pd.read_csv(path)
-    if damage == "nan":
-        table.loc[2, "e_form_pred"] = np.nan
-    else:
-        table.loc[2, "id"] = "unheard-of"
-    table.to_csv(path, index=False)
-    with pytest.raises(SystemExit, match="not finite" if damage == "nan" else "missing"):
-        submit.main(["--exps", "001", *where])
-    assert not folder_of(task_folder, "submission.csv").exists()
-
-
-def test_a_submission_is_scored_by_its_ids(task_folder: Path, where: list[str], capsys: pytest.CaptureFixture) -> None:
-    run(task_folder, GBDT, "exp001")
-    file = folder_of(task_folder, "submission.csv")
-    submit.main(["--exps", "001", *where])
-    written = pd.read_csv(file)
-    labels = pd.read_csv(task_folder / "test_labels.csv.gz").set_index("id")["formation_energy_per_atom"]
-    mae = np.abs(written.set_index("id")["formation_energy_per_atom"] - labels).mean()
-    written.loc[[3, 5, 0, 1, 4, 2]].to_csv(file, index=False)
-    compare.main(["--submission", str(file), *where])
-    assert f"test MAE {mae:.4f}" in capsys.readouterr().out
-    written[1:].to_csv(file, index=False)
-    with pytest.raises(SystemExit, match="its ids are not those of the test labels"):
-        compare.main(["--submission", str(file), *where])
-
-
-def test_comparison_is_paired_and_scores_only_when_asked(
+def test_a_comparison_scores_only_when_asked_and_counts_what_is_inside_the_submitted_intervals(
     task_folder: Path, where: list[str], capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(task_folder, GBDT, "exp001")
-    run(task_folder, replace(GBDT, seed=5), "exp003")
-    compare.main(["001", "003", "--score", *where])
+    compare.main(["001", "--score", *where])
     shown = capsys.readouterr().out
     truth = pd.read_csv(task_folder / "test_labels.csv.gz")["formation_energy_per_atom"]
-    expected = np.abs(pd.read_csv(folder_of(task_folder) / "test.csv")["e_form_pred"] - truth).mean()
-    assert f"{expected:.4f}" in shown
-    oofs = [pd.read_csv(folder_of(task_folder, name) / "oof.csv") for name in ("exp001", "exp003")]
-    errors = [np.abs(oof["e_form"] - oof["e_form_pred"]).mean() for oof in oofs]
-    assert f"{errors[1] - errors[0]:+.4f}" in shown and "CV against leaderboard" not in shown  # of two there is no ranking
     submit.main(["--exps", "001", *where])
     bounds = pd.read_csv(folder_of(task_folder, "submission_with_uncertainty.csv"))
     assert f"{truth.between(bounds['lower'], bounds['upper']).mean():.1%}" in shown
-    width = bounds["upper"] - bounds["lower"]
-    assert f"{width.mean():.3f} eV/atom wide on average, {width.median():.3f} in the median" in capsys.readouterr().out
     monkeypatch.setattr("src.results.labels.read_labels", lambda task: pytest.fail("read the test labels"))
     compare.main(where)
 

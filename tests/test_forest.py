@@ -41,7 +41,7 @@ def test_predictions_are_those_of_scikit_learn(tmp_path: Path) -> None:
     assert learner.n_parameters == sum(one.tree_.n_leaves for one in forest.estimators_)
 
 
-def test_the_mean_over_the_middle_half_of_the_trees_is_for_absolute_errors(tmp_path: Path) -> None:
+def test_a_forest_for_absolute_errors_predicts_the_mean_over_the_middle_half_of_its_trees(tmp_path: Path) -> None:
     forest = ExtraTreesRegressor(30, max_features=0.6, random_state=3).fit(X[TRAIN], TARGET[TRAIN])
     by_tree = np.sort([tree.predict(X) for tree in forest.estimators_], axis=0)
     fitted(tmp_path, config=replace(CONFIG, objective="l1")).save(tmp_path)

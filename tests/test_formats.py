@@ -212,18 +212,6 @@ def test_a_text_that_is_no_formula_has_its_reason(text: str, reason: str) -> Non
         Crystal.from_formula(text)
 
 
-def test_counts_of_elements_are_compared_with_a_formula_by_proportion(tmp_path: Path) -> None:
-    folder = write_task(tmp_path / "task", "formula", ["Fe2O3", "FeO"])
-    for fe, o, bad in (([4, 0.5], [6, 0.5], ""), ([4, 0.5], [6, 0.4], "c1")):
-        table = pd.DataFrame({"id": ["c0", "c1"], "of": ["Fe2O3", "FeO"], "y": [0, 1], "Fe": fe, "O": o, "nsites": 7})
-        table.to_csv(folder / "train.csv", index=False)
-        if bad:
-            with pytest.raises(ValueError, match=r"1 bad rows\n.*'c1': .*O='0\.4' but 1 in the formula"):
-                read(folder)
-        else:
-            assert len(read(folder).ids) == 2
-
-
 FOLDS = FoldConfig(scheme="grouped", n_folds=3)
 TREES = ExperimentConfig(
     learner=GbdtConfig(features=("fractions", "magpie", "mat2vec"), n_trees=30, min_child_samples=2), folds=FOLDS

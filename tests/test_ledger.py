@@ -14,7 +14,6 @@ from src.config.catalogue import experiment_names, load_config, new_experiment, 
 from src.data.task import read_task
 from src.paths import DEFAULT_TASK, EXPERIMENTS
 from src.results import ledger
-from src.results.comparison import error_correlation
 from src.results.difference import Difference, FoldInterval, paired_differences
 from src.results.predictions import Predictions, find_predictions, sealed_metrics
 from src.runs import verify
@@ -137,13 +136,6 @@ def test_the_difference_is_paired_and_has_its_sign_from_the_interval(baseline: P
     noise = np.random.default_rng(0).normal(size=len(error)) * 0.01
     (level,) = paired_differences(with_error(baseline, error), [with_error(baseline, error + noise - noise.mean())])
     assert level.verdict == "no difference" and not str(level).endswith("*")
-
-
-def test_errors_of_opposite_sign_are_what_a_blend_wants(baseline: Predictions) -> None:
-    error = np.random.default_rng(0).normal(size=len(baseline.oof))
-    other = replace(with_error(baseline, -error), name="exp999")
-    found = error_correlation([with_error(baseline, error), other])
-    assert found.loc["exp001", "exp999"] == pytest.approx(-1)
 
 
 @pytest.fixture

@@ -114,7 +114,7 @@ def test_there_is_room_for_a_tenth_more_and_for_one_row_in_any_case(batch: Graph
     assert padded_sizes(batch, {"orbit": 500, "atom": least})["atom"] == least
 
 
-def test_what_is_added_is_one_and_counted_as_nothing_and_indices_are_spread_over_it(batch: GraphBatch) -> None:
+def test_padding_is_ones_without_weight_and_its_indices_are_spread_over_it(batch: GraphBatch) -> None:
     batch.global_features = torch.zeros(batch.n_crystals, 3)
     own, room = sizes_of(batch), LARGE | {"crystal": batch.n_crystals + 1, "mixture": 0}
     padded = pad(batch, room)

@@ -15,7 +15,6 @@ from src.config.catalogue import find_experiment
 from src.data.load import TaskData
 from src.paths import EXPERIMENTS
 from src.results.comparison import chosen
-from src.results.submission import blend_target
 from src.runs import experiment
 
 OTHER = replace(GBDT, seed=1)
@@ -82,9 +81,3 @@ def test_a_broken_draft_is_named_and_stops_no_other(
     assert [one.name for one in chosen([], "closed", data.task, data.outputs)[0]] == ["exp001"]
     assert "exp050 is left out" in caplog.text and "SyntaxError" in caplog.text
     assert find_experiment("Is it there?", GBDT) is None
-
-
-def test_an_experiment_is_submitted_once(data: TaskData) -> None:
-    run(data, GBDT, "exp001")
-    with pytest.raises(ValueError, match="exp001 is named twice"):
-        blend_target(data.task, "e_form", data.outputs, ["001", "exp001"], "mean", None, list(data.test.ids))

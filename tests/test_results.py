@@ -84,17 +84,14 @@ def test_a_submission_reads_as_written_here(tmp_path: Path, monkeypatch: pytest.
     warning = ["warning: 1 test rows cannot be read, see their remarks: w"]
     warning += ["open track: exp902 used energies from outside the task's data"]
     if several:
-        third = "0.333 ± 0.000"
+        third, brings = "0.333 ± 0.000", "exp903 brings {0} ({0} to {0}; {0} to {0}) * {1} "
+        brings += "(nested OOF MAE; 95% over crystals; over folds)"
         lines = ["energy:", head, f"exp901 {third} 0.4000 there/exp901", f"exp902 {third} 0.8000 there/exp902"]
         lines += [f"exp903 {third} 0.6000 there/exp903", f"blend 0.0667 {given}"]
-        lines += [
-            "exp903 brings -0.1333 (-0.1333 to -0.1333; -0.1333 to -0.1333) * eV (nested OOF MAE; 95% over crystals; over folds)"
-        ]
+        lines += [brings.format("-0.1333", "eV")]
         lines += ["gap:", head.replace("eV", "kOe"), f"exp902 {third} 8.0000 there/exp902", f"exp901 {third} 4.0000 there/exp901"]
         lines += [f"exp903 {third} 6.0000 there/exp903", f"blend 0.6667 {given}"]
-        lines += [
-            "exp903 brings -1.3333 (-1.3333 to -1.3333; -1.3333 to -1.3333) * kOe (nested OOF MAE; 95% over crystals; over folds)"
-        ]
+        lines += [brings.format("-1.3333", "kOe")]
         of_both = [f"energy: {wide}", "OOF coverage by fold: 50% 100%", f"gap: {wide.replace('eV', 'kOe')}"]
         lines += [*ending, *of_both, "OOF coverage by fold: 50% 100%", *warning]
         lines += ["mean over 2 targets: MAE 0.3667 (nested OOF)"]
@@ -134,7 +131,7 @@ def test_classes_are_told_apart_by_the_best_threshold_and_probabilities_are_cali
     assert plain.tolist() == [0, 1, 0.4] and remarks == []
 
 
-def test_a_prediction_that_is_not_finite_is_named_and_without_intervals_no_old_ones_stay(
+def test_a_prediction_that_is_not_finite_is_named_and_old_intervals_go_if_there_are_no_new_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own, table = part("exp901"), part("exp901").test.assign(e_form_pred=[1.0, np.nan, 2.0])
@@ -178,10 +175,8 @@ def test_the_table_of_a_fitted_blend_reads_as_written_here(tmp_path: Path) -> No
     one = Blend(np.array([0.75, 0.25]), weights, *pred, True, np.array([True, False]))
     lines = ["experiment weight over folds OOF MAE (eV) read from", "exp901 0.750 ± 0.100 0.4000 there/exp901"]
     lines += ["exp902 0.250 ± 0.100 0.8000 there/exp902"]
-    nested, naive = (
-        "blend, nested 0.1000 each fold by weights fitted on the others",
-        "blend, naive 0.3000 weights fitted on the rows",
-    )
+    nested = "blend, nested 0.1000 each fold by weights fitted on the others"
+    naive = "blend, naive 0.3000 weights fitted on the rows"
     (task,), plain = task_of(tmp_path), replace(one, on_logits=False, fold_on_logits=np.zeros(2, dtype=bool))
     assert words(parts_table(parts, one, task)) == [
         *lines, f"{nested}, of logits in 1 of 2 folds", f"{naive} they are scored on, of logits"
@@ -239,11 +234,8 @@ def test_a_row_of_scores_is_the_one_computed_by_hand(metric: str, monkeypatch: p
         expected |= {"cpu_seconds": 12.6, "n_parameters": 70}
         if metric == "r2":
             of_folds = [loss(truth[k == FOLD], pred[k == FOLD]) for k in (0, 1)]
-            expected |= {
-                "oof_r2": loss(truth, pred),
-                "test_r2": loss(LABELS.to_numpy(), test),
-                "fold_r2_sd": np.std(of_folds, ddof=1),
-            }
+            expected |= {"oof_r2": loss(truth, pred), "test_r2": loss(LABELS.to_numpy(), test)}
+            expected |= {"fold_r2_sd": np.std(of_folds, ddof=1)}
         numbers = {name: value for name, value in row.items() if isinstance(value, int | float) and name != "p_holm"}
         assert numbers == pytest.approx(expected)
     assert (first["experiment"], first["seconds_text"], first["difference"], first["p_holm"]) == ("exp901", "13", None, None)
@@ -267,9 +259,8 @@ def test_a_comparison_reads_as_written_here(tmp_path: Path, monkeypatch: pytest.
     assert shown[0].startswith("experiment OOF MAE OOF RMSE test MAE test RMSE in 90% CPU s parameters ΔMAE to exp901")
     for line, name, score, gain, lower in zip(shown[1 : n + 1], ERROR, scores, gains, ("", "≥ ", ""), strict=False):
         assert line.startswith(f"{name} {score}") and line.endswith(f" 50.0% {lower}13 70{gain}")
-    notes = ["sd over folds", comparison.STAR, f"p: of the test over folds; Holm p: corrected for the {n - 1} shown"][
-        : 3 if n > 1 else 1
-    ]
+    notes = ["sd over folds", comparison.STAR, f"p: of the test over folds; Holm p: corrected for the {n - 1} shown"]
+    notes = notes[: 3 if n > 1 else 1]
     blank = shown.index("")
     assert shown[blank + 1 : shown.index("", blank + 1)] == [
         *(f"{note};" for note in notes), "in 90%: share of test crystals inside their 90% interval."
@@ -281,17 +272,9 @@ def test_a_comparison_reads_as_written_here(tmp_path: Path, monkeypatch: pytest.
     ]
     ranks = "CV against leaderboard: rank correlation 0.50 over 3 experiments; best OOF exp901, best on test exp903"
     assert [line for line in shown if line.startswith("CV against")] == [ranks] * (n == 3)
-    ending = [
-        "Partial runs: MAE on the rows of their finished folds.",
-        "",
-        "partial run finished folds rows score exp901 on the same rows",
-    ]
-    ending += [
-        "exp904 1 3 50.0000 4.0000",
-        "",
-        "Errors in eV.",
-        *(f"{name}: closed track, read from there/{name}" for name in [*ERROR][:n]),
-    ]
+    ending = ["Partial runs: MAE on the rows of their finished folds.", ""]
+    ending += ["partial run finished folds rows score exp901 on the same rows", "exp904 1 3 50.0000 4.0000", "", "Errors in eV."]
+    ending += [f"{name}: closed track, read from there/{name}" for name in [*ERROR][:n]]
     assert shown[-len(ending) :] == ending
 
 
@@ -315,18 +298,8 @@ def test_the_mean_over_targets_is_of_the_experiments_that_have_all(markdown: boo
     if markdown:
         mark, head = "## ", ["| experiment | OOF MAE | test MAE |", "| --- | --- | --- |"]
         rows = [*head, *(f"| {row.replace(' ', ' | ')} |" for row in rows[1:])]
-    texts = [
-        f"{mark}energy",
-        "",
-        f"energy {markdown}",
-        "",
-        f"{mark}gap",
-        "",
-        f"gap {markdown}",
-        "",
-        f"{mark}mean over 2 targets",
-        "",
-    ]
+    titles = [f"{mark}energy", f"energy {markdown}", f"{mark}gap", f"gap {markdown}", f"{mark}mean over 2 targets"]
+    texts = [line for title in titles for line in (title, "")]
     assert words(compared_text([energy, gap], markdown)) == [*texts, *rows]
     assert words(compared_text([energy, other], markdown)) == [*texts, "no experiment has all"]
     assert compared_text([gap], markdown) == f"gap {markdown}"

@@ -119,7 +119,7 @@ def test_operations_on_too_many_pairs_count_as_no_symmetry(most: int, n_ops: int
 
 
 @pytest.mark.parametrize(("n", "are_tried"), [(30_000_000, True), (30_000_001, False)])
-def test_thirty_million_pairs_are_tried(n: int, are_tried: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_operations_are_tried_on_up_to_thirty_million_pairs(n: int, are_tried: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     tried = symmetry.identity(5)
     monkeypatch.setattr(symmetry, "_search", lambda *_: (range(n), None))
     monkeypatch.setattr(symmetry, "_verify", lambda *_: tried)
@@ -133,9 +133,6 @@ def test_coincident_atoms_count_as_no_symmetry() -> None:
 
 @pytest.mark.parametrize("l", [1, 2, 3])
 def test_wigner_d_is_that_of_e3nn_parity_included(l: int) -> None:
-    import torch
-    from e3nn import o3
-
     for rotation in (random_rotation(3), -random_rotation(4)):
         expected = o3.Irrep(l, (-1) ** l).D_from_matrix(torch.from_numpy(rotation)).numpy()
         np.testing.assert_allclose(wigner_d(rotation[None], l)[0], expected, atol=1e-6)

@@ -184,9 +184,14 @@ def drawn_mutants(n: int, seed: int, only: str) -> tuple[list[Mutant], int, int]
     every = [one for file in files if re.search(only, file) for one in mutants_of(file, (run.ROOT / file).read_text())]
     drawn = random.Random(seed).sample(every, min(n, len(every)))
     listed = tomllib.loads(EQUIVALENT.read_text(encoding="utf-8"))
-    same = {(file, one["old"], one["new"]) for file, ones in listed.items() for one in ones}
+    same = {(file, one["old"], new) for file, ones in listed.items() for one in ones for new in listed_in(one["new"])}
     chosen = [one for one in drawn if (one.file, one.lines_of("-"), one.lines_of("+")) not in same]
     return chosen, len(drawn) - len(chosen), len(every)
+
+
+def listed_in(new: str | list[str]) -> list[str]:
+    """Return the new texts of an entry, which may be one or several."""
+    return [new] if isinstance(new, str) else new
 
 
 def known_outcomes(tests_now: str) -> dict[str, int]:

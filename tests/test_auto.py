@@ -51,6 +51,7 @@ from src.config import (
     GaussianProcessConfig,
     GbdtConfig,
     GnnConfig,
+    HurdleConfig,
     TargetConfig,
     to_dict,
 )
@@ -477,7 +478,10 @@ def test_recipes_share_costs_if_an_epoch_is_the_same_and_inputs_if_these_are() -
     alike = (network, shortened(network, 1), with_knobs(network, {"learner.network.readout": "max", "target": RAW}))
     assert len(set(map(cost_key, alike))) == 1 == len(set(map(racing._inputs_key, alike)))
     assert len(set(map(cost_key, (network, other, roost, SMALL, LARGE)))) == 5
-    assert len(set(map(racing._inputs_key, (network, other, roost, SMALL, LARGE, found["trees"])))) == 5  # fractions once
+    two = replace(SMALL, learner=replace(SMALL.learner, features=("fractions", "magpie")))  # of one learner, or of it and a judge
+    behind = replace(SMALL, hurdle=HurdleConfig(replace(CLASSES.learner, features=("magpie",))))
+    every = (network, other, roost, SMALL, LARGE, found["trees"], two, behind)
+    assert len(set(map(racing._inputs_key, every))) == 7  # fractions once
 
 
 def test_inputs_are_made_for_all_recipes_and_those_without_any_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:

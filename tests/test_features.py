@@ -431,7 +431,7 @@ def test_crystals_are_compared_by_lengths_in_units_of_their_size_and_bonds_in_un
     np.testing.assert_allclose(found.bond, [2.82 / (1.8 + 1.0), 2.87 * np.sqrt(3) / 2 / (2 * 1.4)], rtol=1e-5)
     weighted = np.array(expected)[:, 1:9] / np.sqrt([1, *[7] * 7])
     np.testing.assert_allclose(found.point, np.concatenate([found.fractions, weighted], axis=1), rtol=1e-5)
-    lawrencium = Crystal(np.eye(3) * 4, np.zeros((1, 3)), np.array([103]))
+    lawrencium = Crystal(np.diag([4.0, 5.0, 6.0]), np.zeros((1, 3)), np.array([103]))
     other = likeness(Crystals.from_list([CRYSTALS["perovskite"], lawrencium]))
     assert other.shape[0, -1] == pytest.approx((np.sqrt(0.75) + 6 * np.sqrt(0.5) + 3 * 0.5) / 10)  # its ten pairs
     assert other.shape[0, -2] == pytest.approx((np.sqrt(0.5) + 4 * 0.5) / 5)  # to the nearest atom: of Sr, of the others

@@ -186,12 +186,12 @@ def test_triplets_are_all_pairs_of_bonds_by_brute_force(monkeypatch: pytest.Monk
 
 
 def test_angles_that_agree_to_six_decimals_of_their_cosine_are_one_if_their_bonds_are() -> None:
-    x = np.array([1.0, 0.5, 0.5000012, 0.5000004])
+    x = np.array([1.0, 0.4999997, 0.5000012, 0.5000003])
     none, vec = np.zeros(4, dtype=np.int64), np.stack([x, np.sqrt(1 - x**2), 0 * x], axis=1)
     every = Edges(none, none, np.zeros((4, 3), dtype=np.int64), vec, none + 1)
     first = Edges(*(values[:1] for values in every))
     found = find_triplets(every, first, none, identity(1), np.eye(3)[None], 1.0)
-    np.testing.assert_allclose(found[2], [-1, -0.5000012, -0.5], rtol=1e-9)
+    np.testing.assert_allclose(found[2], [-1, -0.5000012, -0.4999997], rtol=1e-9)
     np.testing.assert_array_equal(found[3], [1, 1, 2])
     assert not found[0].any() and not found[1].any()
 

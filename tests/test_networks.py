@@ -100,11 +100,14 @@ def test_a_network_draws_and_uses_its_weights_as_when_it_was_published(name: str
     np.testing.assert_allclose(found, PUBLISHED[name], rtol=1e-6)
 
 
-def test_a_network_makes_everything_on_the_device_of_its_batch(model: torch.nn.Module) -> None:
+def test_a_network_makes_everything_on_the_device_of_its_batch(model: torch.nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torch would take indices from the CPU, and a GPU would wait for them."""
+    arange, made = torch.arange, list[Tensor]()
+    monkeypatch.setattr(torch, "arange", lambda *known, **named: made.append(arange(*known, **named)) or made[-1])
     batch = make_batch(list(CRYSTALS.values())[:3], **GRAPH).to("meta")  # where tensors have no values, but a device
     for needs_gradient in (False, True):
         batch.edge_vec.requires_grad_(needs_gradient)
-        assert model.to("meta")(batch).device.type == "meta"
+        assert {one.device.type for one in (model.to("meta")(batch), *made)} == {"meta"}
 
 
 def check_same(model: torch.nn.Module, others: list[Crystal], atol: float = 1e-7, reduced: tuple[bool, ...] = (True,)) -> None:

@@ -27,6 +27,7 @@ from src.data.cif import WHOLE
 from src.data.crystal import Crystal
 from src.data.table import Crystals, read_table
 from src.data.task import read_task
+from src.features.elements import word2vec_key
 from src.features.similarity import TrainingSet, likeness
 from src.paths import BEST, DEFAULT_TASK, EXPERIMENTS, ROOT
 from src.predict import Predictor, fold_models
@@ -95,6 +96,8 @@ def test_a_blend_of_named_experiments_is_the_weighted_mean(task: Path, test_stru
     blend = predictor(task, "001", "010", weights=[3, 1]).predict(test_structures)["prediction"]
     trees, network = (predictor(task, number).predict(test_structures)["prediction"] for number in ("001", "010"))
     np.testing.assert_allclose(blend, 0.75 * trees + 0.25 * network, atol=1e-9)
+    equal = predictor(task, "001", "010").predict(test_structures)["prediction"]
+    np.testing.assert_allclose(equal, (trees + network) / 2, atol=1e-9)
 
 
 def test_order_and_company_do_not_matter(task: Path, test_structures: list[Structure]) -> None:
@@ -131,6 +134,10 @@ def test_the_file_format_does_not_matter(task: Path, number: str, tmp_path: Path
     table = run_command(task, *write_formats(tmp_path, structure).values(), "--exps", number)
     expected = predictor(task, number).predict([structure])["prediction"][0]
     np.testing.assert_allclose(table["prediction"], expected, atol=1e-5)
+    for names, given in ((["id", "of"], ["--structure", "of"]), (["mine", "cif"], ["--id", "mine"])):
+        pd.DataFrame([["b", json.dumps(structure.as_dict())]], columns=names).to_csv(tmp_path / "b.csv", index=False)
+        table = run_command(task, tmp_path / "b.csv", "--exps", number, *given)
+        assert [*table["name"]] == ["b"] and table["prediction"][0] == pytest.approx(expected, abs=1e-5)
 
 
 def test_extended_xyz_and_atoms_of_ase_are_read(task: Path, tmp_path: Path) -> None:
@@ -172,6 +179,9 @@ def test_a_file_that_cannot_be_read_has_its_reason(tmp_path: Path, name: str, te
     (found,) = read_structures([tmp_path / name], read_task(DEFAULT_TASK))
     assert found.crystal is None and found.name == str(tmp_path / name)
     assert re.search(reason, found.reason)
+    (tmp_path / "empty").mkdir()
+    none = "no structure files in this folder"
+    assert read_structures([tmp_path / "empty"], read_task(DEFAULT_TASK)) == [Found(str(tmp_path / "empty"), None, none)]
 
 
 def test_a_compressed_file_that_grows_beyond_the_limit_is_not_read_to_its_end(
@@ -196,15 +206,20 @@ def of_wurtzite(found: list[Found]) -> list[str]:
 def test_compressed_files_tables_with_tabs_and_documents_of_the_materials_project_are_read(tmp_path: Path) -> None:
     structure = CRYSTALS["wurtzite"].to_structure()
     cif, data = str(CifWriter(structure)), structure.as_dict()
-    documents = [{"material_id": f"mp-{i}", "nsites": len(structure), "structure": data} for i in (7, 8)]
+    documents, unnamed, long = (
+        [{"material_id": name, "nsites": len(structure), "structure": data} for name in names]
+        for names in (["mp-7", "mp-8"], ["mp-7", ""], ["mp-7", "m" * 201])
+    )
     table = pd.DataFrame({"id": ["a"], "cif": [cif]})
     texts = {"a.cif.gz": cif, "b.json.gz": json.dumps(data), "c.json": json.dumps(documents)}
     texts |= {"d.json": json.dumps({"data": documents}), "e.tsv": table.to_csv(sep="\t", index=False)}
+    texts |= {"f.json": json.dumps(unnamed), "g.json": json.dumps(long)}
     for name, text in texts.items():
         (tmp_path / name).write_bytes(packed(tmp_path / name, text.encode()))
     names = of_wurtzite(read_structures([tmp_path], read_task(DEFAULT_TASK)))
     ends = ["a.cif.gz", "b.json.gz", "c.json#mp-7", "c.json#mp-8", "d.json#mp-7", "d.json#mp-8"]
-    assert names == [*(str(tmp_path / end) for end in ends), "a"]
+    more = ["f.json#0", "f.json#1", "g.json#mp-7", f"g.json#{'m' * 200}"]
+    assert names == [*(str(tmp_path / end) for end in ends), "a", *(str(tmp_path / end) for end in more)]
 
 
 def test_each_block_of_a_cif_is_a_row_and_a_bad_one_loses_no_other(tmp_path: Path) -> None:
@@ -231,6 +246,7 @@ def test_a_foreign_table_needs_the_names_of_two_columns(tmp_path: Path, kind: st
     task = replace(read_task(DEFAULT_TASK), id_column="mp", structure_column="of")
     bad, good = read_structures([tmp_path / "table.csv"], task, is_foreign=True)
     assert bad.name == "first" and bad.reason and of_wurtzite([good]) == ["second"]
+    assert all(one.reason for one in read_structures([tmp_path / "table.csv"], task))  # a table of its own has no such text
 
 
 @pytest.mark.parametrize(("n_bad", "is_read"), [(9, True), (10, False)])
@@ -260,6 +276,7 @@ def test_failures_are_printed_first_and_whole_and_the_file_lies_in_this_folder(
     (tmp_path / "a.cif").write_text(str(CifWriter(CRYSTALS["wurtzite"].to_structure())))
     (tmp_path / "b.cif").write_text("data_x\n")
     monkeypatch.chdir(tmp_path)
+    Path("predictions.csv").touch()
     arguments = [".", "--exps", "001", "--data", str(task), "--outputs", str(task.parent / "outputs")]
     for _ in range(2):  # the second time, the folder has the predictions of the first, which are no structures
         with pytest.raises(SystemExit, match="no prediction for 1 of the structures"):
@@ -310,26 +327,28 @@ def test_one_structure_needs_no_list(task: Path) -> None:
 
 def test_what_cannot_be_read_loses_nothing_else(task: Path, tmp_path: Path, test_structures: list[Structure]) -> None:
     files = write_formats(tmp_path, test_structures[0])
-    (tmp_path / "sub").mkdir()
-    (tmp_path / "sub" / "bad.cif").write_text("data_x\n")
-    (tmp_path / "sub" / "notes.txt").write_text("not a structure, so not listed")
+    (tmp_path / "sub.cif").mkdir()
+    for name in ("bad.cif", "notes.txt", ".hidden.cif"):  # the last two are not listed
+        (tmp_path / "sub.cif" / name).write_text("data_x\n")
     pd.DataFrame({"id": ["good", "bad"], "cif": [str(CifWriter(test_structures[1])), "nothing"]}).to_csv(tmp_path / "z.csv")
     with pytest.raises(SystemExit, match="no prediction for 2 of the structures"):
         run_command(task, tmp_path, "--exps", "001")
     table = pd.read_csv(task.parent / "predictions.csv")
-    expected = [*map(str, sorted([*files.values(), tmp_path / "sub" / "bad.cif"])), "good", "bad"]
+    expected = [*map(str, sorted([*files.values(), tmp_path / "sub.cif" / "bad.cif"])), "good", "bad"]
     expected[expected.index(str(files["table"]))] = "a"
     assert list(table["name"]) == expected
     failed = table["prediction"].isna()
-    assert list(table["name"][failed]) == [str(tmp_path / "sub" / "bad.cif"), "bad"] and table["remark"][failed].notna().all()
+    assert list(table["name"][failed]) == [str(tmp_path / "sub.cif" / "bad.cif"), "bad"] and table["remark"][failed].notna().all()
 
 
-def test_a_crystal_that_a_model_cannot_take_loses_nothing_else(
-    task: Path, test_structures: list[Structure], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("what", ["prepare_inputs", "base_of"])
+def test_a_crystal_that_a_part_of_a_blend_cannot_take_loses_nothing_else(
+    task: Path, test_structures: list[Structure], monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    ready = predictor(task, "001")
+    ready = predictor(task, "040")
     expected = ready.predict(test_structures)["prediction"]
-    original = type(ready.models.learners[0]).prepare_inputs
+    place = type(ready.models.parts[0].learners[0]) if what == "prepare_inputs" else fold_models
+    original = getattr(place, what)
 
     def refusing(self: object, crystals: Crystals, *rest: object) -> object:
         if (crystals.element_counts[:, bad] == counts[bad]).all(axis=1).any():
@@ -338,11 +357,11 @@ def test_a_crystal_that_a_model_cannot_take_loses_nothing_else(
 
     counts = Crystal.from_structure(test_structures[2]).element_counts
     bad = np.flatnonzero(counts)
-    monkeypatch.setattr(type(ready.models.learners[0]), "prepare_inputs", refusing)
+    monkeypatch.setattr(place, what, refusing)
     table = ready.predict(test_structures)
     refused = table["remark"] == "cannot take this one"
     assert refused[2] and not refused.all()
-    np.testing.assert_array_equal(table["prediction"][~refused], expected[~refused])
+    np.testing.assert_allclose(table["prediction"][~refused], expected[~refused], atol=2e-6)
     assert table["prediction"][refused].isna().all()
 
 
@@ -383,16 +402,21 @@ def test_a_table_predicted_in_blocks_is_the_same(
     pd.testing.assert_frame_equal(ready.predict(test_structures), at_once, atol=1e-6, rtol=0)
 
 
-def test_features_have_a_vector_per_fold_model_and_know_no_cell(task: Path) -> None:
-    crystal = CRYSTALS["wurtzite"].to_structure()
+def test_features_have_a_vector_per_fold_model_and_know_no_cell(task: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    crystal, told = CRYSTALS["wurtzite"].to_structure(), list[int]()
     rotated = Structure(
         Lattice(crystal.lattice.matrix @ random_rotation().T), crystal.atomic_numbers[::-1], crystal.frac_coords[::-1]
     )
     cells = [crystal, rotated, crystal.make_supercell([2, 1, 1], in_place=False), CRYSTALS["rutile"].to_structure()]
-    vectors = predictor(task, "010").features(cells)
+    monkeypatch.setattr(torch, "set_num_threads", told.append)
+    ready = predictor(task, "010")
+    assert told == [1]  # as in training
+    vectors = ready.features(cells)
     assert vectors.shape == (4, 4 * 4 * 3)  # folds, channels, and the embedding with two layers
     np.testing.assert_allclose(vectors[1:3], vectors[[0, 0]], atol=1e-5)
     assert np.abs(vectors[3] - vectors[0]).max() > 1e-3
+    blend = fold_models.FoldModels(TargetConfig(), parts=[ready.models] * 2)
+    np.testing.assert_allclose(replace(ready, models=blend).features(cells), np.tile(vectors, 2), atol=1e-5)
 
 
 def test_features_give_the_prediction_when_the_head_is_linear(task: Path, test_structures: list[Structure]) -> None:
@@ -453,7 +477,8 @@ def test_remarks_name_what_is_unusual(task: Path) -> None:
 
 def test_a_crystal_of_one_element_is_remarked_if_all_of_them_get_one_value() -> None:
     median, none = (
-        fold_models.FoldModels(TargetConfig(), normalizers=[SimpleNamespace(pure_energy=energy)]) for energy in (0.1, None)
+        fold_models.FoldModels(TargetConfig(), normalizers=[SimpleNamespace(pure_energy=energy) for energy in (0.1, other)])
+        for other in (0.2, None)
     )
     blends = [fold_models.FoldModels(TargetConfig(), parts=parts) for parts in ([median, median], [median, none])]
     assert [models.elements_are_alike for models in (median, none, *blends)] == [True, False, True, False]
@@ -476,7 +501,9 @@ def test_the_description_of_training_crystals_survives_its_file_and_a_damaged_on
         TrainingSet.load(tmp_path / "cut.npz", "train again")
 
 
-def test_a_description_of_other_training_crystals_is_refused(task: Path) -> None:
+def test_a_description_of_other_training_crystals_is_refused_and_that_of_the_same_gives_their_order(
+    task: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = task.parent / "outputs/small/exp001/training.npz"
     content, stored = path.read_bytes(), TrainingSet.load(path, "train again")
     replace(stored, ids=np.array(["another", *stored.ids[1:]])).save(path)
@@ -485,6 +512,9 @@ def test_a_description_of_other_training_crystals_is_refused(task: Path) -> None
             predictor(task, "001")
     finally:
         path.write_bytes(content)
+    seen, find = predictor(task, "001").seen.target, fold_models.find_models
+    monkeypatch.setattr(module, "find_models", lambda *known: [replace(one, oof=one.oof[::-1]) for one in find(*known)])
+    np.testing.assert_array_equal(predictor(task, "001").seen.target, seen)
 
 
 def test_the_training_crystals_of_a_task_are_described_once_for_all_its_runs(task: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -553,6 +583,10 @@ def test_another_word2vec_file_than_the_runs_is_refused(task: Path, tmp_path: Pa
             (tmp_path / "mine").write_text(text)
         with pytest.raises(ValueError, match="exp001 was trained with another word2vec file"):
             Predictor.load("001", task=task, outputs=copy)
+    assert fold_models._word2vec("exp001", word2vec_key(tmp_path / "mine")) == tmp_path / "mine"
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match="exp001: its models are not published"):
+        Predictor.load("040", task=task, outputs=copy)
 
 
 @pytest.fixture

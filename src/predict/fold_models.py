@@ -29,7 +29,7 @@ Values = NDArray[np.float64]
 class FoldModels:
     """Models of the folds of an experiment; a blend has those of its parts.
 
-    learners, normalizers: one per fold. weights: (n_folds, n_parts). on_logits: of each fold, see `mixed`.
+    learners, normalizers: one per fold. weights: broadcast to (n_folds, n_parts). on_logits: of each fold, see `mixed`.
     """
 
     target: TargetConfig
@@ -52,7 +52,7 @@ class FoldModels:
     @property
     def columns(self) -> ColumnNames:
         """Names of the further columns that the models need."""
-        needed = [part.columns for part in self.parts] + [learner.columns for learner in self.learners[:1]]
+        needed = [part.columns for part in self.parts] + [learner.columns for learner in self.learners]
         return ColumnNames(*(tuple(dict.fromkeys(chain.from_iterable(kind))) for kind in zip(*needed, strict=True)))
 
     def predict(self, crystals: Crystals, n_jobs: int) -> tuple[Values, Values]:

@@ -84,7 +84,7 @@ class Predictor:
             raise ValueError(f"{shown(path)} describes other crystals than {found[0].name} was trained on; {remedy(path)}")
         found[0] = replace(found[0], oof=found[0].oof.set_index("id").loc[training.ids].reset_index())
         fold, (truth, oof) = shared_folds(found), stack_oof(found)
-        blend = FoldModels(TargetConfig(), parts=parts, weights=np.tile(share, (fold.max() + 1, 1)))
+        blend = FoldModels(TargetConfig(), parts=parts, weights=share[None])
         models = parts[0] if len(parts) == 1 else blend
         scale = Scale.of(models.transforms)
         wanted, center = scale.forward(truth), scale.forward(oof @ share)

@@ -202,15 +202,21 @@ def run(data: TaskData) -> Callable[[ExperimentConfig, str], dict]:
     return run_config
 
 
-def test_a_blend_leaves_what_any_experiment_leaves(run, task_folder: Path) -> None:
+def test_a_blend_leaves_what_any_experiment_leaves(run, task_folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Its files follow from those of its parts and its weights, of which none of the two parts' are better on the other folds."""
-    metrics, outputs = run(ENSEMBLE, "exp903"), task_folder.parent / "outputs"
+    outputs = task_folder.parent / "outputs"
+    path = outputs / "small" / "exp902" / "metrics.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"resumed_folds": [2]}))
+    caplog.set_level("INFO")
+    metrics = run(ENSEMBLE, "exp903")
     blend, *parts = (find_predictions(number, read_task(task_folder), outputs) for number in ("903", "901", "902"))
     folders = [outputs / "small" / "exp903" / f"fold_{k}" for k in range(4)]
     weights = np.array([list(json.loads((folder / "weights.json").read_text()).values()) for folder in folders])
     fold, target = (blend.oof[name].to_numpy() for name in ("fold", "e_form"))
     oof = np.stack([part.oof.set_index("id").loc[blend.oof["id"], "e_form_pred"] for part in parts], axis=1)
     np.testing.assert_allclose(weights.sum(axis=1), 1)
+    shares = (f"{part.name} {own.mean():.3f} ± {own.std():.3f}" for part, own in zip(parts, weights.T, strict=True))
+    assert f"exp903: weights over folds: {', '.join(shares)}" in caplog.text and metrics["resumed_folds"] == [2]
     assert weights.std(axis=0).min() > 0.01  # or the law of the test predictions could not fail
     np.testing.assert_allclose(blend.oof["e_form_pred"], (oof * weights[fold]).sum(axis=1))
     shares = np.linspace(0, 1, 101)
@@ -256,9 +262,10 @@ def test_an_ensemble_refuses_other_folds_and_missing_members(run) -> None:
 def test_an_ensemble_refuses_members_of_other_data(run, task_folder: Path) -> None:
     path = task_folder.parent / "outputs" / "small" / "exp902" / "oof.csv"
     oof = pd.read_csv(path)
-    oof.assign(**{name: oof[name] + 5e-9 for name in ("e_form", "e_form_pred")}).to_csv(path, index=False)
-    with pytest.raises(ValueError, match=r"exp902 .* data other than"):
-        run(ENSEMBLE, "exp903")
+    for changed in ({name: oof[name] + 5e-9 for name in ("e_form", "e_form_pred")}, {"id": oof["id"] + "x"}):
+        oof.assign(**changed).to_csv(path, index=False)
+        with pytest.raises(ValueError, match=r"exp902 .* data other than"):
+            run(ENSEMBLE, "exp903")
 
 
 def test_an_ensemble_names_no_member_twice() -> None:

@@ -140,8 +140,11 @@ def test_rows_that_do_not_have_the_stored_score_or_target_are_refused(task_folde
         table.assign(e_form_pred=table["e_form"] + 1).to_csv(path, index=False)
         with pytest.raises(ValueError, match=f"{path.name}: its rows have an MAE of 1.000000"):
             again()
-    for changed in ({name: table[name] + 5e-9 for name in ("e_form", "e_form_pred")}, {"id": table["id"] + "x"}):
-        table.assign(**changed).to_csv(path, index=False)
+    shifted = table.assign(**{name: table[name] + 5e-9 for name in ("e_form", "e_form_pred")})
+    error, first = np.abs(table["e_form"] - table["e_form_pred"]).mean(), pd.read_csv(folder / "fold_0" / "valid.csv")["id"][0]
+    twice = pd.concat([table, table[:1].assign(id=first, e_form_pred=table["e_form"] + error)])
+    for other in (shifted, table.assign(id=table["id"] + "x"), twice):
+        other.to_csv(path, index=False)
         with pytest.raises(ValueError, match="do not contain each training row once, with its target"):
             run(task_folder)
 

@@ -384,19 +384,12 @@ def test_a_prediction_of_one_file_imports_no_trainer_and_few_modules(task: Path,
     assert len(ours) <= MOST_MODULES, ours
 
 
-def test_nothing_is_written_but_the_predictions(
+def test_a_table_predicted_in_blocks_is_the_same_and_no_file_is_written(
     task: Path, test_structures: list[Structure], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ready = predictor(task, "040")
     for name in ("TemporaryFile", "NamedTemporaryFile", "mkstemp", "mkdtemp"):
         monkeypatch.setattr(tempfile, name, lambda *args, **kwargs: pytest.fail("a file is written"))
-    assert ready.predict(test_structures)["prediction"].notna().all()
-
-
-def test_a_table_predicted_in_blocks_is_the_same(
-    task: Path, test_structures: list[Structure], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ready = predictor(task, "040")
     at_once = ready.predict(test_structures)
     monkeypatch.setattr(module, "AT_ONCE", 5)
     pd.testing.assert_frame_equal(ready.predict(test_structures), at_once, atol=1e-6, rtol=0)

@@ -51,12 +51,12 @@ def test_a_tracker_gets_settings_figures_and_scores(
         assert writer.add_scalar.mock_calls == [call(*one, 20) for _, figures in rows for one in figures.items()] + own
         own = [call({f"fold_{k}/{name}": value for name, value in figures.items()}, step=20) for k, figures in rows]
         assert mlflow.log_metrics.mock_calls == [*own, call(scores if found else {})]
+        mlflow.create_experiment.assert_called_once_with("exp001", artifact_location=f"file://{folder}/artifacts")
         writer.add_scalar.reset_mock(), mlflow.log_metrics.reset_mock()
     places = [folder / "exp001" / f"fold_{k}" for k in range(4)] + [folder / "exp001"]
     assert board.SummaryWriter.call_args_list == [call(str(place)) for place in places] * 2
     settings = tracker.flat_settings(GBDT)
     writer.add_text.assert_called_with("config", "\n".join(f"    {knob} = {value}" for knob, value in settings.items()))
-    mlflow.create_experiment.assert_called_once_with("exp001", artifact_location=f"file://{folder}/artifacts")
     mlflow.set_tracking_uri.assert_called_with(f"sqlite:///{folder}/mlflow.db")
     mlflow.set_experiment.assert_called_with("exp001")
     mlflow.start_run.assert_called_with(run_name="exp001")

@@ -46,23 +46,14 @@ def test_without_a_test_table_the_unit_is_the_error_of_the_fold(share: float, ag
         assert verdict(*pair, np.inf)[0] == agrees
 
 
-def test_test_rows_are_compared_by_id() -> None:
+def test_test_rows_are_compared_by_id_and_a_fold_of_another_size_or_a_mean_of_networks_is_different_however_near() -> None:
     own = fold_rows(PRED)
     assert own.test is not None
     turned = replace(own, valid=own.valid.assign(e_form_pred=PRED + 0.1), test=own.test[::-1] + 0.1)
-    assert verdict(own, turned, SCATTER)[0]
-
-
-def test_a_fold_of_another_size_is_different() -> None:
-    own = fold_rows(PRED)
-    assert not verdict(own, replace(own, valid=own.valid[:-1]), SCATTER)[0]
-
-
-def test_a_mean_of_several_networks_is_no_single_one_however_near_it_is() -> None:
-    own = fold_rows(PRED)
     mean = replace(own, valid=own.valid.assign(spread=0.1))
-    assert verdict(mean, mean, SCATTER)[0]
-    assert not verdict(own, mean, SCATTER)[0] and not verdict(mean, own, SCATTER)[0]
+    assert verdict(own, turned, SCATTER)[0] and verdict(mean, mean, SCATTER)[0]
+    for pair in ((own, replace(own, valid=own.valid[:-1])), (own, mean), (mean, own)):
+        assert not verdict(*pair, SCATTER)[0]
 
 
 def test_a_published_fold_is_its_rows_and_the_mean_distance_of_the_other_folds_models() -> None:

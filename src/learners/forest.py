@@ -26,8 +26,8 @@ class ForestLearner(TableLearner[ForestConfig]):
 
     Geurts, Ernst, Wehenkel, Mach. Learn. 63, 3 (2006), doi:10.1007/s10994-006-6226-1; grown by scikit-learn. The trees are kept
     as arrays over nodes, one tree after the other. Rows whose feature is at most `number` go to the left child, the next node.
-    Few trees see a neighbour with an exceptional target: for absolute errors, the middle half of the trees is averaged for each
-    row (like the medians of Meinshausen, J. Mach. Learn. Res. 7, 983 (2006)).
+    For absolute errors, the prediction for a row is the mean over the middle half of the trees, so the few that end at an
+    exceptional crystal do not count; their median would be that of Meinshausen, J. Mach. Learn. Res. 7, 983 (2006).
 
     root: (n_trees,), nodes. feature: (n_nodes,), -1 for a leaf. number: (n_nodes,), threshold or, for a leaf, its value; for
     classes, the share of the second. right: (n_nodes,), the other child. filling: (n_features,), values for missing features.

@@ -25,7 +25,7 @@ from src.paths import EXPERIMENTS, ROOT
 from src.results import predictions as results
 from src.results.folder import RunDir
 from src.results.predictions import find_predictions
-from src.results.publish import check_trained, publish
+from src.results.publish import _publish, check_trained, publish
 from src.runs import experiment, one_fold
 from src.runs.train import main as train_main
 from src.storage.files import write_atomic
@@ -320,6 +320,10 @@ def test_the_same_run_trained_again_leaves_published_results_as_they_are(
     path = folder_of(task_folder) / "metrics.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"cpu_seconds": 1e6}))
     assert (published() / "metrics.json").read_bytes() == before
+    own = find_predictions("001", read_task(task_folder), path.parents[2])
+    for _ in range(2):  # what is new about a task is added
+        _publish(own, published(), {"unit": "eV"}, keep_rows=False)
+        assert json.loads((published() / "metrics.json").read_text()) == own.metrics | json.loads(before) | {"unit": "eV"}
 
 
 def test_the_commands_work_to_the_letter_from_any_folder(task_folder: Path, where: list[str], tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ from src.features.geometry import (
 from src.features.groups import FORMULA_GROUPS, STRUCTURE_GROUPS, cached_features, finite_features, structure_features
 from src.features.layers import layer_of
 from src.features.similarity import TrainingSet, likeness
-from src.features.voronoi import _faces, tessellate, voronoi
+from src.features.voronoi import VORONOI, _faces, tessellate, voronoi
 from src.graphs.graph import build_graph
 
 
@@ -205,6 +205,11 @@ def test_networks_get_finite_values_or_the_names_of_those_that_are_not(tmp_path:
     monkeypatch.setattr(groups, "cached_features", lambda *_: pd.DataFrame({"a": [1.0, 2.0, 3.0], "b": [np.nan, 1.0, np.nan]}))
     with pytest.raises(ValueError, match="features: b undefined for 2 crystals"):
         finite_features(crystals, "key", ("voronoi",), tmp_path)
+
+
+def test_simple_cubic_polonium_has_six_equal_neighbours() -> None:
+    one = PrimitiveCrystal(Crystal(3.3 * np.eye(3), np.zeros((1, 3)), np.array([84])), 221, 1)
+    assert dict(zip(VORONOI, voronoi(one), strict=True))["coordination_mean"] == pytest.approx(6)
 
 
 @pytest.mark.parametrize("name", ["perovskite", "triclinic", "rutile"])

@@ -321,6 +321,10 @@ def test_our_rows_stand_in_bold_at_their_places(monkeypatch: pytest.MonkeyPatch,
     assert names[0] == "JMP-L, pretrained" and names[6:8] == ["TabPFN, Magpie", "**ours**"] and names[-1] == "**older**"
     assert place(ours) == "7 of 13" and own_row(ours)["score"] == pytest.approx(30)  # among those without pretraining
     assert list(table.iloc[7]) == ["**ours**", "**30.00**", "**0.00**", "**30.00**", "**30.0**", "**1234**"]
+    for score, text in ((1.0, "1.00"), (0.99, "0.9900")):
+        others = pd.DataFrame({"algorithm": ["best"], "score": [score], "pretrained": [""]})
+        monkeypatch.setattr(matbench, "rivals", lambda name, others=others: others)
+        assert board(NAME, "1/cm").iloc[0, 1] == text
 
 
 def test_the_ledger_gives_a_record_the_unit_of_its_task(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from src.config import GraphConfig, SchnetConfig
 from src.config.knobs import NequipConfig
 from src.data.crystal import Crystal
 from src.graphs.graph import build_graph
-from src.graphs.neighbors import _check_size, find_edges, largest_unit, merge_equivalent
+from src.graphs.neighbors import _check_size, find_edges, largest_unit, merge_equivalent, relative_to_radii
 from src.graphs.symmetry import find_symmetry
 from src.models.members import make_network
 
@@ -119,6 +119,12 @@ def test_in_bond_lengths_a_larger_element_in_a_larger_cell_has_the_same_graph() 
         np.testing.assert_array_equal(getattr(graphs[0], name), getattr(graphs[1], name))
     np.testing.assert_allclose(graphs[0].edge_vec, graphs[1].edge_vec, atol=1e-9)
     assert len(build_graph(small, GraphConfig()).length) != len(build_graph(large, GraphConfig()).length)
+
+
+@pytest.mark.parametrize(("r_max", "n_edges"), [(3.0, 6), (np.nextafter(3.0, 0), 0)])
+def test_edges_whose_relative_length_is_the_cutoff_are_edges(r_max: float, n_edges: int) -> None:
+    crystal = Crystal(3.0 * np.eye(3), np.zeros((1, 3)), np.array([84]))
+    assert len(relative_to_radii(find_edges(crystal, np.arange(1), 3.0), crystal, 0.0, r_max).src) == n_edges
 
 
 def test_an_exponent_of_zero_changes_nothing(crystal: Crystal) -> None:

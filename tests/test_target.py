@@ -214,6 +214,7 @@ def test_predictions_are_finite_and_in_the_domain_whatever_a_learner_says(kind: 
     for residual in (-1e300, -1e3, -40.0, 40.0, 1e3, 1e300):
         found = normalizer.denormalize(counts, np.full(len(counts), residual))
         assert np.isfinite(found).all() and TRANSFORMS[transform].domain.holds(found).all()
+    assert found == pytest.approx(np.finfo(np.float64).max / 2)  # not the largest itself, whose logarithm may round up
 
 
 def test_no_transform_is_the_default_and_is_stored_as_before_the_knob_was_there() -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from unittest.mock import MagicMock, Mock, call
 
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import GBDT, run
@@ -63,6 +64,33 @@ def test_a_tracker_gets_settings_figures_and_scores(
     mlflow.log_params.assert_called_with(settings)
     files = [call(str(run.path / name)) for name in ("metrics.json", "oof.csv", "test.csv", "config.json")]
     assert mlflow.log_artifact.mock_calls == files * 2 and folder.is_dir()
+
+
+def test_tensorboard_shows_the_history_of_every_fold(finished: tuple[RunDir, dict], tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run, metrics = finished
+    tracker.track_run("tensorboard", GBDT, run, metrics, tmp_path / "tracker")
+    for k in range(4):
+        events = EventAccumulator(str(tmp_path / "tracker" / "exp001" / f"fold_{k}")).Reload().Scalars("valid_mae")
+        history = pd.read_csv(run.fold(k) / "history.csv")
+        assert [event.step for event in events] == list(history["tree"])
+        np.testing.assert_allclose([event.value for event in events], history["valid_mae"], rtol=1e-6)
+    (score,) = EventAccumulator(str(tmp_path / "tracker" / "exp001")).Reload().Scalars("oof_mae")
+    assert score.value == pytest.approx(metrics["oof_mae"])
+
+
+def test_mlflow_shows_settings_figures_and_files(finished: tuple[RunDir, dict], tmp_path: Path) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    run, metrics = finished
+    tracker.track_run("mlflow", GBDT, run, metrics, tmp_path / "tracker")
+    (stored,) = mlflow.search_runs(experiment_names=["exp001"], output_format="list")
+    assert stored.data.params["learner.n_trees"] == "20"
+    assert stored.data.metrics["oof_mae"] == pytest.approx(metrics["oof_mae"])
+    history = mlflow.MlflowClient().get_metric_history(stored.info.run_id, "fold_2/valid_mae")
+    assert [point.step for point in history] == [20]
+    assert len(list((tmp_path / "tracker" / "artifacts").rglob("oof.csv"))) == 1
 
 
 def test_the_log_says_more_in_its_file_than_on_the_screen_and_nothing_of_a_full_disk(

@@ -72,7 +72,7 @@ def test_a_constant_class_is_predicted(tmp_path: Path, only: float) -> None:
 
 
 def test_a_missing_feature_counts_as_the_mean_of_the_training_rows_that_have_it(tmp_path: Path) -> None:
-    gap = pd.DataFrame(X[:, :3])
+    gap = pd.DataFrame(X[:, :3].copy())
     gap.iloc[VALID, 0] = gap.iloc[5:17, 0] = gap.iloc[1:40, 1] = gap.iloc[TRAIN, 2] = np.nan  # one is left of the second, none
     means = [X[[*range(5), *range(17, 40)], 0].mean(), X[0, 1], 0, *X[TRAIN, 3:].mean(axis=0)]
     filled = gap.fillna(dict(enumerate(map(float, means))))

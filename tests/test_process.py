@@ -79,7 +79,7 @@ def test_units_and_constant_columns_of_features_do_not_matter(tmp_path: Path) ->
 
 
 def test_a_missing_feature_counts_as_the_mean(tmp_path: Path) -> None:
-    gap = pd.DataFrame(X[:, :3])
+    gap = pd.DataFrame(X[:, :3].copy())
     gap.iloc[VALID, 0] = np.nan
     filled = gap.fillna(X[TRAIN, 0].mean())
     learner = fitted(tmp_path)
